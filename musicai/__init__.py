@@ -1,0 +1,22 @@
+"""Music AI: find a melody, compose with it, perform it.
+
+`import musicai` is instant: each part (`musicai.audio`, `musicai.notes`, ...) loads on first use.
+
+>>> import musicai
+>>> audio, sr = musicai.audio.load("song.flac")  # doctest: +SKIP
+"""
+
+from importlib import import_module
+from pkgutil import iter_modules
+
+__version__ = "0.1.0"
+
+
+def __dir__() -> list[str]:
+    return ["__version__", *(module.name for module in iter_modules(__path__))]
+
+
+def __getattr__(name: str):
+    if not name.startswith("_") and name in __dir__():
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module 'musicai' has no attribute {name!r}; it has {', '.join(__dir__()[1:])}")
