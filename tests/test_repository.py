@@ -1,0 +1,153 @@
+"""Truths about the repository itself: one list of requirements, one address, arrows that point one way."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PACKAGE = ROOT / "musicai"
+
+# Who may import whom inside the package. Only cli, notebook and exercises see everything.
+BASE = {"audio", "notes", "scale", "train"}
+ARROWS = {
+    "audio": set(),
+    "notes": set(),
+    "scale": set(),
+    "train": set(),
+    "data": {"audio", "notes"},
+    "synth": {"audio", "notes", "data"},
+}
+SEE_EVERYTHING = {"cli", "notebook", "exercises"}
+LAZY_ONLY = {"matplotlib", "IPython", "ipywidgets", "librosa", "music21", "sklearn", "tensorboard"}
+
+
+def parts() -> list[str]:
+    return sorted({p.relative_to(PACKAGE).parts[0].removesuffix(".py") for p in PACKAGE.rglob("*.py")} - {"__init__"})
+
+
+def files(part: str) -> list[Path]:
+    single = PACKAGE / f"{part}.py"
+    return [single] if single.exists() else sorted((PACKAGE / part).rglob("*.py"))
+
+
+def imports(path: Path, top_level_only: bool = False) -> set[str]:
+    """Absolute dotted names imported by a file."""
+    tree = ast.parse(path.read_text())
+    package = ".".join(path.relative_to(ROOT).parts[:-1])
+    found = set()
+    for node in tree.body if top_level_only else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package.rsplit(".", node.level - 1)[0] if node.level else ""
+            base = ".".join(x for x in (above, node.module) if x)
+            found |= {f"{base}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("part", parts())
+def test_arrows_point_one_way(part):
+    if part in SEE_EVERYTHING:
+        return
+    allowed = ARROWS[part] | {part} if part in ARROWS else None
+    assert allowed is not None, f"musicai.{part} is new: say in ARROWS what it may import"
+    for path in files(part):
+        used = {name.split(".")[1] for name in imports(path) if name.startswith("musicai.")}
+        assert used <= allowed, f"{path.relative_to(ROOT)} imports {sorted(used - allowed)}"
+
+
+@pytest.mark.parametrize("part", parts())
+def test_heavy_libraries_are_imported_only_where_they_are_used(part):
+    if part == "notebook":
+        return
+    for path in files(part):
+        used = {name.split(".")[0] for name in imports(path, top_level_only=True)}
+        assert not used & LAZY_ONLY, f"{path.relative_to(ROOT)} imports {used & LAZY_ONLY} at module level"
+
+
+def test_import_is_instant_and_light():
+    code = "import sys, time; t = time.time(); import musicai; print(time.time() - t, *sys.modules)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd="/").stdout
+    seconds, *modules = out.split()
+    assert not set(modules) & (LAZY_ONLY | {"torch", "numpy"})
+    assert float(seconds) < 1
+
+
+def test_submodules_load_on_first_use():
+    code = "import musicai; print(musicai.audio.mu_law_encode.__module__); musicai.nothing"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd="/")
+    assert run.stdout.startswith("musicai.audio")
+    assert "has no attribute 'nothing'; it has audio" in run.stderr
+
+
+def test_conda_environment_asks_for_what_pyproject_asks():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    python, _, pip = environment["dependencies"]
+    assert python == f"python{PYPROJECT['project']['requires-python']}"
+    (requirement,) = pip["pip"]
+    extras = set(re.fullmatch(r"-e \.\[(.+)\]", requirement)[1].split(","))
+    assert extras <= set(PYPROJECT["project"]["optional-dependencies"])
+    makefile = (ROOT / "Makefile").read_text()
+    assert set(re.search(r"--editable '\.\[(.+?)\]'", makefile)[1].split(",")) == extras
+
+
+def requirement_names(extra: str) -> set[str]:
+    names = set()
+    for line in PYPROJECT["project"]["optional-dependencies"][extra]:
+        name = re.match(r"[\w.-]+", line)[0].lower()
+        inner = re.match(r"musicai\[(.+)\]", line)
+        names |= set().union(*(requirement_names(x) for x in inner[1].split(","))) if inner else {name}
+    return names
+
+
+def test_constraints_pin_every_requirement():
+    pinned = {
+        line.split("==")[0].lower().replace("_", "-")
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if "==" in line
+    }
+    wanted = requirement_names("book") | requirement_names("test")
+    wanted |= {re.match(r"[\w.-]+", line)[0].lower() for line in PYPROJECT["project"]["dependencies"]}
+    assert wanted <= pinned
+
+
+def test_one_address_everywhere():
+    address = PYPROJECT["project"]["urls"]["Repository"]
+    config = yaml.safe_load((ROOT / "_config.yml").read_text())
+    assert config["repository"]["url"] == address
+    for path in [ROOT / "README.md", *ROOT.glob("book/*.md"), *ROOT.glob("notebooks/*.ipynb")]:
+        for found in re.findall(r"https://github\.com/[\w.-]+/musicai\b", path.read_text()):
+            assert found == address, path
+
+
+def test_version_is_written_the_same():
+    import musicai
+
+    assert musicai.__version__ == PYPROJECT["project"]["version"]
+    assert f"## {musicai.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_readme_tree_names_every_part():
+    readme = (ROOT / "README.md").read_text()
+    for part in parts():
+        assert f"{part}.py" in readme or f"{part}/" in readme, f"README's tree lacks {part}"
+
+
+@pytest.mark.skipif(not os.access(ROOT / ".git", os.R_OK), reason="not a git checkout")
+def test_no_machine_paths_or_registry_hosts():
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    bad = re.compile(r"/work/main|/root/|/home/[a-z]+/|pypi\.org|pythonhosted|registry\.npmjs|deb\.debian\.org")
+    for name in listed.split("\0"):
+        path = ROOT / name
+        if not name or "vendor" in path.parts or path == Path(__file__) or not path.is_file():
+            continue
+        text = path.read_bytes().decode("utf-8", "ignore") if path.suffix not in {".flac", ".mat"} else ""
+        assert not bad.search(text), f"{name}: {bad.search(text)[0]}"
