@@ -1,0 +1,33 @@
+"""What the chapters show: figures, players, live source code, interactions.
+
+The only part of `musicai` that imports matplotlib, IPython and ipywidgets (`pip install "musicai[notebook]"`).
+Importing it sets the book's figure style for the session; `matplotlib.rcdefaults()` undoes that.
+
+>>> from musicai.notebook import player, plot_waveform, show
+>>> show(plot_waveform(audio, sr), alt="One second of a piano note")  # doctest: +SKIP
+>>> player(audio, sr, "Piano, C4")  # doctest: +SKIP
+"""
+
+from .code import show_code
+from .display import Html
+from .figures import PALETTE, figure, show
+from .interact import explore
+from .live import LivePlot
+from .players import listening_ladder, player
+from .plots import plot_melody, plot_piano_roll, plot_spectrogram, plot_waveform
+
+__all__ = [
+    "PALETTE",
+    "Html",
+    "LivePlot",
+    "explore",
+    "figure",
+    "listening_ladder",
+    "player",
+    "plot_melody",
+    "plot_piano_roll",
+    "plot_spectrogram",
+    "plot_waveform",
+    "show",
+    "show_code",
+]

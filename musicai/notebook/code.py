@@ -1,0 +1,73 @@
+"""Source code as it is now, never a paste that grows old."""
+
+import ast
+import inspect
+import textwrap
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from IPython.display import Markdown, display
+
+
+def show_code(*objects: Any, docstring: bool = True) -> None:
+    """Show the live source of functions, methods, classes or modules.
+
+    >>> show_code(musicai.audio.frame, docstring=False)  # doctest: +SKIP
+
+    Args:
+        objects: what to show, in this order.
+        docstring: whether to keep the docstrings.
+
+    Raises:
+        TypeError: the object has no Python source (a number, a built-in function).
+    """
+    for item in objects:
+        display(Markdown(f"```python\n{source_of(item, docstring=docstring)}\n```"))
+
+
+def source_of(item: Any, *, docstring: bool = True) -> str:
+    """The source of `item` under a comment that names its file and line."""
+    item = inspect.unwrap(item) if callable(item) else item
+    try:
+        lines, first = inspect.getsourcelines(item)
+        file = inspect.getsourcefile(item) or ""
+    except (TypeError, OSError) as error:
+        raise TypeError(f"{item!r} has no Python source to show; give a function, class or module") from error
+    source = textwrap.dedent("".join(lines)).strip("\n")
+    if not docstring:
+        source = _without_docstrings(source)
+    return f"{_place(item, file, first)}{source}"
+
+
+def _place(item: Any, file: str, line: int) -> str:
+    """`# musicai/audio/frames.py, line 12`: from the package down, so the same on every machine."""
+    package = getattr(item, "__name__" if isinstance(item, ModuleType) else "__module__", "").split(".")[0]
+    parts = Path(file).parts
+    if package not in parts:
+        return ""
+    start = len(parts) - 1 - parts[::-1].index(package)
+    return f"# {'/'.join(parts[start:])}, line {max(line, 1)}\n"
+
+
+def _without_docstrings(source: str) -> str:
+    """Cut each docstring's lines out; the rest of the text stays as it was written."""
+    lines = source.splitlines()
+    for node in _documented(ast.parse(source)):
+        text, body = node.body[0], node.body
+        if len(body) == 1 and not isinstance(node, ast.Module):
+            lines[text.lineno - 1] = " " * text.col_offset + "..."
+            drop = range(text.lineno, text.end_lineno)
+        else:
+            drop = range(text.lineno - 1, text.end_lineno)
+        for index in drop:
+            lines[index] = None
+        after = text.end_lineno
+        if after < len(lines) and lines[after] == "" and not isinstance(node, ast.Module):
+            lines[after] = None
+    return "\n".join(line for line in lines if line is not None).strip("\n")
+
+
+def _documented(tree: ast.AST) -> list[Any]:
+    holders = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    return [node for node in ast.walk(tree) if isinstance(node, holders) and ast.get_docstring(node) is not None]

@@ -1,0 +1,226 @@
+"""The book's drawings of sound and notes; each returns a Figure for `show`."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from .figures import PALETTE, figure
+
+NAMES = ("C", "C♯", "D", "D♯", "E", "F", "F♯", "G", "G♯", "A", "A♯", "B")
+BLACK_KEYS = (1, 3, 6, 8, 10)
+HZ_TICKS = (30, 60, 125, 250, 500, 1_000, 2_000, 4_000, 8_000, 16_000)
+MOST_NAMED = 24  # notes; more names than this cannot be read at 390 pixels
+
+
+def plot_waveform(audio: Any, sr: int, *, start: float = 0.0, title: str = "", ax: Axes | None = None) -> Figure:
+    """Draw sound pressure against time, one axis for each channel.
+
+    Short excerpts (up to 200 samples) also show the samples themselves. Chapter 1.
+
+    Args:
+        audio: samples, shape (time,) or (channels, time).
+        sr: sampling rate in Hz.
+        start: time of the first sample, in seconds.
+        title: drawn above.
+        ax: draw one channel here instead of in a new figure.
+    """
+    channels = np.atleast_2d(_array(audio))
+    fig, axes = _axes(ax, len(channels))
+    seconds = start + np.arange(channels.shape[1]) / sr
+    scale, unit = (1_000, "ms") if channels.shape[1] / sr < 0.5 else (1, "s")
+    for axis, samples in zip(axes, channels, strict=True):
+        axis.plot(seconds * scale, samples, linewidth=1 if len(samples) < 2_000 else 0.6)
+        if len(samples) <= 200:
+            axis.plot(seconds * scale, samples, ".", color=PALETTE[1], markersize=4)
+        axis.set(ylabel="Amplitude", xlim=(seconds[0] * scale, seconds[-1] * scale))
+    axes[0].set_title(title)
+    axes[-1].set_xlabel(f"Time in {unit}")
+    return fig
+
+
+def plot_spectrogram(
+    values: Any,
+    sr: int,
+    *,
+    hop_length: int = 512,
+    axis: str = "linear",
+    fmin: float | None = None,
+    fmax: float | None = None,
+    bins_per_octave: int = 12,
+    decibels: bool = True,
+    title: str = "",
+    ax: Axes | None = None,
+) -> Figure:
+    """Draw a spectrogram with its frequencies in Hz. Chapter 2.
+
+    Args:
+        values: shape (bins, frames). Complex or magnitudes are drawn in dB below the loudest; a picture that holds
+            negative numbers is taken to be in dB already.
+        sr: sampling rate in Hz.
+        hop_length: samples from one frame to the next.
+        axis: "linear" (bins of an FFT), "mel" (Slaney's mel bands) or "cqt" (constant-Q bins).
+        fmin, fmax: of the lowest and the highest mel band (0 and sr / 2), or of the lowest constant-Q bin (C1, 32.7).
+        bins_per_octave: of the constant-Q transform.
+        decibels: False draws the values as they are.
+        title: drawn above.
+        ax: draw here instead of in a new figure.
+
+    Raises:
+        ValueError: `values` is not a matrix, or `axis` is none of the three.
+    """
+    matrix = _array(values)
+    if matrix.ndim != 2 or matrix.size == 0:
+        raise ValueError(f"a spectrogram is a matrix (bins, frames); this one has shape {matrix.shape}")
+    hertz = _bin_frequencies(axis, len(matrix), sr, fmin, fmax, bins_per_octave)
+    fig, (axes,) = _axes(ax, 1)
+    picture, unit = _levels(matrix, decibels)
+    seconds = matrix.shape[1] * hop_length / sr
+    image = axes.imshow(
+        picture, origin="lower", aspect="auto", interpolation="nearest", extent=(0, seconds, -0.5, len(matrix) - 0.5)
+    )
+    ticks = _hertz_ticks(axis, hertz)
+    axes.set_yticks(np.interp(ticks, hertz, np.arange(len(hertz))), [f"{tick:,.0f}" for tick in ticks])
+    axes.set(xlabel="Time in s", ylabel="Frequency in Hz", title=title)
+    fig.colorbar(image, ax=axes, label=unit, pad=0.02)
+    return fig
+
+
+def plot_piano_roll(score: Any, *, step: float = 0.25, title: str = "", ax: Axes | None = None) -> Figure:
+    """Draw notes as bars: pitch against time in beats, one colour for each track. Chapter 1.
+
+    Args:
+        score: a `Score`, a `Track`, a `Melody`, or a boolean roll of shape (88, frames) whose lowest key is A0.
+        step: length of a frame of the roll, in beats.
+        title: drawn above; a score's name by default.
+        ax: draw here instead of in a new figure.
+    """
+    fig, (axes,) = _axes(ax, 1, height=3.4)
+    parts = [("", _roll_bars(_array(score), step))] if _is_roll(score) else _score_parts(score)
+    for index, (name, bars) in enumerate(parts):
+        _draw_bars(axes, bars, PALETTE[index % len(PALETTE)], name)
+    _pitch_axis(axes, [pitch for _, bars in parts for pitch, _, _ in bars])
+    axes.set(xlabel="Time in beats", title=title or getattr(score, "name", ""))
+    if len(parts) > 1 and any(name for name, _ in parts):
+        axes.legend(loc="upper left", bbox_to_anchor=(0, -0.18), ncols=2)
+    return fig
+
+
+def plot_melody(melody: Any, *, title: str = "", ax: Axes | None = None) -> Figure:
+    """Draw a melody: a bar for each note, with its name where there are few. Chapter 1.
+
+    Args:
+        melody: a `Melody`, or its notes.
+        title: drawn above; the melody's name by default.
+        ax: draw here instead of in a new figure.
+    """
+    notes = tuple(getattr(melody, "notes", melody))
+    fig, (axes,) = _axes(ax, 1)
+    bars = [(note.pitch, note.start, note.duration) for note in notes]
+    _draw_bars(axes, bars, PALETTE[0], "")
+    _pitch_axis(axes, [pitch for pitch, _, _ in bars])
+    for pitch, start, duration in bars if len(bars) <= MOST_NAMED else ():
+        axes.annotate(
+            NAMES[pitch % 12], (start + duration / 2, pitch + 0.5), ha="center", va="bottom", fontsize=9, clip_on=False
+        )
+    axes.set(xlabel="Time in beats", title=title or getattr(melody, "name", ""))
+    return fig
+
+
+def _array(values: Any) -> np.ndarray:
+    return values.detach().cpu().numpy() if hasattr(values, "detach") else np.asarray(values)
+
+
+def _axes(ax: Axes | None, rows: int, height: float = 2.8) -> tuple[Figure, list[Axes]]:
+    """The given axes, or those of a new figure."""
+    if ax is None:
+        fig, axes = figure(rows, 1, height=height if rows == 1 else 1.8 * rows, sharex=True, squeeze=False)
+        return fig, list(axes[:, 0])
+    if rows != 1:
+        raise ValueError(f"ax= takes one channel, but the audio has {rows}; draw each by itself")
+    return ax.figure, [ax]
+
+
+def _bin_frequencies(axis: str, bins: int, sr: int, fmin: float | None, fmax: float | None, octave: int) -> np.ndarray:
+    """The centre frequency of each bin in Hz, rising."""
+    if axis == "linear":
+        return np.linspace(0, sr / 2, bins)
+    if axis == "mel":
+        low, high = _hertz_to_mel(fmin or 0), _hertz_to_mel(fmax or sr / 2)
+        return _mel_to_hertz(np.linspace(low, high, bins + 2)[1:-1])
+    if axis == "cqt":
+        return (fmin or 32.703) * 2 ** (np.arange(bins) / octave)
+    raise ValueError(f'axis={axis!r} is unknown; it is "linear", "mel" or "cqt"')
+
+
+def _hertz_to_mel(hertz: float) -> float:
+    """Slaney's scale: 3 mel to 200 Hz up to 1 kHz, logarithmic above."""
+    return 3 * hertz / 200 if hertz < 1_000 else 15 + 27 * np.log(hertz / 1_000) / np.log(6.4)
+
+
+def _mel_to_hertz(mel: np.ndarray) -> np.ndarray:
+    return np.where(mel < 15, 200 * mel / 3, 1_000 * 6.4 ** ((mel - 15) / 27))
+
+
+def _hertz_ticks(axis: str, hertz: np.ndarray) -> list[float]:
+    """Round frequencies at which to label the axis."""
+    if axis != "linear":
+        return [tick for tick in HZ_TICKS if hertz[0] <= tick <= hertz[-1]]
+    step = next(step for step in (100, 250, 500, 1_000, 2_000, 4_000, 8_000, 1e9) if hertz[-1] / step <= 6)
+    return list(np.arange(0, hertz[-1] + 1, step))
+
+
+def _levels(matrix: np.ndarray, decibels: bool) -> tuple[np.ndarray, str]:
+    """What to draw, and its unit."""
+    if not decibels:
+        return np.abs(matrix) if np.iscomplexobj(matrix) else matrix, ""
+    if not np.iscomplexobj(matrix) and matrix.min() < 0:
+        return matrix, "dB"
+    level = 20 * np.log10(np.maximum(np.abs(matrix), 1e-10))
+    return np.maximum(level - level.max(), -80), "dB"
+
+
+def _is_roll(score: Any) -> bool:
+    return not hasattr(score, "tracks") and not hasattr(score, "notes")
+
+
+def _score_parts(score: Any) -> list[tuple[str, list[tuple[int, float, float]]]]:
+    """Each pitched track's name and bars (pitch, start, duration)."""
+    tracks: Sequence[Any] = getattr(score, "tracks", (score,))
+    return [
+        (getattr(track, "name", ""), [(note.pitch, note.start, note.duration) for note in track.notes])
+        for track in tracks
+        if not getattr(track, "is_drum", False)
+    ]
+
+
+def _roll_bars(roll: np.ndarray, step: float, lowest: int = 21) -> list[tuple[int, float, float]]:
+    """Runs of sounding frames as bars."""
+    if roll.ndim != 2:
+        raise ValueError(f"a piano roll is a matrix (keys, frames); this one has shape {roll.shape}")
+    padded = np.pad(roll.astype(bool).astype(np.int8), ((0, 0), (1, 1)))
+    change = np.diff(padded, axis=1)
+    keys, starts = np.nonzero(change == 1)
+    ends = np.nonzero(change == -1)[1]  # row by row, so in step with the starts
+    spans = zip(keys, starts, ends, strict=True)
+    return [(int(key) + lowest, start * step, (end - start) * step) for key, start, end in spans]
+
+
+def _draw_bars(axes: Axes, bars: Iterable[tuple[int, float, float]], colour: str, label: str) -> None:
+    pitches, starts, durations = np.array(list(bars), dtype=float).reshape(-1, 3).T
+    axes.barh(
+        pitches, durations, left=starts, height=0.8, color=colour, edgecolor="#fcfcfc", linewidth=0.5, label=label
+    )
+
+
+def _pitch_axis(axes: Axes, pitches: Sequence[int]) -> None:
+    """Label the octaves (C4 is middle C) and shade the black keys' rows."""
+    low, high = (min(pitches) - 2, max(pitches) + 3) if pitches else (60, 72)
+    for pitch in range(low, high):
+        if pitch % 12 in BLACK_KEYS:
+            axes.axhspan(pitch - 0.5, pitch + 0.5, color="#eeeeee", zorder=0)
+    labelled = [pitch for pitch in range(low, high) if pitch % 12 in ((0,) if high - low > 24 else (0, 4, 7, 9))]
+    axes.set_yticks(labelled, [f"{NAMES[pitch % 12]}{pitch // 12 - 1}" for pitch in labelled])
+    axes.set(ylim=(low - 0.5, high - 0.5), ylabel="Pitch")
