@@ -35,7 +35,7 @@ def plot_waveform(audio: Any, sr: int, *, start: float = 0.0, title: str = "", a
         axis.plot(seconds * scale, samples, linewidth=1 if len(samples) < 2_000 else 0.6)
         if len(samples) <= 200:
             axis.plot(seconds * scale, samples, ".", color=PALETTE[1], markersize=4)
-        axis.set(ylabel="Amplitude", xlim=(seconds[0] * scale, seconds[-1] * scale))
+        axis.set(ylabel="Amplitude", xlim=(seconds[0] * scale, (seconds[-1] + 1 / sr) * scale))
     axes[0].set_title(title)
     axes[-1].set_xlabel(f"Time in {unit}")
     return fig
@@ -82,7 +82,7 @@ def plot_spectrogram(
         picture, origin="lower", aspect="auto", interpolation="nearest", extent=(0, seconds, -0.5, len(matrix) - 0.5)
     )
     ticks = _hertz_ticks(axis, hertz)
-    axes.set_yticks(np.interp(ticks, hertz, np.arange(len(hertz))), [f"{tick:,.0f}" for tick in ticks])
+    axes.set_yticks([_row(tick, hertz) for tick in ticks], [f"{tick:,.0f}" for tick in ticks])
     axes.set(xlabel="Time in s", ylabel="Frequency in Hz", title=title)
     fig.colorbar(image, ax=axes, label=unit, pad=0.02)
     return fig
@@ -167,9 +167,16 @@ def _mel_to_hertz(mel: np.ndarray) -> np.ndarray:
 def _hertz_ticks(axis: str, hertz: np.ndarray) -> list[float]:
     """Round frequencies at which to label the axis."""
     if axis != "linear":
-        return [tick for tick in HZ_TICKS if hertz[0] <= tick <= hertz[-1]]
+        ticks = [tick for tick in HZ_TICKS if hertz[0] <= tick <= hertz[-1]]
+        room = len(hertz) / 14  # mel bands below 500 Hz lie too close for every label
+        return [tick for tick in ticks if _row(2 * tick, hertz) - _row(tick, hertz) > room or tick == ticks[-1]]
     step = next(step for step in (100, 250, 500, 1_000, 2_000, 4_000, 8_000, 1e9) if hertz[-1] / step <= 6)
     return list(np.arange(0, hertz[-1] + 1, step))
+
+
+def _row(tick: float, hertz: np.ndarray) -> float:
+    """Where a frequency lies among the rows of bins."""
+    return float(np.interp(tick, hertz, np.arange(len(hertz))))
 
 
 def _levels(matrix: np.ndarray, decibels: bool) -> tuple[np.ndarray, str]:
