@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from IPython.display import Markdown, display
+from IPython.display import display
 
 
 def show_code(*objects: Any, docstring: bool = True) -> None:
@@ -23,7 +23,20 @@ def show_code(*objects: Any, docstring: bool = True) -> None:
         TypeError: the object has no Python source (a number, a built-in function).
     """
     for item in objects:
-        display(Markdown(f"```python\n{source_of(item, docstring=docstring)}\n```"))
+        display(Source(source_of(item, docstring=docstring)))
+
+
+class Source:
+    """Python source, coloured by the notebook or the page itself in its own theme."""
+
+    def __init__(self, text: str):
+        self.text = text
+
+    def _repr_markdown_(self) -> str:
+        return f"```python\n{self.text}\n```"
+
+    def __repr__(self) -> str:
+        return self.text
 
 
 def source_of(item: Any, *, docstring: bool = True) -> str:
