@@ -1,0 +1,186 @@
+"""Samples: checks, frames, mu-law codes and resampling. Chapter 1."""
+
+import math
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .errors import AudioError, require
+
+# The resampling filter, as for soxr's "high quality": flat up to 0.913 of the lower Nyquist frequency, and at
+# least 85 dB down from that frequency on. Kaiser's formulas give beta from the attenuation.
+ZERO_CROSSINGS = 64
+CUTOFF = 0.9565
+KAISER_BETA = 8.7
+PHASES = 64  # output samples a matrix product makes at once
+BANK = 2**20  # weights in one matrix
+CACHED_WEIGHTS = (
+    2**23
+)  # weights for a pair of rates; larger filter banks (odd pairs of rates) are made again at each call
+
+
+def as_audio(x: Tensor) -> Tensor:
+    """Check that `x` is a sound (..., time), not empty; half precision becomes float32."""
+    require(isinstance(x, Tensor), f"audio must be a torch.Tensor, not {type(x).__name__}: try torch.as_tensor(audio)")
+    require(x.is_floating_point(), f"audio must be floating point in [-1, 1], not {x.dtype}: 16-bit codes / 32768")
+    require(x.ndim > 0 and x.numel() > 0, f"audio of shape {tuple(x.shape)} holds no samples; give (..., time)")
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def whole(name: str, value, low: int = 1) -> int:
+    """Check that a setting is a whole number of at least `low`."""
+    require(not isinstance(value, bool) and value == value and abs(value) < 2**53 and value == int(value),
+            f"{name} must be a whole number, not {value!r}")  # fmt: skip
+    require(value >= low, f"{name} must be at least {low}, not {value!r}")
+    return int(value)
+
+
+@lru_cache(maxsize=256)
+def constant(build, *args, device=None, dtype=torch.float32) -> Tensor:
+    """`build(*args)` made once in float64 on the CPU, then kept on `device` as `dtype`.
+
+    Outside inference mode, so that a bank first used while sampling can serve training later.
+    """
+    with torch.inference_mode(False), torch.no_grad(), torch.device("cpu"):
+        return build(*args).to(dtype).to(device)
+
+
+def constant_for(x: Tensor, build, *args) -> Tensor:
+    """The constant `build(*args)` on the device and in the precision of `x`."""
+    return constant(build, *args, device=x.device, dtype=x.dtype)
+
+
+def frame(x: Tensor, frame_length: int, hop_length: int) -> Tensor:
+    """Cut a sound into overlapping frames, without copying it.
+
+    >>> frame(torch.arange(6.0), frame_length=4, hop_length=2)
+    tensor([[0., 1., 2., 3.],
+            [2., 3., 4., 5.]])
+
+    Args:
+        x: (..., time).
+        frame_length: samples in a frame.
+        hop_length: samples from one frame to the next.
+
+    Returns a view (..., frames, frame_length); librosa.util.frame has the last two axes swapped. Chapter 2.
+    """
+    length, hop = whole("frame_length", frame_length), whole("hop_length", hop_length)
+    require(isinstance(x, Tensor) and x.ndim > 0, "frame needs a torch.Tensor of shape (..., time)")
+    require(x.shape[-1] >= length, f"a sound of {x.shape[-1]} samples is shorter than one frame of {length}; pad it")
+    return x.unfold(-1, length, hop)
+
+
+def mu_law_encode(x: Tensor, channels: int = 256) -> Tensor:
+    """Turn samples in [-1, 1] into `channels` codes that are finer for quiet sounds (ITU-T G.711's curve).
+
+    >>> mu_law_encode(torch.tensor([-1.0, 0.0, 1.0]))
+    tensor([  0, 128, 255])
+
+    Samples beyond [-1, 1] are clipped; NaN raises `AudioError`. Returns int64 codes 0..channels - 1. Chapter 1.
+    """
+    mu = whole("channels", channels, 2) - 1
+    x = as_audio(x)
+    require(not bool(x.isnan().any()), "mu_law_encode: the sound holds NaN; a code has no way to say so")
+    x = x.clamp(-1, 1)
+    y = torch.sign(x) * torch.log1p(mu * x.abs()) / math.log1p(mu)
+    return ((y + 1) / 2 * mu + 0.5).to(torch.int64)
+
+
+def mu_law_decode(codes: Tensor, channels: int = 256, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Turn mu-law codes 0..channels - 1 back into samples in [-1, 1].
+
+    >>> mu_law_decode(torch.tensor([0, 255]))
+    tensor([-1.,  1.])
+
+    Raises `AudioError` for codes out of range. Chapter 1.
+    """
+    mu = whole("channels", channels, 2) - 1
+    require(isinstance(codes, Tensor) and not codes.is_floating_point() and codes.dtype != torch.bool,
+            "mu_law_decode needs whole-number codes (int64); for samples call mu_law_encode first")  # fmt: skip
+    if codes.numel():
+        low, high = int(codes.min()), int(codes.max())
+        require(low >= 0 and high <= mu, f"mu-law codes must lie in 0..{mu}, found {low}..{high}")
+    y = codes.to(dtype) / mu * 2 - 1
+    return torch.sign(y) * torch.expm1(y.abs() * math.log1p(mu)) / mu
+
+
+def resample(x: Tensor, orig_sr: int, target_sr: int) -> Tensor:
+    """Change the sample rate, removing what the lower rate cannot hold (a windowed-sinc filter).
+
+    >>> resample(torch.zeros(2, 44_100), 44_100, 16_000).shape
+    torch.Size([2, 16000])
+
+    Args:
+        x: (..., time); differentiable.
+        orig_sr, target_sr: whole numbers of samples a second.
+
+    Returns (..., ceil(time * target_sr / orig_sr)). Flat to 0.913 of the lower Nyquist frequency, 85 dB of aliasing
+    suppression beyond it. Smith, "Digital audio resampling" (2002). Chapter 1.
+    """
+    down, up = whole("orig_sr", orig_sr), whole("target_sr", target_sr)
+    x = as_audio(x)
+    down, up = down // math.gcd(down, up), up // math.gcd(down, up)
+    if up == down:
+        return x
+    n_out = -(-x.shape[-1] * up // down)
+    return _polyphase(x.reshape(-1, x.shape[-1]), up, down, n_out).reshape(*x.shape[:-1], n_out)
+
+
+def _polyphase(x: Tensor, up: int, down: int, n_out: int) -> Tensor:
+    """Output q * up + p is a weighted sum of inputs around q * down + p * down / up.
+
+    The weights depend on the phase p alone. Phases are taken in groups of neighbours, which read nearly the same
+    inputs: one matrix product makes one group for all q.
+    """
+    repeat = -(-PHASES // up)  # a small period holds too few phases to fill a matrix product
+    up, down = up * repeat, down * repeat
+    half = _half_width(up, down)
+    group = max(PHASES, PHASES * up // down)
+    group = max(1, min(group, BANK // (2 * half)))  # huge ratios: a filter too long to hold for many phases
+    periods = -(-n_out // up)
+    last = (periods - 1) * down + (up - 1) * down // up + half + 1
+    x = F.pad(x, (half, max(0, last - x.shape[-1])))
+    out = []
+    for p in range(0, min(up, n_out), group):
+        weights = _weights(x, up, down, p, min(p + group, up, n_out))
+        start = p * down // up + 1  # in the padded sound
+        frames = x[:, start:].unfold(-1, weights.shape[0], down)[:, :periods]  # (batch, periods, span)
+        out.append(_matmul(frames, weights))
+    return torch.cat(out, -1).flatten(1)[:, :n_out]
+
+
+def _matmul(a: Tensor, b: Tensor) -> Tensor:
+    """a @ b in the precision of a, also under autocast: filters need more than half precision."""
+    with torch.autocast(a.device.type, enabled=False):
+        return a @ b
+
+
+def _half_width(up: int, down: int) -> int:
+    """Input samples that the filter reaches to each side."""
+    return math.ceil(ZERO_CROSSINGS * max(1.0, down / up))
+
+
+def _weights(x: Tensor, up: int, down: int, p: int, stop: int) -> Tensor:
+    size = up * (2 * _half_width(up, down) + (stop - p) * down // up)
+    if size <= CACHED_WEIGHTS:
+        return constant_for(x, _sinc_weights, up, down, p, stop)
+    return constant.__wrapped__(_sinc_weights, up, down, p, stop, device=x.device, dtype=x.dtype)
+
+
+def _sinc_weights(up: int, down: int, p: int, stop: int) -> Tensor:
+    """Filter taps (span, stop - p) for the phases p..stop - 1, by exact whole-number times (in 1 / up samples)."""
+    half, first = _half_width(up, down), p * down // up
+    span = (stop - 1) * down // up - first + 2 * half
+    taps = torch.arange(first - half + 1, first - half + 1 + span) * up
+    t = (taps[:, None] - torch.arange(p, stop) * down).to(torch.float64) / up
+    scale = min(1.0, up / down)
+    inside = (t * scale / ZERO_CROSSINGS).clamp(-1, 1)
+    beta = torch.tensor(KAISER_BETA, dtype=torch.float64)
+    window = torch.special.i0(beta * torch.sqrt(1 - inside**2)) / torch.special.i0(beta)
+    window = torch.where((t * scale).abs() > ZERO_CROSSINGS, 0.0, window)
+    return torch.sinc(t * CUTOFF * scale) * window * CUTOFF * scale
+
+
+__all__ = ["AudioError", "frame", "mu_law_decode", "mu_law_encode", "resample"]
