@@ -31,7 +31,8 @@ import torch
 if torch.cuda.is_available():
     print("GPU:", torch.cuda.get_device_name())
 else:
-    print("No GPU: everything runs, the long steps at a smaller scale. On Colab: Runtime, Change runtime type, T4.")"""
+    print("No GPU: everything runs, the long steps at a smaller scale.")
+    print("On Colab, for a GPU: Runtime > Change runtime type > T4 GPU.")"""
 
 
 def address() -> str:
