@@ -1,0 +1,151 @@
+"""Batches by number: batch n depends on the seed and on n, and on nothing that happened before.
+
+So a resumed run asks for batch 12,345 and has it at once, with the same items and the same random crops as the run
+that was killed; and two processes each take their share of the same global batch.
+"""
+
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from itertools import count
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, default_collate
+
+from musicai.train.distributed import rank_and_world
+from musicai.train.seeds import kept_rng, seed_all, seed_from
+
+Key = tuple[int, int]  # the index of an item in its dataset, the seed of its random draws
+
+
+class Batches:
+    """Endless batches of a dataset: `batches[n]` is batch n, `for batch in batches` starts at 0 and never ends.
+
+    >>> batches = Batches(range(10), batch_size=4, seed=0)
+    >>> batches[7].tolist() == batches[7].tolist()
+    True
+
+    dataset: anything with `len` and `[index]`. Its random draws (a random crop) may come from torch, numpy or random:
+        each item is seeded by (seed, epoch, position in the epoch).
+    batch_size: items a batch, over all processes together; under `torchrun` each process gets its equal share.
+    shuffle: a fresh permutation each epoch, else the dataset's own order.
+    drop_last: leave out the last, smaller batch of each epoch.
+    collate: list of items -> batch, as in torch.utils.data.DataLoader.
+    workers: processes that prepare batches ahead (used by iteration, not by `batches[n]`); same batches either way.
+
+    Raises ValueError when an epoch would hold no batch, or when a batch cannot be shared equally.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        batch_size: int,
+        seed: int = 0,
+        shuffle: bool = True,
+        drop_last: bool = True,
+        collate: Callable[[list], Any] = default_collate,
+        workers: int = 0,
+    ):
+        if batch_size < 1 or seed < 0:
+            raise ValueError(f"batch_size must be 1 or more and seed 0 or more, not {batch_size} and {seed}")
+        if len(dataset) < (batch_size if drop_last else 1):
+            raise ValueError(f"{len(dataset)} items make no batch of {batch_size}: lower it, or set drop_last=False")
+        self.dataset, self.batch_size, self.seed, self.shuffle = dataset, batch_size, seed, shuffle
+        self.drop_last, self.collate, self.workers = drop_last, collate, workers
+        self.per_epoch = len(dataset) // batch_size if drop_last else -(-len(dataset) // batch_size)
+        self._epoch: tuple[int, np.ndarray, int] | None = None
+
+    def __getitem__(self, n: int) -> Any:
+        """Batch n of this process, n = 0, 1, 2, ... without end; the global random generators stay as they are."""
+        if n < 0:
+            raise IndexError(f"batches are numbered from 0, not {n}")
+        with kept_rng():
+            return self._batch(n)
+
+    def __iter__(self) -> Iterator[Any]:
+        return map(self.__getitem__, count()) if not self.workers else self.starting_at(0)
+
+    def starting_at(self, n: int) -> Iterator[Any]:
+        """Batches n, n + 1, ...; unlike `batches[n]`, this may leave the global generators seeded."""
+        if not self.workers:
+            return map(self._batch, count(n))
+        return iter(
+            DataLoader(
+                _SeededItems(self.dataset),
+                batch_sampler=map(self.keys, count(n)),
+                collate_fn=self.collate,
+                num_workers=self.workers,
+                worker_init_fn=_ignore_interrupts,
+                generator=torch.Generator(),  # else it draws from the global one
+            )
+        )
+
+    def keys(self, n: int) -> list[Key]:
+        """The items of batch n that belong to this process, each with the seed of its random draws."""
+        epoch, place = divmod(n, self.per_epoch)
+        order, base = self._order(epoch)
+        positions = range(place * self.batch_size, min((place + 1) * self.batch_size, len(order)))
+        rank, world = rank_and_world()
+        if len(positions) % world:
+            raise ValueError(
+                f"batch {n} has {len(positions)} items, which {world} processes cannot share equally: choose a "
+                f"batch_size that {world} divides, and drop_last=True"
+            )
+        return [(int(order[p]), base + p) for p in positions[rank::world]]
+
+    def describe(self) -> dict[str, Any]:
+        """What decides the order of the data: kept in a checkpoint and compared on resume."""
+        names = ("batch_size", "seed", "shuffle", "drop_last")
+        return {"items": len(self.dataset), **{name: getattr(self, name) for name in names}}
+
+    def _batch(self, n: int) -> Any:
+        items = _SeededItems(self.dataset)
+        return self.collate([items[key] for key in self.keys(n)])
+
+    def _order(self, epoch: int) -> tuple[np.ndarray, int]:
+        if self._epoch is None or self._epoch[0] != epoch:
+            rng = np.random.default_rng((self.seed, epoch))
+            base = int(rng.integers(2**62))
+            indices = np.arange(len(self.dataset))
+            self._epoch = epoch, rng.permutation(indices) if self.shuffle else indices, base
+        return self._epoch[1:]
+
+
+class _SeededItems(Dataset):
+    """A dataset whose item is asked for with the seed of its random draws."""
+
+    def __init__(self, dataset: Dataset):
+        self.dataset = dataset
+
+    def __getitem__(self, key: Key) -> Any:
+        index, seed = key
+        seed_from(seed)
+        return self.dataset[index]
+
+
+def numbered(batches: Iterable | Callable[[int], Any], start: int, seed: int) -> Iterator[Any]:
+    """Batches start, start + 1, ... of whatever `fit` was given; see `fit` for what that may be."""
+    if isinstance(batches, Batches):
+        yield from batches.starting_at(start)
+    endless = map(batches, count(start)) if callable(batches) else _round_and_round(batches)
+    rank, _ = rank_and_world()
+    for n in count(start if callable(batches) else 0):
+        seed_all(seed, n, rank, 0)  # a DataLoader draws its shuffles from the global generator
+        batch = next(endless)
+        if n >= start:  # a plain iterable cannot jump: what the run had already seen is read again and dropped
+            yield batch
+
+
+def _round_and_round(batches: Iterable) -> Iterator[Any]:
+    while True:
+        empty = True
+        for batch in batches:
+            empty = False
+            yield batch
+        if empty:
+            raise ValueError("batches has no more to give: pass Batches, a list, a DataLoader or a function of n")
+
+
+def _ignore_interrupts(_worker: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the loop, which stops its workers in good order

@@ -1,0 +1,89 @@
+"""Several processes, one run: `torchrun --nproc-per-node 2 train.py`, with no change to the script.
+
+Each process takes its share of every batch; gradients are averaged before each optimizer step, so all processes hold
+the same weights all the time. Only rank 0 prints and writes.
+"""
+
+import atexit
+import os
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def rank_and_world() -> tuple[int, int]:
+    """This process's number and how many there are; (0, 1) outside `torchrun`."""
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_rank(), dist.get_world_size()
+    if dist.is_available() and dist.is_torchelastic_launched():
+        return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    return 0, 1
+
+
+def join() -> None:
+    """Under `torchrun`, meet the other processes (once); elsewhere, do nothing."""
+    if not dist.is_available() or dist.is_initialized() or not dist.is_torchelastic_launched():
+        return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    dist.init_process_group(backend, timeout=timedelta(minutes=30))  # the others wait while rank 0 runs a callback
+    atexit.register(dist.destroy_process_group)
+
+
+def average_gradients(parameters: Iterable[Tensor]) -> None:
+    """Replace every gradient by its mean over the processes; one message for each (device, dtype)."""
+    _, world = rank_and_world()
+    if world == 1:
+        return
+    groups = defaultdict(list)
+    for parameter in parameters:
+        if parameter.requires_grad:
+            groups[parameter.device, parameter.dtype].append(parameter)
+    for group in groups.values():
+        _average(group, world)
+
+
+def _average(group: list[Tensor], world: int) -> None:
+    # A parameter without a gradient here may have one elsewhere: a flag for each says whether anybody has.
+    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in group]
+    flags = torch.tensor([p.grad is not None for p in group]).to(gradients[0])
+    flat = torch.cat([*(g.reshape(-1) for g in gradients), flags])
+    dist.all_reduce(flat)
+    *means, flags = flat.split([*(g.numel() for g in gradients), len(group)])
+    for parameter, mean, flag in zip(group, means, flags.tolist(), strict=True):
+        if flag:
+            parameter.grad = mean.div_(world).view_as(parameter)
+
+
+def average(values: Tensor) -> Tensor:
+    """The mean over the processes."""
+    _, world = rank_and_world()
+    if world > 1:
+        dist.all_reduce(values)
+    return values / world
+
+
+def same_everywhere(tensors: Iterable[Tensor]) -> None:
+    """Give every process rank 0's values."""
+    if rank_and_world()[1] > 1:
+        for tensor in tensors:
+            dist.broadcast(tensor, src=0)
+
+
+def anybody(flag: bool) -> bool:
+    """True in every process when it is true in one."""
+    if rank_and_world()[1] == 1:
+        return flag
+    votes = torch.tensor(int(flag))
+    dist.all_reduce(votes)
+    return bool(votes)
+
+
+def barrier() -> None:
+    """Wait until every process is here."""
+    anybody(False)
