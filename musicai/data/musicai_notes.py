@@ -1,0 +1,152 @@
+"""The note set in the wheel: sampled single notes and drums, 16 kHz mono, one second each."""
+
+import csv
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import soundfile
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from musicai.data.errors import DataError
+
+SR = 16_000
+FOLDER = Path(__file__).parent / "shipped" / "notes"
+SPLITS = ("train", "valid", "test")
+_DRUM_NAMES = """
+acoustic_bass_drum bass_drum_1 side_stick acoustic_snare hand_clap electric_snare low_floor_tom closed_hi_hat
+high_floor_tom pedal_hi_hat low_tom open_hi_hat low_mid_tom hi_mid_tom crash_cymbal_1 high_tom ride_cymbal_1
+chinese_cymbal ride_bell tambourine splash_cymbal cowbell crash_cymbal_2 vibraslap ride_cymbal_2 hi_bongo low_bongo
+mute_hi_conga open_hi_conga low_conga high_timbale low_timbale high_agogo low_agogo cabasa maracas short_whistle
+long_whistle short_guiro long_guiro claves hi_wood_block low_wood_block mute_cuica open_cuica mute_triangle
+open_triangle
+"""
+DRUMS = dict(enumerate(_DRUM_NAMES.split(), start=35))  # General MIDI's percussion keys
+
+
+class Entry(NamedTuple):
+    """One row of the manifest: a note and where its recording lies. `audio()` decodes it."""
+
+    note: str
+    instrument: str
+    family: str
+    program: int
+    pitch: int
+    velocity: int
+    split: str
+    file: str
+    slot: int
+    gain: float
+    rms: float
+
+    def audio(self) -> Tensor:
+        """The note as float32 (16000,) in [-1, 1]."""
+        return recordings(self.file)[self.slot] * self.gain
+
+
+@cache
+def recordings(file: str) -> Tensor:
+    """All recordings of one FLAC file as int16 codes (slots, 16000); decoded once, then kept."""
+    try:
+        codes, sr = soundfile.read(FOLDER / file, dtype="int16")
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise DataError(f"{FOLDER / file}: cannot be read ({error}); install musicai again") from None
+    if sr != SR or len(codes) % SR or not len(codes):
+        raise DataError(
+            f"{FOLDER / file}: {len(codes)} samples at {sr} Hz are not whole seconds; install musicai again"
+        )
+    return torch.from_numpy(codes).view(-1, SR)
+
+
+@cache
+def manifest() -> tuple[Entry, ...]:
+    """Every note of the set, drums last, as `manifest.csv` lists them."""
+    path = FOLDER / "manifest.csv"
+    types = Entry.__annotations__.values()
+    try:
+        with open(path, newline="") as file:
+            rows = list(csv.reader(file))[1:]
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error}); install musicai again") from None
+    return tuple(Entry(*(kind(cell) for kind, cell in zip(types, row, strict=True))) for row in rows)
+
+
+class _Notes(Dataset):
+    """What both sets share: the entries of one split and of the instruments asked for."""
+
+    def __init__(self, entries: list[Entry], split: str | None, instruments: tuple[str, ...] | None):
+        if split is not None and split not in SPLITS:
+            raise DataError(f"no split {split!r}; choose from {', '.join(SPLITS)}, or None for all")
+        self.split, self.sr = split, SR
+        self.instruments: tuple[str, ...] = tuple(dict.fromkeys(entry.instrument for entry in entries))
+        wanted = (instruments,) if isinstance(instruments, str) else tuple(instruments or self.instruments)
+        for name in wanted:
+            if name not in self.instruments:
+                raise DataError(f"no instrument {name!r}; choose from {', '.join(self.instruments)}")
+        self.manifest = tuple(e for e in entries if e.instrument in wanted and split in (None, e.split))
+
+    def __len__(self) -> int:
+        return len(self.manifest)
+
+    def __getitem__(self, index: int) -> dict:
+        entry = self.manifest[index]
+        item = {"audio": entry.audio(), "sr": SR, "pitch": entry.pitch, "velocity": entry.velocity}
+        item |= {"instrument": self.instruments.index(entry.instrument), "instrument_name": entry.instrument}
+        return item | {"family": entry.family, "note": entry.note}
+
+
+class MusicAINotes(_Notes):
+    """The sampled notes of 17 instruments, about four octaves each, at three velocities.
+
+    >>> notes = MusicAINotes("train", instruments=("violin", "flute"))
+    >>> item = notes[0]
+    >>> item["audio"].shape, item["sr"], item["instrument_name"], item["pitch"]
+    (torch.Size([16000]), 16000, 'violin', 55)
+
+    An item is a dict: audio float32 (16000,), sr, pitch (MIDI), velocity, instrument (index into `.instruments`, the
+    same for every choice of instruments), instrument_name, family, note (its name, such as "violin-055-100"). The
+    note is held for its whole second; its last 20 ms fade out. `.manifest` holds one `Entry` an item.
+
+    The splits (about 80, 10, 10 %) hold out whole (instrument, pitch) groups: all velocities of a pitch are in one
+    split, for in most programs of this soundfont the velocities are one recording at different levels. A sampled
+    instrument also stretches one recording over a few neighbouring pitches, so a held-out pitch is a new pitch, not
+    a new recording session: judge "never heard" with real recordings.
+
+    Args:
+        split: "train", "valid", "test", or None for all.
+        instruments: names to keep; None keeps all.
+    Raises:
+        DataError: an unknown split or instrument, or a damaged file.
+    Source: rendered from FluidR3 (Frank Wen, MIT licence) by `scripts/build_notes.py`. Chapters 1 and 2.
+    """
+
+    def __init__(self, split: str | None = "train", instruments: tuple[str, ...] | list[str] | str | None = None):
+        super().__init__([entry for entry in manifest() if entry.family != "drums"], split, instruments)
+
+    @property
+    def drums(self) -> "MusicAIDrums":
+        """The drum kits of the same split."""
+        return MusicAIDrums(self.split)
+
+
+class MusicAIDrums(_Notes):
+    """The General MIDI percussion keys 35 to 81 of five drum kits at three velocities.
+
+    >>> drums = MusicAIDrums("train", instruments="standard_kit")
+    >>> drums[0]["instrument_name"], drums[0]["drum"], drums[0]["pitch"]
+    ('standard_kit', 'acoustic_bass_drum', 35)
+
+    An item is as in `MusicAINotes`: the instrument is the kit, the pitch is the key, and "drum" names what is struck.
+    A sound that rings for longer than its second fades out over the last 0.2 s. Kits share many recordings; all that
+    play a common recording are in one split.
+
+    Args, errors and source: as `MusicAINotes`. Chapter 1.
+    """
+
+    def __init__(self, split: str | None = "train", instruments: tuple[str, ...] | list[str] | str | None = None):
+        super().__init__([entry for entry in manifest() if entry.family == "drums"], split, instruments)
+
+    def __getitem__(self, index: int) -> dict:
+        return super().__getitem__(index) | {"drum": DRUMS[self.manifest[index].pitch]}
