@@ -23,6 +23,7 @@ from musicai.notebook.code import source_of
 from musicai.notebook.display import bundle_to_html
 from musicai.notebook.figures import render
 from musicai.notes import Melody, Note, Score, Track
+from musicai.train import fit, update
 
 SR = 16_000
 
@@ -284,7 +285,7 @@ def test_docstrings_can_go_while_comments_stay():
     assert scope["documented"](4) == 8
 
 
-@pytest.mark.parametrize("item", [nb.LivePlot, nb.LivePlot.draw, nb.explore, plots, nb.Html])
+@pytest.mark.parametrize("item", [nb.LivePlot, nb.LivePlot.__call__, nb.explore, plots, nb.Html])
 def test_source_without_docstrings_is_the_same_code(item):
     import ast
 
@@ -381,15 +382,9 @@ def test_explore_refuses_a_figure_without_words(shell):
 # Live losses
 
 
-def test_live_plot_is_silent_outside_a_notebook(capsys):
-    plot = nb.LivePlot(seconds=0)
-    plot(1, {"loss": torch.tensor(0.5)})
-    plot.close()
-    assert plot.history["loss"] == [(1, 0.5)]
-    assert capsys.readouterr().out == ""
-
-
-def test_live_plot_updates_one_display(monkeypatch):
+@pytest.fixture
+def drawn(monkeypatch):
+    """What a notebook would show: first displays, then updates."""
     shown, updated = [], []
 
     class Handle:
@@ -397,12 +392,52 @@ def test_live_plot_updates_one_display(monkeypatch):
 
     monkeypatch.setattr(live, "_in_notebook", lambda: True)
     monkeypatch.setattr(live, "display", lambda picture, display_id: shown.append(picture) or Handle)
-    plot = nb.LivePlot("Two losses", seconds=0)
-    for step in range(1, 4):
-        plot(step, {"generator": 1 / step, "discriminator": 0.7})
+    return shown, updated
+
+
+def trained(callback, steps=12):
+    model = torch.nn.Linear(1, 1)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+
+    def step(x):
+        loss = (model(x) - 3).square().mean()
+        update(loss, optimizer)
+        return {"distance": loss}
+
+    state = {"model": model, "optimizer": optimizer}
+    return fit(step, [torch.ones(4, 1)], steps=steps, state=state, callbacks=[(2, callback)], progress=False)
+
+
+def test_live_plot_is_silent_outside_a_notebook(capsys):
+    trained(nb.LivePlot(seconds=0))
+    assert capsys.readouterr().out == ""
+
+
+def test_live_plot_follows_fit_in_one_display(drawn):
+    run = trained(nb.LivePlot(title="Learning", seconds=0))
+    shown, updated = drawn
     assert len(shown) == 1
-    assert len(updated) == 2
-    assert 'alt="Two losses: losses up to step 3; last values: generator 0.333, discriminator 0.7"' in updated[-1].html
+    assert len(updated) == 5
+    first, last = run.history["distance"][0], run.history["distance"][-1]
+    assert f"Learning: the course of the losses over 12 steps: distance {first:.3g} to {last:.3g}" in updated[-1].html
+    assert "grad/" not in updated[-1].html
+
+
+def test_live_plot_draws_seldom_but_always_the_end(drawn):
+    trained(nb.LivePlot(seconds=3600))
+    shown, updated = drawn
+    assert len(shown) == len(updated) == 1
+    assert "12 steps" in updated[0].html
+
+
+def test_a_curve_skips_gaps_and_averages_long_stretches():
+    steps, values = live._course(np.array([np.nan, 2.0, np.nan, 4.0]))
+    np.testing.assert_array_equal(steps, [2, 4])
+    np.testing.assert_array_equal(values, [2, 4])
+    steps, values = live._course(np.arange(90_000.0))
+    assert len(steps) == live.MOST_POINTS
+    np.testing.assert_allclose(values, steps - 1)
+    assert len(live._course(np.array([np.nan]))[0]) == 0
 
 
 def test_import_musicai_does_not_import_the_notebook():

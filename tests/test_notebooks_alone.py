@@ -1,0 +1,158 @@
+"""A downloaded chapter runs alone: from the built wheel, in a read-only folder, offline, with an empty HOME."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+
+ROOT = Path(__file__).parent.parent
+CHAPTERS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+NEEDED_TO_BUILD = ("pyproject.toml", "README.md", "LICENSE*", "musicai")
+
+# Seals the process off: no network but its own loopback, and the folder it works in is read-only even for root.
+SEAL = """
+set -e
+ip link set lo up
+mount --bind "$PWD" "$PWD"
+mount -o remount,ro,bind "$PWD"
+cd "$PWD"
+exec "$@"
+"""
+
+# Where the system permits no sealing: sockets refuse all but the loopback, in every Python of the run.
+NO_NETWORK = """
+import socket
+connect = socket.socket.connect
+def local_only(self, address):
+    if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in ("127.0.0.1", "::1", "localhost"):
+        raise OSError(f"no network in this test: {address}")
+    return connect(self, address)
+socket.socket.connect = socket.socket.connect_ex = local_only
+"""
+
+EXECUTE = """
+import json, sys
+import nbformat
+from nbclient import NotebookClient
+notebook = nbformat.read(sys.argv[1], as_version=4)
+NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": "."}}).execute()
+print("executed", sum(cell.cell_type == "code" for cell in notebook.cells))
+"""
+
+
+def can_seal(folder: Path) -> bool:
+    """Whether this system lets us make network and mount namespaces."""
+    try:
+        run = subprocess.run([*sealed(), "true"], cwd=folder, capture_output=True, check=False)
+    except FileNotFoundError:
+        return False
+    return run.returncode == 0
+
+
+def sealed() -> list[str]:
+    return ["unshare", "--map-root-user", "--net", "--mount", "bash", "-c", SEAL, "bash"]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    """The wheel of this checkout; built from a copy, so that no build folder is left in it."""
+    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    skip = shutil.ignore_patterns("__pycache__", "*.egg-info")
+    for pattern in NEEDED_TO_BUILD:
+        for path in ROOT.glob(pattern):
+            copy = shutil.copytree if path.is_dir() else shutil.copy2
+            copy(path, source / path.name, **({"ignore": skip} if path.is_dir() else {}))
+    build = ["wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", out, source]
+    subprocess.run([sys.executable, "-m", "pip", *build], check=True, capture_output=True)
+    (built,) = out.glob("musicai-*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory) -> Path:
+    """A folder with musicai from the wheel, and with what keeps Python off the network."""
+    target = tmp_path_factory.mktemp("installed")
+    install = ["install", "--quiet", "--no-deps", "--no-index", "--target", target, wheel]
+    subprocess.run([sys.executable, "-m", "pip", *install], check=True, capture_output=True)
+    (target / "sitecustomize.py").write_text(NO_NETWORK)
+    return target
+
+
+def run_alone(notebook: Path, installed: Path, tmp_path: Path) -> subprocess.CompletedProcess:
+    """Execute a copy of the notebook in a read-only folder that holds nothing else."""
+    folder, home = tmp_path / "alone", tmp_path / "home"
+    folder.mkdir()
+    home.mkdir()
+    shutil.copy(notebook, folder / "chapter.ipynb")
+    prefix = sealed() if can_seal(folder) else []
+    folder.chmod(0o555)
+    kept = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
+    env = kept | {
+        "HOME": str(home),
+        "PYTHONPATH": str(installed),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "MUSICAI_SCALE": "smoke",
+        "OMP_NUM_THREADS": "1",
+    }
+    command = [*prefix, sys.executable, "-c", EXECUTE, "chapter.ipynb"]
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=570)
+    folder.chmod(0o755)
+    assert [path.name for path in folder.iterdir()] == ["chapter.ipynb"], "the chapter wrote into its folder"
+    return done
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_a_chapter_runs_alone(path, installed, tmp_path):
+    done = run_alone(path, installed, tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.startswith("executed")
+
+
+def trial(tmp_path: Path, *sources: str) -> Path:
+    path = tmp_path / "trial.ipynb"
+    nbformat.write(new_notebook(cells=[new_code_cell(source) for source in sources]), path)
+    return path
+
+
+def test_the_seal_lets_a_sound_notebook_run_and_shows_it_the_wheel(installed, tmp_path):
+    look = f"""import os, musicai, musicai.scale
+assert musicai.__file__.startswith({json.dumps(str(installed))}), musicai.__file__
+assert os.listdir(".") == ["chapter.ipynb"]
+assert musicai.scale.scale() == "smoke"
+"""
+    done = run_alone(trial(tmp_path, look), installed, tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        ("import socket; socket.create_connection(('198.51.100.1', 80), timeout=2)", "no network in this test|unreachable"),
+        ("open('more.txt', 'w')", "Read-only file system|Permission denied"),
+    ],
+)
+def test_the_seal_holds(source, why, installed, tmp_path):
+    """A chapter that needs the network, its folder or the checkout fails here."""
+    if "more.txt" in source and os.geteuid() == 0 and not can_seal(tmp_path):
+        pytest.skip("root writes into any folder, and this system permits no read-only mount")
+    done = run_alone(trial(tmp_path, source), installed, tmp_path)
+    assert done.returncode != 0
+    assert any(word in done.stderr for word in why.split("|")), done.stderr[-1000:]
+
+
+def test_the_wheel_holds_the_data_and_no_tests(wheel):
+    from zipfile import ZipFile
+
+    names = ZipFile(wheel).namelist()
+    assert {name.split("/")[0] for name in names if not name.startswith("musicai-")} == {"musicai"}
+    shipped = ROOT / "musicai" / "data" / "shipped"
+    wanted = (
+        {str(path.relative_to(ROOT)) for path in shipped.rglob("*") if path.is_file()} if shipped.exists() else set()
+    )
+    assert wanted <= set(names), "run `git status`: data that is not in the wheel cannot reach a reader"
