@@ -6,6 +6,7 @@
 ([2, 2], 'C4')
 """
 
+from musicai.notes.midi import MidiError, read_midi, write_midi
 from musicai.notes.note import Note, Track
 from musicai.notes.score import Melody, Score
 from musicai.notes.theory import (
@@ -24,6 +25,7 @@ from musicai.notes.theory import (
 __all__ = [
     "PITCH_CLASSES",
     "Melody",
+    "MidiError",
     "Note",
     "Score",
     "Track",
@@ -35,5 +37,7 @@ __all__ = [
     "note_number",
     "pitch_class",
     "pitch_class_weights",
+    "read_midi",
     "transpose_key",
+    "write_midi",
 ]
