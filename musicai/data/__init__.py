@@ -1,0 +1,40 @@
+"""Music to learn from: shipped sets, the folk corpus, public sets, folders of your own; splits without leaks; shards.
+
+Every set is a `torch.utils.data.Dataset` with a `split`; each item is documented in its class. Names load on first use.
+"""
+
+from importlib import import_module
+
+_HOME = {
+    "errors": ("DataError",),
+    "splits": ("SPLITS", "group_duplicates", "melody_key", "split_of"),
+    "musicai_notes": ("MusicAIDrums", "MusicAINotes"),
+    "polyphonic": ("JSBChorales", "Nottingham", "PianoRolls"),
+    "folk": ("FolkCorpus", "FolkTune"),
+    "folders": ("AudioFolder", "MidiFolder"),
+    "shards": ("ShardedArrays", "ShardedMelodies", "write_shards"),
+    "nsynth": ("NSynth",),
+    "speech_commands": ("SC09", "SpeechCommands"),
+    "maestro": ("MAESTRO",),
+    "groove": ("Groove",),
+    "download": ("cache_dir", "download"),
+    "archive": ("ArchiveError", "extract"),
+}
+_MODULE = {name: module for module, names in _HOME.items() for name in names}
+__all__ = sorted(_MODULE)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, *_HOME]
+
+
+def __getattr__(name: str):
+    if name in _MODULE:
+        return getattr(import_module(f"{__name__}.{_MODULE[name]}"), name)
+    if name in _HOME:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
+
+
+# at once, not lazily: function and module have one name, and whoever comes last owns it
+from musicai.data.download import download  # noqa: E402, F401
