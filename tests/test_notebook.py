@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
+from jupyter_client.manager import run_kernel
 from PIL import Image
 
 from musicai import notebook as nb
@@ -377,6 +378,30 @@ def test_explore_names_what_is_no_control(shell):
 def test_explore_refuses_a_figure_without_words(shell):
     with pytest.raises(ValueError, match="show\\(fig, alt="):
         nb.explore(lambda x: nb.figure()[0], x=(0, 1))
+
+
+def test_a_moved_slider_reaches_the_page_through_a_real_kernel():
+    """What Jupyter and Colab do: a message moves the slider, and the live HTML's new value comes back."""
+    with run_kernel(kernel_name="python3") as client:
+        opened = {}
+
+        def note(message):
+            if message["header"]["msg_type"] == "comm_open":
+                state = message["content"]["data"]["state"]
+                opened[state.get("_model_name")] = message["content"]["comm_id"]
+
+        code = "from musicai.notebook import explore\nexplore(lambda x: print('x is', x), x=(1, 9, 1, 3))"
+        client.execute_interactive(code, output_hook=note, timeout=120)
+        data = {"method": "update", "state": {"value": 7}, "buffer_paths": []}
+        client.shell_channel.send(
+            client.session.msg("comm_msg", {"comm_id": opened["IntSliderModel"], "data": data}),
+        )
+        while True:
+            content = client.get_iopub_msg(timeout=60)["content"]
+            if content.get("comm_id") == opened["HTMLModel"] and "value" in content["data"].get("state", {}):
+                break
+    assert "x is 7" in content["data"]["state"]["value"]
+    assert "display:none" in content["data"]["state"]["value"]
 
 
 # Live losses
