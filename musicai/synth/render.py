@@ -48,8 +48,10 @@ def render(score: Score | Melody, sr: int = SR) -> Tensor:
     score = score.to_score() if isinstance(score, Melody) else score
     if not isinstance(score, Score):
         raise ValueError(f"cannot render {type(score).__name__}: give a musicai.notes.Score or Melody")
-    if not 1000 <= sr <= 384_000:
-        raise ValueError(f"sr is {sr}: give samples a second from 1000 to 384000, such as 16000 or 44100")
+    if not isinstance(sr, int) or not 1000 <= sr <= 384_000:
+        raise ValueError(
+            f"sr is {sr!r}: give samples a second from 1000 to 384000, a whole number such as 16000 or 44100"
+        )
     mix = mix_tracks(score)
     if sr != SR:
         mix = soxr.resample(mix.T, SR, sr).T

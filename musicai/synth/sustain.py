@@ -19,7 +19,7 @@ def extend(x: np.ndarray, length: int, decays: bool) -> np.ndarray:
 
     The loop is as long as makes the waveform before its end most like that before its start (normalised
     cross-correlation): so it holds whole periods, and of vibrato too where it can. What remains unlike is hidden
-    by the crossfade. A decaying sound is levelled, looped, and decays on at the rate it had.
+    by the crossfade. The sound is levelled and looped; what decays goes on decaying at the rate it had.
     """
     tail = x[END - FADE : END]
     if length <= END or np.abs(tail).max() < 1e-3 * np.abs(x).max():
@@ -30,9 +30,9 @@ def extend(x: np.ndarray, length: int, decays: bool) -> np.ndarray:
     loop = close_loop(flat, period, likeness)
     start = END - period
     held = np.resize(loop, length - start)
-    seconds = np.arange(len(held)) / SR
-    seconds = seconds if decays else np.minimum(seconds, period / SR)  # levelled only for joining: keep its first fall
-    held *= np.exp((min(rate, SLOWEST_DECAY) if decays else rate) * (seconds - period / SR))
+    late = (np.arange(len(held)) - period) / SR  # seconds after the recording's end
+    after = min(rate, SLOWEST_DECAY) if decays else 0.0
+    held *= np.exp(rate * np.minimum(late, 0) + after * np.maximum(late, 0))
     return np.concatenate([x[:start], held])[:length].astype(np.float32)
 
 
