@@ -1,0 +1,818 @@
+"""Loaders of public sets, on small fixtures in exactly the published formats, and on every kind of damage."""
+
+import csv
+import hashlib
+import io
+import json
+import pickle
+import re
+import shutil
+import struct
+import tarfile
+import warnings
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils.data import DataLoader
+
+from musicai.data import groove, maestro, nsynth, public, speech_commands
+from musicai.data.errors import DataError
+from musicai.data.groove import Groove
+from musicai.data.maestro import MAESTRO
+from musicai.data.nsynth import NSynth
+from musicai.data.speech_commands import DIGITS, SC09, SpeechCommands
+
+
+def write_wav(path: Path, samples: int = 160, sr: int = 16_000, channels: int = 1) -> np.ndarray:
+    """Noise that depends on the file's name only."""
+    rng = np.random.default_rng(int(hashlib.sha256(path.name.encode()).hexdigest()[:8], 16))
+    audio = rng.uniform(-0.5, 0.5, (samples, channels)).astype(np.float32)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, audio, sr, subtype="PCM_16")
+    return audio.T
+
+
+def midi_bytes(pitch: int = 60, channel: int = 0) -> bytes:
+    """A format-0 file, by hand: one note of one beat (480 ticks) at velocity 80, tempo 120."""
+    events = b"\x00\xff\x51\x03\x07\xa1\x20" + bytes([0, 0x90 | channel, pitch, 80])
+    events += bytes([0x83, 0x60, 0x80 | channel, pitch, 0]) + b"\x00\xff\x2f\x00"
+    return b"MThd" + struct.pack(">IHHH", 6, 0, 1, 480) + b"MTrk" + struct.pack(">I", len(events)) + events
+
+
+def write_midi(path: Path, pitch: int = 60, channel: int = 0) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(midi_bytes(pitch, channel))
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text("utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), "utf-8")
+
+
+def read_all(dataset) -> list[dict]:
+    return [dataset[i] for i in range(len(dataset))]
+
+
+# ---- NSynth: nsynth-test/examples.json and nsynth-test/audio/*.wav
+
+
+def nsynth_record(name: str = "bass_synthetic_033-022-050", **changes) -> dict:
+    """As published: https://magenta.tensorflow.org/datasets/nsynth"""
+    instrument, pitch, velocity = name.rsplit("-", 2)
+    family, source = instrument.split("_")[0], instrument.split("_")[1]
+    record = {
+        "note": 201034,
+        "sample_rate": 16000,
+        "instrument_family": nsynth.FAMILIES.index(family),
+        "qualities": [0, 1, 0, 0, 0, 0, 0, 0, 0, 0],
+        "instrument_source_str": source,
+        "note_str": name,
+        "instrument_family_str": family,
+        "instrument_str": instrument,
+        "pitch": int(pitch),
+        "instrument": 417,
+        "velocity": int(velocity),
+        "instrument_source": nsynth.SOURCES.index(source),
+        "qualities_str": ["dark"],
+    }
+    return record | changes
+
+
+NOTES = ("bass_synthetic_033-022-050", "guitar_acoustic_010-066-100", "vocal_electronic_001-108-127")
+
+
+def make_nsynth(root: Path, split: str = "test") -> Path:
+    folder = root / f"nsynth-{split}"
+    for name in NOTES:
+        write_wav(folder / "audio" / f"{name}.wav", 64)
+    (folder / "examples.json").write_text(json.dumps({name: nsynth_record(name) for name in NOTES}))
+    return folder
+
+
+def change_note(folder: Path, name: str = NOTES[1], **changes) -> None:
+    table = json.loads((folder / "examples.json").read_text())
+    table[name] |= changes
+    table[name] = {key: value for key, value in table[name].items() if value is not KeyError}
+    (folder / "examples.json").write_text(json.dumps(table))
+
+
+def test_nsynth_items(tmp_path):
+    make_nsynth(tmp_path)
+    dataset = NSynth(tmp_path, "test")
+    assert len(dataset) == 3
+    item = dataset[1]
+    audio = item.pop("audio")
+    assert audio.shape == (64,)
+    assert audio.dtype == torch.float32
+    expected = soundfile.read(tmp_path / "nsynth-test" / "audio" / f"{NOTES[1]}.wav", dtype="float32")[0]
+    np.testing.assert_array_equal(audio.numpy(), expected)
+    assert item.pop("qualities").tolist() == [0, 1] + [0] * 8
+    assert item == {
+        "sr": 16_000,
+        "pitch": 66,
+        "velocity": 100,
+        "instrument": 417,
+        "instrument_name": "guitar_acoustic_010",
+        "family": "guitar",
+        "source": "acoustic",
+        "note": "guitar_acoustic_010-066-100",
+    }
+    assert dataset[-1]["note"] == NOTES[2]
+    assert repr(dataset) == "NSynth('test', 3 items)"
+    with pytest.raises(IndexError):
+        dataset[3]
+
+
+def test_nsynth_makes_batches_in_workers(tmp_path):
+    make_nsynth(tmp_path)
+    (batch,) = DataLoader(NSynth(tmp_path, "test"), batch_size=3, num_workers=1)
+    assert batch["audio"].shape == (3, 64)
+    assert batch["pitch"].tolist() == [22, 66, 108]
+    assert batch["qualities"].shape == (3, 10)
+
+
+def test_nsynth_keep_and_places(tmp_path):
+    folder = make_nsynth(tmp_path, "valid")
+    for root, split in ((tmp_path, "valid"), (tmp_path, "validation"), (folder, "valid"), (str(tmp_path), "valid")):
+        assert len(NSynth(root, split)) == 3
+    dataset = NSynth(tmp_path, "valid", keep=lambda note: note.family == "guitar" and note.pitch > 60)
+    assert [item["note"] for item in read_all(dataset)] == [NOTES[1]]
+    with pytest.raises(DataError, match="keep"):
+        NSynth(tmp_path, "valid", keep=lambda note: False)
+    with pytest.raises(DataError, match="nsynth-train"):
+        NSynth(folder, "train")  # not the valid split's folder in its stead
+
+
+NSYNTH_FIELDS = {
+    "pitch missing": {"pitch": KeyError},
+    "note_str missing": {"note_str": KeyError},
+    "instrument_family_str missing": {"instrument_family_str": KeyError},
+    "qualities missing": {"qualities": KeyError},
+    "pitch text": {"pitch": "66"},
+    "pitch fraction": {"pitch": 66.5},
+    "pitch true": {"pitch": True},
+    "pitch null": {"pitch": None},
+    "pitch 128": {"pitch": 128},
+    "pitch negative": {"pitch": -1},
+    "velocity 128": {"velocity": 128},
+    "sample_rate 0": {"sample_rate": 0},
+    "sample_rate other": {"sample_rate": 44_100},
+    "instrument negative": {"instrument": -1},
+    "instrument_str empty": {"instrument_str": ""},
+    "instrument_str number": {"instrument_str": 3},
+    "family unknown": {"instrument_family_str": "kazoo"},
+    "family contradiction": {"instrument_family": 0},
+    "family out of range": {"instrument_family": 11},
+    "source unknown": {"instrument_source_str": "imaginary"},
+    "qualities short": {"qualities": [0, 1]},
+    "qualities wrong": {"qualities": [0, 2] + [0] * 8},
+    "qualities text": {"qualities": "0100000000"},
+    "note_str empty": {"note_str": ""},
+    "note_str other": {"note_str": "another-060-100"},
+}
+
+
+@pytest.mark.parametrize("name", NSYNTH_FIELDS)
+def test_nsynth_wrong_field_names_file_and_row(tmp_path, name):
+    change_note(make_nsynth(tmp_path), **NSYNTH_FIELDS[name])
+    with pytest.raises(DataError, match=rf"examples\.json, row '{NOTES[1]}'.*{name.split()[0].split('_')[-1]}"):
+        read_all(NSynth(tmp_path, "test"))
+
+
+@pytest.mark.parametrize("name", ["../../evil", "/etc/evil", "a/b", "..\\evil", "C:evil", "nul", ""])
+def test_nsynth_paths_in_names_are_refused(tmp_path, name):
+    folder = make_nsynth(tmp_path)
+    write_wav(tmp_path.parent / "evil.wav")
+    table = {name: nsynth_record() | {"note_str": name}}
+    (folder / "examples.json").write_text(json.dumps(table))
+    with pytest.raises(DataError, match=r"examples\.json, row"):
+        NSynth(tmp_path, "test")
+
+
+def test_nsynth_audio_missing_empty_or_broken(tmp_path):
+    wav = make_nsynth(tmp_path) / "audio" / f"{NOTES[1]}.wav"
+    content = wav.read_bytes()
+    for broken in (b"", content[:20], content[:44], content[:-30], b"no sound at all"):
+        wav.write_bytes(broken)
+        with pytest.raises(DataError, match=rf"examples\.json, row '{NOTES[1]}'.*{NOTES[1]}\.wav"):
+            NSynth(tmp_path, "test")[1]
+    dataset = NSynth(tmp_path, "test")
+    wav.unlink()
+    with pytest.raises(DataError, match=rf"row '{NOTES[1]}'.*missing"):
+        dataset[1]
+    with pytest.raises(DataError, match=rf"row '{NOTES[1]}'.*missing"):
+        NSynth(tmp_path, "test")
+    shutil.rmtree(wav.parent)
+    with pytest.raises(DataError, match=r"examples\.json.*audio is missing"):
+        NSynth(tmp_path, "test")
+
+
+DAMAGED_JSON = {
+    "empty": b"",
+    "truncated": b'{"a": {"note_str": "a", "pi',
+    "html": b"<html>404</html>",
+    "latin-1": '{"é": 1}'.encode("latin-1"),
+    "utf-16": '{"a": 1}'.encode("utf-16"),
+    "number": b"3",
+    "null": b"null",
+    "rows are numbers": b'{"a": 1}',
+    "deep": b"[" * 100_000,
+    "huge number": b'{"a": ' + b"9" * 10_000 + b"}",
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGED_JSON)
+def test_damaged_json_names_the_file(tmp_path, kind):
+    (make_nsynth(tmp_path) / "examples.json").write_bytes(DAMAGED_JSON[kind])
+    (make_maestro(tmp_path) / "maestro-v3.0.0.json").write_bytes(DAMAGED_JSON[kind])
+    with pytest.raises(DataError, match=r"examples\.json"):
+        NSynth(tmp_path, "test")
+    with pytest.raises(DataError, match=r"maestro-v3\.0\.0\.json"):
+        MAESTRO(tmp_path)
+
+
+def test_json_truncated_anywhere_is_one_error(tmp_path):
+    file = make_nsynth(tmp_path) / "examples.json"
+    content = file.read_bytes()
+    for cut in range(0, len(content) - 1, 97):
+        file.write_bytes(content[:cut])
+        with pytest.raises(DataError, match=r"examples\.json, line \d+ column \d+"):
+            NSynth(tmp_path, "test")
+
+
+# ---- Speech Commands: word folders, validation_list.txt, testing_list.txt, _background_noise_
+
+
+SPEAKERS = {"valid": "11aa22bb", "test": "33cc44dd", "train": "0a7c2a8d"}
+
+
+def make_commands(folder: Path, words: tuple[str, ...] = ("yes", "no", *DIGITS)) -> Path:
+    names = {split: [f"{word}/{speaker}_nohash_0.wav" for word in words] for split, speaker in SPEAKERS.items()}
+    names["train"] += [f"{word}/{SPEAKERS['train']}_nohash_1.wav" for word in words]
+    for name in (name for split in names.values() for name in split):
+        write_wav(folder / name, 100)
+    write_wav(folder / "_background_noise_" / "white_noise.wav", 300)
+    (folder / "_background_noise_" / "README.md").write_text("noise")
+    (folder / "README.md").write_text("Speech Commands Data Set v0.02")
+    (folder / "validation_list.txt").write_text("\n".join(names["valid"]) + "\n")
+    (folder / "testing_list.txt").write_text("\n".join(names["test"]) + "\n")
+    return folder
+
+
+def test_speech_commands_items_and_splits(tmp_path):
+    make_commands(tmp_path / "speech_commands_v0.02")
+    sizes = {split: len(SpeechCommands(tmp_path, split)) for split in ("train", "valid", "validation", "test")}
+    assert sizes == {"train": 24, "valid": 12, "validation": 12, "test": 12}
+    dataset = SpeechCommands(tmp_path, "train", words=("yes", "no"), length=120)
+    assert [item["name"] for item in read_all(dataset)] == [
+        *("yes/0a7c2a8d_nohash_0.wav", "yes/0a7c2a8d_nohash_1.wav"),
+        *("no/0a7c2a8d_nohash_0.wav", "no/0a7c2a8d_nohash_1.wav"),
+    ]
+    item = dataset[3]
+    expected = soundfile.read(tmp_path / "speech_commands_v0.02" / item["name"], dtype="float32")[0]
+    np.testing.assert_array_equal(item["audio"].numpy(), np.pad(expected, (0, 20)))
+    del item["audio"]
+    assert item == {
+        "sr": 16_000,
+        "word": "no",
+        "label": 1,
+        "speaker": "0a7c2a8d",
+        "take": 1,
+        "name": "no/0a7c2a8d_nohash_1.wav",
+    }
+    assert len(SpeechCommands(tmp_path, "test", length=None)[0]["audio"]) == 100
+    assert len(SpeechCommands(tmp_path, "test", length=7)[0]["audio"]) == 7
+    assert [path.name for path in dataset.background_noise] == ["white_noise.wav"]
+    assert all(item["speaker"] == SPEAKERS["valid"] for item in read_all(SpeechCommands(tmp_path, "valid")))
+    assert len(SpeechCommands(tmp_path, keep=lambda row: row.take == 1)) == 12
+
+
+@pytest.mark.parametrize("place", ["", "SpeechCommands/speech_commands_v0.02"])
+def test_speech_commands_places(tmp_path, place):
+    make_commands(tmp_path / place)
+    assert len(SpeechCommands(tmp_path, "test")) == 12
+
+
+@pytest.mark.parametrize("place", ["speech_commands_v0.02", "sc09", "."])
+def test_sc09_from_speech_commands(tmp_path, place):
+    folder = make_commands(tmp_path / place)
+    shutil.rmtree(folder / "yes")  # whoever needs digits only may keep digits only
+    dataset = SC09(tmp_path, "valid")
+    assert [(item["word"], item["label"]) for item in read_all(dataset)] == [(w, i) for i, w in enumerate(DIGITS)]
+    assert dataset[0]["audio"].shape == (16_000,)
+
+
+@pytest.mark.parametrize("place", ["sc09", "."])
+def test_sc09_as_prepared_for_wavegan(tmp_path, place):
+    for split, speaker in SPEAKERS.items():
+        for word in DIGITS:
+            write_wav(tmp_path / place / split / f"{word.title()}_{speaker}_nohash_2.wav", 100)
+    for split, speaker in SPEAKERS.items():
+        items = read_all(SC09(tmp_path, split))
+        assert sorted((item["label"], item["word"]) for item in items) == list(enumerate(DIGITS))
+        assert {(item["speaker"], item["take"]) for item in items} == {(speaker, 2)}
+    write_wav(tmp_path / place / "train" / "Ten_0a7c2a8d_nohash_0.wav")
+    with pytest.raises(DataError, match=r"train, row 'Ten_0a7c2a8d_nohash_0\.wav'.*Nine"):
+        SC09(tmp_path, "train")
+    shutil.rmtree(tmp_path / place / "test")
+    with pytest.raises(DataError, match="test: the folder is missing"):
+        SC09(tmp_path, "test")
+
+
+LIST_LINES = {
+    "missing file": "yes/ffffffff_nohash_0.wav",
+    "missing folder": "maybe/0a7c2a8d_nohash_0.wav",
+    "parent": "../yes/0a7c2a8d_nohash_0.wav",
+    "absolute": "/yes/0a7c2a8d_nohash_0.wav",
+    "backslash": "yes\\0a7c2a8d_nohash_0.wav",
+    "one part": "0a7c2a8d_nohash_0.wav",
+    "three parts": "a/b/c.wav",
+    "empty": "",
+}
+
+
+@pytest.mark.parametrize("kind", LIST_LINES)
+@pytest.mark.parametrize("file", ["validation_list.txt", "testing_list.txt"])
+def test_speech_commands_wrong_line_names_file_and_row(tmp_path, file, kind):
+    folder = make_commands(tmp_path / "speech_commands_v0.02")
+    lines = (folder / file).read_text().splitlines()
+    (folder / file).write_text("\n".join([*lines[:2], LIST_LINES[kind], *lines[2:]]))
+    with pytest.raises(DataError, match=rf"{re.escape(file)}, row 3 \("):
+        SpeechCommands(tmp_path, "train")
+
+
+def test_speech_commands_other_damage(tmp_path):
+    folder = make_commands(tmp_path / "speech_commands_v0.02")
+    with pytest.raises(DataError, match="'maybe'"):
+        SpeechCommands(tmp_path, words=("yes", "maybe"))
+    edit(folder / "testing_list.txt", f"no/{SPEAKERS['test']}", f"no/{SPEAKERS['valid']}")
+    with pytest.raises(
+        DataError, match=r"testing_list\.txt: row 'no/11aa22bb_nohash_0\.wav' is in validation_list\.txt"
+    ):
+        SpeechCommands(tmp_path)
+    (folder / "testing_list.txt").write_bytes(b"yes/\xff\xfe.wav\n")
+    with pytest.raises(DataError, match=r"testing_list\.txt, line 1: not UTF-8"):
+        SpeechCommands(tmp_path)
+    (folder / "testing_list.txt").unlink()
+    with pytest.raises(DataError, match=r"testing_list\.txt"):
+        SpeechCommands(tmp_path)
+
+
+def test_speech_commands_audio_damage(tmp_path):
+    folder = make_commands(tmp_path / "speech_commands_v0.02")
+    wav = folder / "no" / "0a7c2a8d_nohash_0.wav"
+    for broken in (b"", wav.read_bytes()[:-50], b"RIFF"):
+        wav.write_bytes(broken)
+        with pytest.raises(DataError, match=r"row 'no/0a7c2a8d_nohash_0\.wav'"):
+            read_all(SpeechCommands(tmp_path))
+    wav.rename(wav.with_name("strange.wav"))
+    with pytest.raises(DataError, match=r"row 'no/strange\.wav'"):
+        SpeechCommands(tmp_path)
+
+
+# ---- MAESTRO: the JSON of version 3 is by column, of version 2 a list of records; a CSV file beside it
+
+
+PIECES = [
+    {
+        "canonical_composer": composer,
+        "canonical_title": title,
+        "split": split,
+        "year": year,
+        "midi_filename": f"{year}/MIDI-Unprocessed_{i}--AUDIO_{i}_R3_{year}_wav--1.midi",
+        "audio_filename": f"{year}/MIDI-Unprocessed_{i}--AUDIO_{i}_R3_{year}_wav--1.wav",
+        "duration": 698.66116 + i,
+    }
+    for i, (composer, title, split, year) in enumerate(
+        [
+            ("Alban Berg", "Sonata Op. 1", "train", 2018),
+            ("Alexander Scriabin", "24 Preludes Op. 11, No. 13-24", "train", 2004),
+            ("Franz Liszt", 'Étude "La Campanella"', "validation", 2006),
+            ("J. S. Bach / F. Busoni", "Chaconne", "test", 2008),
+        ]
+    )
+]
+
+
+def make_maestro(root: Path, version: str = "v3.0.0", pieces=PIECES, *, audio: bool = True, kind: str = "json") -> Path:
+    folder = root / f"maestro-{version}"
+    for i, piece in enumerate(PIECES):
+        write_midi(folder / piece["midi_filename"], 60 + i)
+        if audio:
+            write_wav(folder / piece["audio_filename"], 4410, 44_100, 2)
+    columns = {
+        column: {str(i): piece[column] for i, piece in enumerate(pieces) if column in piece} for column in PIECES[0]
+    }
+    if kind == "json":
+        table = columns if version == "v3.0.0" else pieces
+        (folder / f"maestro-{version}.json").write_text(json.dumps(table))
+    else:
+        write_csv(folder / f"maestro-{version}.csv", list(PIECES[0]), pieces)
+    return folder
+
+
+def write_csv(path: Path, columns: list[str], rows: list[dict]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+FORMS = [("v3.0.0", "json"), ("v2.0.0", "json"), ("v3.0.0", "csv"), ("v2.0.0", "csv")]
+
+
+@pytest.mark.parametrize(("version", "kind"), FORMS)
+def test_maestro_items(tmp_path, version, kind):
+    folder = make_maestro(tmp_path, version, kind=kind)
+    dataset = MAESTRO(tmp_path, "train", version=version)
+    assert len(dataset) == 2
+    item = dataset[1]
+    (note,) = item.pop("score").notes
+    assert (note.pitch, note.start, note.duration, note.velocity) == (61, 0.0, 1.0, 80)
+    sound = item.pop("audio")
+    assert item == {
+        "composer": "Alexander Scriabin",
+        "title": "24 Preludes Op. 11, No. 13-24",
+        "year": 2004,
+        "duration": 699.66116,
+        "name": PIECES[1]["midi_filename"],
+    }
+    expected = soundfile.read(folder / PIECES[1]["audio_filename"], dtype="float32")[0].T
+    audio, sr = sound()
+    assert sound
+    assert sr == 44_100
+    np.testing.assert_array_equal(audio.numpy(), expected)
+    np.testing.assert_array_equal(sound(start=0.02, duration=0.01)[0].numpy(), expected[:, 882:1323])
+    assert sound(mono=True, sr=22_050)[0].shape == (1, 2205)
+    assert pickle.loads(pickle.dumps(sound)) == sound
+    for split in ("valid", "validation"):
+        assert [item["title"] for item in read_all(MAESTRO(folder, split, version=version))] == [
+            'Étude "La Campanella"'
+        ]
+    assert len(MAESTRO(tmp_path, "test", version=version, audio=True)) == 1
+
+
+def test_maestro_midi_only(tmp_path):
+    folder = make_maestro(tmp_path, audio=False)
+    item = MAESTRO(tmp_path, "train")[0]
+    assert not item["audio"]
+    with pytest.raises(DataError, match=r"maestro-v3\.0\.0\.json, row 0 .*\.wav is missing"):
+        item["audio"](duration=1)
+    with pytest.raises(DataError, match=r"row 0 .*\.wav is missing"):
+        MAESTRO(tmp_path, "train", audio=True)
+    with pytest.raises(DataError, match="move it away"):
+        MAESTRO(folder, "train", audio=True, download=True)
+
+
+def test_maestro_keep_version_and_duplicates(tmp_path):
+    make_maestro(tmp_path)
+    assert len(MAESTRO(tmp_path, keep=lambda piece: piece.composer == "Alban Berg")) == 1
+    with pytest.raises(DataError, match=r"v1\.0\.0"):
+        MAESTRO(tmp_path, version="v1.0.0")
+    make_maestro(tmp_path, pieces=[*PIECES, PIECES[0] | {"split": "test"}])
+    with pytest.raises(DataError, match=r"maestro-v3\.0\.0\.json, row 4 .*another row"):
+        MAESTRO(tmp_path)
+
+
+MAESTRO_FIELDS = {
+    "split wrong": {"split": "training"},
+    "split valid": {"split": "valid"},
+    "split empty": {"split": ""},
+    "audio_filename empty": {"audio_filename": ""},
+    "midi_filename empty": {"midi_filename": ""},
+    "midi_filename missing": {"midi_filename": "2018/none.midi"},
+    "midi_filename parent": {"midi_filename": "../evil.midi"},
+    "midi_filename absolute": {"midi_filename": "/etc/evil.midi"},
+    "midi_filename backslash": {"midi_filename": "2018\\a.midi"},
+    "midi_filename drive": {"midi_filename": "C:/a.midi"},
+    "midi_filename folder": {"midi_filename": "2018"},
+    "midi_filename dot": {"midi_filename": "."},
+    "audio_filename parent": {"audio_filename": "2018/../../evil.wav"},
+    "audio_filename absolute": {"audio_filename": "/etc/evil.wav"},
+    "canonical_composer empty": {"canonical_composer": ""},
+    "year word": {"year": "last"},
+    "year far": {"year": 20180},
+    "duration word": {"duration": "long"},
+    "duration negative": {"duration": -1.0},
+    "duration nan": {"duration": float("nan")},
+    "duration inf": {"duration": float("inf")},
+}
+MAESTRO_TYPES = {
+    "year text": {"year": "2018"},
+    "duration text": {"duration": "5.0"},
+    "title number": {"canonical_title": 3},
+    "title null": {"canonical_title": None},
+    "midi_filename list": {"midi_filename": ["a"]},
+    "audio_filename null": {"audio_filename": None},
+}
+
+
+@pytest.mark.parametrize(
+    ("version", "kind", "name"),
+    [(*form, name) for form in FORMS for name in (*MAESTRO_FIELDS, *(MAESTRO_TYPES if form[1] == "json" else ()))],
+)
+def test_maestro_wrong_field_names_file_and_row(tmp_path, version, kind, name):
+    pieces = [*PIECES[:2], PIECES[2] | (MAESTRO_FIELDS | MAESTRO_TYPES)[name], PIECES[3]]
+    make_maestro(tmp_path, version, pieces, kind=kind)
+    row = r"json, row 2\b" if kind == "json" else r"csv, row 3 \(line 4,"
+    with pytest.raises(DataError, match=rf"maestro-{re.escape(version)}\.{row}"):
+        MAESTRO(tmp_path, "train", version=version)
+
+
+@pytest.mark.parametrize("column", PIECES[0])
+def test_maestro_missing_fields_and_columns(tmp_path, column):
+    without = {key: value for key, value in PIECES[2].items() if key != column}
+    for version in ("v3.0.0", "v2.0.0"):
+        make_maestro(tmp_path, version, [*PIECES[:2], without, PIECES[3]])
+        with pytest.raises(DataError, match=rf"json, row 2\b.*'{column}' is missing"):
+            MAESTRO(tmp_path, version=version)
+    file = make_maestro(tmp_path) / "maestro-v3.0.0.json"
+    table = json.loads(file.read_text())
+    for wrong in (None, [1, 2], {key: value for key, value in table.items() if key != column}):
+        file.write_text(json.dumps(table | {column: wrong} if not isinstance(wrong, dict) else wrong))
+        with pytest.raises(DataError, match=rf"json: the column '{column}' is missing"):
+            MAESTRO(tmp_path)
+
+
+def test_maestro_records_that_are_no_records(tmp_path):
+    file = make_maestro(tmp_path, "v2.0.0") / "maestro-v2.0.0.json"
+    for wrong in (3, None, ["a"], "text"):
+        file.write_text(json.dumps([*PIECES[:2], wrong]))
+        with pytest.raises(DataError, match=r"json, row 2: it is .*not a record"):
+            MAESTRO(tmp_path, version="v2.0.0")
+    file.write_text("[]")
+    with pytest.raises(DataError, match=r"v2\.0\.0\.json: split 'train' is empty"):
+        MAESTRO(tmp_path, version="v2.0.0")
+
+
+@pytest.mark.parametrize("content", [b"", b"MThd", midi_bytes()[:-9], b"RIFF" * 30])
+def test_maestro_damaged_midi_names_file_and_row(tmp_path, content):
+    folder = make_maestro(tmp_path)
+    (folder / PIECES[1]["midi_filename"]).write_bytes(content)
+    with pytest.raises(DataError, match=r"maestro-v3\.0\.0\.json, row 1 .*MIDI"):
+        MAESTRO(tmp_path)[1]
+
+
+# ---- Groove: groove/info.csv; 60 of its rows have no audio
+
+
+TAKES = [
+    {
+        "drummer": drummer,
+        "session": f"{drummer}/{session}",
+        "id": f"{drummer}/{session}/{number}",
+        "style": style,
+        "bpm": 138,
+        "beat_type": kind,
+        "time_signature": signature,
+        "midi_filename": f"{drummer}/{session}/{number}_{style.replace('/', '-')}_138_{kind}_{signature}.mid",
+        "audio_filename": f"{drummer}/{session}/{number}_{style.replace('/', '-')}_138_{kind}_{signature}.wav",
+        "duration": 27.872308,
+        "split": split,
+    }
+    for drummer, session, number, style, kind, signature, split in [
+        ("drummer1", "eval_session", 1, "funk/groove1", "beat", "4-4", "test"),
+        ("drummer1", "session1", 2, "funk", "fill", "6-8", "train"),
+        ("drummer3", "session2", 3, "jazz/swing", "beat", "3-4", "train"),
+        ("drummer7", "session3", 4, "rock", "beat", "4-4", "validation"),
+    ]
+]
+TAKES[2]["audio_filename"] = ""
+
+
+def make_groove(root: Path, takes=TAKES, *, audio: bool = True) -> Path:
+    folder = root / "groove"
+    for i, take in enumerate(TAKES):
+        write_midi(folder / take["midi_filename"], 36 + i, channel=9)
+        if audio and take["audio_filename"]:
+            write_wav(folder / take["audio_filename"], 441, 44_100)
+    write_csv(folder / "info.csv", list(TAKES[0]), takes)
+    return folder
+
+
+def test_groove_items(tmp_path):
+    folder = make_groove(tmp_path)
+    dataset = Groove(tmp_path, "train")
+    item = dataset[0]
+    score, sound = item.pop("score"), item.pop("audio")
+    assert item == {
+        "drummer": "drummer1",
+        "session": "drummer1/session1",
+        "id": "drummer1/session1/2",
+        "style": "funk",
+        "bpm": 138,
+        "beat_type": "fill",
+        "time_signature": (6, 8),
+        "duration": 27.872308,
+    }
+    assert [(track.is_drum, track.notes[0].pitch) for track in score.tracks] == [(True, 37)]
+    expected = soundfile.read(folder / TAKES[1]["audio_filename"], dtype="float32")[0]
+    np.testing.assert_array_equal(sound(start=0.002)[0][0].numpy(), expected[88:])
+    assert [item["id"] for item in read_all(Groove(folder, "valid"))] == ["drummer7/session3/4"]
+    assert len(Groove(tmp_path, "test", keep=lambda take: take.beat_type == "beat")) == 1
+
+
+def test_groove_row_without_audio(tmp_path):
+    make_groove(tmp_path)
+    assert len(Groove(tmp_path, "train")) == 2
+    sound = Groove(tmp_path, "train")[1]["audio"]
+    assert not sound
+    with pytest.raises(DataError, match=r"info\.csv, row 3 \(line 4, drummer3/session2/3\).*audio field is empty"):
+        sound()
+    assert [item["id"] for item in read_all(Groove(tmp_path, "train", audio=True))] == ["drummer1/session1/2"]
+
+
+def test_groove_midi_only(tmp_path):
+    folder = make_groove(tmp_path, audio=False)
+    with pytest.raises(DataError, match=r"info\.csv, row 2 .*\.wav is missing"):
+        Groove(tmp_path, "train")[0]["audio"]()
+    with pytest.raises(DataError, match=r"info\.csv, row 1 .*\.wav is missing"):
+        Groove(tmp_path, "train", audio=True)
+    with pytest.raises(DataError, match="move it away"):
+        Groove(folder, audio=True, download=True)
+
+
+GROOVE_FIELDS = {
+    "split wrong": {"split": "valid"},
+    "split empty": {"split": ""},
+    "bpm word": {"bpm": "fast"},
+    "bpm empty": {"bpm": ""},
+    "bpm fraction": {"bpm": "138.5"},
+    "bpm zero": {"bpm": 0},
+    "beat_type wrong": {"beat_type": "solo"},
+    "time_signature slash": {"time_signature": "4/4"},
+    "time_signature zero": {"time_signature": "4-0"},
+    "duration word": {"duration": "long"},
+    "duration nan": {"duration": "nan"},
+    "drummer empty": {"drummer": ""},
+    "id empty": {"id": ""},
+    "style blank": {"style": " "},
+    "midi_filename empty": {"midi_filename": ""},
+    "midi_filename missing": {"midi_filename": "drummer1/none.mid"},
+    "midi_filename parent": {"midi_filename": "../../evil.mid"},
+    "midi_filename absolute": {"midi_filename": "/etc/evil.mid"},
+    "audio_filename blank": {"audio_filename": " "},
+    "audio_filename parent": {"audio_filename": "../evil.wav"},
+    "audio_filename absolute": {"audio_filename": "/etc/evil.wav"},
+    "audio_filename NUL": {"audio_filename": "a\0.wav"},
+}
+
+
+@pytest.mark.parametrize("name", GROOVE_FIELDS)
+def test_groove_wrong_field_names_file_and_row(tmp_path, name):
+    make_groove(tmp_path, [*TAKES[:2], TAKES[2] | GROOVE_FIELDS[name], TAKES[3]])
+    with pytest.raises(DataError, match=r"info\.csv, (row 3 \(line 4,|line 4)"):
+        Groove(tmp_path, "test")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place"),
+    [
+        ("bpm,beat_type", "tempo,beat_type", "line 1: no column bpm"),
+        (",27.872308,train", ",train", r"row 2 \(line 3"),
+        (",27.872308,train", ",27.872308,train,extra", r"row 2 \(line 3"),
+        (",27.872308,train", ',27.872308,"train', r"line \d"),
+    ],
+)
+def test_groove_damaged_table(tmp_path, old, new, place):
+    edit(make_groove(tmp_path) / "info.csv", old, new)
+    with pytest.raises(DataError, match=rf"info\.csv, {place}"):
+        Groove(tmp_path, "test")
+
+
+def test_groove_empty_or_undecodable_table(tmp_path):
+    file = make_groove(tmp_path) / "info.csv"
+    content = file.read_bytes()
+    file.write_bytes(content.replace(b"jazz/swing", b"jazz/\xff\xfe\xfd"))
+    with pytest.raises(DataError, match=r"info\.csv, line 4: not UTF-8"):
+        Groove(tmp_path)
+    file.write_bytes(b"")
+    with pytest.raises(DataError, match=r"info\.csv, line 1: no column drummer"):
+        Groove(tmp_path)
+    file.write_bytes(content.splitlines(keepends=True)[0])
+    with pytest.raises(DataError, match=r"info\.csv: split 'train' is empty"):
+        Groove(tmp_path)
+    file.write_bytes(b"\xef\xbb\xbf" + content.replace(b"\r\n", b"\n"))
+    assert len(Groove(tmp_path)) == 2
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(DataError, match=r"info\.csv: cannot read it"):
+        Groove(tmp_path)
+
+
+# ---- all of them
+
+
+SETS = [NSynth, SpeechCommands, SC09, MAESTRO, Groove]
+
+
+@pytest.mark.parametrize("loader", SETS)
+@pytest.mark.parametrize("folder", ["", "none"])
+def test_set_that_is_not_there_tells_how_to_get_it(tmp_path, loader, folder):
+    with pytest.raises(DataError, match=r"is missing.*download=True \(.*[MG]B\), or unpack https?://.*there yourself"):
+        loader(tmp_path / folder)
+
+
+@pytest.mark.parametrize("loader", SETS)
+@pytest.mark.parametrize("split", ["dev", "", None, 3, "Train", ["train"]])
+def test_wrong_split(tmp_path, loader, split):
+    with pytest.raises(DataError, match="train, valid"):
+        loader(tmp_path, split)
+
+
+@given(st.text(max_size=30))
+def test_a_file_named_by_metadata_stays_below_its_folder(name):
+    root = Path("/data/set")
+    try:
+        path = public.member(root, name, "x.json, row 1")
+    except DataError:
+        return
+    assert path != root
+    assert path.is_relative_to(root)
+    assert ".." not in path.parts
+
+
+def pack_tar(folder: Path, prefix: str) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        archive.add(folder, prefix)
+    return buffer.getvalue()
+
+
+def pack_zip(folder: Path, prefix: str) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(folder.rglob("*")):
+            archive.write(path, f"{prefix}/{path.relative_to(folder).as_posix()}")
+    return buffer.getvalue()
+
+
+def serve(monkeypatch, module, key, archive: Path, content: bytes) -> None:
+    """Publish an archive at a file address, with its hash, as the module's source."""
+    archive.parent.mkdir(exist_ok=True)
+    archive.write_bytes(content)
+    source = public.Source(archive.as_uri(), "1 MB", 10**7, len(content), hashlib.sha256(content).hexdigest())
+    if key is None:
+        monkeypatch.setattr(module, "ARCHIVE", source)
+    else:
+        monkeypatch.setitem(module.ARCHIVES, key, source)
+
+
+def test_downloads_and_unpacks_as_published(tmp_path, monkeypatch, capfd):
+    made, server, root = tmp_path / "made", tmp_path / "server", tmp_path / "root"
+    serve(monkeypatch, nsynth, "test", server / "n.tar.gz", pack_tar(make_nsynth(made), "nsynth-test"))
+    serve(monkeypatch, speech_commands, None, server / "s.tar.gz", pack_tar(make_commands(made / "words"), "."))
+    serve(monkeypatch, maestro, ("v3.0.0", False), server / "m.zip", pack_zip(make_maestro(made), "maestro-v3.0.0"))
+    serve(monkeypatch, groove, False, server / "g.zip", pack_zip(make_groove(made), "groove"))
+    for _ in range(2):  # the second time nothing is fetched
+        assert len(NSynth(root, "test", download=True)) == 3
+        assert len(SpeechCommands(root, "test", download=True)) == 12
+        assert len(SC09(root, "test", download=True)) == 10
+        assert len(MAESTRO(root, "test", download=True)) == 1
+        assert len(Groove(root, "test", download=True)) == 1
+        shutil.rmtree(server, ignore_errors=True)
+    assert {path.name for path in root.iterdir()} == {
+        "nsynth-test",
+        "speech_commands_v0.02",
+        "maestro-v3.0.0",
+        "groove",
+    }
+
+
+def test_download_with_a_wrong_hash_leaves_nothing(tmp_path, monkeypatch):
+    content = pack_zip(make_groove(tmp_path / "made"), "groove")
+    serve(monkeypatch, groove, False, tmp_path / "server" / "g.zip", content)
+    (tmp_path / "server" / "g.zip").write_bytes(content[:-1] + b"!")
+    with pytest.raises(DataError, match="sha256"):
+        Groove(tmp_path / "root", download=True)
+    assert not list((tmp_path / "root").iterdir())
+
+
+def test_published_addresses():
+    sources = [
+        *nsynth.ARCHIVES.values(),
+        speech_commands.ARCHIVE,
+        *maestro.ARCHIVES.values(),
+        *groove.ARCHIVES.values(),
+    ]
+    assert len({source.url for source in sources}) == len(sources) == 10
+    for source in sources:
+        assert re.fullmatch(r"https?://[\w./-]+\.(zip|tar\.gz)", source.url)
+        assert re.fullmatch("[0-9a-f]{64}", source.sha256 or "") or re.fullmatch("[0-9a-f]{32}", source.md5 or "")
+
+
+def test_no_file_is_left_open(tmp_path):
+    make_nsynth(tmp_path)
+    make_maestro(tmp_path, kind="csv")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ResourceWarning)
+        read_all(NSynth(tmp_path, "test"))
+        read_all(MAESTRO(tmp_path, "test"))
