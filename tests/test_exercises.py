@@ -96,7 +96,9 @@ def test_the_stub_fails(number, capsys):
     scope = {"np": np, "torch": torch}
     exec("from __future__ import annotations\n" + book.stub(number), scope)
     assert book.check(number, scope[EVERY[number].solve.__name__]) is False
-    said = capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    said = " ".join(lines)
     assert "not yet" in said
     assert ("no answer yet" if EVERY[number].value else "still to be written") in said
     assert EVERY[number].hint in said

@@ -206,7 +206,7 @@ DEFECTS = {
     "part of a stamp": (lambda n: n.metadata["musicai"].pop("torch"), "lack torch"),
     "an error": (fail, "ended in ValueError"),
     "a warning": (lambda n: set_output(n, name="stderr"), "stderr"),
-    "a path": (lambda n: set_output(n, text="saved /home/me/model.pt"), "/home/me"),
+    "a path": (lambda n: set_output(n, text="saved /Users/me/model.pt"), "/Users/me"),
     "a quoted path": (lambda n: show_html(n, "<p>'/tmp/x1/song.wav'</p>"), "/tmp/x1"),
     "a raw picture": (lambda n: show_png(n), "without alt"),
     "a picture without alt": (lambda n: show_html(n, '<img src="x">'), "<img>"),

@@ -11,6 +11,7 @@ An answer is a value or a function, as the exercise asks. A chapter's exercises 
 
 from importlib import import_module
 from pkgutil import iter_modules
+from textwrap import fill
 
 from .framework import Exercise, Solution, registry, verdict
 
@@ -35,7 +36,7 @@ def check(number: str, answer: object = None) -> bool:
     if why_not is None:
         print(f"Exercise {number}: right.")
     else:
-        print(f"Exercise {number}: not yet. {why_not}\nHint: {exercise.hint}")
+        print(fill(f"Exercise {number}: not yet. {why_not}", 80), fill(f"Hint: {exercise.hint}", 80), sep="\n")
     return why_not is None
 
 
