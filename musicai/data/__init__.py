@@ -13,6 +13,7 @@ _HOME = {
     "folk": ("FolkCorpus", "FolkTune"),
     "folders": ("AudioFolder", "MidiFolder"),
     "shards": ("ShardedArrays", "ShardedMelodies", "write_shards"),
+    "million": ("folder_bytes", "own_memory", "pieces_a_second", "variations"),
     "nsynth": ("NSynth",),
     "speech_commands": ("SC09", "SpeechCommands"),
     "maestro": ("MAESTRO",),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 from torch.utils.data import Dataset
+from tqdm.auto import tqdm
 
 from musicai.data.errors import DataError
 from musicai.data.splits import SPLITS, check_split, split_of
@@ -56,7 +57,8 @@ class _Folder(Dataset):
         self.path, self.split = Path(path).expanduser(), split
         self.files: list[Path] = []
         self.skipped: dict[Path, str] = {}
-        for file in find_files(path, self.suffixes, split):
+        files = find_files(path, self.suffixes, split)
+        for file in tqdm(files, desc="reading", unit="file", disable=len(files) < 100):
             try:
                 self._add(file, probe(file))
             except (ValueError, OSError) as error:

@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from torch.utils.data import Dataset
@@ -88,14 +89,27 @@ def _write_all(pieces: Iterator, folder: Path, shard_pieces: int) -> Iterator[di
         position += len(packed)
 
 
-def _pack(piece, position: int) -> tuple[np.ndarray, bytes]:
-    """A piece as its array of items and its bytes of JSON."""
+class Packed(NamedTuple):
+    """A piece as it lies in a shard: its items, and a few bytes of JSON."""
+
+    items: np.ndarray
+    info: bytes
+
+
+def pack(melody) -> Packed:
+    """A Melody as it lies in a shard. Chapter 1."""
+    return Packed(melody_to_array(melody), _info(melody))
+
+
+def _pack(piece, position: int) -> Packed:
+    if isinstance(piece, Packed):
+        return piece
     if isinstance(piece, np.ndarray):
         if piece.ndim == 0 or piece.dtype.hasobject:
             raise DataError(f"piece {position}: {piece.dtype} {piece.shape} is not an array (length, ...) of numbers")
-        return piece, b""
+        return Packed(piece, b"")
     try:
-        return melody_to_array(piece), _info(piece)
+        return pack(piece)
     except (AttributeError, TypeError) as error:
         raise DataError(f"piece {position}: {type(piece).__name__} is neither a Melody nor an array") from error
     except (OverflowError, ValueError) as error:
@@ -118,10 +132,15 @@ def melody_to_array(melody) -> np.ndarray:
 
 def _info(melody) -> bytes:
     fields = {"name": melody.name, "key": melody.key, "tempo": melody.tempo, "meter": list(melody.time_signature)}
+    return to_json(fields)
+
+
+def to_json(fields: dict) -> bytes:
+    """Compact JSON, as it lies in a shard."""
     return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _write_one(packed: list[tuple[np.ndarray, bytes]], folder: Path, name: str) -> dict:
+def _write_one(packed: list[Packed], folder: Path, name: str) -> dict:
     """Write one shard; returns its line of the manifest, with the size and checksum of each file."""
     lengths = [len(items) for items, _ in packed]
     info = [text for _, text in packed]
