@@ -1,6 +1,7 @@
 """The constant matrices behind the features, in float64 on the CPU: windows, filters, cosines, tones. Chapter 2."""
 
 import math
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -35,6 +36,18 @@ def mel_filters(sr: float, n_fft: int, n_mels: int, fmin: float, fmax: float) ->
     left, middle, right = corners[:-2], corners[1:-1], corners[2:]
     triangles = torch.minimum((bins - left) / (middle - left), (right - bins) / (right - middle)).clamp(min=0)
     return triangles * 2 / (right - left)
+
+
+@lru_cache(maxsize=64)
+def mel_reach(size: int, *settings) -> list[tuple[int, int, int, int]]:
+    """(a, b, low, high): the filters a..b - 1, `size` at a time, need only the frequency bins low..high - 1."""
+    with torch.device("cpu"):
+        used = mel_filters(*settings) > 0
+    groups = []
+    for a in range(0, len(used), size):
+        bins = used[a : a + size].any(0).nonzero().flatten().tolist() or [0]  # a narrow filter may miss every bin
+        groups.append((a, min(a + size, len(used)), bins[0], bins[-1] + 1))
+    return groups
 
 
 def dct_matrix(n: int, size: int) -> Tensor:

@@ -152,7 +152,11 @@ def _blocks(file: soundfile.SoundFile, count: int) -> Iterator[np.ndarray]:
     """Samples (frames, channels), a block at a time: memory grows with what is really there."""
     step, read = max(1, BLOCK // file.channels), 0
     while read < count:
-        block = file.read(min(step, count - read), dtype="float32", always_2d=True)
+        try:
+            block = file.read(min(step, count - read), dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            reason = f"truncated or damaged: {count} frames are promised, reading stopped after {read} or a little more"
+            raise AudioError(f"{reason} ({error.error_string.strip()})") from error
         read += len(block)
         _check_size(read * file.channels)
         if len(block):

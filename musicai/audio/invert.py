@@ -36,7 +36,7 @@ def griffin_lim(
     n_fft = whole("n_fft", 2 * (S.shape[-2] - 1), 2)
     hop = n_fft // 4 if hop_length is None else whole("hop_length", hop_length)
     require(S.shape[-1] > 1, "griffin_lim needs at least 2 frames")
-    turns = torch.rand(S.shape, generator=torch.Generator().manual_seed(seed)).to(S)
+    turns = torch.rand(S.shape, generator=torch.Generator("cpu").manual_seed(seed), device="cpu").to(S)
     phase, last = torch.polar(torch.ones_like(S), 2 * math.pi * turns), 0
     for _ in range(n_iter):
         rebuilt = stft(istft(S * phase, hop), n_fft, hop)

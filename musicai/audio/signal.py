@@ -15,6 +15,7 @@ ZERO_CROSSINGS = 64
 CUTOFF = 0.9565
 KAISER_BETA = 8.7
 PHASES = 64  # output samples a matrix product makes at once
+BLOCK = 2**18  # numbers worked on at once on a CPU
 BANK = 2**20  # weights in one matrix
 CACHED_WEIGHTS = (
     2**23
@@ -50,6 +51,17 @@ def constant(build, *args, device=None, dtype=torch.float32) -> Tensor:
 def constant_for(x: Tensor, build, *args) -> Tensor:
     """The constant `build(*args)` on the device and in the precision of `x`."""
     return constant(build, *args, device=x.device, dtype=x.dtype)
+
+
+def by_rows(transform, x: Tensor, size: int) -> Tensor:
+    """`transform(x)` for x (batch, time), on a CPU a few rows at a time: what stays in the cache is twice as fast.
+
+    `size` is how many numbers the transform makes of one row.
+    """
+    rows = max(1, BLOCK * torch.get_num_threads() // size)
+    if x.device.type != "cpu" or len(x) <= rows:
+        return transform(x)
+    return torch.cat([transform(block) for block in x.split(rows)])
 
 
 def frame(x: Tensor, frame_length: int, hop_length: int) -> Tensor:
@@ -125,7 +137,8 @@ def resample(x: Tensor, orig_sr: int, target_sr: int) -> Tensor:
     if up == down:
         return x
     n_out = -(-x.shape[-1] * up // down)
-    return _polyphase(x.reshape(-1, x.shape[-1]), up, down, n_out).reshape(*x.shape[:-1], n_out)
+    flat = x.reshape(-1, x.shape[-1])
+    return by_rows(lambda x: _polyphase(x, up, down, n_out), flat, 3 * x.shape[-1]).reshape(*x.shape[:-1], n_out)
 
 
 def _polyphase(x: Tensor, up: int, down: int, n_out: int) -> Tensor:
@@ -147,12 +160,14 @@ def _polyphase(x: Tensor, up: int, down: int, n_out: int) -> Tensor:
         weights = _weights(x, up, down, p, min(p + group, up, n_out))
         start = p * down // up + 1  # in the padded sound
         frames = x[:, start:].unfold(-1, weights.shape[0], down)[:, :periods]  # (batch, periods, span)
-        out.append(_matmul(frames, weights))
+        out.append(matmul(frames, weights))
     return torch.cat(out, -1).flatten(1)[:, :n_out]
 
 
-def _matmul(a: Tensor, b: Tensor) -> Tensor:
+def matmul(a: Tensor, b: Tensor) -> Tensor:
     """a @ b in the precision of a, also under autocast: filters need more than half precision."""
+    if not torch.amp.is_autocast_available(a.device.type):
+        return a @ b
     with torch.autocast(a.device.type, enabled=False):
         return a @ b
 
@@ -179,7 +194,7 @@ def _sinc_weights(up: int, down: int, p: int, stop: int) -> Tensor:
     inside = (t * scale / ZERO_CROSSINGS).clamp(-1, 1)
     beta = torch.tensor(KAISER_BETA, dtype=torch.float64)
     window = torch.special.i0(beta * torch.sqrt(1 - inside**2)) / torch.special.i0(beta)
-    window = torch.where((t * scale).abs() > ZERO_CROSSINGS, 0.0, window)
+    window = torch.where((t * scale).abs() >= ZERO_CROSSINGS, 0.0, window)
     return torch.sinc(t * CUTOFF * scale) * window * CUTOFF * scale
 
 

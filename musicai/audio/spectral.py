@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .banks import chroma_filters, constant_q_kernels, constant_q_lengths, dct_matrix, hann, mel_filters
+from .banks import chroma_filters, constant_q_kernels, constant_q_lengths, dct_matrix, hann, mel_filters, mel_reach
 from .errors import AudioError, require
-from .signal import _matmul, as_audio, constant_for, frame, whole
+from .signal import as_audio, by_rows, constant, constant_for, frame, matmul, whole
 
 C1 = 440 * 2 ** (-45 / 12)  # the lowest C of a piano in Hz
-BLOCK = 2**18  # samples in frames worked on at once on a CPU: what stays in the cache is twice as fast
+MEL_GROUP = 16  # mel bands multiplied at once: neighbours share the few frequencies that they need
 
 
 def stft(
@@ -97,11 +97,7 @@ def _framewise(
         x = F.pad(x, (n_fft // 2, n_fft // 2)) if center else x
         return features(torch.fft.rfft(frame(x, n_fft, hop) * window))
 
-    flat = x.reshape(-1, x.shape[-1])
-    rows = max(1, BLOCK // (n_fft * (1 + x.shape[-1] // hop)))
-    blocks = flat.split(rows) if x.device.type == "cpu" and len(flat) > rows else (flat,)
-    out = [transform(block) for block in blocks]
-    out = out[0] if len(out) == 1 else torch.cat(out)
+    out = by_rows(transform, x.reshape(-1, x.shape[-1]), n_fft * (1 + x.shape[-1] // hop))
     return out.mT.reshape(*x.shape[:-1], *out.mT.shape[-2:])
 
 
@@ -134,7 +130,7 @@ def mel_filterbank(
     Returns (n_mels, 1 + n_fft // 2). Slaney, Auditory Toolbox (1998). Chapter 2.
     """
     fmax = _check_mel(sr, n_fft, n_mels, fmin, fmax)
-    return mel_filters(sr, n_fft, n_mels, fmin, fmax).to(dtype).to(device)
+    return constant(mel_filters, sr, n_fft, n_mels, fmin, fmax, device=device, dtype=dtype).clone()
 
 
 def _check_mel(sr: int, n_fft: int, n_mels: int, fmin: float, fmax: float | None) -> float:
@@ -168,10 +164,31 @@ def melspectrogram(
 
     Returns (..., n_mels, frames). Chapter 2.
     """
+    return _mel_features(lambda S: S, x, sr, n_fft, hop_length, n_mels, fmin, fmax, power)
+
+
+def _mel_features(
+    after: Callable[[Tensor], Tensor],
+    x: Tensor,
+    sr: int,
+    n_fft: int = 2048,
+    hop_length: int = 512,
+    n_mels: int = 128,
+    fmin: float = 0.0,
+    fmax: float | None = None,
+    power: float = 2.0,
+) -> Tensor:
+    """`after` the mel spectra (batch, frames, n_mels), while they are in the cache."""
     x = as_audio(x)
-    fmax = _check_mel(sr, n_fft, n_mels, fmin, fmax)
-    bank = constant_for(x, mel_filters, sr, n_fft, n_mels, fmin, fmax).mT
-    return _framewise(x, lambda X: _matmul(_magnitude(X, power), bank), n_fft, hop_length, "hann")
+    settings = sr, n_fft, n_mels, fmin, _check_mel(sr, n_fft, n_mels, fmin, fmax)
+    bank = constant_for(x, mel_filters, *settings).mT
+    groups = mel_reach(MEL_GROUP, *settings) if x.device.type == "cpu" else [(0, n_mels, 0, len(bank))]
+
+    def features(X):  # (batch, frames, frequencies)
+        S = _magnitude(X, power)
+        return after(torch.cat([matmul(S[..., low:high], bank[low:high, a:b]) for a, b, low, high in groups], -1))
+
+    return _framewise(x, features, n_fft, hop_length, "hann")
 
 
 def power_to_db(S: Tensor, ref: float | Tensor = 1.0, amin: float = 1e-10, top_db: float | None = 80.0) -> Tensor:
@@ -204,7 +221,7 @@ def db_to_power(db: Tensor, ref: float = 1.0) -> Tensor:
 
 def log_mel(x: Tensor, sr: int, **mel) -> Tensor:
     """Mel spectrogram in decibels, `power_to_db(melspectrogram(x, sr, **mel))`: (..., n_mels, frames). Chapter 2."""
-    return power_to_db(melspectrogram(x, sr, **mel))
+    return _mel_features(power_to_db, x, sr, **mel)
 
 
 def mfcc(x: Tensor, sr: int, n_mfcc: int = 20, **mel) -> Tensor:
@@ -221,10 +238,10 @@ def mfcc(x: Tensor, sr: int, n_mfcc: int = 20, **mel) -> Tensor:
 
     Returns (..., n_mfcc, frames). Davis and Mermelstein (1980). Chapter 2.
     """
-    S = log_mel(x, sr, **mel)
-    n_mels = S.shape[-2]
+    n_mels = mel.get("n_mels", 128)
     require(whole("n_mfcc", n_mfcc) <= n_mels, f"n_mfcc={n_mfcc} coefficients need as many mel bands, not {n_mels}")
-    return _matmul(S.mT, constant_for(S, dct_matrix, n_mfcc, n_mels).mT).mT
+    cosines = constant_for(as_audio(x), dct_matrix, n_mfcc, n_mels).mT
+    return _mel_features(lambda S: matmul(power_to_db(S), cosines), x, sr, **mel)
 
 
 def chroma(x: Tensor, sr: int, n_fft: int = 2048, hop_length: int = 512, n_chroma: int = 12) -> Tensor:
@@ -241,7 +258,7 @@ def chroma(x: Tensor, sr: int, n_fft: int = 2048, hop_length: int = 512, n_chrom
     x = as_audio(x)
     require(math.isfinite(sr) and sr > 0, f"sample rate must be above 0 Hz, not {sr!r}")
     bank = constant_for(x, chroma_filters, sr, whole("n_fft", n_fft), whole("n_chroma", n_chroma)).mT
-    C = _framewise(x, lambda X: _matmul(_magnitude(X, 2), bank), n_fft, hop_length, "hann")
+    C = _framewise(x, lambda X: matmul(_magnitude(X, 2), bank), n_fft, hop_length, "hann")
     peak = C.amax(-2, keepdim=True)
     return C / torch.where(peak < torch.finfo(C.dtype).tiny, 1, peak)
 
@@ -288,12 +305,10 @@ def _octave(x: Tensor, sr: int, hop: int, fmin: float, bins: range, per_octave: 
     x = as_audio(x)
     dtype = torch.complex128 if x.dtype == torch.float64 else torch.complex64
     bank = _kernels(x.device, dtype, sr, fmin, bins[0], len(bins), per_octave, n_fft)
-    return _framewise(x, lambda X: _matmul(X, bank).abs(), n_fft, hop, "ones")
+    return _framewise(x, lambda X: matmul(X, bank).abs(), n_fft, hop, "ones")
 
 
 def _kernels(device, dtype, *args) -> Tensor:
-    from .signal import constant
-
     return constant(constant_q_kernels, *args, device=device, dtype=dtype)
 
 

@@ -1,0 +1,343 @@
+"""Sound files: what is written is read back; everything damaged gives one error that names file and reason."""
+
+import os
+import resource
+import stat
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from musicai.audio import AudioError, AudioNotFoundError, load, save
+from musicai.audio.containers import ogg_checksum
+
+REAL = Path(__file__).with_name("test_audio_real.flac")
+SUFFIXES = [".wav", ".flac", ".ogg", ".opus", ".mp3"]
+
+
+@pytest.fixture(scope="module")
+def real() -> torch.Tensor:
+    return load(REAL, sr=24_000, duration=1.0)[0]
+
+
+def refused(path: Path, words: str) -> None:
+    """`load` raises one AudioError with the file's name, then the reason."""
+    with pytest.raises(AudioError, match=words) as caught:
+        load(path)
+    assert str(caught.value).startswith(f"{path}: ")
+
+
+# ---- round trips
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_what_is_saved_is_loaded(tmp_path, real, suffix):
+    path = tmp_path / f"música{suffix}"
+    save(path, real, 24_000)
+    audio, sr = load(path)
+    assert (audio.shape, audio.dtype, sr) == (real.shape, torch.float32, 24_000)
+    if suffix in (".wav", ".flac"):
+        assert float((audio - real).abs().max()) <= 0.5 / 32768 + 1e-7
+        save(path, audio, sr)
+        assert torch.equal(load(path)[0], audio)  # saved again, no sample changes
+    else:
+        assert float((audio - real).norm() / real.norm()) < 0.5
+    assert os.listdir(tmp_path) == [path.name]
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(codes=st.lists(st.integers(-32768, 32767), min_size=1, max_size=60), sr=st.integers(100, 400_000))
+def test_every_16_bit_sample_survives(tmp_path, codes, sr):
+    save(tmp_path / "a.wav", torch.tensor(codes) / 32768, sr)
+    audio, rate = load(tmp_path / "a.wav")
+    assert rate == sr
+    assert (audio * 32768).tolist() == [codes]
+
+
+@pytest.mark.parametrize("coding", ["PCM_U8", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "IMA_ADPCM"])
+@pytest.mark.parametrize("container", ["WAV", "WAVEX", "RF64", "AIFF"])
+def test_other_wav_and_aiff_codings_are_read(tmp_path, real, container, coding):
+    if not soundfile.check_format(container, coding):
+        pytest.skip(f"libsndfile writes no {coding} in {container}")
+    path = tmp_path / "a"
+    soundfile.write(path, real[:1].T.numpy(), 24_000, format=container, subtype=coding)
+    audio, _ = load(path)
+    assert audio.shape[1] >= real.shape[1]  # ADPCM comes in blocks
+    assert float((audio[0, : real.shape[1]] - real[0]).abs().max()) < 0.1
+
+
+def test_resampling_mono_and_parts(tmp_path):
+    whole, sr = load(REAL)
+    assert whole.shape == (2, round(3.2 * 22_050))
+    mono, _ = load(REAL, mono=True)
+    torch.testing.assert_close(mono[0], whole.mean(0))
+    part, _ = load(REAL, start=1, duration=0.5)
+    assert torch.equal(part, whole[:, sr : sr + sr // 2])
+    assert torch.equal(load(REAL, start=3, duration=99)[0], whole[:, 3 * sr :])
+    low, rate = load(REAL, sr=16_000)
+    assert (low.shape, rate) == ((2, 51_200), 16_000)
+    with pytest.raises(AudioError, match=r"ends at 3.200 s"):
+        load(REAL, start=4)
+    for bad in ({"start": -1}, {"start": float("nan")}, {"duration": 0}, {"duration": float("nan")}, {"sr": 0}):
+        with pytest.raises(AudioError, match=next(iter(bad))):
+            load(REAL, **bad)
+
+
+def test_one_dimension_is_mono_and_many_blocks_are_one_sound(tmp_path):
+    x = torch.sin(torch.arange(600_000) / 50) / 2
+    for suffix in (".wav", ".flac", ".ogg"):
+        save(tmp_path / f"a{suffix}", x, 48_000)
+        audio, _ = load(tmp_path / f"a{suffix}")
+        assert audio.shape == (1, 600_000)
+        assert float((audio[0] - x).abs().max()) < 0.05
+
+
+# ---- damaged files
+
+
+def test_missing_folders_and_strange_files(tmp_path):
+    refused(tmp_path / "absent.wav", "no such file")
+    with pytest.raises(FileNotFoundError, match=r"absent.wav"):
+        load(tmp_path / "absent.wav")
+    assert issubclass(AudioNotFoundError, AudioError)
+    refused(tmp_path, "a folder")
+    os.mkfifo(tmp_path / "pipe.wav")
+    refused(tmp_path / "pipe.wav", "not a regular file")
+    (tmp_path / "nothing.wav").touch()
+    refused(tmp_path / "nothing.wav", "empty")
+    (tmp_path / "text.wav").write_text("this is not a sound")
+    refused(tmp_path / "text.wav", "not a sound file")
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".opus"])
+def test_every_truncation_is_noticed(tmp_path, real, suffix):
+    save(tmp_path / f"a{suffix}", real[:, :4000], 24_000)
+    data = (tmp_path / f"a{suffix}").read_bytes()
+    path = tmp_path / f"cut{suffix}"
+    for size in [*range(0, 100, 7), *np.linspace(100, len(data) - 1, 40).astype(int)]:
+        path.write_bytes(data[:size])
+        refused(path, r"\w{4}")
+
+
+@pytest.mark.parametrize(("container", "at"), [("WAV", 40), ("AIFF", 42)])
+@pytest.mark.parametrize("extra", [1, 1000, 2**31])
+def test_a_header_that_promises_too_much(tmp_path, real, container, at, extra):
+    path = tmp_path / "a"
+    soundfile.write(path, real.T.numpy(), 24_000, format=container, subtype="PCM_16")
+    data, order = bytearray(path.read_bytes()), "<I" if container == "WAV" else ">I"
+    at = data.find(b"data" if container == "WAV" else b"SSND") + 4
+    struct.pack_into(order, data, at, struct.unpack_from(order, data, at)[0] + extra)
+    path.write_bytes(data)
+    refused(path, "truncated")
+
+
+def flac_with(data: bytes, *, frames: int | None = None, rate: int | None = None) -> bytes:
+    packed = int.from_bytes(data[18:26], "big")
+    packed = packed if frames is None else packed >> 36 << 36 | frames
+    packed = packed if rate is None else packed & (1 << 44) - 1 | rate << 44
+    return data[:18] + packed.to_bytes(8, "big") + data[26:]
+
+
+def test_flac_headers_that_lie(tmp_path, real):
+    path = tmp_path / "a.flac"
+    save(path, real, 24_000)
+    data = path.read_bytes()
+    for words, lie in [
+        ("promised", {"frames": real.shape[1] + 5000}),
+        ("more than", {"frames": 2**36 - 1}),
+        ("how many", {"frames": 0}),
+        ("0 Hz", {"rate": 0}),
+    ]:
+        path.write_bytes(flac_with(data, **lie))
+        refused(path, words)
+
+
+def ogg_with_promise(data: bytes, frames: int) -> bytes:
+    at = data.rfind(b"OggS")
+    page = bytearray(data[at:])
+    struct.pack_into("<qiii", page, 6, frames, *struct.unpack_from("<ii", page, 14), 0)
+    struct.pack_into("<I", page, 22, ogg_checksum(bytes(page)))
+    return data[:at] + bytes(page)
+
+
+def test_ogg_headers_that_lie(tmp_path, real):
+    path = tmp_path / "a.ogg"
+    save(path, real, 24_000)
+    data = path.read_bytes()
+    path.write_bytes(ogg_with_promise(data, real.shape[1]))
+    assert load(path)[0].shape == real.shape  # the test's own page is a right one
+    path.write_bytes(ogg_with_promise(data, real.shape[1] + 9000))
+    refused(path, "promised")
+    path.write_bytes(ogg_with_promise(data, 2**40))
+    refused(path, "more than")
+    path.write_bytes(data[:-50] + bytes([data[-50] ^ 1]) + data[-49:])
+    refused(path, "checksum of page")
+
+
+def test_ogg_checksum_against_its_definition():
+    """One bit at a time: polynomial 0x04C11DB7, start 0, highest bit first (RFC 3533)."""
+    data = bytes(np.random.default_rng(0).integers(0, 256, 200, dtype=np.uint8))
+    crc = 0
+    for byte in data:
+        crc ^= byte << 24
+        for _ in range(8):
+            crc = (crc << 1 ^ 0x04C11DB7 if crc & 1 << 31 else crc << 1) & 0xFFFFFFFF
+    assert ogg_checksum(data) == crc != zlib.crc32(data)
+
+
+def wav(*, channels=1, rate=16_000, bits=16, tag=1, block=None, claimed=None, data=bytes(64)) -> bytes:
+    block = channels * bits // 8 if block is None else block
+    claimed = len(data) if claimed is None else claimed
+    fmt = struct.pack("<4sIHHIIHH", b"fmt ", 16, tag, channels, rate, rate * block % 2**32, block, bits)
+    return b"RIFF" + struct.pack("<I", 36 + len(data)) + b"WAVE" + fmt + struct.pack("<4sI", b"data", claimed) + data
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"rate": 0}, "0 Hz"),
+        ({"rate": 2**32 - 1}, "4294967295 Hz"),
+        ({"channels": 0, "block": 2}, "0 channels"),
+        ({"channels": 1000}, "1000 channels"),
+        ({"channels": 65_535, "bits": 8}, "65535 channels"),
+        ({"block": 0}, "damaged header"),
+        ({"bits": 0, "block": 2}, "damaged header"),
+        ({"data": b""}, "0 frames"),
+        ({"claimed": 2**32 - 1}, "promises"),
+        ({"tag": 12_345}, "."),
+        (
+            {"bits": 32, "tag": 3, "data": struct.pack("<4f", 0, float("nan"), 0, 0)},
+            "NaN or infinite, first in channel 0",
+        ),
+        ({"bits": 32, "tag": 3, "data": struct.pack("<4f", 0, 0, float("inf"), 0)}, "infinite"),
+        ({"bits": 64, "tag": 3, "data": struct.pack("<2d", 0, 1e300)}, "infinite"),
+    ],
+)
+def test_wav_headers_and_samples_that_no_sound_has(tmp_path, settings, words):
+    path = tmp_path / "a.wav"
+    path.write_bytes(wav())
+    assert load(path)[0].shape == (1, 32)  # the test's own header is a right one
+    path.write_bytes(wav(**settings))
+    refused(path, words)
+
+
+def test_rf64_that_claims_2_to_the_40(tmp_path):
+    path, body = tmp_path / "a.wav", wav(claimed=2**32 - 1)
+    ds64 = struct.pack("<4sIQQQI", b"ds64", 28, 2**41, 2**40, 2**40, 0)
+    path.write_bytes(b"RF64" + struct.pack("<I", 2**32 - 1) + b"WAVE" + ds64 + body[12:])
+    refused(path, "promises 549755813888 frames")
+
+
+def test_hostile_headers_take_no_memory(tmp_path):
+    """In a process that may take 300 MiB more than it needs for the import."""
+    made = [
+        wav(claimed=2**32 - 1),
+        wav(channels=1024, claimed=2**31),
+        flac_with(REAL.read_bytes()[:5000], frames=2**36 - 1),
+    ]
+    for k, data in enumerate(made):
+        (tmp_path / f"{k}").write_bytes(data)
+    code = """
+import resource, sys
+from musicai.audio import AudioError, load
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize() + 300 * 2**20
+resource.setrlimit(resource.RLIMIT_AS, (used, used))
+for path in sys.argv[1:]:
+    try:
+        load(path)
+    except AudioError as error:
+        print(error)
+"""
+    paths = [str(tmp_path / f"{k}") for k in range(len(made))]
+    run = subprocess.run([sys.executable, "-c", code, *paths], capture_output=True, text=True, timeout=100)
+    assert run.returncode == 0, run.stderr
+    assert len(run.stdout.splitlines()) == len(made)
+
+
+# ---- refused writes leave everything as it was
+
+
+@pytest.mark.parametrize(
+    ("audio", "words"),
+    [
+        (torch.zeros(2, 0), "no samples"),
+        (torch.zeros(0), "no samples"),
+        (torch.tensor(1.0), "time"),
+        (torch.zeros(1, 2, 3), r"\(1, 2, 3\)"),
+        (torch.zeros(500, 2), "500 channels"),
+        (torch.zeros(8, dtype=torch.int16), "int16"),
+        (torch.tensor([0.0, float("nan")]), "NaN"),
+        (torch.tensor([0.0, float("inf")]), "infinite"),
+        ([0.0, 1.0], "list"),
+    ],
+)
+def test_sound_that_cannot_be_saved_leaves_the_old_file(tmp_path, audio, words):
+    path = tmp_path / "a.wav"
+    path.write_bytes(b"old")
+    with pytest.raises(AudioError, match=words) as caught:
+        save(path, audio, 16_000)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["a.wav"]
+
+
+@pytest.mark.parametrize(
+    ("name", "sr", "words"),
+    [("a.xyz", 8000, "suffix"), ("a", 8000, "suffix"), ("a.wav", 0, "sr"), ("a.wav", 8000.5, "sr"),
+     ("a.wav", 10**9, "Hz"), ("a.opus", 12_345, "."),
+     ("no/a.wav", 8000, "no folder"), ("folder.wav", 8000, "folder is in the way")],
+)  # fmt: skip
+def test_places_and_rates_that_cannot_be_saved(tmp_path, name, sr, words):
+    (tmp_path / "folder.wav").mkdir()
+    with pytest.raises(AudioError, match=words):
+        save(tmp_path / name, torch.zeros(100), sr)
+    assert os.listdir(tmp_path) == ["folder.wav"]
+
+
+def test_too_loud_is_clipped_with_a_warning(tmp_path):
+    with pytest.warns(UserWarning, match=r"a.wav: 2 samples beyond \[-1, 1\] clipped \(peak 3"):
+        save(tmp_path / "a.wav", torch.tensor([0.0, 2, -3, 0.5]), 8000)
+    assert load(tmp_path / "a.wav")[0].tolist() == [[0, 32767 / 32768, -1, 0.5]]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(b"old")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500, limits[1]))
+    try:
+        with pytest.raises(AudioError, match="File too large"):
+            save(path, torch.rand(2, 24_000) - 0.5, 24_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == [path.name]
+
+
+def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "a.wav"
+    path.write_bytes(b"old")
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        save(path, torch.zeros(10), 8000)
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["a.wav"]
+
+
+def test_a_new_file_has_the_usual_permissions(tmp_path):
+    (tmp_path / "usual").touch()
+    save(tmp_path / "a.wav", torch.zeros(10, requires_grad=True), 8000)
+    assert stat.S_IMODE((tmp_path / "a.wav").stat().st_mode) == stat.S_IMODE((tmp_path / "usual").stat().st_mode)
