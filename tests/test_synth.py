@@ -10,7 +10,7 @@ from musicai.notes import Melody, Note, Score, Track
 from musicai.synth import INSTRUMENTS, PROGRAMS, render
 from musicai.synth.programs import VOICES
 from musicai.synth.render import layers
-from musicai.synth.sustain import extend
+from musicai.synth.sustain import extend, find_loop
 
 SR = 16_000
 CENTRE = np.sqrt(0.5)
@@ -120,7 +120,7 @@ def test_a_sine_held_past_its_recording_is_the_longer_sine(rate, decays):
     truth = np.exp(rate * t) * np.sin(2 * np.pi * 440 * t)
     recording = truth[:SR].copy()
     recording[-320:] *= np.linspace(1, 0, 320)
-    made = extend(recording.astype(np.float32), len(t), decays)
+    made = extend(recording, len(t), decays, find_loop(recording))
     np.testing.assert_allclose(made, truth, atol=0.02)
 
 

@@ -9,10 +9,10 @@ import soxr
 import torch
 from torch import Tensor
 
-from musicai.data.musicai_notes import Entry, manifest
+from musicai.data.musicai_notes import Entry, manifest, recordings
 from musicai.notes import Melody, Score, Track
 from musicai.synth.programs import DRUM, KITS, PROGRAMS, VOICES
-from musicai.synth.sustain import SR, extend
+from musicai.synth.sustain import SR, Loop, extend, find_loop
 
 PEAK = 0.98
 DRUM_LEVEL = 2.0  # the note set holds drums at half the level of the soundfont, so that none clips
@@ -107,7 +107,7 @@ def play_drums(mono: np.ndarray, track: Track, starts: np.ndarray) -> Iterator[i
         if note.pitch == HI_HATS[2]:
             held = min([held, *(stroke - start for stroke in strokes[np.searchsorted(strokes, start, "right") :][:1])])
         gain = DRUM_LEVEL * (note.velocity / entry.velocity) ** 2
-        yield add(mono, start, recording(entry), gain, held, fall)
+        yield add(mono, start, entry.audio().numpy(), gain, held, fall)
 
 
 def add(mono: np.ndarray, start: int, sound: np.ndarray, gain: float, held: int, fall: np.ndarray) -> int:
@@ -128,30 +128,30 @@ def release(seconds: float) -> np.ndarray:
 def voice(name: str, pitch: int, velocity: int, length: int) -> tuple[np.ndarray, float]:
     """At least `length` samples of an instrument's note, and the gain for its velocity."""
     sampled = nearest(layers(name), pitch)
-    layer = nearest(layers(name)[sampled], velocity)
+    entry = layers(name)[sampled][nearest(layers(name)[sampled], velocity)]
     room = SR
     while room < length:  # whole powers of two, so that few lengths are made and kept
         room *= 2
     make = sustained if room <= LONGEST_CACHED else sustained.__wrapped__
-    return make(name, sampled, layer, pitch - sampled, room), (velocity / layer) ** 2
-
-
-@lru_cache(maxsize=256)
-def sustained(name: str, pitch: int, layer: int, semitones: int, length: int) -> np.ndarray:
-    """A recorded note, `length` samples long and moved by semitones."""
-    x = recording(layers(name)[pitch][layer])
-    ratio = 2 ** (semitones / 12)
-    if not semitones:
-        return extend(x, length, VOICES[name].decays)
-    source = extend(x, int(length * ratio) + 64, VOICES[name].decays)
-    moved = soxr.resample(source, SR * ratio, SR)
-    return np.pad(moved, (0, max(0, length - len(moved))))[:length]
+    sound = make(entry.file, entry.slot, pitch - sampled, room, VOICES[name].decays)
+    return sound, entry.gain * (velocity / entry.velocity) ** 2
 
 
 @lru_cache(maxsize=512)
-def recording(entry: Entry) -> np.ndarray:
-    """A note of the set as float32 (16000,)."""
-    return entry.audio().numpy()
+def sustained(file: str, slot: int, semitones: int, length: int, decays: bool) -> np.ndarray:
+    """A recording, `length` samples long and moved by semitones; in the units of the file's codes."""
+    x, loop = recordings(file)[slot].numpy().astype(np.float32), loop_of(file, slot)
+    if not semitones:
+        return extend(x, length, decays, loop)
+    ratio = 2 ** (semitones / 12)
+    moved = soxr.resample(extend(x, int(length * ratio) + 64, decays, loop), SR * ratio, SR)
+    return np.pad(moved, (0, max(0, length - len(moved))))[:length]
+
+
+@cache
+def loop_of(file: str, slot: int) -> Loop | None:
+    """Where a recording loops; three numbers each, so all are kept."""
+    return find_loop(recordings(file)[slot].numpy().astype(np.float32))
 
 
 @cache
