@@ -1,7 +1,6 @@
 """MIDI files in and out, through symusic. Chapter 1."""
 
 import os
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -71,15 +70,12 @@ def _read(path) -> bytes:
 
 def _write(path: Path, data: bytes) -> None:
     """All of it or nothing: into a temporary file beside, then renamed."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
+    temporary = path.with_name(f".{path.name[:100]}.{os.getpid()}.part")
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.chmod(temporary, 0o644)
+        temporary.write_bytes(data)
         os.replace(temporary, path)
     except BaseException:
-        with suppress(OSError):
-            os.unlink(temporary)
+        temporary.unlink(missing_ok=True)
         raise
 
 
