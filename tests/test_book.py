@@ -38,8 +38,9 @@ def html(tmp_path_factory) -> Path:
     """The book as `make book` builds it: every warning is an error."""
     pytest.importorskip("jupyter_book")
     out = tmp_path_factory.mktemp("book")
-    command = [sys.executable, "-m", "jupyter_book.cli.main", "build", str(ROOT), "--path-output", str(out)]
-    run = subprocess.run([*command, "-W", "-n", "--keep-going"], capture_output=True, text=True, check=False)
+    program = "from jupyter_book.cli.main import main; main()"
+    command = [sys.executable, "-c", program, "build", str(ROOT), "--path-output", str(out), "-W", "-n", "--keep-going"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
     return out / "_build" / "html"
 
@@ -68,6 +69,7 @@ class Page(HTMLParser):
 def pages(html: Path) -> list[Path]:
     """The pages of the book, less the generated index, search and source listings."""
     found = [p for p in sorted(html.rglob("*.html")) if "_static" not in p.parts and "_modules" not in p.parts]
+    assert found
     return [p for p in found if p.name not in {"index.html", "genindex.html", "py-modindex.html", "search.html"}]
 
 
