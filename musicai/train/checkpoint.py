@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import save
 from torch import Tensor, nn
 
 HEADER = "musicai"  # a single key: safetensors writes several in random order, and equal runs give equal files
@@ -43,11 +43,10 @@ def save_checkpoint(path: str | Path, state: Mapping[str, Any], info: Any = None
     header = json.dumps({"crc32": _checksum(text, tensors), "content": text})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(_unshared(tensors), temporary, {HEADER: header})
-        _flush(temporary)
+        _write(temporary, save(_unshared(tensors), {HEADER: header}))
         os.replace(temporary, path)
-        _flush(path.parent)
-    except (OSError, SafetensorError) as error:
+        _flush_folder(path.parent)
+    except OSError as error:
         raise CheckpointError(f"cannot write checkpoint {path}: {error}; free the disk or choose another") from error
     finally:
         _remove(temporary)
@@ -72,6 +71,8 @@ def load_checkpoint(path: str | Path, state: Mapping[str, Any] | None = None) ->
 def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], Any]:
     """The (state, info) of a checkpoint as plain data and tensors. Raises CheckpointError for a damaged file."""
     try:
+        with open(path, "rb"):  # says plainly what is wrong where a path cannot be read
+            pass
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {})[HEADER])
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
@@ -193,15 +194,20 @@ def _checksum(text: str, tensors: Mapping[str, Tensor]) -> int:
     return crc
 
 
-def _flush(path: Path) -> None:
-    """Wait until the file, or the folder's list of names, is on the disk itself."""
-    if os.name == "nt" and path.is_dir():
-        return
-    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _write(path: Path, data: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())  # on the disk itself before it takes the place of the old one
+
+
+def _flush_folder(path: Path) -> None:
+    if os.name == "posix":
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _remove(path: Path) -> None:

@@ -13,16 +13,21 @@ import torch
 
 
 def seed_all(*key: int) -> None:
-    """Seed torch (CPU and GPU), numpy and random from non-negative integers: `seed_all(0)`, `seed_all(seed, step)`."""
-    seed_from(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0]))
+    """Seed torch (CPU and GPU), numpy and random from integers: `seed_all(0)`, `seed_all(seed, step)`."""
+    random.seed(repr(key))  # hashed, so that neighbouring keys have nothing in common
+    _seed_torch_and_numpy(random.getrandbits(63))
 
 
 def seed_from(number: int) -> None:
-    """Seed every global generator with one 64-bit number."""
+    """Seed every global generator with one number below 2**63."""
+    random.seed(number)
+    _seed_torch_and_numpy(number)
+
+
+def _seed_torch_and_numpy(number: int) -> None:
     # torch.manual_seed does the same in 160 us, and queues a call each time while CUDA sleeps. This takes 8.
     torch.default_generator.manual_seed(number)
     np.random.seed(number & 0xFFFFFFFF)  # noqa: NPY002  (datasets in the wild draw from the global generator)
-    random.seed(number)
     if torch.cuda.is_initialized():
         torch.cuda.manual_seed_all(number)
     elif torch.backends.mps.is_available():

@@ -1,0 +1,72 @@
+"""`torchrun --nproc-per-node 2` is one process with the same global batch; a killed process ends the other."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from train_helpers.ranks import STEPS, train
+
+from musicai.train.checkpoint import read_checkpoint
+
+SCRIPT = Path(__file__).parent / "train_helpers" / "ranks.py"
+
+
+def torchrun(*arguments):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(SCRIPT)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [*command, *map(str, arguments)], capture_output=True, text=True, env=environment, timeout=180, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Runs of one process, of two, and of one that became two half-way."""
+    folder = tmp_path_factory.mktemp("ranks")
+    train(folder / "one")
+    train(folder / "one_then_two", steps=STEPS // 2)
+    done = torchrun(folder)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder
+
+
+def numbers(value, name=""):
+    """Every number in a nested state, by name, in float64."""
+    if isinstance(value, dict):
+        return {k: v for key, item in value.items() for k, v in numbers(item, f"{name}.{key}").items()}
+    if isinstance(value, list | tuple):
+        return numbers(dict(enumerate(value)), name)
+    return {} if value is None or isinstance(value, str) else {name: torch.as_tensor(value, dtype=torch.float64)}
+
+
+@pytest.mark.parametrize("name", ["two", "one_then_two"])
+def test_two_processes_end_where_one_does_to_1e6(folder, name):
+    one, info = read_checkpoint(folder / "one")
+    other, other_info = read_checkpoint(folder / name)
+    assert info == other_info
+    assert info["step"] == STEPS
+    ours, theirs = numbers(one), numbers(other)
+    assert ours.keys() == theirs.keys()
+    for part in ("ema.generator.", "critic.0.weight", "g_optimizer.state.", "fit.history.grad/c_optimizer"):
+        assert any(part in key for key in ours), part
+    for key in ours:
+        assert torch.allclose(ours[key], theirs[key], rtol=0, atol=1e-6, equal_nan=True), key
+
+
+def test_only_rank_0_calls_back_and_shows_progress(folder):
+    assert (folder / "said-0").read_text().startswith("[5, 10, 12] ")
+    assert f"{STEPS}/{STEPS}" in (folder / "said-0").read_text()
+    assert (folder / "said-1").read_text() == "[] "
+
+
+def test_a_killed_process_ends_the_other_with_an_error_and_the_checkpoint_is_whole(tmp_path):
+    done = torchrun(tmp_path, "kill")
+    assert done.returncode != 0
+    assert "SIGKILL" in done.stderr
+    parts, info = read_checkpoint(tmp_path / "killed")
+    assert info["step"] == 6, "it died in step 8, and saved every 3"
+    assert all(torch.isfinite(tensor).all() for tensor in parts["critic"].values())
+    assert train(tmp_path / "killed").finished, "one process can go on with it"
