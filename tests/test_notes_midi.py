@@ -21,7 +21,8 @@ def alone(notes: list[Note]) -> list[Note]:
     """Without notes that a pitch's earlier note still covers: MIDI cannot tell those apart."""
     ends, kept = {}, []
     for note in sorted(notes, key=lambda n: n.start):
-        if note.start >= ends.get(note.pitch, 0) + 0.01 or note.start == ends.get(note.pitch, 0):
+        gap = note.start - ends.get(note.pitch, -1.0)
+        if gap == 0 or gap > 0.01:
             kept.append(note)
             ends[note.pitch] = note.end
     return kept
