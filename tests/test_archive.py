@@ -310,6 +310,12 @@ def test_interruption_leaves_nothing(tmp_path, monkeypatch):
     assert tree(tmp_path).keys() == {"a.zip"}
 
 
+def test_headers_are_bounded_whatever_the_limit(tmp_path):
+    (tmp_path / "a.tar.gz").write_bytes(HOSTILE["tar header bomb"])
+    with pytest.raises(ArchiveError, match="a header of 40000512 bytes"):
+        extract(tmp_path / "a.tar.gz", tmp_path / "out", max_bytes=10**10)
+
+
 def test_limits_are_exact(tmp_path):
     (tmp_path / "a.zip").write_bytes(zip_bytes(("a", b"12345"), ("b", b"12345")))
     extract(tmp_path / "a.zip", tmp_path / "fits", max_bytes=10, max_files=2)
