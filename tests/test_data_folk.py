@@ -169,6 +169,22 @@ def test_processes_give_the_same_tunes(cache):
     assert FolkCorpus(limit=6, progress=False, workers=2).tunes == alone
 
 
+def test_interruption_calls_the_processes_off(cache):
+    """Blocks that nobody waits for any more are not parsed: the generator ends long before its work would."""
+    blocks = [block for name in folk.COLLECTIONS for block in folk._blocks(name)]
+    submitted = []
+    with pytest.MonkeyPatch.context() as patch:
+        pool = folk.ProcessPoolExecutor
+        real = pool.submit
+        patch.setattr(pool, "submit", lambda *given: submitted.append(real(*given)) or submitted[-1])
+        parsed = folk._parsed(blocks, 2)
+        next(parsed)
+        parsed.close()
+    assert len(submitted) == len(blocks) > 60
+    assert all(future.done() for future in submitted)
+    assert sum(future.cancelled() for future in submitted) > 40
+
+
 def test_unwritable_cache_warns_and_works(cache, monkeypatch):
     (cache / "file").write_text("in the way")
     monkeypatch.setenv("MUSICAI_CACHE", str(cache / "file"))

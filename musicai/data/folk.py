@@ -12,6 +12,7 @@ import warnings
 import zlib
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import metadata, util
@@ -32,7 +33,7 @@ ESSEN_NOTICE = (
     "given for non-commercial distribution and use with music21 (E. Dahlig-Turek; ABC files by S. Schlien). Read "
     "music21/corpus/essenFolksong/license.txt before you pass on anything made from it."
 )
-BLOCK = 128  # tunes that are parsed and cached together: about half a second of work to lose at an interruption
+BLOCK = 64  # tunes that are parsed and cached together: a fifth of a second of work to lose at an interruption
 
 
 @dataclass(frozen=True)
@@ -160,8 +161,10 @@ def _parse(blocks, workers, progress) -> dict[tuple[str, ...], list[dict]]:
     paths = _cache_paths(blocks)
     parsed = {block: _read_cache(paths[block]) for block in blocks}
     todo = [block for block in blocks if parsed[block] is None]
-    with tqdm(total=sum(map(len, todo)), desc="parsing tunes", unit="tune", disable=not (progress and todo)) as bar:
-        for block, rows in _parsed(todo, workers or os.cpu_count() or 1):
+    bar = tqdm(total=sum(map(len, todo)), desc="parsing tunes", unit="tune", disable=not (progress and todo))
+    # closing: an interruption here must reach the generator, which then calls its processes off
+    with bar, closing(_parsed(todo, workers or os.cpu_count() or 1)) as ready:
+        for block, rows in ready:
             _write_cache(paths[block], rows)
             parsed[block] = rows
             bar.update(len(block))
@@ -179,18 +182,17 @@ def _parsed(blocks, workers: int):
         yield from _parsed(blocks, 1)
         return
     parse_block(())  # imports music21 before the fork: once, not once a process
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*fork.*", category=DeprecationWarning)
-        # workers ignore Ctrl-C, which reaches them too: the parent tells them when to stop
-        pool = ProcessPoolExecutor(
-            workers, multiprocessing.get_context("fork"), signal.signal, (signal.SIGINT, signal.SIG_IGN)
-        )
-        with pool:
+    # workers ignore Ctrl-C, which reaches them too: the parent tells them when to stop
+    ignore = (signal.SIGINT, signal.SIG_IGN)
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("fork"), signal.signal, ignore) as pool:
+        with warnings.catch_warnings():  # about threads and fork: the children run music21 alone, which has no threads
+            warnings.filterwarnings("ignore", message=".*fork.*", category=DeprecationWarning)
             futures = {pool.submit(parse_block, block): block for block in blocks}
-            try:
-                yield from ((futures[future], future.result()) for future in as_completed(futures))
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
+        try:
+            yield from ((futures[future], future.result()) for future in as_completed(futures))
+        finally:
+            for future in futures:  # one by one: shutdown(cancel_futures=True) forgets it if the pool is collected
+                future.cancel()
 
 
 def _cache_paths(blocks) -> dict[tuple[str, ...], Path | None]:
