@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Everything that wants a GPU, on any machine with CUDA torch and no network: the chapters at full scale, then the
+# benchmarks. Each stage has its own time limit, leaves what it made in $OUT, and is skipped where it is done already,
+# so that a broken-off call can be made again. Chapters go first: they are what the book ships.
+#   OUT=results MINUTES=9 PYTHON=python3 make gpu
+set -uo pipefail
+cd "$(dirname "$0")/.."
+OUT=${OUT:-_build/gpu}
+MINUTES=${MINUTES:-9}
+PYTHON=${PYTHON:-python3}
+export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1 MUSICAI_SCALE=full
+mkdir -p "$OUT"
+"$PYTHON" -c 'import sys, torch; sys.exit(0 if torch.cuda.is_available() else "make gpu needs a CUDA device; torch sees none")' || exit 1
+deadline=$((SECONDS + MINUTES * 60))
+
+stage() { # stage NAME COMMAND...: run it in what is left of the time, once
+  local name=$1 left=$((deadline - SECONDS))
+  shift
+  [ -e "$OUT/$name.done" ] && { echo "== $name: done before"; return; }
+  [ "$left" -gt 20 ] || { echo "== $name: no time left; call again"; return; }
+  echo "== $name ($left s left)"
+  if timeout "$left" "$@" >"$OUT/$name.log" 2>&1; then touch "$OUT/$name.done"; else echo "   failed or out of time"; fi
+  tail -n 15 "$OUT/$name.log"
+}
+
+for notebook in notebooks/*.ipynb; do
+  name=$(basename "$notebook" .ipynb)
+  stage "$name" "$PYTHON" scripts/run_notebooks.py "$notebook"
+  [ -e "$OUT/$name.done" ] && cp "$notebook" "$OUT/"
+done
+for benchmark in benchmarks/*.py; do
+  stage "bench_$(basename "$benchmark" .py)" "$PYTHON" "$benchmark"
+done
