@@ -44,6 +44,7 @@ class Instrument(NamedTuple):
     low: int
     high: int
     is_drum: bool = False
+    retune: bool = False  # some of its recordings are up to 45 cents off
 
 
 INSTRUMENTS = (
@@ -54,11 +55,11 @@ INSTRUMENTS = (
     Instrument("church_organ", "organ", 19, 36, 84),
     Instrument("nylon_guitar", "guitar", 24, 40, 84),
     Instrument("electric_bass", "bass", 33, 28, 67),
-    Instrument("violin", "string", 40, 55, 93),
+    Instrument("violin", "string", 40, 55, 93, retune=True),
     Instrument("cello", "string", 42, 36, 81),
     Instrument("harp", "string", 46, 36, 84),
     Instrument("string_ensemble", "string", 48, 36, 84),
-    Instrument("choir", "vocal", 52, 41, 84),
+    Instrument("choir", "vocal", 52, 41, 84, retune=True),
     Instrument("trumpet", "brass", 56, 52, 86),
     Instrument("french_horn", "brass", 60, 41, 77),
     Instrument("alto_sax", "reed", 65, 49, 84),
@@ -100,9 +101,24 @@ def play(instrument: Instrument) -> dict[tuple[int, int], np.ndarray]:
         audio = soundfile.read(wav, dtype="float32", always_2d=True)[0].mean(axis=1)
     slots = audio[: len(keys) * SLOT * RENDER_SR].reshape(len(keys), -1)[:, : int(HOLD * RENDER_SR)]
     notes = dict(zip(keys, (soxr.resample(slot, RENDER_SR, SR, "VHQ") for slot in slots), strict=True))
+    if instrument.retune:
+        cents = {pitch: mistuning(notes[pitch, max(VELOCITIES)], pitch) for pitch, _ in keys}
+        notes = {key: soxr.resample(x, SR * 2 ** (-cents[key[0]] / 1200), SR, "VHQ") for key, x in notes.items()}
     starts = {pitch: onset(notes[pitch, max(VELOCITIES)]) for pitch, _ in keys}  # one a pitch: its velocities align
     notes = {key: x[starts[key[0]] :][:SR] for key, x in notes.items() if np.abs(x).max() > 0.004}
     return {key: fade(x, 0.2 if instrument.is_drum else 0.02) for key, x in notes.items()}
+
+
+def mistuning(x: np.ndarray, pitch: int, size: int = 1 << 17) -> int:
+    """Cents (within 70) where the first six harmonics lie highest in the log spectrum, smoothed against vibrato."""
+    x = x[SR // 10 : SR]
+    spectrum = np.abs(np.fft.rfft(x * np.hanning(len(x)), size))
+    harmonics = 440 * 2 ** ((pitch - 69) / 12) * np.arange(1, 7)
+    harmonics = harmonics[harmonics < 0.46 * SR]
+    cents = np.arange(-100, 101, 2)
+    bins = np.rint(np.outer(2 ** (cents / 1200), harmonics) * size / SR).astype(int)
+    height = np.log(spectrum[bins] + 1e-3 * spectrum.max()).sum(axis=1)
+    return int(cents[15:-15][np.convolve(height, np.hanning(31), "valid").argmax()])
 
 
 def onset(x: np.ndarray) -> int:

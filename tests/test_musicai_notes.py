@@ -1,9 +1,13 @@
 import csv
 import hashlib
+import importlib.util
+import shutil
 from collections import Counter, defaultdict
+from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from musicai.data import musicai_notes
@@ -13,6 +17,11 @@ from musicai.data.musicai_notes import DRUMS, FOLDER, SPLITS, MusicAIDrums, Musi
 NOTES = {split: MusicAINotes(split) for split in SPLITS}
 KITS = {split: MusicAIDrums(split) for split in SPLITS}
 ALL = MusicAINotes(None)
+
+_SCRIPT = Path(__file__).parent.parent / "scripts" / "build_notes.py"
+_SPEC = importlib.util.spec_from_file_location("build_notes", _SCRIPT)
+build_notes = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(build_notes)
 
 
 def test_every_shipped_file_has_the_hash_that_is_written_down():
@@ -127,3 +136,35 @@ def test_the_manifest_reads_back_as_written():
     for e in ALL.manifest[::97]:
         assert all(str(getattr(e, key)) == value for key, value in rows[e.note].items() if key not in ("gain", "rms"))
         assert e.gain == float(rows[e.note]["gain"])
+
+
+def test_the_builders_ear_hears_a_known_mistuning():
+    t = np.arange(16_000) / 16_000
+    for cents in (-44, 0, 20):
+        x = sum(np.sin(2 * np.pi * k * 220 * 2 ** (cents / 1200) * t) / k for k in range(1, 7))
+        assert abs(build_notes.mistuning(x, 57) - cents) <= 2
+
+
+def test_every_recording_is_in_tune():
+    off = {e.note: build_notes.mistuning(e.audio().numpy(), e.pitch) for e in ALL.manifest if e.velocity == 100}
+    assert max(abs(cents) for cents in off.values()) <= 20
+
+
+@pytest.mark.skipif(
+    not (shutil.which("fluidsynth") and build_notes.SOUNDFONT.exists()),
+    reason="needs apt-get install fluidsynth fluid-soundfont-gm",
+)
+def test_the_builder_makes_the_same_bytes_again_and_they_are_the_shipped_ones(tmp_path):
+    marimba = next(instrument for instrument in build_notes.INSTRUMENTS if instrument.name == "marimba")
+    marimba = marimba._replace(high=marimba.low + 7)
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        folder.mkdir()
+        store = build_notes.Store("marimba.flac")
+        rows = build_notes.collect(marimba, store)
+        store.write(folder)
+    one, two = (path.read_bytes() for path in sorted(tmp_path.glob("*/marimba.flac")))
+    assert one == two
+    assert [row["note"] for row in rows] == [e.note for e in ALL.manifest if e.instrument == "marimba"][:24]
+    shipped = soundfile.read(FOLDER / "marimba.flac", dtype="int16")[0].astype(int)
+    again = soundfile.read(tmp_path / "one" / "marimba.flac", dtype="int16")[0].astype(int)
+    assert np.abs(shipped[: len(again)] - again).max() <= 8  # of 800: another version of FluidSynth may round otherwise

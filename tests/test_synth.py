@@ -34,7 +34,7 @@ def middle(name):
 def cents(x, pitch):
     """How far librosa.pyin hears x from a pitch: the median of its voiced frames."""
     hz = librosa.midi_to_hz(pitch)
-    f0, voiced, _ = librosa.pyin(x, fmin=max(25, hz / 2.5), fmax=min(7000, hz * 2.5), sr=SR, hop_length=1024)
+    f0, voiced, _ = librosa.pyin(x, fmin=max(25, hz / 2.5), fmax=min(7000, max(250, hz * 2.5)), sr=SR, hop_length=1024)
     f0 = f0[voiced] if voiced.any() else f0
     return 1200 * np.log2(np.nanmedian(f0) / hz) if np.isfinite(f0).any() else np.inf
 
