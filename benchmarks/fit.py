@@ -1,74 +1,85 @@
-"""What `fit` costs beside a bare loop: `python benchmarks/fit.py`.
+"""What `fit` costs beside a bare loop: `OMP_NUM_THREADS=1 python benchmarks/fit.py`.
 
-The same model, batches and optimizer, in turns, in one process, in CPU time (which other programs disturb less than
-wall time). Told are the ratio of the medians, of the fastest rounds, and what fit adds to each step in
-microseconds (fastest rounds). Goal: 2 % or less where a step takes 5 ms or more.
+The same plain PyTorch step, batches and data, in turns in one process. From the start of one step to the start of the
+next is measured, in the thread's own CPU time, so that other programs disturb little; told are the medians over all
+steps, what `fit` adds (gradient norms, finite checks, seeds, history, the bar), and their ratio. The cost of a call of
+`fit` that takes no step is told apart. Goal: a ratio of 1.02 or less where a step takes 5 ms or more.
 """
 
 import argparse
 import statistics
 import time
+from itertools import pairwise
 
 import torch
 from torch import nn
 
-from musicai.train import fit, update
+from musicai.train import fit
 
 
-def make(width: int):
-    """A small convolutional net over waveforms, its optimizer, and one step."""
-    torch.manual_seed(0)
-    layers = [nn.Conv1d(1, width, 9, stride=4), nn.ReLU(), nn.Conv1d(width, width, 9, stride=4), nn.ReLU()]
-    model = nn.Sequential(*layers, nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(width, 12))
-    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+class Subject:
+    """A small convolutional net over a second of sound at 16 kHz, with its batches; notes when each step begins."""
 
-    def step(batch):
+    def __init__(self, batch_size: int, width: int = 32):
+        torch.manual_seed(0)
+        layers = [nn.Conv1d(1, width, 9, stride=4), nn.ReLU(), nn.Conv1d(width, width, 9, stride=4), nn.ReLU()]
+        self.model = nn.Sequential(*layers, nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(width, 12))
+        self.optimizer = torch.optim.Adam(self.model.parameters(), 1e-3)
+        self.batches = [(torch.randn(batch_size, 1, 16_000), torch.randint(12, (batch_size,))) for _ in range(4)]
+        self.marks: list[float] = []
+
+    def step(self, batch):
+        self.marks.append(time.thread_time())
         audio, instrument = batch
-        loss = nn.functional.cross_entropy(model(audio), instrument)
-        return {"loss": update(loss, optimizer)}
+        loss = nn.functional.cross_entropy(self.model(audio), instrument)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return {"loss": loss}
 
-    return step, {"model": model, "optimizer": optimizer}
+    def bare(self, steps: int) -> list[float]:
+        self.marks.clear()
+        for n in range(steps):
+            self.step(self.batches[n % 4])["loss"].item()
+        return durations(self.marks)
+
+    def fitted(self, steps: int) -> list[float]:
+        self.marks.clear()
+        fit(self.step, self.batches, steps=steps, state={"model": self.model, "optimizer": self.optimizer})
+        return durations(self.marks)
 
 
-def bare(step, batches, steps: int) -> float:
-    start = time.process_time()
-    for n in range(steps):
-        step(batches[n % len(batches)])["loss"].item()
-    return time.process_time() - start
+def durations(marks: list[float]) -> list[float]:
+    return [1e3 * (after - before) for before, after in pairwise(marks[1:])]  # in ms
 
 
-def fitted(step, batches, steps: int, state) -> float:
-    start = time.process_time()
-    fit(step, batches, steps=steps, state=state, progress=True)
-    return time.process_time() - start
+def compare(batch_size: int, seconds: float) -> None:
+    subject = Subject(batch_size)
+    subject.bare(10)
+    bare, fitted, begin = [], [], time.perf_counter()
+    while time.perf_counter() - begin < seconds:
+        bare += subject.bare(20)
+        fitted += subject.fitted(20)
+    alone, together = statistics.median(bare), statistics.median(fitted)
+    added = 1e3 * (together - alone)
+    print(f"{batch_size:>6} {alone:>9.3f} ms {together:>9.3f} ms {added:>9.1f} us {together / alone:>8.3f}", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=0.4)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--threads", type=int, default=1)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    print(f"{'batch':>6} {'bare step':>12} {'fit step':>12} {'fit adds':>12} {'fastest':>8} {'median':>8}")
-    for batch_size in (1, 4, 16):
-        compare(batch_size, options.seconds, options.rounds)
-
-
-def compare(batch_size: int, seconds: float, rounds: int) -> None:
-    step, state = make(width=32)
-    batches = [(torch.randn(batch_size, 1, 16_000), torch.randint(12, (batch_size,))) for _ in range(4)]
-    steps = max(10, int(seconds / min(bare(step, batches, 5) / 5 for _ in range(4))))
-    pairs = [(bare(step, batches, steps), fitted(step, batches, steps, state)) for _ in range(rounds)]
-    alone, fit_too = ([1e3 * seconds / steps for seconds in column] for column in zip(*pairs, strict=True))
-    fastest = min(fit_too) / min(alone)
-    median = statistics.median(fit_too) / statistics.median(alone)
-    added = 1e3 * (min(fit_too) - min(alone))
-    print(
-        f"{batch_size:>6} {min(alone):>9.3f} ms {min(fit_too):>9.3f} ms {added:>9.1f} us",
-        f"{fastest:>8.3f} {median:>8.3f}",
-        flush=True,
-    )
+    parser.add_argument("--seconds", type=float, default=20, help="for each row")
+    torch.set_num_threads(1)
+    seconds = parser.parse_args().seconds
+    print(f"{'batch':>6} {'bare step':>12} {'fit step':>12} {'fit adds':>12} {'ratio':>8}")
+    for batch_size in (1, 2, 4, 8):
+        compare(batch_size, seconds)
+    subject = Subject(1)
+    calls = []
+    for _ in range(20):
+        begin = time.thread_time()
+        fit(subject.step, subject.batches, steps=0, state={"model": subject.model})
+        calls.append(1e3 * (time.thread_time() - begin))
+    print(f"a call of fit that takes no step: {statistics.median(calls):.2f} ms")
 
 
 if __name__ == "__main__":

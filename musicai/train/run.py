@@ -5,6 +5,7 @@ import json
 import math
 from array import array
 from collections.abc import Mapping
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ class History(dict[str, array]):
     def add(self, step: int, values: Mapping[str, float]) -> None:
         for name in {**self, **values}:  # every column, so that all stay equally long
             column = self.setdefault(name, array("d"))
-            column.extend([math.nan] * (step - len(column)))
+            column.extend(repeat(math.nan, step - len(column)))
             if name in values:
                 column[step - 1] = values[name]
 
@@ -201,7 +202,10 @@ def _numbers(values: list[Tensor | float], device: torch.device) -> list[float]:
     if not values:
         return []
     if device.type == "cpu":
-        together = torch.tensor([float(value) for value in values], dtype=torch.float64)
+        numbers = [float(value) for value in values]
+        if distributed.rank_and_world()[1] == 1:
+            return numbers
+        together = torch.tensor(numbers, dtype=torch.float64)
     else:
         together = torch.stack([torch.as_tensor(v, dtype=torch.float32, device=device).reshape(()) for v in values])
     return distributed.average(together).tolist()

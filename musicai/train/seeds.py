@@ -14,7 +14,10 @@ import torch
 
 def seed_all(*key: int) -> None:
     """Seed torch (CPU and GPU), numpy and random from integers: `seed_all(0)`, `seed_all(seed, step)`."""
-    random.seed(repr(key))  # hashed, so that neighbouring keys have nothing in common
+    number = 0
+    for part in key:
+        number = number << 64 | part & (2**64 - 1)
+    random.seed(number)  # its seeding mixes all the bits, so what it draws for the others differs from key to key
     _seed_torch_and_numpy(random.getrandbits(63))
 
 
