@@ -194,3 +194,11 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
 def test_no_such_file(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none\.mid"):
         read_midi(tmp_path / "none.mid")
+
+
+def test_a_melody_is_written_as_its_score(tmp_path):
+    melody = Melody.from_pitches([60, None, 64], [1, 0.5, 2], name="tune", key="D minor", tempo=90)
+    write_midi(tmp_path / "melody.mid", melody)
+    write_midi(tmp_path / "score.mid", melody.to_score())
+    assert (tmp_path / "melody.mid").read_bytes() == (tmp_path / "score.mid").read_bytes()
+    assert read_midi(tmp_path / "melody.mid").melody() == melody

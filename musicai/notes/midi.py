@@ -9,7 +9,7 @@ import symusic
 
 from musicai.notes.midi_check import MidiError, check
 from musicai.notes.note import Note, Track
-from musicai.notes.score import Score
+from musicai.notes.score import Melody, Score
 from musicai.notes.theory import pitch_class
 
 TICKS = 960  # a quarter note; 64ths, triplets and quintuplets are exact
@@ -46,8 +46,8 @@ def read_midi(source: str | os.PathLike | bytes) -> Score:
         raise MidiError(f"{what}: {error}") from None
 
 
-def write_midi(path: str | os.PathLike, score: Score) -> None:
-    """`write_midi("song.mid", score)`: a format-1 MIDI file at 960 ticks a quarter note. Chapter 1.
+def write_midi(path: str | os.PathLike, score: Score | Melody) -> None:
+    """`write_midi("song.mid", score)`: a score or a melody as a format-1 MIDI file, 960 ticks a quarter. Chapter 1.
 
     Times move to the nearest tick (1/1920 beat at most), a note lasts one at least; pan keeps 7 bits; tempos keep
     whole microseconds a beat; tracks without notes are not kept. A failed write leaves an old file as it was.
@@ -56,6 +56,7 @@ def write_midi(path: str | os.PathLike, score: Score) -> None:
         MidiError: MIDI cannot hold the score (a tempo below 3.58, a length over 24 hours); the message says why.
         OSError: the file cannot be written.
     """
+    score = score.to_score() if isinstance(score, Melody) else score
     try:
         data = _to_symusic(score).dumps_midi()
     except (ValueError, RuntimeError, OverflowError) as error:
