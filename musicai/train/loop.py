@@ -86,8 +86,7 @@ def fit(
             batch = next(source)
             seed_all(seed, run.step, run.rank, 1)
             with torch.autocast(run.device.type, run.dtype, enabled=run.dtype is not None):
-                losses = step(batch)
-            run.took(losses)
+                run.took(step(batch))
             save = run.is_due(save_every)
             due = [function for every, function in callbacks if run.is_due(every)]
             if save or due or run.is_due(run.read_every):
