@@ -1,6 +1,7 @@
 """The same run twice gives the same file: no random ids, no traces of the machine."""
 
 import hashlib
+import json
 import re
 
 import nbformat
@@ -26,25 +27,35 @@ def normalise(notebook: NotebookNode) -> NotebookNode:
 def _keep_shown_widgets(notebook: NotebookNode) -> None:
     """Drop the state of widgets that no output leads to."""
     state = _state(notebook)
-    wanted = [output.data[WIDGET_VIEW]["model_id"] for output in _widget_outputs(notebook)]
-    kept = {}
-    while wanted:
-        model = wanted.pop()
-        if model in state and model not in kept:
-            kept[model] = state[model]
-            wanted += REFERENCE.findall(str(state[model]))
-    if kept:
-        ordered = {model: state[model] for model in state if model in kept}
-        notebook.metadata["widgets"][WIDGET_STATE]["state"] = NotebookNode(ordered)
+    shown = _shown_widgets(notebook)
+    if shown:
+        notebook.metadata["widgets"][WIDGET_STATE]["state"] = NotebookNode({model: state[model] for model in shown})
     else:
         notebook.metadata.pop("widgets", None)
 
 
+def _shown_widgets(notebook: NotebookNode) -> list[str]:
+    """The widgets that outputs lead to, in an order that a stored file and its reading share."""
+    state = _state(notebook)
+    wanted = [output.data[WIDGET_VIEW]["model_id"] for output in _widget_outputs(notebook)]
+    shown = []
+    while wanted:
+        model = wanted.pop()
+        if model in state and model not in shown:
+            shown.append(model)
+            wanted += REFERENCE.findall(json.dumps(state[model], sort_keys=True))  # a stored file has its keys sorted
+    return shown
+
+
 def _renamed_widgets(notebook: NotebookNode) -> NotebookNode:
     """Random ids of widgets give way to ids made from their order."""
-    text = nbformat.writes(notebook)
-    for number, model in enumerate(_state(notebook)):
-        text = text.replace(model, hashlib.sha256(f"widget {number}".encode()).hexdigest()[:32])
+    new = {
+        model: hashlib.sha256(f"widget {i}".encode()).hexdigest()[:32]
+        for i, model in enumerate(_shown_widgets(notebook))
+    }
+    if not new:
+        return notebook
+    text = re.sub("|".join(new), lambda found: new[found[0]], nbformat.writes(notebook))
     return nbformat.reads(text, as_version=4)
 
 

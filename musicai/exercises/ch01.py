@@ -1,9 +1,12 @@
 """Exercises of chapter 1, Music as data."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice, pairwise
 from typing import Any
 
-from .framework import call, close, exercise
+import numpy as np
+
+from .framework import call, close, exercise, fail
 
 
 @exercise("01.1", value=True, hint="Samples a second, times channels, times bytes a sample, times seconds.")
@@ -39,4 +42,162 @@ alias.wrong(
     lambda frequency, sr: abs(sr - frequency),
     lambda frequency, sr: min(frequency, sr / 2),
     lambda frequency, sr: None,
+)
+
+
+@exercise("01.3", hint="Solve |y| = log(1 + mu |x|) / log(1 + mu) for |x|, and keep the sign.")
+def expand(y: np.ndarray, mu: int) -> np.ndarray:
+    """The inverse of mu-law compression: `y` in [-1, 1], any shape, back to samples `x` in [-1, 1]."""
+    return np.sign(y) * ((1 + mu) ** np.abs(y) - 1) / mu
+
+
+@expand.checker
+def _(answer: Callable[..., Any]) -> None:
+    x = np.array([-1, -0.3, -0.01, 0, 0.001, 0.2, 0.9, 1])
+    for mu in (255, 7):
+        y = np.sign(x) * np.log1p(mu * np.abs(x)) / np.log1p(mu)
+        close(call(answer, y.copy(), mu), x, f"What {len(y)} values expand to with mu = {mu}")
+
+
+expand.wrong(
+    lambda y, mu: y,
+    lambda y, mu: ((1 + mu) ** np.abs(y) - 1) / mu,
+    lambda y, mu: ((1 + mu) ** y - 1) / mu,
+    lambda y, mu: np.sign(y) * np.log1p(mu * np.abs(y)) / np.log1p(mu),
+)
+
+
+@exercise("01.4", hint="Compare each pitch with the one before it: a tune of n notes has n - 1 letters.")
+def parsons(pitches: list[int]) -> str:
+    """The Parsons code: "U", "D" or "R" for each step of a tune that goes up, down, or repeats the pitch."""
+    return "".join("UDR"[0 if b > a else 1 if b < a else 2] for a, b in pairwise(pitches))
+
+
+@parsons.checker
+def _(answer: Callable[..., Any]) -> None:
+    for pitches, code in (([60, 60, 67, 67, 69, 69, 67], "RURURD"), ([72, 71, 72, 72], "DUR"), ([60], "")):
+        got = call(answer, list(pitches))
+        if not isinstance(got, str):
+            fail(f"The code should be text, not {type(got).__name__}.")
+        if got != code:
+            fail(f"The code of {pitches} should be {code!r}, not {got[:40]!r}.")
+
+
+parsons.wrong(
+    lambda pitches: "*" + "".join("U" if b > a else "D" for a, b in pairwise(pitches)),
+    lambda pitches: "".join("U" if b >= a else "D" for a, b in pairwise(pitches)),
+    lambda pitches: "".join("DUR"[0 if b > a else 1 if b < a else 2] for a, b in pairwise(pitches)),
+    lambda pitches: list("RURURD"),
+)
+
+
+@exercise("01.5", hint="Search the query's intervals among the tune's, not the pitches themselves.")
+def contains(tune: list[int], query: list[int]) -> bool:
+    """Whether the pitches of `query` (two or more) occur in a row in `tune`, in any transposition."""
+    steps, wanted = np.diff(tune).tolist(), np.diff(query).tolist()
+    return any(steps[i : i + len(wanted)] == wanted for i in range(len(steps) - len(wanted) + 1))
+
+
+@contains.checker
+def _(answer: Callable[..., Any]) -> None:
+    tune = [67, 69, 67, 64, 67, 69, 67, 64, 74, 74, 71]
+    cases = (([67, 69, 67], True), ([60, 62, 60, 57], True), ([79, 79, 76], True), ([67, 64, 71], False))
+    for query, want in (*cases, ([67, 67, 69], False), (tune, True), ([*tune, 71], False), ([60, 50], False)):
+        got = call(answer, list(tune), list(query))
+        if not isinstance(got, bool | np.bool_):
+            fail(f"The answer should be True or False, not {type(got).__name__}.")
+        if got != want:
+            fail(f"With the tune {tune} and the query {query} the answer should be {want}.")
+
+
+contains.wrong(
+    lambda tune, query: any(tune[i : i + len(query)] == query for i in range(len(tune))),
+    lambda tune, query: set(np.diff(query)) <= set(np.diff(tune)),
+    lambda tune, query: np.diff(query).tolist() == np.diff(tune).tolist()[: len(query) - 1],
+    lambda tune, query: True,
+)
+
+
+@exercise("01.6", hint="Make a set of the training tunes' intervals, as tuples; look up each test tune in it.")
+def leaked(train: list[list[int]], test: list[list[int]]) -> float:
+    """The share, from 0 to 1, of the `test` tunes that are in `train` in some transposition; tunes are pitches."""
+    known = {tuple(np.diff(tune)) for tune in train}
+    return sum(tuple(np.diff(tune)) in known for tune in test) / len(test)
+
+
+@leaked.checker
+def _(answer: Callable[..., Any]) -> None:
+    train = [[60, 62, 64], [67, 67, 69, 71], [72, 71, 69, 67], [55, 60, 64, 67]]
+    for test, want in (
+        ([[65, 67, 69], [60, 62, 65], [48, 48, 50, 52], [72, 71, 69, 67], [67, 67, 69]], 0.6),
+        ([[67, 65, 64, 62], [60, 62, 64, 65]], 0.0),
+        ([[55, 60, 64, 67], [54, 59, 63, 66]], 1.0),
+    ):
+        close(call(answer, [*train], [*test]), want, f"The share of {test} that leaks")
+
+
+leaked.wrong(
+    lambda train, test: sum(tune in train for tune in test) / len(test),
+    lambda train, test: sum(tuple(np.diff(tune)) in {tuple(np.diff(t)) for t in train} for tune in test),
+    lambda train, test: sum(tuple(np.diff(tune)) in {tuple(np.diff(t)) for t in train} for tune in test) / len(train),
+    lambda train, test: sum(len(tune) in map(len, train) for tune in test) / len(test),
+)
+
+
+@exercise("01.7", hint="Fill a list with `size` items; then yield a random one and put the next item in its place.")
+def shuffled(items: Iterator, size: int, rng: np.random.Generator) -> Iterator:
+    """Yield all `items` once, shuffled through a buffer: never hold more than `size` + 1 of them in memory."""
+    items = iter(items)
+    waiting = list(islice(items, size))
+    for item in items:
+        i = int(rng.integers(len(waiting)))
+        yield waiting[i]
+        waiting[i] = item
+    rng.shuffle(waiting)
+    yield from waiting
+
+
+@shuffled.checker
+def _(answer: Callable[..., Any]) -> None:
+    for size in (1, 8, 100):
+        items = _Counted(40)
+        got = call(lambda items=items, size=size: _drawn(answer(items, size, np.random.default_rng(1)), items, size))
+        if sorted(map(repr, got)) != sorted(map(repr, range(40))):
+            fail(f"Of 40 items with a buffer of {size}, each should come out once; {len(got)} came out.")
+        if size > 1 and got == list(range(40)):
+            fail(f"With a buffer of {size} the items come out in order, not shuffled.")
+    if call(lambda: list(islice(answer(iter(range(9)), 1, np.random.default_rng(1)), 20))) != list(range(9)):
+        fail("A buffer of one item can shuffle nothing: the order should stay.")
+
+
+class _Counted:
+    """The numbers 0 to n - 1, and how many of them were asked for."""
+
+    def __init__(self, n: int):
+        self.left, self.taken = iter(range(n)), 0
+
+    def __iter__(self) -> "_Counted":
+        return self
+
+    def __next__(self) -> int:
+        item = next(self.left)
+        self.taken += 1
+        return item
+
+
+def _drawn(output: Any, items: _Counted, size: int) -> list[Any]:
+    """What comes out, watching that little of it waits inside."""
+    got: list[Any] = []
+    for item in islice(output, 100):
+        got.append(item)
+        if items.taken - len(got) > size:
+            fail(f"With a buffer of {size}, {items.taken} items were taken before item {len(got)} came out.")
+    return got
+
+
+shuffled.wrong(
+    lambda items, size, rng: iter(rng.permutation(list(items)).tolist()),
+    lambda items, size, rng: iter(items),
+    lambda items, size, rng: islice(items, size),
+    lambda items, size, rng: [next(items)] * 40,
 )
