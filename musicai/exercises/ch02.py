@@ -8,25 +8,164 @@ import numpy as np
 from .framework import call, close, exercise
 
 
-@exercise("02.1", hint="X[k] is the sum over n of x[n] exp(-2 pi i k n / N), for k from 0 to N - 1.")
-def dft(x: np.ndarray) -> np.ndarray:
-    """The discrete Fourier transform of `x`, shape (N,), from its definition: complex, shape (N,)."""
-    n = np.arange(len(x))
-    return np.exp(-2j * np.pi * np.outer(n, n) / len(x)) @ x
+@exercise("02.1", value=True, hint="Bins are sr / n_fft hertz apart; two of them must fit into the semitone.")
+def frame_for_c2() -> int:
+    """The smallest n_fft, a power of two, that puts C2 and C#2 at least two bins apart at 16 kHz."""
+    semitone = 65.41 * (2 ** (1 / 12) - 1)
+    return 2 ** int(np.ceil(np.log2(2 * 16_000 / semitone)))
 
 
-@dft.checker
+@frame_for_c2.checker
+def _(answer: Any) -> None:
+    close(answer, 16_384, "Your frame length", rtol=1e-9)
+
+
+frame_for_c2.wrong(8_192, 4_096, 2_048, 32_768, "16384", 8_228)
+
+
+@exercise("02.2", hint="As the transform, but turning the other way, and divided by N.")
+def idft(X: np.ndarray) -> np.ndarray:
+    """The inverse of the discrete Fourier transform: `X`, complex (N,), back to `x`, complex (N,)."""
+    n = np.arange(len(X))
+    return np.exp(2j * np.pi * np.outer(n, n) / len(X)) @ X / len(X)
+
+
+@idft.checker
 def _(answer: Callable[..., Any]) -> None:
     rng = np.random.default_rng(2)
     for length in (1, 2, 7, 16):
-        x = rng.standard_normal(length)
-        close(call(answer, x.copy()), np.fft.fft(x), f"The transform of {length} samples", atol=1e-5)
+        x = rng.standard_normal(length) + 1j * rng.standard_normal(length)
+        close(call(answer, np.fft.fft(x)), x, f"What {length} bins turn back into", atol=1e-5)
 
 
-dft.wrong(
-    np.fft.rfft,
-    np.fft.ifft,
-    lambda x: np.fft.fft(x).conj(),
-    lambda x: np.abs(np.fft.fft(x)),
-    lambda x: np.fft.fft(x) / len(x),
+idft.wrong(
+    np.fft.fft,
+    np.fft.irfft,
+    lambda X: np.fft.ifft(X) * len(X),
+    lambda X: np.fft.fft(X) / len(X),
+    lambda X: np.fft.ifft(X).real,
+)
+
+
+@exercise("02.3", hint="Sum frequency times magnitude, divide by the sum of magnitudes; bin k is at k * sr / n_fft.")
+def centroid(S: np.ndarray, sr: int) -> np.ndarray:
+    """The mean frequency in Hz of each frame of magnitudes `S` (1 + n_fft // 2, frames), weighted by magnitude."""
+    hz = np.arange(len(S)) * sr / (2 * (len(S) - 1))
+    return hz @ S / S.sum(0)
+
+
+@centroid.checker
+def _(answer: Callable[..., Any]) -> None:
+    S = np.zeros((5, 3))
+    S[1, 0], S[[0, 4], 1], S[[1, 2], 2] = 2, 1, (3, 1)
+    close(call(answer, S.copy(), 800), [100, 200, 125], "The centroid of three frames of 5 bins at 800 Hz")
+    S = np.random.default_rng(3).random((1025, 4))
+    want = (np.linspace(0, 8_000, 1025)[:, None] * S).sum(0) / S.sum(0)
+    close(call(answer, S.copy(), 16_000), want, "The centroid of four frames of 1,025 bins at 16,000 Hz")
+
+
+centroid.wrong(
+    lambda S, sr: np.arange(len(S)) @ S / S.sum(0),
+    lambda S, sr: (np.arange(len(S)) * sr / len(S)) @ S / S.sum(0),
+    lambda S, sr: np.linspace(0, sr / 2, len(S)) @ S**2 / (S**2).sum(0),
+    lambda S, sr: np.linspace(0, sr / 2, len(S))[S.argmax(0)],
+    lambda S, sr: np.linspace(0, sr / 2, len(S)) @ S,
+)
+
+
+@exercise("02.4", hint="np.roll(a, n) moves the chroma up by n semitones; try all twelve and keep the best.")
+def transposition(a: np.ndarray, b: np.ndarray) -> int:
+    """By how many semitones, 0 to 11, chroma `a` (12,) must be rolled up to correlate best with chroma `b` (12,)."""
+    return int(np.argmax([np.corrcoef(np.roll(a, n), b)[0, 1] for n in range(12)]))
+
+
+@transposition.checker
+def _(answer: Callable[..., Any]) -> None:
+    rng = np.random.default_rng(4)
+    for n in (0, 3, 7, 11):
+        a = rng.random(12)
+        b = 0.5 * np.roll(a, n) + 0.1
+        close(call(answer, a.copy(), b), n, f"The transposition of a chroma that was rolled up by {n}")
+
+
+transposition.wrong(
+    lambda a, b: int(np.argmax([np.corrcoef(np.roll(b, n), a)[0, 1] for n in range(12)])),
+    lambda a, b: int(b.argmax() - a.argmax()),
+    lambda a, b: int(np.argmin([np.corrcoef(np.roll(a, n), b)[0, 1] for n in range(12)])),
+    lambda a, b: 0,
+)
+
+
+@exercise("02.5", hint="Find all local maxima, go through them from the strongest down, keep those far from all kept.")
+def pick(strength: np.ndarray, threshold: float, gap: int) -> list[int]:
+    """Frames of onsets in time order: local maxima above `threshold`; nearer than `gap` frames, the stronger one stays.
+
+    A local maximum is greater than the frame before it and at least the frame after it; the two ends are none.
+    """
+    inner = strength[1:-1]
+    peaks = 1 + np.flatnonzero((inner > strength[:-2]) & (inner >= strength[2:]) & (inner > threshold))
+    kept: list[int] = []
+    for peak in sorted(peaks, key=lambda i: -strength[i]):
+        if all(abs(peak - other) >= gap for other in kept):
+            kept.append(int(peak))
+    return sorted(kept)
+
+
+@pick.checker
+def _(answer: Callable[..., Any]) -> None:
+    strength = np.array([9, 0, 1, 5, 1, 0, 3, 3, 0, 7, 0, 6, 0, 8, 2, 0, 0, 2, 0, 9], dtype=float)
+    cases = ((0.5, 1, [3, 6, 9, 11, 13, 17]), (2.5, 1, [3, 6, 9, 11, 13]), (0.5, 3, [3, 6, 9, 13, 17]))
+    for threshold, gap, want in (*cases, (0.5, 5, [3, 13]), (8, 1, [])):
+        got = call(answer, strength.copy(), threshold, gap)
+        close(got, want, f"The onsets of {strength.astype(int).tolist()} with threshold {threshold:g} and gap {gap}")
+
+
+pick.wrong(
+    lambda strength, threshold, gap: np.flatnonzero(strength > threshold).tolist(),
+    lambda strength, threshold, gap: [
+        i for i in range(1, len(strength) - 1) if strength[i - 1] < strength[i] >= strength[i + 1] > threshold
+    ],
+    lambda strength, threshold, gap: [
+        i
+        for i in range(1, len(strength) - 1)
+        if strength[i - 1] < strength[i] >= strength[i + 1] and strength[i] > threshold
+    ],
+    lambda strength, threshold, gap: [],
+)
+
+
+@exercise("02.6", hint="Fill the first row of D with its own costs alone, carry along where each path began.")
+def locate(cost: np.ndarray) -> tuple[int, int]:
+    """The first and last column of the cheapest path that crosses all rows of `cost` (phrase frames, recording frames).
+
+    Steps as in the chapter: (1, 1), (1, 0), (0, 1). The path may begin and end in any column.
+    """
+    D, start = np.array(cost, dtype=float), np.zeros(cost.shape, dtype=int)
+    start[0] = np.arange(cost.shape[1])
+    for i in range(1, cost.shape[0]):
+        for j in range(cost.shape[1]):
+            cells = [(i - 1, j - 1), (i - 1, j), (i, j - 1)] if j else [(i - 1, j)]
+            best = min(cells, key=lambda cell: D[cell])
+            D[i, j], start[i, j] = cost[i, j] + D[best], start[best]
+    end = int(D[-1].argmin())
+    return int(start[-1, end]), end
+
+
+@locate.checker
+def _(answer: Callable[..., Any]) -> None:
+    rng = np.random.default_rng(5)
+    for length, begin, pace in ((1, 4, 1), (5, 0, 1), (6, 9, 1), (6, 7, 2), (4, 14, 2), (5, 3, 3)):
+        phrase = rng.permutation(20)[:length] * 1.0
+        played = np.repeat(phrase, [1, *[pace] * (length - 2), 1][:length])  # held in the middle, so the ends are sure
+        recording = 100 + rng.random(20)
+        recording[begin : begin + len(played)] = played
+        got = call(answer, np.abs(phrase[:, None] - recording))
+        close(got, [begin, begin + len(played) - 1], f"The first and last column of a phrase of {length} frames in 20")
+
+
+locate.wrong(
+    lambda cost: (0, cost.shape[1] - 1),
+    lambda cost: (int(cost[0].argmin()), int(cost[0].argmin()) + len(cost) - 1),
+    lambda cost: (int(cost.sum(0).argmin()), int(cost.sum(0).argmin())),
+    lambda cost: int(cost[-1].argmin()),
 )
