@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from musicai.threads import Workers
+
 from .errors import AudioError, require
 
 # The resampling filter, as for soxr's "high quality": flat up to 0.913 of the lower Nyquist frequency, and at
@@ -58,10 +60,13 @@ def by_rows(transform, x: Tensor, size: int) -> Tensor:
 
     `size` is how many numbers the transform makes of one row.
     """
-    rows = max(1, BLOCK * torch.get_num_threads() // size)
+    rows = max(1, BLOCK // size)
     if x.device.type != "cpu" or len(x) <= rows:
         return transform(x)
-    return torch.cat([transform(block) for block in x.split(rows)])
+    if x.requires_grad and torch.is_grad_enabled():  # a graph grows in one thread
+        return torch.cat([transform(block) for block in x.split(rows)])
+    with Workers(x.device) as workers:
+        return torch.cat(list(workers.map(transform, x.split(rows))))
 
 
 def frame(x: Tensor, frame_length: int, hop_length: int) -> Tensor:

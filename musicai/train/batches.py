@@ -26,15 +26,17 @@ class Batches:
     >>> batches[7].tolist() == batches[7].tolist()
     True
 
-    dataset: anything with `len` and `[index]`. Its random draws (a random crop) may come from torch, numpy or random:
-        each item is seeded by (seed, epoch, position in the epoch).
-    batch_size: items a batch, over all processes together; under `torchrun` each process gets its equal share.
-    shuffle: a fresh permutation each epoch, else the dataset's own order.
-    drop_last: leave out the last, smaller batch of each epoch.
-    collate: list of items -> batch, as in torch.utils.data.DataLoader.
-    workers: processes that prepare batches ahead (used by iteration, not by `batches[n]`); same batches either way.
+    Args:
+        dataset: anything with `len` and `[index]`. Its random draws (a crop) may come from torch, numpy or random:
+            each item is seeded by (seed, epoch, position in the epoch).
+        batch_size: items a batch, over all processes together; under `torchrun` each process gets its equal share.
+        shuffle: a fresh permutation each epoch, else the dataset's own order.
+        drop_last: leave out the last, smaller batch of each epoch.
+        collate: list of items -> batch, as in torch.utils.data.DataLoader.
+        workers: processes that prepare batches ahead (used by iteration, not by `batches[n]`); same batches either way.
 
-    Raises ValueError when an epoch would hold no batch, or when a batch cannot be shared equally.
+    Raises:
+        ValueError: an epoch would hold no batch, or a batch cannot be shared equally.
     """
 
     def __init__(

@@ -47,28 +47,30 @@ def fit(
     >>> run = fit(step, Batches(notes, 64), steps=20_000, state={"model": model, "optimizer": optimizer},
     ...           checkpoint="runs/notes.safetensors")  # doctest: +SKIP
 
-    step: one training step in plain PyTorch, with as many models and optimizers as it likes; it returns its losses by
-        name. `update(loss, optimizer, max_norm)` is short for zero_grad, backward, clip, step.
-    batches: `Batches`, a function n -> batch n, or an iterable (a DataLoader, a list), read again when it ends. The
-        first two resume at once; an iterable is read from its beginning up to where the run was.
-    steps: the step number to train to, counted from the very first run of this checkpoint.
-    state: name -> model, optimizer, schedule, ...: whatever `step` changes and has state_dict / load_state_dict.
-    checkpoint: a file to resume from if it exists, and to save to: at the start, every `save_every` steps, at the end.
-    minutes: stop after this time, saved; the same call later goes on from there.
-    precision: None (float32), "bf16", "fp16" (use `update`) or "auto": autocast around `step`.
-    ema: decay of a moving average of the weights, one for all models or name -> decay; see `Run.ema`.
-    callbacks: (every, function): called with the `Run` after every so many steps and after the last. Numbers that it
-        returns by name go into the history. Whatever it does to random generators and train/eval modes is undone.
-    log_dir: a folder for TensorBoard.
-    config: hyperparameters (dict or dataclass), kept in the checkpoint; to resume with others is an error.
-    seed: before step n, torch, numpy and random are seeded from (seed, n, rank).
+    Args:
+        step: one training step in plain PyTorch, with as many models and optimizers as it likes; it returns its losses
+            by name. `update(loss, optimizer, max_norm)` is short for zero_grad, backward, clip, step.
+        batches: `Batches`, a function n -> batch n, or an iterable (a DataLoader, a list), read again when it ends. The
+            first two resume at once; an iterable is read from its beginning up to where the run was.
+        steps: the step number to train to, counted from the very first run of this checkpoint.
+        state: name -> model, optimizer, schedule, ...: whatever `step` changes and has state_dict / load_state_dict.
+        checkpoint: resumed from if the file exists, and saved to: at the start, every `save_every` steps, at the end.
+        minutes: stop after this time, saved; the same call later goes on from there.
+        precision: None (float32), "bf16", "fp16" (use `update`) or "auto": autocast around `step`.
+        ema: decay of a moving average of the weights, one for all models or name -> decay; see `Run.ema`.
+        callbacks: (every, function): called with the `Run` after every so many steps and after the last. Numbers that
+            it returns by name go into the history. What it does to random generators and train/eval modes is undone.
+        log_dir: a folder for TensorBoard.
+        config: hyperparameters (dict or dataclass), kept in the checkpoint; to resume with others is an error.
+        seed: before step n, torch, numpy and random are seeded from (seed, n, rank).
 
     The first Ctrl-C ends the step, saves, and raises KeyboardInterrupt; the second stops at once. Under `torchrun`,
     gradients are averaged at each optimizer step (clip with `update`, after the averaging) and rank 0 saves, prints and
     runs the callbacks; BatchNorm statistics stay those of rank 0.
 
-    Raises DivergedError when a loss, gradient norm or weight is not finite (the checkpoint keeps finite weights) and
-    CheckpointError when the checkpoint cannot be read, does not belong to these settings, or cannot be written.
+    Raises:
+        DivergedError: a loss, gradient norm or weight is not finite; the checkpoint keeps finite weights.
+        CheckpointError: the checkpoint cannot be read, does not belong to these settings, or cannot be written.
     """
     distributed.join()
     run = Run(steps, state, checkpoint=checkpoint, precision=precision, ema=ema, config=config, seed=seed, data=batches)

@@ -46,11 +46,12 @@ class History(dict[str, array]):
 class Run:
     """What `fit` returns, and what its callbacks are given.
 
-    step: steps done so far; `steps`: where it ends; `finished`: whether it is there.
-    state: the models and optimizers, as given to `fit`.
-    ema: name -> model with averaged weights, in eval mode; empty without `ema=`.
-    history: name -> number of each step (see `History`): the losses, "grad/<optimizer>" (the norm of its gradients,
-        before clipping, after averaging over processes), and what callbacks returned.
+    Attributes:
+        step: steps done so far.
+        steps: where it ends.
+        state: the models and optimizers, as given to `fit`.
+        history: name -> number of each step (see `History`): the losses, "grad/<optimizer>" (the norm of its
+            gradients, before clipping, after averaging over processes), and what callbacks returned.
     """
 
     def __init__(
@@ -84,10 +85,12 @@ class Run:
 
     @property
     def ema(self) -> dict[str, nn.Module]:
+        """Name -> model with averaged weights, in eval mode; empty without `ema=`."""
         return self.averages.models
 
     @property
     def finished(self) -> bool:
+        """Whether the last step is done."""
         return self.step >= self.steps
 
     def is_due(self, every: int) -> bool:
