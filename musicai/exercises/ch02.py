@@ -25,7 +25,7 @@ frame_for_c2.wrong(8_192, 4_096, 2_048, 32_768, "16384", 8_228)
 
 @exercise("02.2", hint="As the transform, but turning the other way, and divided by N.")
 def idft(X: np.ndarray) -> np.ndarray:
-    """The inverse of the discrete Fourier transform: `X`, complex (N,), back to `x`, complex (N,)."""
+    """The inverse DFT: `X`, complex (N,), back to `x`, complex (N,)."""
     n = np.arange(len(X))
     return np.exp(2j * np.pi * np.outer(n, n) / len(X)) @ X / len(X)
 
@@ -49,7 +49,7 @@ idft.wrong(
 
 @exercise("02.3", hint="Sum frequency times magnitude, divide by the sum of magnitudes; bin k is at k * sr / n_fft.")
 def centroid(S: np.ndarray, sr: int) -> np.ndarray:
-    """The mean frequency in Hz of each frame of magnitudes `S` (1 + n_fft // 2, frames), weighted by magnitude."""
+    """Mean frequency in Hz, weighted by magnitude: `S` (1 + n_fft // 2, frames) -> (frames,)."""
     hz = np.arange(len(S)) * sr / (2 * (len(S) - 1))
     return hz @ S / S.sum(0)
 
@@ -75,7 +75,7 @@ centroid.wrong(
 
 @exercise("02.4", hint="np.roll(a, n) moves the chroma up by n semitones; try all twelve and keep the best.")
 def transposition(a: np.ndarray, b: np.ndarray) -> int:
-    """By how many semitones, 0 to 11, chroma `a` (12,) must be rolled up to correlate best with chroma `b` (12,)."""
+    """How many semitones up, 0 to 11, chroma `a` (12,) must go to correlate best with `b`."""
     return int(np.argmax([np.corrcoef(np.roll(a, n), b)[0, 1] for n in range(12)]))
 
 
@@ -98,9 +98,10 @@ transposition.wrong(
 
 @exercise("02.5", hint="Find all local maxima, go through them from the strongest down, keep those far from all kept.")
 def pick(strength: np.ndarray, threshold: float, gap: int) -> list[int]:
-    """Frames of onsets in time order: local maxima above `threshold`; nearer than `gap` frames, the stronger one stays.
+    """Frames of onsets, in order: local maxima above `threshold`, at least `gap` apart.
 
-    A local maximum is greater than the frame before it and at least the frame after it; the two ends are none.
+    A local maximum is greater than the frame before it and at least the frame after it;
+    the two ends are none. Of two that are too close, the stronger one stays.
     """
     inner = strength[1:-1]
     peaks = 1 + np.flatnonzero((inner > strength[:-2]) & (inner >= strength[2:]) & (inner > threshold))
@@ -136,9 +137,10 @@ pick.wrong(
 
 @exercise("02.6", hint="Fill the first row of D with its own costs alone, carry along where each path began.")
 def locate(cost: np.ndarray) -> tuple[int, int]:
-    """The first and last column of the cheapest path that crosses all rows of `cost` (phrase frames, recording frames).
+    """First and last column of the cheapest path through all rows of `cost`.
 
-    Steps as in the chapter: (1, 1), (1, 0), (0, 1). The path may begin and end in any column.
+    `cost` is (frames of the phrase, frames of the recording). Steps as in the chapter:
+    (1, 1), (1, 0), (0, 1). The path may begin and end in any column.
     """
     D, start = np.array(cost, dtype=float), np.zeros(cost.shape, dtype=int)
     start[0] = np.arange(cost.shape[1])
