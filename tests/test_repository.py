@@ -24,7 +24,7 @@ ARROWS = {
     "train": set(),
     "data": {"audio", "notes"},
     "synth": {"audio", "notes", "data"},
-    "gmm": set(),
+    "gmm": {"threads"},
 }
 SEE_EVERYTHING = {"cli", "notebook", "exercises"}
 LAZY_ONLY = {"matplotlib", "IPython", "ipywidgets", "librosa", "music21", "sklearn", "tensorboard"}

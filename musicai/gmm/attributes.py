@@ -51,6 +51,12 @@ class Attributes:
         full = self.covariance_type in ("full", "tied")
         self.precisions_ = kind.make(factors @ factors.mT if full else factors.square())
 
+    def _made_of(self, parameters: Parameters, dtype: torch.dtype) -> "Attributes":
+        """Itself, with these parameters as tensors."""
+        self._set_parameters(parameters, Kind(False, dtype, parameters.means.device))
+        self.n_features_in_ = parameters.means.shape[1]
+        return self
+
     def _parameters(self, device: torch.device | None = None) -> Parameters:
         """The parameters in float64, where the attributes are or on `device`."""
         values = {name: self._value(name, device) for name in ("weights", "means", "precisions_cholesky")}

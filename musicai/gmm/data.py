@@ -15,7 +15,7 @@ from musicai.gmm import processes
 from musicai.gmm.blocks import Sums
 from musicai.gmm.frame import Frame
 from musicai.gmm.steps import Moments
-from musicai.gmm.threads import Workers
+from musicai.threads import Workers
 
 PIECE = {"cpu": 2**14, "cuda": 2**22}  # rows: small enough to share out between threads
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
 from torch import Tensor
 
 from musicai.gmm import online
@@ -21,7 +20,7 @@ from musicai.gmm.em import e_pass, needed_for
 from musicai.gmm.saving import Saving
 from musicai.gmm.scoring import Scoring
 from musicai.gmm.search import Climb, Search
-from musicai.gmm.start import start
+from musicai.gmm.start import random_numbers, start
 from musicai.gmm.steps import m_step
 
 Array = np.ndarray | Tensor
@@ -142,7 +141,7 @@ class GaussianMixture(Scoring, Saving, Attributes, DensityMixin, BaseEstimator):
         return self
 
     def _start(self, data: Data):
-        return start(data, self.get_params(), check_random_state(self.random_state))
+        return start(data, self.get_params(), random_numbers(data, self.random_state))
 
     def _keep(self, climb: Climb, kind: Kind) -> None:
         """Set what a fit leaves behind."""

@@ -17,7 +17,7 @@ from musicai.gmm.data import in_pieces, is_shards, shards_of
 from musicai.gmm.frame import Frame
 from musicai.gmm.precision import cancellation, needed
 from musicai.gmm.steps import Parameters
-from musicai.gmm.threads import Workers
+from musicai.threads import Workers
 
 Array = np.ndarray | Tensor
 
@@ -79,6 +79,8 @@ class Scoring(Attributes):
         check_is_fitted(self)
         total, count = 0.0, 0
         for matrix in shards_of(X) if is_shards(X) else [X]:
+            if matrix is not X and len(matrix) == 0:  # a shard may be empty
+                continue
             rows = check_rows(self, matrix)
             total += float(sum(part.sum() for part in self._map(rows, Pass.log_likelihood)))
             count += len(rows)

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.utils import check_random_state
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -18,7 +17,7 @@ from musicai.gmm import files
 from musicai.gmm.attributes import NAMES, Kind
 from musicai.gmm.data import Data
 from musicai.gmm.em import expectation_maximisation
-from musicai.gmm.start import start
+from musicai.gmm.start import random_numbers, start
 from musicai.gmm.steps import Parameters
 
 SAVE_SECONDS = 5
@@ -43,7 +42,7 @@ class Search:
     def __init__(self, mixture: Any, data: Data, kind: Kind, callback: Callable | None, checkpoint: str | Path | None):
         self.mixture, self.data, self.kind, self.callback = mixture, data, kind, callback
         self.checkpoint = None if checkpoint is None else Path(checkpoint)
-        self.random_state = check_random_state(mixture.random_state)
+        self.random_state = random_numbers(data, mixture.random_state)
         self.warm = mixture.warm_start and hasattr(mixture, "converged_")
         self.starts = 1 if self.warm else mixture.n_init
         self.number = 0  # of the climb

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.cluster import KMeans, kmeans_plusplus
+from sklearn.utils import check_random_state
 from torch import Tensor
 from torch.nn.functional import one_hot
 
@@ -51,11 +52,21 @@ def start(data: Data, settings: dict[str, Any], random_state: np.random.RandomSt
     return Parameters(weights, means, covariances, factors, kind)
 
 
+def random_numbers(data: Data, seed: int | np.random.RandomState | None) -> np.random.RandomState:
+    """A source of random numbers; in every process, the same as in process 0."""
+    random_state = check_random_state(seed)
+    if data.world == 1:
+        return random_state
+    kind, keys, *rest = random_state.get_state()
+    state = torch.tensor([*keys.tolist(), *rest], dtype=torch.float64, device=data.device)
+    *keys, position, cached, gaussian = processes.from_first(state).tolist()
+    common = np.random.RandomState()
+    common.set_state((kind, np.array(keys, np.uint32), int(position), int(cached), gaussian))
+    return common
+
+
 def _moments(data: Data, how: str, k: int, kind: str, random_state: np.random.RandomState) -> Moments:
     full, tied = kind in ("full", "tied"), kind == "tied"
-    if data.world > 1:  # the same draws everywhere, also without a seed
-        seed = torch.tensor(random_state.randint(2**31), dtype=torch.int64, device=data.device)
-        random_state = np.random.RandomState(int(processes.from_first(seed)))
     if how == "random":
         return _random(data, k, full, random_state)
     if how == "kmeans":
