@@ -30,6 +30,7 @@ MAX_SAMPLES = 2**29  # 2 GiB as float32: nine hours of mono at 16 kHz
 SAMPLES_A_BYTE = 8192  # no coding packs more, not even silence: 65,535 samples in a flac frame of ten bytes
 BLOCK = 2**18  # samples read or written at once
 MP3_SLACK = 2 * 1152  # frames; an mp3's header counts in steps of 1,152
+FORWARD_ONLY = ("mp3", "ogg")  # libsndfile's seek lands elsewhere in these, or in silence
 
 
 def load(
@@ -122,9 +123,11 @@ def _read(path: Path, start: float, duration: float | None) -> tuple[Tensor, int
     size = path.stat().st_size
     with path.open("rb") as raw:
         kind = check_container(raw, size)
-    with soundfile.SoundFile(str(path)) as file:
+    reader = _Forward if kind in FORWARD_ONLY else soundfile.SoundFile
+    with reader(str(path)) as file:
         check_sound(file.channels, file.samplerate)
-        count = _frames_wanted(file, size, start, duration)
+        first, count = _frames_wanted(file, size, start, duration)
+        _move(file, first)
         blocks = list(_blocks(file, count))
         read, slack = sum(map(len, blocks)), MP3_SLACK if kind == "mp3" else 0
         require(read > 0, "it holds no samples (0 frames)")
@@ -132,8 +135,8 @@ def _read(path: Path, start: float, duration: float | None) -> tuple[Tensor, int
         return _finite(torch.from_numpy(np.concatenate(blocks).T.copy()), file.samplerate), file.samplerate
 
 
-def _frames_wanted(file: soundfile.SoundFile, size: int, start: float, duration: float | None) -> int:
-    """Frames to read from `start` on, after moving there."""
+def _frames_wanted(file: soundfile.SoundFile, size: int, start: float, duration: float | None) -> tuple[int, int]:
+    """The first frame to read, and how many."""
     require(file.frames > 0, "it holds no samples (0 frames)")
     require(file.frames < 2**62, "the header does not say how many samples follow, as in a stream; save it again")
     possible = size * SAMPLES_A_BYTE
@@ -143,9 +146,26 @@ def _frames_wanted(file: soundfile.SoundFile, size: int, start: float, duration:
     left = file.frames - first
     wanted = left if duration is None else min(left, max(1, round(min(duration, 1e12) * file.samplerate)))
     _check_size(wanted * file.channels)
-    if first:
+    return first, wanted
+
+
+class _Forward(soundfile.SoundFile):
+    """A file read from front to end. SoundFile seeks after each block of a seekable file, even to where it is."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+def _move(file: soundfile.SoundFile, first: int) -> None:
+    """To frame `first`, by decoding all before it where seeking cannot be trusted: a thousand times real time."""
+    if file.seekable():
         file.seek(first)
-    return wanted
+        return
+    step = max(1, BLOCK // file.channels)
+    for done in range(0, first, step):
+        wanted = min(step, first - done)
+        read = len(file.read(wanted, dtype="float32", always_2d=True))
+        require(read == wanted, f"truncated or damaged: {file.frames} frames are promised, {done + read} could be read")
 
 
 def _blocks(file: soundfile.SoundFile, count: int) -> Iterator[np.ndarray]:
