@@ -291,6 +291,23 @@ def test_a_step_that_returns_no_named_losses_is_told_so(returned, error, match):
         run(2, step=lambda _: returned)
 
 
+@pytest.mark.parametrize(("keywords", "error", "match"), [
+    ({"save_every": 0}, ValueError, "save_every is 0"),
+    ({"callbacks": [(0, print)]}, ValueError, "every is 0"),
+    ({"callbacks": [print]}, TypeError, "give pairs"),
+])  # fmt: skip
+def test_arguments_that_cannot_be_meant_are_refused_before_the_first_step(keywords, error, match):
+    with pytest.raises(error, match=match):
+        run(2, step=lambda _: pytest.fail("too late"), **keywords)
+
+
+@pytest.mark.parametrize("max_norm", [0, -1.0, math.nan])
+def test_a_norm_that_would_turn_or_stop_the_gradient_is_refused(max_norm):
+    model, optimizer = make()
+    with pytest.raises(ValueError, match="max_norm"):
+        update(model(torch.ones(1, 3)).sum(), optimizer, max_norm=max_norm)
+
+
 def test_state_and_config_that_cannot_be_saved_are_refused_at_the_start():
     with pytest.raises(TypeError, match=r"state\['lr'\] is a float"):
         run(1, state={"lr": 0.1})

@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 from musicai.data.errors import DataError
 from musicai.data.splits import SPLITS, check_split, split_of
 
-AUDIO = (".wav", ".flac", ".ogg", ".oga", ".mp3", ".opus", ".aif", ".aiff", ".au", ".caf", ".w64")
+AUDIO = (".wav", ".flac", ".ogg", ".oga", ".mp3", ".opus", ".aif", ".aiff")  # what musicai.audio.load reads
 MIDI = (".mid", ".midi")
 
 
@@ -62,9 +62,10 @@ class _Folder(Dataset):
             try:
                 self._add(file, probe(file))
             except (ValueError, OSError) as error:
+                reason = str(error).removeprefix(f"{file}: ")
                 if on_error == "raise":
-                    raise DataError(f'{file}: {error} (on_error="skip" leaves such files out)') from error
-                self.skipped[file] = str(error)
+                    raise DataError(f'{file}: {reason} (on_error="skip" leaves such files out)') from error
+                self.skipped[file] = reason
         if not self.files:
             raise DataError(f"{self.path}: none of {len(self.skipped)} files can be read; {self.summary()}")
 

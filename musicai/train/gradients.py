@@ -28,6 +28,8 @@ def update(loss: Tensor, optimizer: Optimizer, max_norm: float | None = None) ->
     Inside `fit(precision="fp16")` the loss is scaled up before backward and the gradients down after it (Micikevicius
     et al. 2018, section 3.2), and a step whose gradients overflow is skipped.
     """
+    if max_norm is not None and not max_norm > 0:
+        raise ValueError(f"max_norm={max_norm!r}: give a norm above 0, or None for no clipping")
     gradients = _ACTIVE.get() or Gradients({})
     optimizer.zero_grad()
     with torch.autocast(loss.device.type, enabled=False):  # backward runs in the types that forward chose

@@ -71,7 +71,9 @@ def fit(
     Raises:
         DivergedError: a loss, gradient norm or weight is not finite; the checkpoint keeps finite weights.
         CheckpointError: the checkpoint cannot be read, does not belong to these settings, or cannot be written.
+        ValueError, TypeError: an argument that cannot be meant, before the first step.
     """
+    _check(save_every, callbacks)
     distributed.join()
     run = Run(steps, state, checkpoint=checkpoint, precision=precision, ema=ema, config=config, seed=seed, data=batches)
     resumed = run.resume()
@@ -103,6 +105,15 @@ def fit(
     if interrupts and run.step < steps:
         raise KeyboardInterrupt(f"stopped after step {run.step:,}; the same call goes on from {checkpoint or 'zero'}")
     return run
+
+
+def _check(save_every: int, callbacks: Sequence[tuple[int, Callable[[Run], Losses | None]]]) -> None:
+    for pair in callbacks:
+        if not (isinstance(pair, Sequence) and len(pair) == 2 and callable(pair[1])):
+            raise TypeError(f"callbacks holds {pair!r}: give pairs (every, function), as in [(1000, listen)]")
+    for name, every in [("save_every", save_every), *(("a callback's every", every) for every, _ in callbacks)]:
+        if not every >= 1:
+            raise ValueError(f"{name} is {every!r}: give a number of steps of 1 or more")
 
 
 def _call(function: Callable[[Run], Losses | None], run: Run) -> Losses:
