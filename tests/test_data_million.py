@@ -49,8 +49,8 @@ def test_measures(tmp_path):
     assert folder_bytes(tmp_path) == 3 * 4096
     if sys.platform == "linux":
         before = own_memory()
-        block = np.ones(20_000_000, dtype=np.uint8)
-        assert 15_000_000 < own_memory() - before < 40_000_000, len(block)
+        block = np.ones(64_000_000, dtype=np.uint8)  # too large for malloc to serve from memory freed before
+        assert 60_000_000 < own_memory() - before < 80_000_000, len(block)
 
 
 def test_every_name_is_there():
