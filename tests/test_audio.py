@@ -455,6 +455,8 @@ def test_all_mfccs_give_the_mel_spectrogram_back_and_twenty_a_smooth_one():
         (lambda: audio.resample(torch.zeros(9), 0, 8000), "orig_sr"),
         (lambda: audio.resample(torch.zeros(9), 8000, 8000.5), "target_sr"),
         (lambda: audio.resample(torch.zeros(9), 8000, float("nan")), "target_sr"),
+        (lambda: audio.resample(torch.zeros(9), "8000", 8000), "orig_sr must be a whole number, not '8000'"),
+        (lambda: audio.resample(torch.zeros(9), 8000, None), "target_sr must be a whole number, not None"),
         (lambda: audio.mu_law_encode(torch.tensor([math.nan])), "NaN"),
         (lambda: audio.mu_law_decode(torch.tensor([256])), "256"),
         (lambda: audio.mu_law_decode(torch.tensor([0.5])), "codes"),

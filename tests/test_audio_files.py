@@ -318,6 +318,13 @@ def test_places_and_rates_that_cannot_be_saved(tmp_path, name, sr, words):
     assert os.listdir(tmp_path) == ["folder.wav"]
 
 
+@pytest.mark.parametrize(("suffix", "most"), [(".mp3", 2), (".flac", 8)])
+def test_more_channels_than_the_format_holds(tmp_path, suffix, most):
+    save(tmp_path / f"a{suffix}", torch.zeros(most, 4_800), 48_000)
+    with pytest.raises(AudioError, match=f"{most + 1} channels, but {suffix} holds at most {most}"):
+        save(tmp_path / f"b{suffix}", torch.zeros(most + 1, 4_800), 48_000)
+
+
 def test_too_loud_is_clipped_with_a_warning(tmp_path):
     with pytest.warns(UserWarning, match=r"a.wav: 2 samples beyond \[-1, 1\] clipped \(peak 3"):
         save(tmp_path / "a.wav", torch.tensor([0.0, 2, -3, 0.5]), 8000)

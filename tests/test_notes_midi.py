@@ -202,3 +202,13 @@ def test_a_melody_is_written_as_its_score(tmp_path):
     write_midi(tmp_path / "score.mid", melody.to_score())
     assert (tmp_path / "melody.mid").read_bytes() == (tmp_path / "score.mid").read_bytes()
     assert read_midi(tmp_path / "melody.mid").melody() == melody
+
+
+def test_what_cannot_be_written_is_named(tmp_path):
+    melody = Melody.from_pitches([60])
+    with pytest.raises(FileNotFoundError, match=r"no/a\.mid: no folder .*no; make it first"):
+        write_midi(tmp_path / "no" / "a.mid", melody)
+    with pytest.raises(IsADirectoryError, match="a folder is in the way"):
+        write_midi(tmp_path, melody)
+    with pytest.raises(TypeError, match=r"a\.mid: give a Score or a Melody to write, not list"):
+        write_midi(tmp_path / "a.mid", [60])

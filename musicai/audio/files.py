@@ -26,6 +26,7 @@ FORMATS = {
     ".opus": ("OGG", "OPUS"),
     ".mp3": ("MP3", "MPEG_LAYER_III"),
 }
+CHANNELS = {".mp3": 2, ".flac": 8}  # the most that a format holds, where fewer than others
 MAX_SAMPLES = 2**29  # 2 GiB as float32: nine hours of mono at 16 kHz
 SAMPLES_A_BYTE = 8192  # no coding packs more, not even silence: 65,535 samples in a flac frame of ten bytes
 BLOCK = 2**18  # samples read or written at once
@@ -87,6 +88,8 @@ def save(path: str | PathLike, audio: Tensor, sr: int) -> None:
         sr = whole("sr", sr)
         samples = _writable(audio, sr)
         check_sound(len(samples), sr)
+        most = CHANNELS.get(suffix, MAX_CHANNELS)
+        require(len(samples) <= most, f"{len(samples)} channels, but {suffix} holds at most {most}; use .wav")
         peak = float(samples.abs().max())
         if peak > 1:
             loud = int((samples.abs() > 1).sum())

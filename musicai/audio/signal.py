@@ -2,6 +2,7 @@
 
 import math
 from functools import lru_cache
+from numbers import Real
 
 import torch
 import torch.nn.functional as F
@@ -34,7 +35,8 @@ def as_audio(x: Tensor) -> Tensor:
 
 def whole(name: str, value, low: int = 1) -> int:
     """Check that a setting is a whole number of at least `low`."""
-    require(not isinstance(value, bool) and value == value and abs(value) < 2**53 and value == int(value),
+    number = isinstance(value, Real | Tensor) and not isinstance(value, bool)
+    require(number and value == value and abs(value) < 2**53 and value == int(value),
             f"{name} must be a whole number, not {value!r}")  # fmt: skip
     require(value >= low, f"{name} must be at least {low}, not {value!r}")
     return int(value)

@@ -57,6 +57,8 @@ def write_midi(path: str | os.PathLike, score: Score | Melody) -> None:
         OSError: the file cannot be written.
     """
     score = score.to_score() if isinstance(score, Melody) else score
+    if not isinstance(score, Score):
+        raise TypeError(f"{os.fspath(path)}: give a Score or a Melody to write, not {type(score).__name__}")
     try:
         data = _to_symusic(score).dumps_midi()
     except (ValueError, RuntimeError, OverflowError) as error:
@@ -71,6 +73,10 @@ def _read(path) -> bytes:
 
 def _write(path: Path, data: bytes) -> None:
     """All of it or nothing: into a temporary file beside, then renamed."""
+    if path.is_dir():
+        raise IsADirectoryError(f"{path}: a folder is in the way")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path}: no folder {path.parent}; make it first")
     temporary = path.with_name(f".{path.name[:100]}.{os.getpid()}.part")
     try:
         temporary.write_bytes(data)
