@@ -97,3 +97,154 @@ def test_known_parameters_are_found_again():
     torch.testing.assert_close(found.means_[order], truth.means_, atol=0.03, rtol=0)
     torch.testing.assert_close(found.covariances_[order], truth.covariances_, atol=0.05, rtol=0)
     assert (order.argsort()[found.predict(x)] == labels).float().mean() > 0.98
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_tensors_in_tensors_out(dtype):
+    x = torch.from_numpy(blobs()).to(dtype)
+    mixture = GaussianMixture(3, random_state=0).fit(x)
+    array = GaussianMixture(3, random_state=0).fit(x.numpy())
+    for name in ("weights_", "means_", "covariances_", "precisions_", "precisions_cholesky_"):
+        ours, theirs = getattr(mixture, name), getattr(array, name)
+        assert isinstance(theirs, np.ndarray)
+        torch.testing.assert_close(ours, torch.from_numpy(theirs), rtol=0, atol=0)
+        assert ours.dtype == dtype
+    for name in ("score_samples", "predict", "predict_proba", "fit_predict"):
+        ours, theirs = getattr(mixture, name)(x), getattr(array, name)(x.numpy())
+        assert isinstance(theirs, np.ndarray)
+        torch.testing.assert_close(ours, torch.from_numpy(theirs), rtol=0, atol=0)
+    assert isinstance(mixture.score(x), float)
+    assert all(isinstance(part, torch.Tensor) for part in mixture.sample(3))
+    assert isinstance(mixture.predict(x.numpy()), np.ndarray)
+    assert not mixture.fit(x.clone().requires_grad_()).means_.requires_grad
+
+
+def test_float32_attributes_score_like_float64_until_they_are_changed():
+    x = (1000 + 1e-3 * blobs()).astype(np.float32)
+    mixture = GaussianMixture(3, covariance_type="diag", random_state=0, reg_covar=1e-12).fit(x)
+    truth = Reference(3, covariance_type="diag")
+    parameters = mixture._parameters()
+    for name in ("weights", "means", "covariances", "precisions_cholesky"):
+        setattr(truth, f"{name}_", getattr(parameters, name).numpy() - (1000 if name == "means" else 0))
+    assert mixture.score(x) == pytest.approx(truth.score(x.astype(np.float64) - 1000), rel=1e-6)
+    mixture.means_ = mixture.means_ + np.float32(1)
+    assert mixture.score(x) < truth.score(x.astype(np.float64) - 1000) - 100
+
+
+@pytest.mark.parametrize("numpy", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+def test_saved_and_loaded_it_is_the_same_to_the_last_bit(tmp_path, kind, numpy):
+    x = blobs(100).astype(np.float32)
+    start = np.array([0.2, 0.8])
+    x, start = (x, start) if numpy else (torch.from_numpy(x), torch.from_numpy(start))
+    mixture = GaussianMixture(2, covariance_type=kind, random_state=0, weights_init=start, verbose=0).fit(x)
+    mixture.save(tmp_path / "new" / "mixture.safetensors")
+    loaded = GaussianMixture.load(tmp_path / "new" / "mixture.safetensors")
+    ours, theirs = vars(loaded), vars(mixture)
+    assert ours.keys() == theirs.keys()
+    for name in set(ours) - {"_behind"}:
+        assert type(ours[name]) is type(theirs[name]), name
+        assert np.array_equal(np.asarray(ours[name]), np.asarray(theirs[name])), name
+    assert np.array_equal(np.asarray(loaded.score_samples(x)), np.asarray(mixture.score_samples(x)))
+    (tmp_path / "half").write_bytes((tmp_path / "new" / "mixture.safetensors").read_bytes()[:-9])
+    with pytest.raises(ValueError, match="half is no whole file"):
+        GaussianMixture.load(tmp_path / "half")
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        GaussianMixture.load(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="not fitted"):
+        GaussianMixture().save(tmp_path / "empty")
+    assert not (tmp_path / "empty").exists()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000), st.sampled_from(KINDS))
+def test_responsibilities_sum_to_one(seed, kind):
+    x = blobs(50, 2, 3, seed)
+    mixture = GaussianMixture(3, covariance_type=kind, random_state=seed, max_iter=5).fit(x)
+    far = np.concatenate([x, 1e3 * x, 1e8 * x])
+    proba = mixture.predict_proba(far)
+    np.testing.assert_allclose(proba.sum(1), 1, rtol=1e-12)
+    assert (proba.argmax(1) == mixture.predict(far)).all()
+    assert np.isfinite(mixture.score_samples(far)).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_samples_have_the_moments_of_the_mixture(kind):
+    mixture = GaussianMixture(3, covariance_type=kind, random_state=0).fit(blobs())
+    x, labels = mixture.sample(60_000)
+    np.testing.assert_allclose(np.bincount(labels) / 60_000, mixture.weights_, atol=0.01)
+    again = GaussianMixture(
+        3,
+        covariance_type=kind,
+        max_iter=1,
+        weights_init=mixture.weights_,
+        means_init=mixture.means_,
+        precisions_init=mixture.precisions_,
+    ).fit(x)
+    np.testing.assert_allclose(again.means_, mixture.means_, atol=0.1)
+    np.testing.assert_allclose(again.covariances_, mixture.covariances_, rtol=0.1, atol=0.1)
+
+
+def test_warm_start_goes_on():
+    x = blobs()
+    whole = GaussianMixture(4, random_state=0, init_params="random", max_iter=12, tol=0).fit(x)
+    warm = GaussianMixture(4, random_state=0, init_params="random", max_iter=6, tol=0, warm_start=True)
+    assert warm.fit(x).fit(x).lower_bound_ == whole.lower_bound_
+    np.testing.assert_array_equal(warm.means_, whole.means_)
+
+
+def test_callback_sees_every_step():
+    seen = []
+    mixture = GaussianMixture(3, random_state=0, max_iter=7, tol=0)
+    mixture.fit(blobs(), callback=lambda m: seen.append((m.n_iter_, m.lower_bound_, m.means_.copy())))
+    assert [n for n, _, _ in seen] == list(range(1, 8))
+    assert [bound for _, bound, _ in seen] == mixture.lower_bounds_
+    np.testing.assert_array_equal(seen[-1][2], mixture.means_)
+
+
+def test_progress_is_shown_when_asked_for(capsys):
+    GaussianMixture(2, verbose=1, verbose_interval=1, random_state=0).fit(blobs())
+    assert "log-likelihood" in capsys.readouterr().err
+    GaussianMixture(2, random_state=0).fit(blobs())
+    assert not capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("settings_", "message"),
+    [
+        ({"n_components": 0}, "'n_components' parameter must be a whole number, at least 1; got 0"),
+        ({"n_components": 2.0}, "'n_components' parameter must be a whole number"),
+        ({"tol": -1}, "'tol' parameter must be a number, at least 0"),
+        ({"reg_covar": float("nan")}, "'reg_covar'"),
+        ({"covariance_type": "round"}, "'covariance_type' parameter must be one of full, tied, diag, spherical"),
+        ({"init_params": "guess"}, "'init_params' parameter must be one of kmeans"),
+        ({"n_components": 2, "weights_init": [0.5, 0.6]}, r"normalized, but got sum\(weights\) = 1.1"),
+        ({"n_components": 2, "weights_init": [1.5, -0.5]}, r"in the range \[0, 1\]"),
+        (
+            {"n_components": 2, "means_init": [[1.0, 2.0]]},
+            r"'means' should have the shape of \(2, 3\), but got \(1, 2\)",
+        ),
+        ({"precisions_init": -np.eye(3)[None]}, "'full precision' should be symmetric, positive-definite"),
+        ({"precisions_init": [[-1.0, 1, 1]], "covariance_type": "diag"}, "'diag precision' should be positive"),
+        ({"n_components": 601}, "n_components = 601, n_samples = 600"),
+    ],
+)
+def test_bad_settings_are_named(settings_, message):
+    with pytest.raises(ValueError, match=message):
+        GaussianMixture(**settings_).fit(blobs())
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (torch.zeros(5), r"shape \(rows, features\), got \(5,\)"),
+        (torch.tensor([[1.0], [float("nan")]]), "NaN"),
+        (torch.zeros(1, 2), "at least 2 rows"),
+        (torch.zeros(4, 2, dtype=torch.complex64), "Complex"),
+    ],
+)
+def test_bad_tensors_are_named(x, message):
+    with pytest.raises(ValueError, match=message):
+        GaussianMixture().fit(x)
+    with pytest.raises(ValueError, match="3 features, but GaussianMixture is expecting 2"):
+        GaussianMixture().fit(torch.randn(9, 2)).predict(torch.zeros(1, 3))

@@ -1,5 +1,6 @@
 """One pass over the data, block by block: nothing larger than a block is ever made, whatever the number of rows."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -13,10 +14,12 @@ from musicai.gmm.steps import (
     coefficients,
     e_step,
     features,
+    log_height,
     log_joint,
     moments,
     moments_from_sums,
     n_features,
+    standardisation,
 )
 
 CACHE = {"cpu": 2**20, "cuda": 2**27}  # numbers in a block: what the second-level cache holds; what fills a GPU
@@ -60,22 +63,24 @@ class Pass:
         self.k, self.d = means.shape
         self.exact = precision.exact.nonzero()[:, 0]
         self.definition = [part[self.exact] for part in (weights, means, factors)]
-        self.coefficients = None
-        if len(self.exact) < self.k:
-            linear = coefficients(weights, means, factors)
-            linear[self.exact] = 0  # computed otherwise, and perhaps beyond float32's range
-            self.coefficients = linear.to(self.dtype)
+        self.fast = len(self.exact) < self.k
+        done_otherwise = precision.exact.reshape(-1, *(1,) * (factors.dim() - 1))
+        factors = torch.where(done_otherwise, torch.ones_like(factors), factors)  # may be beyond float32's range
+        self.height = log_height(weights, factors)[:, None].to(self.dtype)
+        matrix = standardisation(means, factors) if self.full else coefficients(weights, means, factors)
+        self.matrix = matrix.to(self.dtype)
         self.block = self._block_rows(means.device)
 
     def sums(self, rows: Tensor) -> Sums:
         """E step over rows (rows, D): their part of what the M step needs to know."""
         log_likelihood = torch.zeros((), dtype=torch.float64, device=rows.device)
-        linear = None if self.coefficients is None else log_likelihood.new_zeros(self.coefficients.T.shape)
+        linear = log_likelihood.new_zeros(n_features(self.d, self.full), self.k) if self.fast else None
         exact = None
-        for seen, x, joint in self._blocks(rows):
+        for seen, x, joint in self._blocks(rows, n_features(self.d, self.full)):
             responsibilities, rows_log_likelihood = e_step(joint)
             log_likelihood += rows_log_likelihood.sum(dtype=torch.float64)
-            if linear is not None:
+            if self.fast:
+                seen = features(seen[-1 - self.d : -1], True, out=seen) if self.full else seen
                 linear += seen @ responsibilities.T
             if len(self.exact):
                 block = moments(x, responsibilities[self.exact].double(), self.full)
@@ -107,24 +112,28 @@ class Pass:
         """The likeliest component of each row: (rows,)."""
         return torch.cat([joint.argmax(0) for _, _, joint in self._blocks(rows)])
 
-    def _blocks(self, rows: Tensor):
-        """For each block: its features (P, rows), its rows as columns in float64 (if needed), log_joint (K, rows)."""
-        p = self.d if self.coefficients is None else n_features(self.d, self.full)
-        buffer = rows.new_empty(p, self.block, dtype=self.dtype)
+    def _blocks(self, rows: Tensor, room: int = 0) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """For each block: a buffer (>= room, rows) that ends with x and 1, x in float64, log_joint (K, rows)."""
+        buffer = rows.new_empty(max(room, n_features(self.d, False)), self.block, dtype=self.dtype)
         for part in rows.split(self.block):
             seen = buffer[:, : len(part)]
-            if self.coefficients is None:
-                x = self.frame.rows_into(part, seen)
-                joint = log_joint(x, *self.definition)
-            else:
-                x = self.frame.rows_into(part, seen[-1 - self.d : -1])
-                joint = self.coefficients @ features(x, self.full, out=seen)
-                if len(self.exact):
-                    x = self.frame.rows_into(part, rows.new_empty(self.d, len(part), dtype=torch.float64))
-                    joint[self.exact] = log_joint(x, *self.definition).to(self.dtype)
+            x = self.frame.rows_into(part, seen[-1 - self.d : -1])
+            joint = self._joint(seen) if self.fast else rows.new_empty(self.k, len(part), dtype=self.dtype)
+            if len(self.exact):
+                x = self.frame.rows_into(part, rows.new_empty(self.d, len(part), dtype=torch.float64))
+                joint[self.exact] = log_joint(x, *self.definition).to(self.dtype)
             yield seen, x, joint
 
+    def _joint(self, seen: Tensor) -> Tensor:
+        """log(weight x density) (K, rows) of the components that need no care."""
+        if not self.full:
+            return self.matrix @ features(seen[-1 - self.d : -1], False, out=seen)
+        seen[-1] = 1
+        standard = self.matrix @ seen[-1 - self.d :]  # (K D, rows)
+        return self.height - 0.5 * standard.square_().unflatten(0, (self.k, self.d)).sum(1)
+
     def _block_rows(self, device: torch.device) -> int:
-        room = CACHE.get(device.type, CACHE["cpu"])
-        each = max(n_features(self.d, self.full) + self.k, 4 * len(self.exact) * self.d)
-        return max(64, min(room // each, room // 512)) if self.coefficients is not None else max(16, room // each)
+        cache = CACHE.get(device.type, CACHE["cpu"])
+        widest = n_features(self.d, self.full) + self.k * (self.d if self.full else 1)
+        each = max(widest if self.fast else 0, 4 * len(self.exact) * self.d)
+        return max(32, min(cache // each, cache // 512))

@@ -7,22 +7,27 @@ from torch import Tensor
 
 from musicai.gmm.steps import Parameters, n_features
 
-# The error that rounding may bring into a log density, by the arithmetic that brings it.
-ALLOWED = {torch.float32: 1e-3, torch.float64: 1e-7}
+# How much of its own size a squared standard coordinate may lose, by the arithmetic that rounds it. In float32 such
+# errors differ from row to row and average out; with full covariances the E step makes far smaller ones.
+ALLOWED = {
+    (torch.float32, False): 1e-3,
+    (torch.float32, True): 0.3,
+    (torch.float64, False): 1e-7,
+    (torch.float64, True): 1e-7,
+}
 MOST_FEATURES = 2**15  # beyond (full covariances in more than 253 dimensions) their matrix is too large to be of use
 
 
 def cancellation(means: Tensor, variances: Tensor, factors: Tensor) -> Tensor:
-    """How many times larger than their sum the terms of a log density are, written in features: (K,).
+    """How much larger its terms are than the squared distance of a typical row from its component: (K,).
 
-    For a typical row of the component: the sum of |precision_ij| |x_i| |x_j|. Means, variances and factors are those in
-    the frame, so this grows as a component gets narrow beside the data (or nearly flat). Times the machine epsilon,
-    it is the error of the log density.
+    Times the machine epsilon, it is what the sums of squares lose. Means, variances and factors are those in the frame,
+    so this grows as a component gets narrow beside the data, or nearly flat.
     """
     size = (variances + means.square()).sqrt()
     if factors.dim() == 2:
         return (factors * size).square().sum(1)
-    return (size[:, None] @ (factors @ factors.mT).abs() @ size[:, :, None])[:, 0, 0]
+    return (factors.abs().mT @ size[:, :, None]).square().sum((1, 2))
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ def needed(parameters: Parameters, terms: Tensor, fastest: torch.dtype) -> Preci
     if n_features(parameters.means.shape[1], full) > MOST_FEATURES:
         return Precision(torch.float64, torch.ones_like(terms, dtype=torch.bool))
     for dtype in [torch.float32, torch.float64] if fastest == torch.float32 else [torch.float64]:
-        exact = ~(terms * torch.finfo(dtype).eps < ALLOWED[dtype])  # a NaN is exact
+        exact = ~(terms * torch.finfo(dtype).eps < ALLOWED[dtype, full])  # a NaN is exact
         if dtype == torch.float64 or 8 * int(exact.sum()) <= len(exact):
             break
     shared = parameters.covariance_type == "tied" and bool(exact.any())

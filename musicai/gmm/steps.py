@@ -1,8 +1,8 @@
 """One step of EM for a mixture of Gaussians: the equations, each a small function. Chapter 3.
 
-The log density of a Gaussian is linear in its features: the products x_i x_j (or the squares alone), x, and 1. So the
-E step is one matrix product and a softmax, and all that the M step needs to know of the data is a second matrix
-product. A sample is a column here: x is (features D, rows), as in the formulas. K is the number of components.
+All that the M step needs to know of the data is the sums of their features, weighted by the responsibilities: of the
+products x_i x_j (or the squares alone), of x, and of 1. That is one matrix product. The E step is another, and a
+softmax. A sample is a column here: x is (features D, rows), as in the formulas. K is the number of components.
 """
 
 import math
@@ -72,7 +72,7 @@ class Moments:
 
 
 def features(x: Tensor, full: bool, out: Tensor | None = None) -> Tensor:
-    """What a Gaussian's log density is linear in: (P, rows), of which the last D + 1 are x and 1.
+    """The sufficient statistics of a Gaussian: (P, rows), of which the last D + 1 are x and 1.
 
     x (D, rows). P = D + D + 1 with the squares of x, or D (D + 1) / 2 + D + 1 with its products (`full`).
     """
@@ -92,27 +92,28 @@ def features(x: Tensor, full: bool, out: Tensor | None = None) -> Tensor:
 
 
 def coefficients(weights: Tensor, means: Tensor, factors: Tensor) -> Tensor:
-    """log(weight x density) of each component as coefficients of the features: (K, P).
+    """log(weight x density) of each component as coefficients of the features: (K, P). Diagonal covariances.
 
-    factors: (K, D) 1 / standard deviations, or (K, D, D) Cholesky factors of the precisions. Chapter 3.
+    means (K, D), factors (K, D) 1 / standard deviations. Chapter 3.
     """
-    d = means.shape[1]
-    if factors.dim() == 2:
-        precisions = factors.square()
-        linear, quadratic = precisions * means, -0.5 * precisions
-    else:
-        precisions = factors @ factors.mT
-        linear = (precisions @ means[..., None])[..., 0]
-        i, j = torch.triu_indices(d, d, device=means.device)
-        quadratic = precisions[:, i, j] * torch.where(i == j, -0.5, -1.0)
-    constant = log_height(weights, factors) - 0.5 * (linear * means).sum(1)
-    return torch.cat([quadratic, linear, constant[:, None]], 1)
+    precisions = factors.square()
+    constant = log_height(weights, factors) - 0.5 * (precisions * means.square()).sum(1)
+    return torch.cat([-0.5 * precisions, precisions * means, constant[:, None]], 1)
+
+
+def standardisation(means: Tensor, factors: Tensor) -> Tensor:
+    """The matrix (K D, D + 1) that takes (x, 1) to every component's standard normal coordinates U^T (x - mean).
+
+    means (K, D), factors (K, D, D) the upper triangular U, of which U U^T is the precision. Chapter 3.
+    """
+    across = factors.mT  # (K, D, D)
+    return torch.cat([across, -across @ means[:, :, None]], 2).flatten(0, 1)
 
 
 def log_joint(x: Tensor, weights: Tensor, means: Tensor, factors: Tensor) -> Tensor:
     """log(weight x density) of each component at each row by its definition: (K, rows).
 
-    As `coefficients(...) @ features(x)`, but exact for the narrowest component too, and slower. x: (D, rows).
+    Exact for the narrowest component too, and slow. x: (D, rows).
     """
     gap = x - means[:, :, None]  # (K, D, rows)
     standard = factors[:, :, None] * gap if factors.dim() == 2 else factors.mT @ gap
