@@ -1,0 +1,205 @@
+"""Exercises of chapter 3, Gaussian mixtures."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .framework import as_numbers, call, close, exercise, fail
+
+WEIGHTS, MEANS, STDS = np.array([0.5, 0.3, 0.2]), np.array([-1.0, 0.5, 3.0]), np.array([0.4, 1.0, 0.2])
+
+
+@exercise("03.1", value=True, hint="A symmetric D x D matrix has D (D + 1) / 2 free numbers; the weights sum to one.")
+def free_numbers() -> int:
+    """How many free numbers has a mixture of 8 Gaussians in 20 dimensions, with full covariances?"""
+    return 8 * (20 * 21 // 2) + 8 * 20 + 7
+
+
+@free_numbers.checker
+def _(answer: Any) -> None:
+    close(answer, 1847, "Your number of parameters", rtol=1e-9)
+
+
+free_numbers.wrong(1848, 3367, 327, 1840, "1847")
+
+
+@exercise("03.2", hint="Take the logarithm on paper first: -log(std) - log(2 pi) / 2 - ((x - mean) / std)^2 / 2.")
+def log_gaussian(x: np.ndarray, mean: float, std: float) -> np.ndarray:
+    """The log density of a Gaussian at `x`, any shape; finite also a thousand `std` away from the mean."""
+    return -np.log(std) - 0.5 * np.log(2 * np.pi) - 0.5 * ((x - mean) / std) ** 2
+
+
+@log_gaussian.checker
+def _(answer: Callable[..., Any]) -> None:
+    x = np.array([-2.0, 0.0, 0.7, 900.0])
+    for mean, std in ((0.0, 1.0), (0.7, 0.25), (-3.0, 2.0)):
+        want = -np.log(std) - 0.5 * np.log(2 * np.pi) - 0.5 * ((x - mean) / std) ** 2
+        close(call(answer, x.copy(), mean, std), want, f"The log density with mean {mean} and std {std}")
+
+
+log_gaussian.wrong(
+    lambda x, mean, std: -0.5 * ((x - mean) / std) ** 2,
+    lambda x, mean, std: -np.log(std) - 0.5 * np.log(2 * np.pi) - 0.5 * (x - mean) ** 2 / std,
+    lambda x, mean, std: np.log(1e-300 + np.exp(-0.5 * ((x - mean) / std) ** 2) / (std * np.sqrt(2 * np.pi))),
+)
+
+
+def _log_joint(x: np.ndarray) -> np.ndarray:
+    gaps = (x[:, None] - MEANS) / STDS
+    return np.log(WEIGHTS) - np.log(STDS) - 0.5 * np.log(2 * np.pi) - 0.5 * gaps**2
+
+
+def _responsibilities(x: np.ndarray) -> np.ndarray:
+    joint = _log_joint(x)
+    shares = np.exp(joint - joint.max(1, keepdims=True))
+    return shares / shares.sum(1, keepdims=True)
+
+
+@exercise("03.3", hint="Work with logarithms, and subtract each row's largest before you take the exponential.")
+def responsibilities(x: np.ndarray, weights: np.ndarray, means: np.ndarray, stds: np.ndarray) -> np.ndarray:
+    """The E step: (N, K) for data `x` (N,) and K Gaussians; rows sum to one, even for an x far from all of them."""
+    joint = np.log(weights) - np.log(stds) - 0.5 * ((x[:, None] - means) / stds) ** 2
+    shares = np.exp(joint - joint.max(1, keepdims=True))
+    return shares / shares.sum(1, keepdims=True)
+
+
+@responsibilities.checker
+def _(answer: Callable[..., Any]) -> None:
+    for x, where in ((np.array([-1.0, 0.2, 1.5, 3.1]), "near the data"), (np.array([-300.0, 500.0]), "far away")):
+        got = call(answer, x.copy(), WEIGHTS.copy(), MEANS.copy(), STDS.copy())
+        close(got, _responsibilities(x), f"The responsibilities {where}")
+
+
+def _direct(x: np.ndarray, weights: np.ndarray, means: np.ndarray, stds: np.ndarray) -> np.ndarray:
+    joint = weights / stds * np.exp(-0.5 * ((x[:, None] - means) / stds) ** 2)
+    with np.errstate(invalid="ignore"):
+        return joint / joint.sum(1, keepdims=True)
+
+
+responsibilities.wrong(
+    _direct,
+    lambda x, weights, means, stds: _responsibilities(x).T,
+    lambda x, weights, means, stds: np.eye(3)[_responsibilities(x).argmax(1)],
+    lambda x, weights, means, stds: np.exp(_log_joint(x)),
+)
+
+
+@exercise("03.4", hint="Count with r, average with r / count, and measure the spread about the new means.")
+def m_step(x: np.ndarray, r: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The M step: weights, means, standard deviations, each (K,), from data `x` (N,) and the `r` (N, K) of its rows."""
+    count = r.sum(0)
+    means = (r * x[:, None]).sum(0) / count
+    stds = np.sqrt((r * (x[:, None] - means) ** 2).sum(0) / count)
+    return count / len(x), means, stds
+
+
+@m_step.checker
+def _(answer: Callable[..., Any]) -> None:
+    x = np.array([-1.4, -0.8, -0.9, 0.1, 0.8, 2.9, 3.2, 1.2])
+    r = _responsibilities(x)
+    got = call(answer, x.copy(), r.copy())
+    if not isinstance(got, tuple | list) or len(got) != 3:
+        fail("Return three things: weights, means, standard deviations.")
+    count = r.sum(0)
+    means = r.T @ x / count
+    close(got[0], count / len(x), "The weights")
+    close(got[1], means, "The means")
+    close(got[2], np.sqrt((r * (x[:, None] - means) ** 2).sum(0) / count), "The standard deviations")
+
+
+m_step.wrong(
+    lambda x, r: (r.sum(0), r.T @ x / r.sum(0), np.ones(3)),
+    lambda x, r: (r.mean(0), r.T @ x / len(x), np.ones(3)),
+    lambda x, r: (r.mean(0), r.T @ x / r.sum(0), (r * (x[:, None] - r.T @ x / r.sum(0)) ** 2).sum(0) / r.sum(0)),
+    lambda x, r: (np.full(3, 1 / 3), r.T @ x / r.sum(0), np.ones(3)),
+    lambda x, r: r.mean(0),
+)
+
+
+@exercise("03.5", hint="-2 log likelihood + log(N) times the free numbers: K - 1 weights, K D means, K D variances.")
+def bic(log_likelihood: float, n: int, k: int, d: int) -> float:
+    """Schwarz's criterion of a diagonal mixture: `log_likelihood` of all `n` rows, `k` components, `d` dimensions."""
+    return -2 * log_likelihood + np.log(n) * (k - 1 + 2 * k * d)
+
+
+@bic.checker
+def _(answer: Callable[..., Any]) -> None:
+    for total, n, k, d in ((-1234.5, 500, 3, 2), (10.0, 80, 1, 19), (-9e4, 1749, 12, 38)):
+        want = -2 * total + np.log(n) * (k - 1 + 2 * k * d)
+        close(call(answer, total, n, k, d), want, f"The BIC of {k} components in {d} dimensions", rtol=1e-9)
+
+
+bic.wrong(
+    lambda log_likelihood, n, k, d: -2 * log_likelihood + 2 * (k - 1 + 2 * k * d),
+    lambda log_likelihood, n, k, d: -2 * log_likelihood + np.log(n) * (k + 2 * k * d),
+    lambda log_likelihood, n, k, d: -2 * n * log_likelihood + np.log(n) * (k - 1 + 2 * k * d),
+    lambda log_likelihood, n, k, d: log_likelihood - np.log(n) * (k - 1 + 2 * k * d),
+)
+
+
+@exercise(
+    "03.6", hint="First draw a component for each sample with rng.choice(..., p=weights); then one Gaussian number."
+)
+def draw(weights: np.ndarray, means: np.ndarray, stds: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    """`n` samples (n,) of the mixture."""
+    component = rng.choice(len(weights), size=n, p=weights)
+    return means[component] + stds[component] * rng.standard_normal(n)
+
+
+@draw.checker
+def _(answer: Callable[..., Any]) -> None:
+    n = 20_000
+    got = as_numbers(call(answer, WEIGHTS, MEANS, STDS, n, np.random.default_rng(5)), "Your samples")
+    if got.shape != (n,):
+        fail(f"There should be {n} samples in one row, not an array of shape {got.shape}.")
+    for low, high, share in ((-9, -0.4, 0.522), (-0.4, 2.3, 0.267), (2.3, 9, 0.211)):
+        close(np.mean((got > low) & (got < high)), share, f"The share from {low} to {high}", rtol=0, atol=0.015)
+    close(got[got > 2.3].std(), 0.22, "The spread of the third component", rtol=0, atol=0.05)
+
+
+draw.wrong(
+    lambda weights, means, stds, n, rng: rng.normal(weights @ means, 1.5, n),
+    lambda weights, means, stds, n, rng: rng.normal(means, stds, (n, 3)) @ weights,
+    lambda weights, means, stds, n, rng: rng.normal(means[k := rng.integers(3, size=n)], stds[k]),
+    lambda weights, means, stds, n, rng: means[rng.choice(3, size=n, p=weights)],
+)
+
+
+@exercise(
+    "03.7", hint="Keep the best score of a path that ends in each class; at each frame compare staying with jumping."
+)
+def best_path(scores: np.ndarray, penalty: float) -> np.ndarray:
+    """The labels (T,) with the largest sum of their `scores` (T, C), less `penalty` for each change of label."""
+    best, came = scores[0], np.zeros(scores.shape, dtype=int)
+    for t in range(1, len(scores)):
+        jump = best.max() - penalty
+        came[t] = np.where(best >= jump, np.arange(len(best)), best.argmax())
+        best = np.maximum(best, jump) + scores[t]
+    path = [int(best.argmax())]
+    for t in range(len(scores) - 1, 0, -1):
+        path.append(int(came[t, path[-1]]))
+    return np.array(path[::-1])
+
+
+@best_path.checker
+def _(answer: Callable[..., Any]) -> None:
+    rng = np.random.default_rng(3)
+    for penalty in (0.0, 1.0, 4.0, 1e6):
+        scores = (rng.normal(size=(15, 3)) + 1.5 * np.eye(3)[np.repeat([0, 2, 1], 5)]).round(2)
+        want = best_path.solve(scores, penalty)
+        got = as_numbers(call(answer, scores.copy(), penalty), "Your path")
+        if got.shape != (15,) or got.dtype.kind not in "iu" or got.min() < 0 or got.max() > 2:
+            fail("The path should be 15 whole numbers from 0 to 2.")
+        close(_worth(scores, got, penalty), _worth(scores, want, penalty), f"With penalty {penalty} your path's score")
+
+
+def _worth(scores: np.ndarray, path: np.ndarray, penalty: float) -> float:
+    return scores[np.arange(len(path)), path].sum() - penalty * np.count_nonzero(np.diff(path))
+
+
+best_path.wrong(
+    lambda scores, penalty: scores.argmax(1),
+    lambda scores, penalty: np.full(len(scores), scores.sum(0).argmax()),
+    lambda scores, penalty: np.repeat([0, 2, 1], 5),
+)
