@@ -142,7 +142,7 @@ def test_every_arithmetic_sees_the_same(kind, monkeypatch):
     parameters = mixture._parameters()
     none, some = torch.zeros(16, dtype=torch.bool), torch.arange(16) % 5 == 0
     with Data(x) as data:
-        assert needed_for(data, parameters, 20.0).dtype == torch.float32
+        assert needed_for(data, parameters).dtype == torch.float32
         seen = {
             name: e_pass(data, parameters, Precision(dtype, exact))
             for name, dtype, exact in [
@@ -165,6 +165,18 @@ def test_every_arithmetic_sees_the_same(kind, monkeypatch):
         assert float(sums.log_likelihood) == pytest.approx(float(truth_sums.log_likelihood), rel=rtol / 100), name
 
 
+def test_rows_far_from_every_component_are_judged_in_float64(monkeypatch):
+    """All components begin narrow in one place: float32 log densities of -1e6 could not tell them apart."""
+    monkeypatch.setattr("musicai.gmm.em.SMALL", 0)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(20_000, 6)).astype(np.float32)
+    start = {"weights_init": np.full(8, 1 / 8), "means_init": 1e-3 * rng.normal(size=(8, 6))}
+    settings = {"covariance_type": "diag", "precisions_init": np.full((8, 6), 1e6), "max_iter": 1, **start}
+    ours, theirs = GaussianMixture(8, **settings).fit(x), Reference(8, **settings).fit(x.astype(np.float64))
+    np.testing.assert_allclose(ours._parameters().weights, theirs.weights_, rtol=1e-9)
+    np.testing.assert_allclose(ours._parameters().means, theirs.means_, rtol=1e-6)
+
+
 def test_a_component_that_collapses_is_summed_up_again_by_the_definition(monkeypatch):
     """In one step a component shrinks to one point: its variance is reg_covar, not float32's noise."""
     monkeypatch.setattr("musicai.gmm.em.SMALL", 0)
@@ -175,7 +187,7 @@ def test_a_component_that_collapses_is_summed_up_again_by_the_definition(monkeyp
     start = {"weights_init": np.full(16, 1 / 16), "means_init": means, "precisions_init": np.full((16, 8), 0.01)}
     mixture = GaussianMixture(16, covariance_type="diag", max_iter=0, **start).fit(x)
     with Data(x) as data:
-        after, _ = em_step(data, mixture._parameters(), 1e-6, 20.0)
+        after, _ = em_step(data, mixture._parameters(), 1e-6)
     torch.testing.assert_close(after.means[0], torch.full((8,), 500.0, dtype=torch.float64), rtol=1e-12, atol=0)
     torch.testing.assert_close(after.covariances[0], torch.full((8,), 1e-6, dtype=torch.float64), rtol=1e-4, atol=0)
 

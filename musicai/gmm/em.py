@@ -1,52 +1,47 @@
 """Expectation-maximisation: E step over all the data, M step, again. Chapter 3."""
 
-import math
 from collections.abc import Iterator
 
 import torch
 
 from musicai.gmm.blocks import Pass, Sums
 from musicai.gmm.data import Data
-from musicai.gmm.precision import Precision, cancellation, needed
+from musicai.gmm.precision import ALLOWED, Precision, cancellation, needed
 from musicai.gmm.steps import Moments, Parameters, m_step, n_features
 
 SMALL = 2**26  # multiplications in a pass; float64 costs nothing worth saving below
 
 
 def expectation_maximisation(
-    data: Data, parameters: Parameters, reg_covar: float, lower_bound: float = -math.inf
+    data: Data, parameters: Parameters, reg_covar: float
 ) -> Iterator[tuple[Parameters, float]]:
     """The parameters after each step, and the mean log-likelihood of the data under those before it; without end.
 
-    The mean log-likelihood never falls (but by rounding, and by what `reg_covar` costs). `lower_bound`: what it was
-    when these parameters were found, if they were.
+    The mean log-likelihood never falls (but by rounding, and by what `reg_covar` costs).
     """
     while True:
-        misfit = abs(lower_bound - float(data.frame.log_volume()))
-        parameters, sums = em_step(data, parameters, reg_covar, misfit)
-        lower_bound = float(sums.log_likelihood / sums.rows)
-        yield parameters, lower_bound
+        parameters, sums = em_step(data, parameters, reg_covar)
+        yield parameters, float(sums.log_likelihood / sums.rows)
 
 
-def em_step(data: Data, parameters: Parameters, reg_covar: float, misfit: float) -> tuple[Parameters, Sums]:
-    """One E step and one M step.
-
-    misfit: how far from 0 a row's log density in the frame is; infinite if unknown, which only float64 bears.
-    """
-    precision = needed_for(data, parameters, misfit)
+def em_step(data: Data, parameters: Parameters, reg_covar: float) -> tuple[Parameters, Sums]:
+    """One E step and one M step."""
+    precision = needed_for(data, parameters)
     while True:
         careful = precision.dtype == torch.float64 and bool(precision.exact.all())
         seen, sums = e_pass(data, parameters, precision)
+        # Rows far from every component, and components that have just become narrow, were seen too roughly: once more.
+        after = needed_for(data, parameters, sums)
         try:
             better = m_step(seen, parameters.covariance_type, reg_covar)
-            after = needed_for(data, better, 0)
+            after = after | needed_for(data, better)
         except ValueError:
             if careful:
                 raise
             after = Precision(torch.float64, torch.ones_like(precision.exact))
         if careful or precision.covers(after):
             return better, sums
-        precision = precision | after  # a component has become narrow, and was summed up too roughly: once more
+        precision = precision | after
 
 
 def e_pass(data: Data, parameters: Parameters, precision: Precision) -> tuple[Moments, Sums]:
@@ -56,11 +51,12 @@ def e_pass(data: Data, parameters: Parameters, precision: Precision) -> tuple[Mo
     return e_step.moments(sums), sums
 
 
-def needed_for(data: Data, parameters: Parameters, misfit: float) -> Precision:
-    """The arithmetic that these parameters need on these data."""
+def needed_for(data: Data, parameters: Parameters, sums: Sums | None = None) -> Precision:
+    """The arithmetic that these parameters need on these data; `sums`: what was seen under them, if it is known."""
     _, means, factors = data.frame.mixture_into(parameters)
     terms = cancellation(means, parameters.variances() * data.frame.scale.square(), factors)
     multiplications = data.rows * len(means) * n_features(data.width, factors.dim() == 3)
-    if data.dtype == torch.float64 or multiplications <= SMALL or math.isinf(misfit):
-        return needed(parameters, terms, torch.float64)
-    return needed(parameters, terms + misfit, torch.float32)
+    misfit = 0.0 if sums is None else abs(float(sums.log_likelihood / sums.rows - data.frame.log_volume()))
+    near = misfit * torch.finfo(torch.float32).eps < ALLOWED[torch.float32, False]
+    fastest = torch.float32 if data.dtype == torch.float32 and multiplications > SMALL and near else torch.float64
+    return needed(parameters, terms, fastest)

@@ -1,6 +1,5 @@
 """`GaussianMixture`: scikit-learn's interface, EM in torch. Chapter 3."""
 
-import math
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -131,7 +130,7 @@ class GaussianMixture(Scoring, Saving, Attributes, DensityMixin, BaseEstimator):
         rows = check_rows(self, X, fitting=fresh)
         with Data(rows) as data:
             before = self._parameters(rows.device) if not fresh else self._start(data)
-            batch, sums = e_pass(data, before, needed_for(data, before, math.inf))
+            batch, sums = e_pass(data, before, needed_for(data, before))
         self.n_batches_ = getattr(self, "n_batches_", 0) + 1
         known = online.blend(
             online.memory(before, self.reg_covar), batch * (1 / data.rows), (self.n_batches_ + 1) ** -decay

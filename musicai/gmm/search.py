@@ -73,7 +73,7 @@ class Search:
         """Step after step, until the likelihood changes by less than `tol`."""
         tol, done, most = self.mixture.tol, len(climb.lower_bounds), self.mixture.max_iter
         before = climb.lower_bound if done or not self.warm else self.mixture.lower_bound_
-        steps = expectation_maximisation(self.data, climb.parameters, self.mixture.reg_covar, before)
+        steps = expectation_maximisation(self.data, climb.parameters, self.mixture.reg_covar)
         with self._bar(done) as bar:
             while len(climb.lower_bounds) < most and not climb.converged:
                 climb.parameters, bound = next(steps)
