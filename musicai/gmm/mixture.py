@@ -43,15 +43,34 @@ class GaussianMixture(Scoring, Saving, Attributes, DensityMixin, BaseEstimator):
       stream; `save` and `load` keep a mixture.
     - Float32 data are computed in float32 only where that is as good; every sum over the rows is taken in float64.
 
-    n_components: K. covariance_type: "full", "tied", "diag" or "spherical". tol: EM stops when the mean log-likelihood
-    changes by less. reg_covar: added to every variance. max_iter: steps at most. n_init: starts, of which the best is
-    kept. init_params: "kmeans" (of at most 2**18 rows), "k-means++", "random" or "random_from_data", unless
-    weights_init (K,), means_init (K, D) and precisions_init (the shape of `precisions_`) are given. random_state: seed.
-    warm_start: go on from the last fit. verbose: above 0, a progress bar, renewed every verbose_interval steps.
+    Args:
+        n_components: K.
+        covariance_type: "full", "tied", "diag" or "spherical".
+        tol: EM stops when the mean log-likelihood changes by less.
+        reg_covar: added to every variance.
+        max_iter: steps at most.
+        n_init: starts, of which the best is kept.
+        init_params: "kmeans" (of at most 2**18 rows), "k-means++", "random" or "random_from_data".
+        weights_init: (K,), in place of what `init_params` finds.
+        means_init: (K, D), likewise.
+        precisions_init: in the shape of the fitted precisions, likewise.
+        random_state: seed.
+        warm_start: go on from the last fit.
+        verbose: above 0, a progress bar.
+        verbose_interval: steps between its renewals.
 
-    weights_ (K,), means_ (K, D); covariances_, precisions_, precisions_cholesky_: "full" (K, D, D), "tied" (D, D),
-    "diag" (K, D), "spherical" (K,). converged_, n_iter_; lower_bounds_: the mean log-likelihood at each step;
-    lower_bound_: at the last. Chapter 3.
+    Attributes:
+        weights_: (K,).
+        means_: (K, D).
+        covariances_: "full" (K, D, D), "tied" (D, D), "diag" (K, D), "spherical" (K,).
+        precisions_: their inverses.
+        precisions_cholesky_: Cholesky factors of the precisions.
+        converged_: whether EM stopped because of `tol`.
+        n_iter_: its steps.
+        lower_bound_: the mean log-likelihood at the last step.
+        lower_bounds_: at each step.
+
+    Chapter 3.
     """
 
     def __init__(
