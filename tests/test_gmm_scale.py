@@ -126,6 +126,10 @@ def test_online_em_learns_a_stream(x, kind):
     best = GaussianMixture(4, covariance_type=kind, random_state=0, tol=1e-5).fit(x)
     assert online.score(x) > best.score(x) - 0.01
     assert online.weights_.sum() == pytest.approx(1)
+    score = best.score(x)
+    assert best.partial_fit(x[:50], rate=1e-3).score(x) == pytest.approx(score, abs=1e-3)
+    assert best.n_batches_ == 1
+    assert not hasattr(best.fit(x), "n_batches_")
 
 
 def test_one_batch_with_all_rows_is_a_step_of_em_mixed_with_its_start(x):

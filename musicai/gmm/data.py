@@ -156,7 +156,9 @@ class Data:
 
 
 def _measured(rows: Tensor, position: int) -> Moments:
-    variance, mean = torch.var_mean(rows.double(), 0, correction=0)
+    rows = rows.double()
+    mean = rows.mean(0)
+    variance = (rows - mean).square_().mean(0)
     if not bool(torch.isfinite(mean).all()):
         raise ValueError(f"the data contain NaN or infinity, in rows {position} to {position + len(rows) - 1}")
     count = mean.new_tensor([len(rows)])

@@ -116,7 +116,8 @@ class GaussianMixture(Scoring, Saving, Attributes, DensityMixin, BaseEstimator):
     ) -> "GaussianMixture":
         """Fit to X by EM: `n_init` times at most `max_iter` steps; the best is kept.
 
-        X: (rows, features), or shards: a list of such matrices, or a function that returns an iterator of them.
+        X: (rows, features), or shards: a list of such matrices, or a function that returns an iterator of them: the same
+            rows in the same order every time.
         callback: called with the mixture after each step, its attributes set.
         checkpoint: a file to save to every few seconds and when interrupted; the same call goes on from it.
 
@@ -124,6 +125,7 @@ class GaussianMixture(Scoring, Saving, Attributes, DensityMixin, BaseEstimator):
         (ConvergenceWarning) when no start converged.
         """
         check_settings(self.get_params())
+        vars(self).pop("n_batches_", None)
         with self._data(X) as (data, kind):
             best = Search(self, data, kind, callback, checkpoint).best()
         self._keep(best, kind)
@@ -136,11 +138,16 @@ class GaussianMixture(Scoring, Saving, Attributes, DensityMixin, BaseEstimator):
         """`fit(X)`, then `predict(X)`."""
         return self.fit(X).predict(X)
 
-    def partial_fit(self, X: Array, y: None = None, *, decay: float = 0.6) -> "GaussianMixture":
+    def partial_fit(
+        self, X: Array, y: None = None, *, decay: float = 0.6, rate: float | None = None
+    ) -> "GaussianMixture":
         """One step of online EM with the next batch X (rows, features) of a stream; the first batch gives the start.
 
-        decay: the n-th batch counts for about n ** -decay of what the mixture knows; above 0.5, at most 1. `n_batches_`
-        counts them. A mixture that was fitted before goes on from what it is. Cappé and Moulines (2009).
+        decay: the n-th batch (`n_batches_`) is (n + 1) ** -decay of what the mixture knows then; above 0.5, at most 1.
+        rate: that share itself, for one that forgets at a constant pace, or that was fitted before and shall change
+        little. Cappé and Moulines (2009).
+
+        Raises ValueError for a decay with which online EM does not converge, and as `fit` does.
         """
         check_settings(self.get_params())
         if not 0.5 < decay <= 1:
@@ -151,9 +158,8 @@ class GaussianMixture(Scoring, Saving, Attributes, DensityMixin, BaseEstimator):
             before = self._parameters(rows.device) if not fresh else self._start(data)
             batch, sums = e_pass(data, before, needed_for(data, before))
         self.n_batches_ = getattr(self, "n_batches_", 0) + 1
-        known = online.blend(
-            online.memory(before, self.reg_covar), batch * (1 / data.rows), (self.n_batches_ + 1) ** -decay
-        )
+        rate = (self.n_batches_ + 1) ** -decay if rate is None else rate
+        known = online.blend(online.memory(before, self.reg_covar), batch * (1 / data.rows), rate)
         bounds = [*getattr(self, "lower_bounds_", []), float(sums.log_likelihood / sums.rows)]
         self._keep(Climb(m_step(known, self.covariance_type, self.reg_covar), bounds, False), Kind.of(X, rows.dtype))
         return self
@@ -175,4 +181,5 @@ class GaussianMixture(Scoring, Saving, Attributes, DensityMixin, BaseEstimator):
             if shards:
                 check_enough(self, data.rows)
                 self.n_features_in_ = data.width
+                vars(self).pop("feature_names_in_", None)
             yield data, Kind.of(next(iter(shards_of(X))) if shards else X, data.dtype)
