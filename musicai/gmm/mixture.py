@@ -116,10 +116,11 @@ class GaussianMixture(Scoring, Saving, Attributes, DensityMixin, BaseEstimator):
     ) -> "GaussianMixture":
         """Fit to X by EM: `n_init` times at most `max_iter` steps; the best is kept.
 
-        X: (rows, features), or shards: a list of such matrices, or a function that returns an iterator of them: the same
-            rows in the same order every time.
-        callback: called with the mixture after each step, its attributes set.
-        checkpoint: a file to save to every few seconds and when interrupted; the same call goes on from it.
+        Args:
+            X: (rows, features), or shards: a list of such matrices, or a function that returns an iterator of them, the
+                same rows in the same order every time.
+            callback: called with the mixture after each step, its attributes set.
+            checkpoint: a file to save to every few seconds and when interrupted; the same call goes on from it.
 
         Raises ValueError for bad settings or data, and when a component collapses (see `reg_covar`). Warns
         (ConvergenceWarning) when no start converged.
