@@ -110,7 +110,11 @@ def test_instruments_can_be_chosen_and_keep_their_index():
 
 @pytest.mark.parametrize(
     ("split", "instruments", "words"),
-    [("dev", None, "no split 'dev'.*train, valid, test"), ("train", ["kazoo"], "no instrument 'kazoo'.*violin")],
+    [
+        ("dev", None, "no split 'dev'.*train, valid, test"),
+        ("train", ["kazoo"], "no instrument 'kazoo'.*violin"),
+        ("train", [], "no notes"),
+    ],
 )
 def test_a_wrong_choice_is_answered_with_the_choices(split, instruments, words):
     for kind in (MusicAINotes, MusicAIDrums):

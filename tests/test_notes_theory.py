@@ -41,6 +41,9 @@ def test_pitch_and_frequency_by_hand():
 def test_names_by_hand():
     assert [note_name(p) for p in (0, 21, 60, 61, 69, 127)] == ["C-1", "A0", "C4", "C#4", "A4", "G9"]
     assert all(note_number(note_name(p)) == p for p in range(128))
+    for bad in (-1, 128, 60.5):
+        with pytest.raises(ValueError, match=str(bad)):
+            note_name(bad)
     assert (note_number("Bb3"), note_number("Cb4"), pitch_class("F##")) == (58, 59, 7)
     with pytest.raises(ValueError, match="note name 'H2' is not like"):
         note_number("H2")

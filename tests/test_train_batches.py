@@ -90,7 +90,9 @@ def test_looking_at_a_batch_leaves_the_random_generators_alone():
     assert (np.random.rand(), random.random()) == expected[1:]  # noqa: NPY002
 
 
-@pytest.mark.parametrize("bad", [{"batch_size": 0}, {"batch_size": 12}, {"batch_size": 2, "seed": -1}])
+@pytest.mark.parametrize(
+    "bad", [{"batch_size": 0}, {"batch_size": 2.5}, {"batch_size": 12}, {"batch_size": 2, "seed": -1}]
+)
 def test_settings_that_make_no_batch_are_errors(bad):
     with pytest.raises(ValueError, match="batch"):
         Batches(range(11), **bad)

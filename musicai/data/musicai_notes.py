@@ -81,6 +81,8 @@ class _Notes(Dataset):
             raise DataError(f"no split {split!r}; choose from {', '.join(SPLITS)}, or None for all")
         self.split, self.sr = split, SR
         self.instruments: tuple[str, ...] = tuple(dict.fromkeys(entry.instrument for entry in entries))
+        if instruments is not None and not len(instruments):
+            raise DataError(f"instruments={instruments!r} leaves no notes: name some, or None for all")
         wanted = (instruments,) if isinstance(instruments, str) else tuple(instruments or self.instruments)
         for name in wanted:
             if name not in self.instruments:

@@ -44,7 +44,13 @@ def hz_to_midi(frequency):
 
 
 def note_name(pitch: int) -> str:
-    """`note_name(60)` is "C4": the name of a MIDI pitch, with sharps. Chapter 1."""
+    """`note_name(60)` is "C4": the name of a MIDI pitch, with sharps. Chapter 1.
+
+    Raises:
+        ValueError: the pitch is not a whole number from 0 to 127.
+    """
+    if pitch != int(pitch) or not 0 <= pitch <= 127:
+        raise ValueError(f"pitch {pitch!r} is no MIDI pitch: they are the whole numbers 0 to 127")
     return f"{PITCH_CLASSES[int(pitch) % 12]}{int(pitch) // 12 - 1}"
 
 

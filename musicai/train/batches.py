@@ -49,8 +49,9 @@ class Batches:
         collate: Callable[[list], Any] = default_collate,
         workers: int = 0,
     ):
-        if batch_size < 1 or seed < 0:
-            raise ValueError(f"batch_size must be 1 or more and seed 0 or more, not {batch_size} and {seed}")
+        if batch_size != int(batch_size) or batch_size < 1 or seed != int(seed) or seed < 0:
+            found = f"not {batch_size} and {seed}"
+            raise ValueError(f"batch_size must be a whole number of 1 or more and seed of 0 or more, {found}")
         if len(dataset) < (batch_size if drop_last else 1):
             raise ValueError(f"{len(dataset)} items make no batch of {batch_size}: lower it, or set drop_last=False")
         self.dataset, self.batch_size, self.seed, self.shuffle = dataset, batch_size, seed, shuffle

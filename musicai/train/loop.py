@@ -73,6 +73,8 @@ def fit(
         CheckpointError: the checkpoint cannot be read, does not belong to these settings, or cannot be written.
         ValueError, TypeError: an argument that cannot be meant, before the first step.
     """
+    if steps != int(steps):
+        raise ValueError(f"steps is {steps!r}: give a whole number")
     _check(save_every, callbacks)
     distributed.join()
     run = Run(steps, state, checkpoint=checkpoint, precision=precision, ema=ema, config=config, seed=seed, data=batches)
