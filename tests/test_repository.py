@@ -25,6 +25,7 @@ ARROWS = {
     "data": {"audio", "notes"},
     "synth": {"audio", "notes", "data"},
     "gmm": {"threads"},
+    "wavenet": {"audio", "gmm", "pretrained"},
 }
 SEE_EVERYTHING = {"cli", "notebook", "exercises"}
 LAZY_ONLY = {"matplotlib", "IPython", "ipywidgets", "librosa", "music21", "sklearn", "tensorboard"}

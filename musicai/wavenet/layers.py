@@ -1,0 +1,131 @@
+"""What a WaveNet is made of: causal convolutions, gated residual blocks, a stack of them, and learned upsampling."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def receptive_field(dilations: list[int], kernel_size: int = 2) -> int:
+    """How many inputs, up to and with the latest, an output sees: 1 + (kernel_size - 1) x the sum of the dilations.
+
+    >>> receptive_field([1, 2, 4, 8])
+    16
+
+    Chapter 5.
+    """
+    return 1 + (kernel_size - 1) * sum(dilations)
+
+
+def dilations_of(layers: int, stacks: int = 1) -> list[int]:
+    """1, 2, 4, ... over and over: `layers` dilations in `stacks` equal runs.
+
+    >>> dilations_of(6, 2)
+    [1, 2, 4, 1, 2, 4]
+    """
+    if layers < 1 or stacks < 1 or layers % stacks:
+        raise ValueError(f"{layers} layers cannot be shared out to {stacks} stacks of equal depth")
+    return [2**i for i in range(layers // stacks)] * stacks
+
+
+class CausalConv1d(nn.Conv1d):
+    """A convolution whose output at time t sees inputs up to t and none after: (B, C, T) -> (B, C', T).
+
+    >>> conv = CausalConv1d(1, 1, kernel_size=2, dilation=4)     # y[t] = w0 x[t - 4] + w1 x[t] + b
+    >>> conv(torch.zeros(1, 1, 10)).shape
+    torch.Size([1, 1, 10])
+
+    It is Conv1d with (kernel_size - 1) x dilation zeros put before the signal. Chapter 5.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 2, dilation: int = 1, bias: bool = True):
+        super().__init__(in_channels, out_channels, kernel_size, dilation=dilation, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, in_channels, T): (B, out_channels, T)."""
+        return super().forward(F.pad(x, ((self.kernel_size[0] - 1) * self.dilation[0], 0)))
+
+
+class ResidualBlock(nn.Module):
+    """One layer: z = tanh(W_f * x + V_f h) sigmoid(W_g * x + V_g h); x + 1x1(z) goes on, 1x1(z) skips to the end.
+
+    Args:
+        residual: R, channels of x. skip: S, channels of what skips. condition: channels of h; 0 for none.
+        kernel_size, dilation: of the causal convolution W.
+        last: the last block of a stack has nobody to hand x on to, hence no residual 1x1.
+
+    Filter and gate are one convolution R -> 2 R: the first R channels are the filter's. Source: van den Oord et al.
+    2016 (arXiv:1609.03499), equations 2 and 3 and figure 4. Chapter 5.
+    """
+
+    def __init__(
+        self, residual: int, skip: int, kernel_size: int = 2, dilation: int = 1, condition: int = 0, last: bool = False
+    ):
+        super().__init__()
+        self.conv = CausalConv1d(residual, 2 * residual, kernel_size, dilation)
+        self.condition = nn.Conv1d(condition, 2 * residual, 1, bias=False) if condition else None
+        self.residual = None if last else nn.Conv1d(residual, residual, 1)
+        self.skip = nn.Conv1d(residual, skip, 1)
+
+    def forward(self, x: Tensor, h: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """x (B, R, T) and h (B, condition, T): what goes on (B, R, T), what skips (B, S, T)."""
+        both = self.conv(x) if self.condition is None else self.conv(x) + self.condition(h)
+        filtered, gate = both.chunk(2, dim=1)
+        z = torch.tanh(filtered) * torch.sigmoid(gate)  # (B, R, T)
+        return (x if self.residual is None else x + self.residual(z)), self.skip(z)
+
+
+class DilatedStack(nn.Module):
+    """Residual blocks one after the other, and the sum of what skips: (B, R, T) -> (B, S, T).
+
+    Args:
+        dilations: one a block, as `dilations_of(layers, stacks)` gives them. The other arguments: see ResidualBlock.
+
+    A convolution shares its weights across time; the blocks of a stack share none. Chapter 5.
+    """
+
+    def __init__(self, dilations: list[int], residual: int, skip: int, kernel_size: int = 2, condition: int = 0):
+        super().__init__()
+        last = len(dilations) - 1
+        self.blocks = nn.ModuleList(
+            ResidualBlock(residual, skip, kernel_size, d, condition, last=i == last) for i, d in enumerate(dilations)
+        )
+        self.receptive_field = receptive_field(dilations, kernel_size)
+
+    def forward(self, x: Tensor, h: Tensor | None = None) -> Tensor:
+        """x (B, R, T) and h (B, condition, T): (B, S, T)."""
+        total = 0.0
+        for block in self.blocks:
+            x, skip = block(x, h)
+            total = total + skip
+        return total
+
+
+class Upsample(nn.Module):
+    """Learned upsampling of conditioning, by transposed convolutions: (B, C, frames) -> (B, C, frames x factor).
+
+    Args:
+        channels: C. factors: the stride of each layer; their product is the factor.
+
+    Each layer begins as linear interpolation between frames, which training then changes. Source: van den Oord et al.
+    2016, section 2.5. Chapter 5.
+    """
+
+    def __init__(self, channels: int, factors: tuple[int, ...]):
+        super().__init__()
+        self.layers = nn.ModuleList(_interpolation(channels, factor) for factor in factors)
+
+    def forward(self, y: Tensor) -> Tensor:
+        """y (B, C, frames): (B, C, frames x factor)."""
+        for layer in self.layers:
+            y = layer(y)
+        return y
+
+
+def _interpolation(channels: int, factor: int) -> nn.ConvTranspose1d:
+    padding, extra = (factor + 1) // 2, factor % 2  # so that n frames give exactly n x factor
+    layer = nn.ConvTranspose1d(channels, channels, 2 * factor, factor, padding, extra)
+    slope = 1 - (torch.arange(2 * factor) + 0.5 - factor).abs() / factor  # a triangle; shifted copies sum to 1
+    with torch.no_grad():
+        layer.weight.copy_(torch.eye(channels)[..., None] * slope)
+        layer.bias.zero_()
+    return layer
