@@ -25,6 +25,8 @@ ARROWS = {
     "data": {"audio", "notes"},
     "synth": {"audio", "notes", "data"},
     "gmm": {"threads"},
+    "pretrained": set(),
+    "gan": {"audio", "pretrained", "train"},
     "wavenet": {"audio", "gmm", "pretrained"},
 }
 SEE_EVERYTHING = {"cli", "notebook", "exercises"}

@@ -1,0 +1,38 @@
+"""Generative adversarial networks: the small game, WaveGAN, and the instrument you can play. Chapter 4.
+
+A generator turns random z into sound; a discriminator tells sounds from real ones; `losses` are what each minimises,
+`discriminator_step` and `generator_step` are one turn of each, and `GAN` is the game that `musicai.train.fit` trains.
+"""
+
+from musicai.gan.losses import (
+    Loss,
+    gradient_penalty,
+    hinge,
+    minimax,
+    non_saturating,
+    r1,
+    r1_r2,
+    r2,
+    relativistic,
+    squared_slopes,
+    wasserstein,
+)
+from musicai.gan.steps import GAN, discriminator_step, frozen, generator_step
+
+__all__ = [
+    "GAN",
+    "Loss",
+    "discriminator_step",
+    "frozen",
+    "generator_step",
+    "gradient_penalty",
+    "hinge",
+    "minimax",
+    "non_saturating",
+    "r1",
+    "r1_r2",
+    "r2",
+    "relativistic",
+    "squared_slopes",
+    "wasserstein",
+]
