@@ -1,6 +1,5 @@
 """Models in folders: `config.json` tells how to build one, `model.safetensors` has its weights, `README.md` the card.
 
-
 A folder comes from anywhere, so nothing in it is trusted: JSON and safetensors can only ever be data, and a
 configuration may not make its class allocate more than a small multiple of the weights that lie beside it.
 """

@@ -18,16 +18,24 @@ from musicai.gan.losses import (
     wasserstein,
 )
 from musicai.gan.steps import GAN, discriminator_step, frozen, generator_step
+from musicai.gan.toy import ToyDiscriminator, ToyGenerator, mode_shares
+from musicai.gan.wavegan import PhaseShuffle, WaveGANDiscriminator, WaveGANGenerator
 
 __all__ = [
     "GAN",
     "Loss",
+    "PhaseShuffle",
+    "ToyDiscriminator",
+    "ToyGenerator",
+    "WaveGANDiscriminator",
+    "WaveGANGenerator",
     "discriminator_step",
     "frozen",
     "generator_step",
     "gradient_penalty",
     "hinge",
     "minimax",
+    "mode_shares",
     "non_saturating",
     "r1",
     "r1_r2",

@@ -1,0 +1,161 @@
+"""Trains a WaveGAN on the shipped drums: `python scripts/train_wavegan.py --config cpu --out runs/wavegan`.
+
+Can be broken off at any time; the same call goes on. It leaves in OUT: `run.safetensors` (all of the run), `model/`
+(the averaged generator, as `from_pretrained` reads it), `ladder/` (the same eight z, heard after 0, 100, 1,000, ...
+steps) and `table.json` (losses and held-out distances). Chapter 4.
+"""
+
+import argparse
+import dataclasses
+import json
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from musicai import gan as g
+from musicai.audio import save
+from musicai.data import MusicAIDrums
+from musicai.metrics.frechet import frechet_audio_distance
+from musicai.scale import device
+from musicai.train import Batches, Run, fit, seed_all
+
+GAMES = {  # loss, penalty
+    "wasserstein": (g.wasserstein, g.gradient_penalty),
+    "relativistic": (g.relativistic, g.r1_r2),
+    "non_saturating": (g.non_saturating, g.r1),
+    "hinge": (g.hinge, g.r1),
+}
+RUNGS = [0, *(step * 10**power for power in range(2, 6) for step in (1, 2, 5))]
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What decides a run."""
+
+    size: int = 64
+    batch: int = 64
+    game: str = "wasserstein"
+    weight: float = 10.0
+    every: int = 1
+    n_critic: int = 5
+    lr: float = 1e-4
+    beta1: float = 0.5
+    beta2: float = 0.9
+    ema: float = 0.999
+    steps: int = 200_000
+
+
+CONFIGS = {
+    "paper": Config(),
+    "h100": Config(steps=100_000),
+    "t4": Config(size=32, steps=40_000),
+    "cpu": Config(size=8, batch=16, steps=10_000),
+}
+
+
+def drums(split: str) -> Tensor:
+    """All drums of a split, each as loud as the others at its peak: (N, 1, 16384)."""
+    audio = torch.stack([item["audio"] for item in MusicAIDrums(split)])
+    return pad(0.9 * audio / audio.abs().amax(-1, keepdim=True), (0, 16_384 - 16_000))[:, None]
+
+
+def players(config: Config, compiled: bool) -> g.GAN:
+    """Both networks on this machine's device, with Adam (Kingma and Ba 2015), fused where there is a GPU."""
+    where = device()
+    generator = g.WaveGANGenerator(config.size).to(where)
+    discriminator = g.WaveGANDiscriminator(config.size).to(where)
+    if compiled:
+        generator.compile()
+        discriminator.compile()
+    optimizers = [
+        torch.optim.Adam(model.parameters(), config.lr, (config.beta1, config.beta2), fused=where.type == "cuda")
+        for model in (generator, discriminator)
+    ]
+    loss, penalty = GAMES[config.game]
+    penalty = penalty if config.weight else None
+    settings = {"weight": config.weight, "every": config.every, "n_critic": config.n_critic}
+    return g.GAN(generator, discriminator, *optimizers, loss=loss, penalty=penalty, **settings)
+
+
+@torch.no_grad()
+def generate(generator: torch.nn.Module, z: Tensor) -> Tensor:
+    """Sounds (N, 1, 16384) for z, on the CPU."""
+    return torch.cat([generator(part) for part in z.split(64)]).cpu()
+
+
+class Listener:
+    """The callback: rungs of the ladder, and how far the averaged generator is from drums it has never seen."""
+
+    def __init__(self, out: Path):
+        self.out = out
+        self.held_out = torch.cat([drums("valid"), drums("test")])
+        self.z = torch.rand(8, 100, generator=torch.Generator().manual_seed(4)) * 2 - 1
+
+    def rung(self, generator: torch.nn.Module, step: int) -> None:
+        """Eight sounds from the same z, one after the other."""
+        sound = generate(generator, self.z.to(device())).flatten()
+        (self.out / "ladder").mkdir(parents=True, exist_ok=True)
+        save(self.out / "ladder" / f"step-{step:06d}.mp3", sound, 16_000)
+
+    def __call__(self, run: Run) -> None:
+        if run.step in RUNGS or run.finished:
+            self.rung(run.ema["generator"], run.step)
+
+    def judge(self, run: Run) -> dict[str, float]:
+        generator = run.ema["generator"]
+        return {"frechet": frechet_audio_distance(self.held_out, generate(generator, generator.latent(512)))}
+
+
+def main() -> None:
+    args = arguments()
+    seed_all(args.seed)
+    game = players(args.settings, args.compile)
+    listener, audio = Listener(args.out), drums("train")
+    if not (args.out / "run.safetensors").exists():
+        listener.rung(game.generator, 0)
+    begin, where = time.process_time(), device()
+    run = fit(
+        lambda real: game.step(real.to(where)),
+        Batches(audio, args.settings.batch * args.settings.n_critic, seed=args.seed),
+        steps=args.settings.steps,
+        minutes=args.minutes,
+        state=game.state,
+        ema={"generator": args.settings.ema},
+        checkpoint=args.out / "run.safetensors",
+        save_every=200,
+        callbacks=[(100, listener), (args.judge, listener.judge)],
+        config=dataclasses.replace(args.settings, steps=0),
+        precision=args.precision,
+        seed=args.seed,
+    )
+    history = {name: [v for v in column if v == v][-200:] for name, column in run.history.items()}
+    table = {name: round(sum(tail) / len(tail), 4) for name, tail in history.items() if tail}
+    table |= {"step": run.step, "cpu_seconds": time.process_time() - begin, "frechet": listener.judge(run)["frechet"]}
+    table["frechet_of_real"] = frechet_audio_distance(listener.held_out, audio)
+    (args.out / "table.json").write_text(json.dumps(table, indent=2) + "\n")
+    run.ema["generator"].save_pretrained(args.out / "model")
+    print(json.dumps(table))
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config", choices=CONFIGS, default="cpu", help="the settings of a machine")
+    parser.add_argument("--out", type=Path, default=Path("runs/wavegan"))
+    parser.add_argument("--minutes", type=float, help="stop after this time; call again to go on")
+    parser.add_argument("--precision", help="bf16, fp16 or auto")
+    parser.add_argument("--compile", action="store_true", help="torch.compile both networks")
+    parser.add_argument("--judge", type=int, default=500, help="measure the held-out distance every so many steps")
+    parser.add_argument("--seed", type=int, default=0)
+    for field in dataclasses.fields(Config):
+        parser.add_argument(f"--{field.name}", type=type(field.default), help="in place of the config's")
+    args = parser.parse_args()
+    given = {f.name: v for f in dataclasses.fields(Config) if (v := getattr(args, f.name)) is not None}
+    args.settings = dataclasses.replace(CONFIGS[args.config], **given)
+    return args
+
+
+if __name__ == "__main__":
+    main()
