@@ -47,13 +47,18 @@ class Workers:
 
     def _started(self) -> ThreadPoolExecutor:
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(self.threads, initializer=torch.set_num_threads, initargs=(1,))
+            self._pool = ThreadPoolExecutor(self.threads, initializer=_on_one_core)
             together = Barrier(self.threads + 1)
             for _ in range(self.threads):
                 self._pool.submit(together.wait)
             together.wait()
             torch.set_num_threads(self.threads)  # what torch gives to threads that it meets from now on
         return self._pool
+
+
+def _on_one_core() -> None:
+    torch.get_num_threads()  # a thread's first question sets its number to everybody's: ask before setting
+    torch.set_num_threads(1)
 
 
 def _without_graph(function: Callable[[Any], Any], piece: Any) -> Any:

@@ -1,0 +1,54 @@
+"""Work shared out between threads: in order, without graph, each thread on one core, and nothing else changed."""
+
+import pytest
+import torch
+
+from musicai.threads import Workers
+
+
+@pytest.fixture
+def three_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_each_thread_keeps_to_one_core_and_the_caller_keeps_its_own():
+    def piece(_):
+        torch.rand(64, 64) @ torch.rand(64, 64)
+        return torch.get_num_threads()
+
+    with Workers(torch.device("cpu")) as workers:
+        assert set(workers.map(piece, range(12))) == {1}
+        assert torch.get_num_threads() == 3
+        assert set(workers.map(piece, range(12))) == {1}
+    assert torch.get_num_threads() == 3
+
+
+@pytest.mark.usefixtures("three_threads")
+@pytest.mark.parametrize("pieces", [0, 1, 2, 50])
+def test_results_come_in_order_and_without_a_graph(pieces):
+    x = torch.ones(2, requires_grad=True)
+    with Workers(torch.device("cpu")) as workers:
+        found = list(workers.map(lambda i: (i * x)[0], iter(range(pieces))))
+    assert [float(value) for value in found] == list(range(pieces))
+    assert not any(value.requires_grad for value in found)
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_few_pieces_are_held_at_a_time_and_an_error_reaches_the_caller():
+    taken = []
+
+    def pieces():
+        for i in range(1000):
+            taken.append(i)
+            yield i
+
+    with Workers(torch.device("cpu")) as workers:
+        results = workers.map(lambda i: 1 / (i - 5), pieces())
+        assert next(results) == -1 / 5
+        assert len(taken) < 10
+        with pytest.raises(ZeroDivisionError):
+            list(results)
