@@ -1,12 +1,13 @@
 """WaveNet: a causal network whose output at each time is the distribution of the next sample. Chapter 5."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from musicai.pretrained import Pretrained
 from musicai.wavenet.heads import CategoricalHead, GaussianHead
 from musicai.wavenet.layers import DilatedStack, Upsample, dilations_of
 
@@ -38,8 +39,14 @@ class WaveNetConfig:
     local_channels: int = 0
     upsample: tuple[int, ...] = ()
 
+    def __post_init__(self):
+        dilations_of(self.layers, self.stacks)
+        for name in ("kernel_size", "residual_channels", "skip_channels", "end_channels", "classes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be 1 or more; got {getattr(self, name)}")
 
-class WaveNet(nn.Module):
+
+class WaveNet(Pretrained, nn.Module):
     """A stack of gated, dilated, causal convolutions over samples, and a head that says what comes next.
 
     >>> model = WaveNet(WaveNetConfig(layers=10, stacks=1))
@@ -55,11 +62,11 @@ class WaveNet(nn.Module):
     Source: van den Oord et al. 2016 (arXiv:1609.03499), figure 4. Chapter 5.
     """
 
+    config_class = WaveNetConfig
+
     def __init__(self, config: WaveNetConfig | None = None, **settings):
         super().__init__()
-        c = config or WaveNetConfig(**settings)
-        self.shape = c
-        self.config = asdict(c)
+        self.config = self.shape = c = config or WaveNetConfig(**settings)
         r, s, a = c.residual_channels, c.skip_channels, c.end_channels
         self.front = nn.Conv1d(1, r, 1) if c.mixtures else nn.Embedding(c.classes, r)
         self.instruments = nn.Embedding(c.global_classes, c.global_channels) if c.global_classes else None
@@ -83,7 +90,7 @@ class WaveNet(nn.Module):
             instrument: int64 (B,).
         """
         h = self.condition(inputs.shape[0], inputs.shape[1], local, instrument)
-        x = self.front(inputs[:, None]) if self.shape.mixtures else self.front(inputs).transpose(1, 2)  # (B, R, T)
+        x = self.front(inputs[:, None]) if self.config.mixtures else self.front(inputs).transpose(1, 2)  # (B, R, T)
         x = F.relu(self.stack(x, h))  # (B, S, T)
         return F.relu(self.end(x)).transpose(1, 2)  # (B, T, A)
 
@@ -98,7 +105,7 @@ class WaveNet(nn.Module):
     @property
     def silence(self) -> int | float:
         """What comes before the first sample."""
-        return 0.0 if self.shape.mixtures else self.shape.classes // 2
+        return 0.0 if self.config.mixtures else self.config.classes // 2
 
     def condition(
         self, batch: int, length: int, local: Tensor | None = None, instrument: Tensor | None = None
@@ -117,8 +124,8 @@ class WaveNet(nn.Module):
         return torch.cat(parts, dim=1) if parts else None
 
     def _check_local(self, batch: int, length: int, local: Tensor) -> None:
-        factor = math.prod(self.shape.upsample)
-        wanted = (batch, self.shape.local_channels, -(-length // factor))
+        factor = math.prod(self.config.upsample)
+        wanted = (batch, self.config.local_channels, -(-length // factor))
         if tuple(local.shape) != wanted:
             raise ValueError(
                 f"local conditioning has shape {tuple(local.shape)}; {length} samples at {factor} a frame need {wanted}"
@@ -127,7 +134,7 @@ class WaveNet(nn.Module):
             raise ValueError("local conditioning holds NaN or infinity")
 
     def _check_instrument(self, batch: int, instrument: Tensor) -> None:
-        count = self.shape.global_classes
+        count = self.config.global_classes
         if instrument.dtype != torch.int64 or tuple(instrument.shape) != (batch,):
             found = f"{instrument.dtype} {tuple(instrument.shape)}"
             raise ValueError(f"instrument must be int64 of shape ({batch},), one a sequence; got {found}")
