@@ -98,7 +98,7 @@ def gradient_penalty(discriminator: Critic, real: Tensor, fake: Tensor, *conditi
 
     Source: Gulrajani et al. 2017, equation 3 ("WGAN-GP"; weight 10). The norm is over all of one example.
     """
-    e = torch.rand(len(real), *[1] * (real.ndim - 1), device=real.device)  # (B, 1, ...)
+    e = torch.rand(len(real), *[1] * (real.ndim - 1), dtype=real.dtype, device=real.device)  # (B, 1, ...)
     slopes = squared_slopes(discriminator, torch.lerp(fake, real, e), *condition)
     return (slopes.clamp_min(1e-12).sqrt() - 1).square().mean()  # the root's slope at 0 is infinite
 
@@ -123,4 +123,5 @@ def squared_slopes(discriminator: Critic, x: Tensor, *condition: Tensor) -> Tens
     x = x.detach().requires_grad_()
     logits = discriminator(x, *condition)
     (slope,) = torch.autograd.grad(logits.sum(), x, create_graph=True)
-    return slope.flatten(1).float().square().sum(1)
+    slope = slope.to(torch.promote_types(slope.dtype, torch.float32))  # a sum of squares overflows in fp16
+    return slope.flatten(1).square().sum(1)

@@ -43,7 +43,7 @@ def discriminator_step(
     Returns:
         "discriminator": the loss without the penalty; "penalty", where there is one, without its weight.
     """
-    fake = fake.detach()
+    fake = fake.detach().to(real.dtype)  # in autocast, a generator may give bf16
     total = loss.discriminator(discriminator(real, *condition), discriminator(fake, *condition))
     losses = {"discriminator": total.detach()}
     if penalty is not None:
