@@ -97,7 +97,7 @@ def shipped() -> list[str]:
 def find(name: str | Path) -> Path:
     """The folder of a model, by path, shipped name or hub id. Raises PretrainedError where there is none."""
     text = str(name)
-    with contextlib.suppress(OSError, ValueError):  # a name too long, or with a NUL in it, is no folder
+    with contextlib.suppress(OSError, ValueError, RuntimeError):  # too long, a NUL in it, "~nobody": no folder
         if Path(text).expanduser().is_dir():
             return Path(text).expanduser()
     if text in shipped():
