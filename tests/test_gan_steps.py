@@ -152,6 +152,31 @@ def test_every_loss_plays(name):
 # ---- under fit
 
 
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_mixed_precision_with_several_critics_and_a_penalty(precision):
+    """In autocast a generator's output may be of another type, and fp16 has one scale for all steps of the critic."""
+    game = toy(n_critic=3, loss=gan.relativistic, penalty=gan.r1_r2)
+    before = copy_of(game.generator)
+    options = {"state": game.state, "precision": precision, "progress": False}
+    run = fit(game.step, lambda n: torch.randn(12, 1), steps=4, **options)
+    assert all(moved(game.generator, before))
+    assert all(math.isfinite(v) for v in run.history["penalty"])
+    if precision == "fp16":
+        assert (
+            game.d_optimizer.state[game.discriminator.layers[0].weight]["step"].item() >= 10
+        )  # of 12; the first may overflow
+
+
+def test_an_overflow_in_the_critics_turn_leaves_the_generators_as_it_was():
+    """fp16: the critic's step is left out; the generator's still has its gradients."""
+    game = toy()
+    game.loss = gan.Loss(lambda real, fake: 1e9 * fake.float().mean(), gan.non_saturating.generator)
+    before, critic = copy_of(game.generator), copy_of(game.discriminator)
+    fit(game.step, lambda n: torch.randn(4, 1), steps=3, state=game.state, precision="fp16", progress=False)
+    assert not any(moved(game.discriminator, critic))
+    assert any(moved(game.generator, before))
+
+
 def drums(path, steps, seed=0, **changes):
     """A tiny WaveGAN whose every random draw matters: phase shuffle, z, interpolates, lazy penalty, EMA."""
     seed_all(seed)

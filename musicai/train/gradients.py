@@ -31,6 +31,7 @@ def update(loss: Tensor, optimizer: Optimizer, max_norm: float | None = None) ->
     if max_norm is not None and not max_norm > 0:
         raise ValueError(f"max_norm={max_norm!r}: give a norm above 0, or None for no clipping")
     gradients = _ACTIVE.get() or Gradients({})
+    gradients.rescale(optimizer)
     optimizer.zero_grad()
     with torch.autocast(loss.device.type, enabled=False):  # backward runs in the types that forward chose
         gradients.scaled(loss).backward()
@@ -61,7 +62,7 @@ class Gradients:
         self.optimizers, self.scaler = list(optimizers.values()), scaler
         self.norms: dict[str, Tensor] = {}
         self._prepared: set[int] = set()
-        self._scaled = False
+        self._stepped: set[int] = set()  # by the scaler, since it last set its scale
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -74,6 +75,12 @@ class Gradients:
             _ACTIVE.reset(token)
             for hook in hooks:
                 hook.remove()
+
+    def rescale(self, optimizer: Optimizer) -> None:
+        """Let fp16's scale be set anew where this optimizer has stepped before in the same step of training."""
+        if id(optimizer) in self._stepped:
+            self.scaler.update()
+            self._stepped.clear()
 
     def scaled(self, loss: Tensor) -> Tensor:
         return loss if self.scaler is None else self.scaler.scale(loss)
@@ -91,20 +98,21 @@ class Gradients:
         if id(optimizer) in self.names:
             self.norms[self.names[id(optimizer)]] = norm
         self._prepared.add(id(optimizer))
+        torch.clear_autocast_cache()  # else the next forward pass in this step would use the old weights in bf16
 
     def step(self, optimizer: Optimizer) -> None:
         if self.scaler is None:
             optimizer.step()
         else:
             self.scaler.step(optimizer)  # leaves the step out where a gradient is not finite
-            self._scaled = True
+            self._stepped.add(id(optimizer))
         self._prepared.discard(id(optimizer))
 
     def finish(self) -> dict[str, Tensor]:
         """End one step of training; the norms measured in it are returned."""
-        if self._scaled:
+        if self._stepped:
             self.scaler.update()
-            self._scaled = False
+            self._stepped.clear()
         norms, self.norms = self.norms, {}
         return norms
 
@@ -114,7 +122,6 @@ class Gradients:
                 raise RuntimeError('with precision="fp16", call update(loss, optimizer) in place of optimizer.step()')
             self.prepare(optimizer)
         self._prepared.discard(id(optimizer))
-        torch.clear_autocast_cache()  # else the next forward pass in this step would use the old weights in bf16
 
 
 _ACTIVE: ContextVar[Gradients | None] = ContextVar("active", default=None)
