@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from musicai.gmm import ConditionalMixture, MixtureHead
 
 TINY = 1e-12  # uniforms are kept this far from 0 and 1, where a Gaussian's quantile is infinite
+ENDLESS = 1e6  # further away than any component reaches
 
 
 class CategoricalHead(nn.Module):
@@ -60,7 +61,7 @@ def keep_top_p(probs: Tensor, top_p: float) -> Tensor:
     """The probabilities (..., K) with all but the fewest that sum to top_p put to 0; not normalised."""
     if not 0 < top_p <= 1:
         raise ValueError(f"top_p must lie in (0, 1]; got {top_p}")
-    ordered, order = probs.sort(-1, descending=True, stable=True)
+    ordered, order = probs.sort(dim=-1, descending=True, stable=True)
     before = ordered.cumsum(-1) - ordered  # the mass of all that are likelier
     return probs * torch.zeros_like(probs).scatter(-1, order, (before < top_p).to(probs.dtype))
 
@@ -119,6 +120,7 @@ def log_mass(mixture: ConditionalMixture, low: Tensor, high: Tensor) -> Tensor:
     narrower than the component.
     """
     means, scales = mixture.means[..., 0], mixture.scales[..., 0]
+    low, high = low.clamp(min=-ENDLESS), high.clamp(max=ENDLESS)  # infinite ends would have no gradient
     a, b = (low[..., None] - means) / scales, (high[..., None] - means) / scales
     a, b = torch.where(a + b > 0, -b, a), torch.where(a + b > 0, -a, b)  # by symmetry, into the left tail
     return (mixture.log_weights + _log_normal_mass(a, b)).logsumexp(-1)

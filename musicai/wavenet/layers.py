@@ -122,9 +122,9 @@ class Upsample(nn.Module):
 
 
 def _interpolation(channels: int, factor: int) -> nn.ConvTranspose1d:
-    padding, extra = (factor + 1) // 2, factor % 2  # so that n frames give exactly n x factor
-    layer = nn.ConvTranspose1d(channels, channels, 2 * factor, factor, padding, extra)
-    slope = 1 - (torch.arange(2 * factor) + 0.5 - factor).abs() / factor  # a triangle; shifted copies sum to 1
+    width = 2 * factor - factor % 2  # so that n frames give exactly n x factor
+    layer = nn.ConvTranspose1d(channels, channels, width, factor, padding=(width - factor) // 2)
+    slope = 1 - (torch.arange(width) + 0.5 - width / 2).abs() / factor  # a triangle; shifted copies sum to 1
     with torch.no_grad():
         layer.weight.copy_(torch.eye(channels)[..., None] * slope)
         layer.bias.zero_()

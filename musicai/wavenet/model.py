@@ -89,6 +89,7 @@ class WaveNet(Pretrained, nn.Module):
             local: (B, local_channels, frames), where frames = T / the product of `upsample`, rounded up.
             instrument: int64 (B,).
         """
+        self._check_inputs(inputs)
         h = self.condition(inputs.shape[0], inputs.shape[1], local, instrument)
         x = self.front(inputs[:, None]) if self.config.mixtures else self.front(inputs).transpose(1, 2)  # (B, R, T)
         x = F.relu(self.stack(x, h))  # (B, S, T)
@@ -96,6 +97,7 @@ class WaveNet(Pretrained, nn.Module):
 
     def log_prob(self, x: Tensor, local: Tensor | None = None, instrument: Tensor | None = None) -> Tensor:
         """Log likelihood in nats of each sample of x (B, T) given those before it: (B, T)."""
+        self._check_inputs(x)
         return self.head.log_prob(self(self.previous(x), local, instrument), x)
 
     def previous(self, x: Tensor) -> Tensor:
@@ -122,6 +124,19 @@ class WaveNet(Pretrained, nn.Module):
             self._check_instrument(batch, instrument)
             parts.append(self.instruments(instrument)[..., None].expand(-1, -1, length))
         return torch.cat(parts, dim=1) if parts else None
+
+    def _check_inputs(self, inputs: Tensor) -> None:
+        if inputs.dim() != 2:
+            raise ValueError(f"inputs must be (batch, time); got {tuple(inputs.shape)}")
+        if self.config.mixtures:
+            if not torch.isfinite(inputs).all():
+                raise ValueError("values must be finite; the inputs hold NaN or infinity")
+            return
+        if inputs.dtype != torch.int64:
+            raise ValueError(f"codes must be int64, as mu_law_encode gives them; got {inputs.dtype}")
+        bad = inputs[(inputs < 0) | (inputs >= self.config.classes)]
+        if len(bad):
+            raise ValueError(f"codes must lie in 0..{self.config.classes - 1}; got {int(bad[0])}")
 
     def _check_local(self, batch: int, length: int, local: Tensor) -> None:
         factor = math.prod(self.config.upsample)
