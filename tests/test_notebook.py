@@ -469,3 +469,24 @@ def test_import_musicai_does_not_import_the_notebook():
     code = "import sys, musicai; print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"IPython", "matplotlib", "ipywidgets"} & set(modules)
+
+
+# EM to be dragged
+
+
+def test_em_to_be_dragged_carries_its_data_and_names_itself():
+    shown = nb.drag_em(torch.tensor([-0.25, 0.5, 2.5]), (-1.0, 0.0), 'x in "octaves"')
+    assert "const x = [-0.25, 0.5, 2.5]" in shown.html
+    assert "start = [-1.0, 0.0]" in shown.html
+    assert "/ 3" in shown.html  # as far as the data go
+    assert "REACH" not in shown.html
+    assert "x in &quot;octaves&quot;" in shown.html
+    assert re.search(r'<svg [^>]*aria-label="[^"]{10,}"', shown.html)
+    assert "http" not in shown.html
+    assert repr(shown) == "[Interaction: EM on 3 numbers, its start to be dragged]"
+
+
+@pytest.mark.parametrize("x", [[], [0, np.nan], [np.inf]])
+def test_em_to_be_dragged_refuses_what_it_cannot_draw(x):
+    with pytest.raises(ValueError, match="finite"):
+        nb.drag_em(x)

@@ -10,6 +10,7 @@ Importing it sets the book's figure style for the session; `matplotlib.rcdefault
 
 from .code import show_code
 from .display import Html
+from .drag import drag_em
 from .figures import PALETTE, figure, show
 from .interact import explore
 from .live import LivePlot
@@ -20,6 +21,7 @@ __all__ = [
     "PALETTE",
     "Html",
     "LivePlot",
+    "drag_em",
     "explore",
     "figure",
     "listening_ladder",
