@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import chain, islice
 from threading import Barrier
 from typing import Any
@@ -54,6 +55,17 @@ class Workers:
             together.wait()
             torch.set_num_threads(self.threads)  # what torch gives to threads that it meets from now on
         return self._pool
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Torch keeps to one core inside: for operators so small that meeting another core costs more than they do."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _on_one_core() -> None:

@@ -1,5 +1,6 @@
 """The rows that a mixture is fitted to, in pieces: an array, a memory map, or shards that do not fit into memory."""
 
+import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
@@ -17,7 +18,7 @@ from musicai.gmm.frame import Frame
 from musicai.gmm.steps import Moments
 from musicai.threads import Workers
 
-PIECE = {"cpu": 2**14, "cuda": 2**22}  # rows: small enough to share out between threads
+PIECE = {"cpu": 2**14, "cuda": 2**22}  # rows: small enough to share out between threads; fewer if they are wide
 
 
 def as_tensor(array: Any) -> Tensor:
@@ -48,7 +49,9 @@ def shards_of(source: Iterable | Callable[[], Iterable]) -> Iterable:
 
 def in_pieces(rows: Tensor) -> Iterator[Tensor]:
     """rows (rows, D), a piece at a time."""
-    yield from rows.split(PIECE.get(rows.device.type, PIECE["cpu"])) if len(rows) else ()
+    most = PIECE.get(rows.device.type, PIECE["cpu"])
+    if len(rows):
+        yield from rows.split(max(1024, most // math.ceil(rows.shape[1] / 16)))
 
 
 class Data:
@@ -104,6 +107,12 @@ class Data:
         gathered = processes.gather([total.count, total.mean, total.scatter])
         return sum_up(Moments(*tensors) for tensors in gathered)
 
+    def turn(self) -> None:
+        """Turn the frame, so that in it the features are uncorrelated. One pass over the data."""
+        if self.frame.turn is None:
+            seen = self.moments(lambda rows, _: _products(rows, self.frame))
+            self.frame = self.frame.turned(seen.scatter[0] / seen.count)
+
     def take(self, numbers: np.ndarray) -> Tensor:
         """The rows with these (rising) numbers, from whichever process has them."""
         parts, position = [], self.offset
@@ -116,13 +125,16 @@ class Data:
 
     def pieces(self) -> Iterator[tuple[Tensor, int]]:
         """(rows, the number of the first of them in all the data): those that this process is to see."""
-        number, position = 0, self.offset
+        number, position, none = 0, self.offset, True
         for matrix in self._matrices():
             for rows in in_pieces(matrix):
                 if not self.same_everywhere or number % self.world == self.rank:
                     yield rows, position
+                    none = False
                 number += 1
                 position += len(rows)
+        if none:
+            yield matrix[:0], position  # nothing for this process; the others wait to hear so
 
     def _matrices(self) -> Iterator[Tensor]:
         if isinstance(self.source, Tensor):
@@ -156,13 +168,20 @@ class Data:
 
 
 def _measured(rows: Tensor, position: int) -> Moments:
-    rows = rows.double()
-    mean = rows.mean(0)
-    variance = (rows - mean).square_().mean(0)
+    rows, least = rows.double(), max(1, len(rows))  # there may be none
+    mean = rows.sum(0) / least
+    variance = (rows - mean).square_().sum(0) / least
     if not bool(torch.isfinite(mean).all()):
         raise ValueError(f"the data contain NaN or infinity, in rows {position} to {position + len(rows) - 1}")
     count = mean.new_tensor([len(rows)])
     return Moments(count, mean[None], variance[None] * count)
+
+
+def _products(rows: Tensor, frame: Frame) -> Moments:
+    x = frame.rows_into(rows, rows.new_empty(rows.shape[1], len(rows), dtype=torch.float64))
+    mean = x.mean(1, keepdim=True)
+    x = x - mean
+    return Moments(mean.new_tensor([len(rows)]), mean.T, (x @ x.T)[None])
 
 
 def _equal(a: Moments, b: Moments) -> bool:

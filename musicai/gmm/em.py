@@ -8,6 +8,7 @@ from musicai.gmm.blocks import Pass, Sums
 from musicai.gmm.data import Data
 from musicai.gmm.precision import ALLOWED, Precision, cancellation, needed
 from musicai.gmm.steps import Moments, Parameters, m_step, n_features
+from musicai.threads import one_core
 
 SMALL = 2**26  # multiplications in a pass; float64 costs nothing worth saving below
 
@@ -19,6 +20,8 @@ def expectation_maximisation(
 
     The mean log-likelihood never falls (but by rounding, and by what `reg_covar` costs).
     """
+    if parameters.covariance_type in ("full", "tied") and multiplications(data, parameters) > SMALL:
+        data.turn()
     while True:
         parameters, sums = em_step(data, parameters, reg_covar)
         yield parameters, float(sums.log_likelihood / sums.rows)
@@ -26,6 +29,11 @@ def expectation_maximisation(
 
 def em_step(data: Data, parameters: Parameters, reg_covar: float) -> tuple[Parameters, Sums]:
     """One E step and one M step."""
+    with one_core():
+        return _em_step(data, parameters, reg_covar)
+
+
+def _em_step(data: Data, parameters: Parameters, reg_covar: float) -> tuple[Parameters, Sums]:
     precision = needed_for(data, parameters)
     while True:
         careful = precision.dtype == torch.float64 and bool(precision.exact.all())
@@ -54,9 +62,15 @@ def e_pass(data: Data, parameters: Parameters, precision: Precision) -> tuple[Mo
 def needed_for(data: Data, parameters: Parameters, sums: Sums | None = None) -> Precision:
     """The arithmetic that these parameters need on these data; `sums`: what was seen under them, if it is known."""
     _, means, factors = data.frame.mixture_into(parameters)
-    terms = cancellation(means, parameters.variances() * data.frame.scale.square(), factors)
-    multiplications = data.rows * len(means) * n_features(data.width, factors.dim() == 3)
+    terms = cancellation(means, data.frame.variances(parameters), factors)
     misfit = 0.0 if sums is None else abs(float(sums.log_likelihood / sums.rows - data.frame.log_volume()))
+    large = multiplications(data, parameters) > SMALL
     near = misfit * torch.finfo(torch.float32).eps < ALLOWED[torch.float32, False]
-    fastest = torch.float32 if data.dtype == torch.float32 and multiplications > SMALL and near else torch.float64
+    fastest = torch.float32 if data.dtype == torch.float32 and large and near else torch.float64
     return needed(parameters, terms, fastest)
+
+
+def multiplications(data: Data, parameters: Parameters) -> int:
+    """In a pass, about."""
+    full = parameters.covariance_type in ("full", "tied")
+    return data.rows * len(parameters.means) * n_features(data.width, full)

@@ -1,11 +1,13 @@
 """Where zero lies and how long one is: the coordinates in which the sums are taken."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from musicai.gmm.steps import Moments, Parameters
+from musicai.gmm.steps import Moments, Parameters, precisions_cholesky
+
+RIDGE = 1e-6  # of a direction's variance: where data are flat, they are stretched a thousandfold at most
 
 
 @dataclass(frozen=True)
@@ -14,10 +16,14 @@ class Frame:
 
     Far from the origin, or with features of very different sizes, squares would lose all their digits. The shift is a
     float32 number and the scale a power of two, so that moving into the frame rounds (almost) nothing.
+
+    For full covariances, `turn` (a lower triangular matrix, applied last) can make the features uncorrelated too: where
+    they nearly repeat each other, products also lose their digits.
     """
 
     shift: Tensor
     scale: Tensor
+    turn: Tensor | None = None
 
     @staticmethod
     def of(mean: Tensor, variance: Tensor) -> "Frame":
@@ -35,23 +41,47 @@ class Frame:
         mean = (weights * parameters.means).sum(0)
         return Frame.of(mean, (weights * (parameters.variances() + (parameters.means - mean).square())).sum(0))
 
+    def turned(self, covariance: Tensor) -> "Frame":
+        """This frame, turned for data that have this covariance (D, D) in it: they get the covariance 1."""
+        ridge = RIDGE * torch.eye(len(covariance)).to(covariance)
+        turn = precisions_cholesky(covariance + ridge, full=True).mT
+        return replace(self, turn=turn.float().double())  # the same numbers in float32
+
     def rows_into(self, rows: Tensor, out: Tensor) -> Tensor:
         """rows (rows, D) as columns in this frame: (D, rows), in the precision of `out`."""
         shift, scale = self.shift[:, None].to(out.dtype), self.scale[:, None].to(out.dtype)
-        return torch.sub(rows.T, shift, out=out).mul_(scale)
+        x = torch.sub(rows.T, shift, out=out if self.turn is None else torch.empty_like(out)).mul_(scale)
+        return x if self.turn is None else torch.mm(self.turn.to(out.dtype), x, out=out)
 
     def mixture_into(self, parameters: Parameters) -> tuple[Tensor, Tensor, Tensor]:
         """The mixture's weights, means and factors (see `Parameters.factors`) in this frame."""
         factors = parameters.factors()
-        scale = self.scale if factors.dim() == 2 else self.scale[:, None]
-        return parameters.weights, (parameters.means - self.shift) * self.scale, factors / scale
+        factors = factors / (self.scale if factors.dim() == 2 else self.scale[:, None])
+        means = (parameters.means - self.shift) * self.scale
+        if self.turn is None:
+            return parameters.weights, means, factors
+        factors = torch.linalg.solve_triangular(self.turn.mT, factors, upper=True)
+        return parameters.weights, means @ self.turn.mT, factors
+
+    def variances(self, parameters: Parameters) -> Tensor:
+        """Those of each component along each axis of this frame: (K, D)."""
+        if self.turn is None:
+            return parameters.variances() * self.scale.square()
+        turn = self.turn * self.scale
+        return ((turn @ parameters.covariances) * turn).sum(-1).expand_as(parameters.means)
 
     def moments_from(self, moments: Moments) -> Moments:
         """Moments seen in this frame, as they are outside it."""
-        full = moments.scatter.dim() == 3
-        scale = self.scale[:, None] * self.scale if full else self.scale.square()
-        return Moments(moments.count, moments.mean / self.scale + self.shift, moments.scatter / scale)
+        mean, scatter = moments.mean, moments.scatter
+        if self.turn is not None:
+            mean = torch.linalg.solve_triangular(self.turn, mean.mT, upper=False).mT
+            half = torch.linalg.solve_triangular(self.turn, scatter, upper=False)
+            scatter = torch.linalg.solve_triangular(self.turn, half.mT, upper=False)
+            scatter = (scatter + scatter.mT) / 2
+        scale = self.scale[:, None] * self.scale if scatter.dim() == 3 else self.scale.square()
+        return Moments(moments.count, mean / self.scale + self.shift, scatter / scale)
 
     def log_volume(self) -> Tensor:
         """To add to a log density in this frame."""
-        return self.scale.log().sum()
+        turned = 0 if self.turn is None else self.turn.diagonal().log().sum()
+        return self.scale.log().sum() + turned

@@ -32,8 +32,10 @@ def main(folder: Path) -> None:
         cut = 15_000
         own = fitted(x[:cut] if rank == 0 else x[cut:], "diag", init)  # unequal parts, each process its own
         shards = fitted([x[:5000], x[5000:30_000], x[30_000:]], "tied", init)
+        few = fitted(x[:300], "full", init)  # too few to be shared out
+        none = fitted([x[:300] if rank == 0 else x[:0]], "spherical", init)  # nothing for the second process
         if rank == 0:
-            for name, mixture in {"whole": whole, "own": own, "shards": shards}.items():
+            for name, mixture in {"whole": whole, "own": own, "shards": shards, "few": few, "none": none}.items():
                 mixture.save(folder / f"{name}-{init}")
 
 
