@@ -27,6 +27,7 @@ ARROWS = {
     "gmm": {"threads"},
     "pretrained": set(),
     "gan": {"audio", "pretrained", "train"},
+    "metrics": {"audio", "notes", "pretrained"},
     "wavenet": {"audio", "gmm", "pretrained"},
 }
 SEE_EVERYTHING = {"cli", "notebook", "exercises"}
