@@ -13,6 +13,7 @@ from torch import Tensor
 LAGS = 4  # previous frames that a key sees by itself
 PERIODS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)  # frames: beats, bars and phrases of the usual metres
 MEMORY_DECAY = 0.85  # how fast likeness forgets: it is an average over about the last 7 frames
+MEMORY = 4096  # frames that the look-up goes back
 SHARPNESS = (8.0, 30.0)  # of the two look-ups: many places that are somewhat alike, few that are most alike
 USE_DECAY = np.array([[0.8], [0.97]], dtype=np.float32)  # of the two counts of recent keys: about 5 frames, about 33
 PLANES = LAGS + 5
@@ -41,6 +42,10 @@ class History:
     def batched(self) -> "History":
         """With a first dimension for the batch."""
         return History(self.planes[None], self.frame[None])
+
+    def flat(self) -> "History":
+        """Of all frames of a batch, in one row."""
+        return History(self.planes.flatten(0, 1), self.frame.flatten(0, 1))
 
     def to(self, device: torch.device) -> "History":
         """On another device."""
@@ -97,22 +102,21 @@ def _recall(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     s[t, j] = d s[t - 1, j - 1] + (1 - d) like(t - 1, j - 1), between -1 and 1. A look-up is the average of the frames
     0 < j < t - 1, weighted by softmax(sharpness x s[t]).
     """
-    count, like = len(frames), _likeness(frames)
-    recalled, likeness = np.zeros((2, count + 1, frames.shape[1])), np.zeros((2, count + 1))
-    s = np.zeros(count + 1)
+    count, size = len(frames), frames.sum(1)
+    recalled, likeness = np.zeros((2, count + 1, frames.shape[1]), np.float32), np.zeros((2, count + 1), np.float32)
+    s = np.zeros(count + 1, np.float32)
     for t in range(1, count + 1):
-        s[1:t] = MEMORY_DECAY * s[: t - 1] + (1 - MEMORY_DECAY) * like[t - 1, : t - 1]
+        s[1:t] = MEMORY_DECAY * s[: t - 1] + (1 - MEMORY_DECAY) * _likeness(frames, size, t - 1)
         if t > 3:
-            places = s[1 : t - 1]
-            weights = np.exp(np.array(SHARPNESS)[:, None] * (places - places.max()))
+            places, before = s[1 : t - 1][-MEMORY:], frames[1 : t - 1][-MEMORY:]
+            weights = np.exp(np.array(SHARPNESS, np.float32)[:, None] * (places - places.max()))
             weights /= weights.sum(1, keepdims=True)
-            recalled[:, t] = weights @ frames[1 : t - 1]
+            recalled[:, t] = weights @ before
             likeness[:, t] = places.max(), (weights[1] ** 2).sum()
     return recalled, likeness
 
 
-def _likeness(frames: np.ndarray) -> np.ndarray:
-    """(T, T): 1 for equal frames, -1 for frames without a common key."""
-    size = frames.sum(1)
-    total = size[:, None] + size
-    return 2 * np.where(total > 0, 2 * (frames @ frames.T) / np.maximum(total, 1), 1.0) - 1
+def _likeness(frames: np.ndarray, size: np.ndarray, t: int) -> np.ndarray:
+    """Of frame t to each before it, (t,): 1 for equal frames, -1 for frames without a common key."""
+    total = size[:t] + size[t]
+    return 2 * np.where(total > 0, 2 * (frames[:t] @ frames[t]) / np.maximum(total, 1), 1.0) - 1

@@ -21,10 +21,9 @@ class Points:
     keys: Tensor
 
     @classmethod
-    def all(cls, frames: int, keys: int, device: torch.device | None = None) -> "Points":
-        """Every key of every frame, frame by frame."""
-        rows, columns = torch.arange(frames, device=device), torch.arange(keys, device=device)
-        return cls(rows.repeat_interleave(keys), columns.repeat(frames))
+    def all(cls, rows: Tensor, keys: int) -> "Points":
+        """Every key of these frames, frame by frame."""
+        return cls(rows.repeat_interleave(keys), torch.arange(keys, device=rows.device).repeat(len(rows)))
 
     def of(self, x: Tensor) -> Tensor:
         """x (frames, keys, ...) at the points: (M, ...)."""

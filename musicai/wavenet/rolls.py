@@ -12,6 +12,7 @@ from musicai.wavenet.layers import DilatedStack, dilations_of
 from musicai.wavenet.piano import PianoRollHead, Points
 
 KEYS, LOWEST = 88, 21
+CHUNK = 256  # frames whose keys are weighed at a time
 REACH = (24, *[12] * (LAGS + 1), 6, 6, 0)  # semitones to either side that a key sees of each plane of the history
 
 
@@ -76,11 +77,22 @@ class RollWaveNet(Pretrained, nn.Module):
         """Frames that the stack sees; the history sees them all."""
         return self.stack.receptive_field
 
+    @torch.no_grad()
     def log_prob(self, roll: Tensor) -> Tensor:
-        """The log probability in nats of each frame of a roll (88, frames) given those before it: (frames,)."""
+        """The log probability in nats of each frame of a roll (88, frames) given those before it: (frames,).
+
+        Raises ValueError for a roll of another shape, or with anything but 0 and 1.
+        """
         frames = flipped(roll).to(self.base.device)
-        logits = self(frames[None], history(frames)[:-1].to(self.base.device).batched())
-        return -F.binary_cross_entropy_with_logits(logits.view_as(frames), frames, reduction="none").sum(-1)
+        if not len(frames):
+            return frames.new_zeros(0)
+        past = history(frames)[:-1].to(self.base.device).batched()
+        said, found = self.context(past)[0], []
+        for rows in torch.arange(len(frames), device=said.device).split(CHUNK):
+            points = Points.all(rows, KEYS)
+            logits = self.logits(said, frames, past.flat(), points).view(-1, KEYS)
+            found.append(-F.binary_cross_entropy_with_logits(logits, frames[rows], reduction="none").sum(-1))
+        return torch.cat(found)
 
     def forward(self, frames: Tensor, past: History, points: Points | None = None) -> Tensor:
         """Logits (M,) that the keys at the points are down.
@@ -89,18 +101,9 @@ class RollWaveNet(Pretrained, nn.Module):
             frames: (B, T, 88), the highest key first. past: their history, batched.
             points: rows 0 to B T - 1; None: all keys, M = B T 88. Nothing else depends on which are chosen.
         """
-        points = points or Points.all(frames.shape[0] * frames.shape[1], KEYS, frames.device)
-        features, previous = self.features(past, points), past.previous.flatten(0, 1)
-        return self.base[points.keys] + self.head(features, frames.flatten(0, 1), previous, points)
-
-    def features(self, past: History, points: Points) -> Tensor:
-        """What the past says about the keys at the points: (M, H)."""
-        said = self.context(past).flatten(0, 1)  # (B T, A)
-        to_keys = points.of(self.to_keys(said).unflatten(-1, (KEYS, -1)))  # (M, key_channels)
-        planes = past.planes.flatten(0, 1).unbind(1)
-        around = [points.around(plane, reach, reach) for plane, reach in zip(planes, REACH, strict=True)]
-        x = self.around(torch.cat([*around, to_keys], dim=-1)) + self.to_all(said)[points.rows]
-        return x + self.register[points.keys] + self.degree[points.keys % 12]
+        flat = frames.flatten(0, 1)
+        points = points or Points.all(torch.arange(len(flat), device=flat.device), KEYS)
+        return self.logits(self.context(past).flatten(0, 1), flat, past.flat(), points)
 
     def context(self, past: History) -> Tensor:
         """The WaveNet over time: (B, T, A)."""
@@ -108,6 +111,17 @@ class RollWaveNet(Pretrained, nn.Module):
         x = self.dropout(self.front(x)).transpose(1, 2)  # (B, R, T)
         x = F.relu(self.stack(x)).transpose(1, 2)  # (B, T, S)
         return self.dropout(F.relu(self.end(x) + self.pass_by(past.frame)))
+
+    def logits(self, said: Tensor, frames: Tensor, past: History, points: Points) -> Tensor:
+        """Logits (M,) at the points of F frames (F, 88), whose context is `said` (F, A)."""
+        return self.base[points.keys] + self.head(self.features(said, past, points), frames, past.previous, points)
+
+    def features(self, said: Tensor, past: History, points: Points) -> Tensor:
+        """What the past says about the keys at the points of F frames: (M, H)."""
+        to_keys = points.of(self.to_keys(said).unflatten(-1, (KEYS, -1)))  # (M, key_channels)
+        around = [points.around(x, reach, reach) for x, reach in zip(past.planes.unbind(1), REACH, strict=True)]
+        x = self.around(torch.cat([*around, to_keys], dim=-1)) + self.to_all(said)[points.rows]
+        return x + self.register[points.keys] + self.degree[points.keys % 12]
 
 
 def flipped(roll: Tensor) -> Tensor:

@@ -1,0 +1,374 @@
+"""Piano rolls: the score cannot cheat, the cheap loss is the true one on average, composing keeps what is fixed."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+from musicai.wavenet.compose import compose, under_melody
+from musicai.wavenet.history import FRAME_FEATURES, LAGS, PLANES, history
+from musicai.wavenet.piano import PianoRollHead, Points, down_probability
+from musicai.wavenet.roll_batches import RollBatches, choose_points, log_odds, nats_per_frame, roll_loss
+from musicai.wavenet.rolls import RollConfig, RollWaveNet, flipped
+
+TINY = RollConfig(
+    layers=2, residual_channels=4, skip_channels=6, end_channels=5, key_channels=2, head_channels=8, head_layers=1
+)
+
+
+def shaken(module: torch.nn.Module, by: float = 0.2) -> torch.nn.Module:
+    """With every weight moved, so that no connection is hidden by a zero."""
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(by * torch.randn_like(parameter))
+    return module.eval()
+
+
+@pytest.fixture
+def model() -> RollWaveNet:
+    torch.manual_seed(0)
+    return shaken(RollWaveNet(TINY))
+
+
+def music(frames: int, seed: int = 0) -> torch.Tensor:
+    """A roll (88, frames) with about three keys a frame, some held, some repeated."""
+    rng = np.random.default_rng(seed)
+    roll = torch.zeros(88, frames)
+    for t in range(frames):
+        if t > 4 and rng.random() < 0.5:
+            roll[:, t] = roll[:, t - rng.integers(1, 5)]
+        else:
+            roll[rng.integers(25, 60, 3), t] = 1.0
+    return roll
+
+
+# ---- the evaluation cannot cheat
+
+
+def test_probabilities_of_all_frames_of_a_small_keyboard_sum_to_one():
+    torch.manual_seed(1)
+    keys = 6
+    head = shaken(PianoRollHead(8, 2), 0.5).double()
+    frames = torch.cartesian_prod(*[torch.tensor([0.0, 1.0], dtype=torch.float64)] * keys)  # all 64
+    previous = torch.tensor([0.0, 1, 1, 0, 0, 1], dtype=torch.float64).expand(64, keys)
+    features = torch.randn(keys, 8, dtype=torch.float64).repeat(64, 1)  # the same past for all
+    logits = head(features, frames, previous, Points.all(torch.arange(64), keys)).view(64, keys)
+    log_prob = -F.binary_cross_entropy_with_logits(logits, frames, reduction="none").sum(-1)
+    assert log_prob.exp().sum().item() == pytest.approx(1, abs=1e-12)
+    assert log_prob.std() > 0.1  # and they are not all alike
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 87))
+def test_a_key_sees_no_key_below_it_or_itself(key):
+    torch.manual_seed(2)
+    model = shaken(RollWaveNet(TINY))
+    frames = flipped(music(5))
+    past = history(frames)[:-1].batched()
+    other = frames.clone()
+    other[3, key:] = 1 - other[3, key:]
+    with torch.no_grad():
+        changed = (model(frames[None], past) != model(other[None], past)).view(5, 88)
+    assert not changed[:3].any()
+    assert not changed[4:].any()  # the same past was given
+    assert not changed[3, : key + 1].any()
+    assert key == 87 or changed[3, key + 1]
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 29), st.integers(0, 87))
+def test_no_frame_sees_itself_or_the_future(t, key):
+    torch.manual_seed(3)
+    model, roll = shaken(RollWaveNet(TINY)), music(30)
+    other = roll.clone()
+    other[key, t] = 1 - other[key, t]
+    one, two = model.log_prob(roll), model.log_prob(other)
+    assert torch.equal(one[:t], two[:t])
+    assert one[t] != two[t]
+    assert t == 29 or one[t + 1] != two[t + 1]
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(1, 40), st.integers(0, 39), st.integers(0, 10))
+def test_history_is_of_the_past(frames, t, seed):
+    t = min(t, frames - 1)
+    known = music(frames, seed).T
+    other = known.clone()
+    other[t:] = 1 - other[t:]
+    one, two = history(known), history(other)
+    assert one.planes.shape == (frames + 1, PLANES, 88)
+    assert one.frame.shape == (frames + 1, FRAME_FEATURES)
+    assert torch.equal(one.planes[: t + 1], two.planes[: t + 1])
+    assert torch.equal(one.frame[: t + 1], two.frame[: t + 1])
+
+
+def test_probability_of_a_piece_is_the_product_over_keys_one_by_one(model):
+    """Teacher forcing in one pass equals deciding frame after frame and key after key, with zeros for the unknown."""
+    roll = music(9)
+    frames, total = flipped(roll), torch.zeros(9)
+    for t in range(9):
+        past = history(frames[:t])
+        known = frames[:t]
+        now = torch.zeros(1, 88)
+        for n in range(88):
+            logits = model(torch.cat([known, now])[None], past.batched()).view(-1, 88)
+            down = torch.sigmoid(logits[-1, n].double())
+            now[0, n] = frames[t, n]
+            total[t] += torch.log(down if frames[t, n] else 1 - down).item()
+    torch.testing.assert_close(model.log_prob(roll), total, atol=1e-4, rtol=1e-4)
+
+
+def test_score_counts_every_frame_once(model):
+    rolls = [music(300, 1), music(7, 2), music(1, 3)]
+    total = sum(model.log_prob(roll).sum().item() for roll in rolls)
+    assert nats_per_frame(model, rolls) == pytest.approx(-total / 308, rel=1e-6)
+    # A model that knows only how often a key is down, by hand: 88 independent coins.
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    model.base.fill_(math.log(0.1 / 0.9))
+    down = sum(roll.sum().item() for roll in rolls)
+    by_hand = -(down * math.log(0.1) + (88 * 308 - down) * math.log(0.9)) / 308
+    assert nats_per_frame(model, rolls) == pytest.approx(by_hand, rel=1e-5)
+
+
+def test_an_empty_piece_and_bad_rolls(model):
+    assert model.log_prob(torch.zeros(88, 0)).shape == (0,)
+    with pytest.raises(ValueError, match=r"a roll of the piano is \(88, frames\); this has shape \(12, 88\)"):
+        model.log_prob(torch.zeros(12, 88))
+    with pytest.raises(ValueError, match="a roll holds 0 and 1 only"):
+        model.log_prob(torch.full((88, 3), 0.5))
+
+
+# ---- history
+
+
+def test_history_by_hand():
+    frames = torch.zeros(6, 88)
+    frames[[0, 1, 3, 4], 40] = 1.0
+    frames[2, 41] = 1.0
+    past = history(frames)
+    assert past.planes[:, 0, 40].tolist() == [0, 1, 1, 0, 1, 1, 0]  # the frame before
+    assert past.planes[:, LAGS - 1, 40].tolist() == [0, 0, 0, 0, 1, 1, 0]  # four frames before
+    assert past.planes[:, -1, 40].tolist() == [0, 0.25, 0.5, 0, 0.25, 0.5, 0]  # held, in fours
+    used = [0, 1, 1.8, 1.44, 2.152]
+    assert past.planes[:5, LAGS + 2, 40].tolist() == pytest.approx([0.4 * x for x in used], rel=1e-5)
+
+
+def test_look_up_finds_what_followed():
+    theme = flipped(music(12, 5))
+    frames = torch.cat([theme, flipped(music(5, 6)), theme])
+    recalled = history(frames).planes[:, LAGS + 1]  # the sharper one
+    for t in range(17 + 6, 29):  # once the theme is well on its way
+        assert recalled[t][frames[t] > 0].min() > 0.5
+    assert history(torch.zeros(0, 88)).planes.abs().sum() == 0
+
+
+# ---- learning
+
+
+def test_chosen_points_give_the_same_logits(model):
+    frames = torch.stack([flipped(music(11, 1)), flipped(music(11, 2))])
+    pasts = [history(x)[:-1] for x in frames]
+    past = type(pasts[0])(*(torch.stack([getattr(x, name) for x in pasts]) for name in ("planes", "frame")))
+    rows, keys = torch.tensor([0, 3, 3, 21, 12]), torch.tensor([87, 0, 41, 7, 50])
+    every = model(frames, past).view(22, 88)
+    torch.testing.assert_close(model(frames, past, Points(rows, keys)), every[rows, keys])
+
+
+def test_loss_of_chosen_keys_is_unbiased(model):
+    model.base.copy_(torch.full((88,), -2.0))
+    batches = RollBatches([music(40, 1), music(40, 2)], batch_size=2)
+    batch = batches(0)
+    losses = []
+    for i in range(300):
+        there = torch.ones(batch.frames.shape[:2], dtype=torch.bool)
+        points, weights = choose_points(batch.frames, batch.past, there, np.random.default_rng(i))
+        logits = model(batch.frames, batch.past, points)
+        down = points.of(batch.frames.flatten(0, 1))
+        losses.append((weights * F.binary_cross_entropy_with_logits(logits, down, reduction="none")).sum().item() / 80)
+    exact = F.binary_cross_entropy_with_logits(
+        model(batch.frames, batch.past), batch.frames.flatten(), reduction="sum"
+    ).item()
+    error = np.std(losses) / math.sqrt(len(losses))
+    assert error < 0.02 * exact / 80
+    assert np.mean(losses) == pytest.approx(exact / 80, abs=4 * error)
+
+
+def test_padding_is_not_counted(model):
+    """Pieces of different lengths in one batch: no point lies in the padding, and every frame counts once."""
+    rolls = [music(n, n) for n in (5, 9, 14)]
+    batch = RollBatches(rolls, batch_size=3)(0)
+    assert batch.count == 28
+    lengths = [int((x.sum(-1) > 0).sum()) for x in batch.frames]
+    there = torch.zeros(3, 14, 88, dtype=torch.bool)
+    there.flatten(0, 1)[batch.points.rows, batch.points.keys] = True
+    for b, length in enumerate(lengths):
+        assert there[b, :length].any(-1).all()
+        assert not there[b, length:].any()
+    assert there[batch.frames > 0].all()  # every key that is down is learned from
+    assert torch.isfinite(roll_loss(model, batch))
+
+
+def test_batches_are_a_function_of_seed_and_number():
+    rolls = [music(n, n) for n in (30, 50, 200)]
+    one, two = RollBatches(rolls, 4, 32, 3, seed=1), RollBatches(rolls, 4, 32, 3, seed=1)
+    one(0)
+    assert torch.equal(one(5).frames, two(5).frames)
+    assert torch.equal(one(5).weights, two(5).weights)
+    assert not torch.equal(one(5).points.rows, RollBatches(rolls, 4, 32, 3, seed=2)(5).points.rows)
+    with pytest.raises(ValueError, match="no frames to learn from"):
+        RollBatches([torch.zeros(88, 0)])
+
+
+def test_transposition_moves_the_music_and_its_history_alike():
+    """A batch that was transposed is what the transposed music would have given, pitch classes and all."""
+    roll = music(40, 3)
+    shifts = set()
+    for n in range(12):
+        batch = RollBatches([roll], 1, 64, transpose=4, seed=0)(n)
+        moved = batch.frames[0].flip(-1).T
+        up = int(moved[:, 0].nonzero()[0, 0] - roll[:, 0].nonzero()[0, 0])
+        assert torch.equal(moved, roll.roll(up, 0))
+        past = history(flipped(moved))[:-1]
+        torch.testing.assert_close(batch.past.planes[0], past.planes)
+        torch.testing.assert_close(batch.past.frame[0], past.frame)
+        shifts.add(up)
+    assert len(shifts) > 3
+
+
+def test_log_odds_by_hand():
+    roll = torch.zeros(88, 10)
+    roll[0, :5] = 1.0
+    odds = log_odds([roll])
+    assert odds[87].item() == pytest.approx(math.log(5.05 / 6))
+    assert odds[0].item() == pytest.approx(math.log(0.05 / 11))
+
+
+def test_learns_a_song():
+    """A tune over and over: after a few steps the next frame is nearly certain, and far better than the keys' rates."""
+    torch.manual_seed(0)
+    theme = music(8, 4)
+    roll = theme.repeat(1, 6)
+    model = RollWaveNet(RollConfig(layers=3, dropout=0.0, head_dropout=0.0))
+    model.base.copy_(log_odds([roll]))
+    before = nats_per_frame(model, [roll])
+    optimizer, batches = torch.optim.Adam(model.parameters(), 5e-3), RollBatches([roll], 1)
+    for n in range(40):
+        loss = roll_loss(model, batches(n))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert nats_per_frame(model.eval(), [roll]) < 0.2 * before
+
+
+def test_saved_and_loaded(model, tmp_path):
+    model.save_pretrained(tmp_path)
+    roll = music(20)
+    torch.testing.assert_close(RollWaveNet.from_pretrained(tmp_path).log_prob(roll), model.log_prob(roll))
+
+
+# ---- composing
+
+
+def test_down_probability():
+    logits = torch.tensor([0.0, math.log(3), -math.log(3)])
+    assert down_probability(logits).tolist() == pytest.approx([0.5, 0.75, 0.25])
+    assert down_probability(logits, temperature=0.5).tolist() == pytest.approx([0.5, 0.9, 0.1])
+    assert down_probability(logits, top_p=0.7).tolist() == pytest.approx([0.5, 1, 0])
+    assert down_probability(logits, temperature=0).tolist() == [0, 1, 0]
+    with pytest.raises(ValueError, match="temperature must be 0 or more; got -1"):
+        down_probability(logits, -1)
+
+
+def test_draws_follow_the_probabilities(model):
+    """The first frame, drawn many times: each key as often as the chain rule says."""
+    draws = 4000
+    past = history(torch.zeros(0, 88))
+    said = model.context(past.batched())[0]
+    features = model.features(said, past, Points.all(torch.zeros(1, dtype=torch.int64), 88))
+    with torch.no_grad():
+        frames = model.head.sample(
+            features.expand(draws, 88, -1), torch.zeros(draws, 88), torch.rand(draws, 88), bias=model.base
+        )
+        points = Points.all(torch.arange(draws), 88)
+        logits = model.head(features.repeat(draws, 1), frames, torch.zeros(draws, 88), points).view(draws, 88)
+        expected = torch.sigmoid(logits + model.base).mean(0)
+    assert (frames.mean(0) - expected).abs().max() < 5 * 0.5 / math.sqrt(draws)
+    assert frames.mean(0).std() > 0.005
+
+
+def test_composing_is_decided_by_the_seed(model):
+    one, two, three = (compose(model, 6, seed=s, progress=False) for s in (1, 1, 2))
+    assert one.shape == (88, 6)
+    assert one.dtype == torch.bool
+    assert torch.equal(one, two)
+    assert not torch.equal(one, three)
+    assert torch.equal(compose(model, 4, seed=1, progress=False), one[:, :4])  # a longer piece begins like a shorter
+
+
+def test_continuation_begins_with_its_opening(model):
+    opening = music(5, 8)
+    for tonic in (0, 2, 9):
+        roll = compose(model, 8, opening=opening, tonic=tonic, progress=False)
+        assert torch.equal(roll[:, :5], opening > 0)
+
+
+def test_a_piece_in_another_key_is_the_same_piece_moved(model):
+    fixed = torch.full((88, 6), math.nan)
+    fixed[:8] = fixed[-8:] = 0.0  # so that nothing leaves the keyboard
+    here = compose(model, 6, opening=music(2, 8), fixed=fixed, progress=False)
+    there = compose(model, 6, opening=music(2, 8).roll(2, 0), fixed=fixed.roll(2, 0), tonic=2, progress=False)
+    assert here[:, 2:].any()
+    assert torch.equal(there[2:], here[:-2])
+
+
+def test_fixed_keys_stay(model):
+    fixed = torch.full((88, 6), math.nan)
+    fixed[40], fixed[50, 2:] = 1.0, 0.0
+    for seed in range(3):
+        roll = compose(model, 6, fixed=fixed, seed=seed, density=2.0, progress=False)
+        assert roll[40].all()
+        assert not roll[50, 2:].any()
+    assert compose(model, 6, fixed=fixed, density=2.0, progress=False).sum() > 20
+
+
+def test_harmonised_melody_is_the_top_voice(model):
+    melody = torch.zeros(88, 6)
+    melody[[45, 47, 49, 50, 47], [0, 1, 2, 3, 5]] = 1.0
+    fixed = under_melody(melody)
+    assert fixed[45, 0] == 1
+    assert (fixed[46:, 0] == 0).all()
+    assert fixed[:45, 0].isnan().all()
+    assert fixed[:, 4].isnan().all()  # no melody there: all free
+    roll = compose(model, 6, fixed=fixed, density=1.0, progress=False)
+    for t in (0, 1, 2, 3, 5):
+        assert roll[:, t].nonzero().max() == melody[:, t].nonzero().max()
+
+
+def test_density_and_pitch_classes(model):
+    counts = [compose(model, 6, density=d, progress=False).sum() for d in (-2.0, 0.0, 3.0)]
+    assert counts[0] < counts[1] < counts[2]
+    roll = compose(model, 6, density=3.0, tonic=7, pitch_classes=(7, 11, 2), progress=False)
+    assert {(21 + int(key)) % 12 for key in roll.any(1).nonzero()} == {2, 7, 11}
+
+
+def test_bad_wishes_are_refused_by_name(model):
+    with pytest.raises(ValueError, match="fixed has 4 frames; 6 are asked for"):
+        compose(model, 6, fixed=torch.full((88, 4), math.nan))
+    with pytest.raises(ValueError, match="opening must hold 0 and 1, of at most 3 frames; it has 5"):
+        compose(model, 3, opening=music(5))
+    with pytest.raises(ValueError, match=r"opening must be a roll \(88, frames\); got \(5, 88\)"):
+        compose(model, 6, opening=music(5).T)
+    with pytest.raises(ValueError, match="tonic must be a pitch class"):
+        compose(model, 6, tonic=12)
+    with pytest.raises(ValueError, match="pitch_classes must be some of 0 to 11"):
+        compose(model, 6, pitch_classes=(12,))
+    with pytest.raises(ValueError, match="frames must be a whole number of 1 or more; got 0"):
+        compose(model, 0)
+    with pytest.raises(ValueError, match=r"fixed must hold 0, 1, and NaN for free"):
+        compose(model, 6, fixed=torch.full((88, 6), 0.5))
