@@ -4,6 +4,11 @@ A generator turns random z into sound; a discriminator tells sounds from real on
 `discriminator_step` and `generator_step` are one turn of each, and `GAN` is the game that `musicai.train.fit` trains.
 """
 
+from musicai.gan.instrument import CurveGenerator, InstrumentDiscriminator, InstrumentGenerator
+from musicai.gan.instrument_curves import note_curves
+from musicai.gan.instrument_game import InstrumentGAN
+from musicai.gan.instrument_notes import CurveNotes
+from musicai.gan.instrument_sound import play_curves
 from musicai.gan.losses import (
     Loss,
     gradient_penalty,
@@ -23,6 +28,11 @@ from musicai.gan.wavegan import PhaseShuffle, WaveGANDiscriminator, WaveGANGener
 
 __all__ = [
     "GAN",
+    "CurveGenerator",
+    "CurveNotes",
+    "InstrumentDiscriminator",
+    "InstrumentGAN",
+    "InstrumentGenerator",
     "Loss",
     "PhaseShuffle",
     "ToyDiscriminator",
@@ -37,6 +47,8 @@ __all__ = [
     "minimax",
     "mode_shares",
     "non_saturating",
+    "note_curves",
+    "play_curves",
     "r1",
     "r1_r2",
     "r2",

@@ -1,0 +1,182 @@
+"""Trains the instrument GAN on the shipped notes: `python scripts/train_instrument.py --config cpu`.
+
+Can be broken off at any time; the same call goes on, bit for bit. It leaves in OUT: `run.safetensors` (all of the run),
+`model/` (the averaged generator, as `from_pretrained` reads it), `ladder/` (the same eight z and notes, heard after 0,
+100, 1,000, ... steps) and `history.json` (the curves). Chapter 4.
+
+    config   batch   steps    on                  expected
+    cpu         32   12,000   one core            35 minutes when it is free
+    t4          64   40,000   a T4, fp16
+    h100       128   60,000   an H100, bf16
+"""
+
+import argparse
+import dataclasses
+import json
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from musicai.audio import save
+from musicai.data import MusicAINotes
+from musicai.gan import CurveNotes, InstrumentDiscriminator, InstrumentGAN, InstrumentGenerator
+from musicai.scale import device
+from musicai.train import Run, fit, seed_all
+
+RUNGS = [0, *(step * 10**power for power in range(2, 6) for step in (1, 2, 5))]
+LADDER = (
+    ("acoustic_grand_piano", 60, 100),
+    ("violin", 69, 90),
+    ("flute", 79, 90),
+    ("trumpet", 67, 100),
+    ("cello", 43, 90),
+    ("marimba", 72, 100),
+    ("choir", 64, 90),
+    ("electric_bass", 33, 100),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What decides a run."""
+
+    size: int = 160
+    batch: int = 32
+    steps: int = 12_000
+    warm: int = 2_500  # steps before the game begins
+    anchor: float = 10.0  # weight of the recordings' own z in the game
+    gamma: float = 0.5  # weight of R1 + R2
+    every: int = 4  # steps between penalties
+    lr: float = 1e-3  # before the game, then half; down to a tenth over the last half
+    d_lr: float = 5e-4
+    beta1: float = 0.0
+    beta2: float = 0.95
+    ema: float = 0.999
+
+
+CONFIGS = {
+    "cpu": Config(),
+    "t4": Config(size=192, batch=64, steps=40_000),
+    "h100": Config(size=256, batch=128, steps=60_000),
+}
+
+
+class Game(InstrumentGAN):
+    """The game on this machine's device, and its learning rates."""
+
+    def __init__(self, config: Config, notes: CurveNotes):
+        where = device()
+        generator, discriminator = InstrumentGenerator(config.size).to(where), InstrumentDiscriminator().to(where)
+        codes = nn.Embedding(notes.recordings, generator.config["z_size"]).to(where)
+        betas = (config.beta1, config.beta2)
+        groups = [{"params": list(generator.parameters())}, {"params": list(codes.parameters()), "lr": 5 * config.lr}]
+        g_optimizer = torch.optim.Adam(groups, config.lr, betas)
+        d_optimizer = torch.optim.Adam(discriminator.parameters(), config.d_lr, betas)
+        settings = {name: getattr(config, name) for name in ("warm", "anchor", "every")}
+        super().__init__(generator, discriminator, codes, g_optimizer, d_optimizer, weight=config.gamma, **settings)
+        self.schedules = [
+            LambdaLR(g_optimizer, lambda n: _rate(n, config) * (1 if n < config.warm else 0.5)),
+            LambdaLR(d_optimizer, lambda n: _rate(n, config)),
+        ]
+
+    def step(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        losses = super().step(batch)
+        for optimizer, schedule in zip((self.g_optimizer, self.d_optimizer), self.schedules, strict=True):
+            optimizer._opt_called = True  # before the game, the discriminator's rate moves without a step
+            schedule.step()
+        return losses
+
+    @property
+    def state(self) -> dict[str, object]:
+        return super().state | {"g_schedule": self.schedules[0], "d_schedule": self.schedules[1]}
+
+
+def _rate(step: int, config: Config) -> float:
+    """1 for the first half of the run, then down to 0.1 along a straight line."""
+    return 1 - 0.9 * max(0.0, min(1.0, 2 * step / config.steps - 1))
+
+
+class Listener:
+    """The callbacks: rungs of the ladder, and how far generated curves are from those of notes never seen."""
+
+    def __init__(self, out: Path):
+        self.out = out
+        self.held_out = CurveNotes([*_items("valid"), *_items("test")], shifts=(0,), progress=False)
+
+    def rung(self, generator: InstrumentGenerator, step: int) -> None:
+        """The notes of the ladder, one after the other."""
+        names, pitches, velocities = zip(*LADDER, strict=True)
+        sound = generator.play(pitches, names, velocities, seed=4).flatten().cpu()
+        (self.out / "ladder").mkdir(parents=True, exist_ok=True)
+        save(self.out / "ladder" / f"step-{step:06d}.mp3", sound, 16_000)
+
+    def __call__(self, run: Run) -> None:
+        if run.step in RUNGS or run.finished:
+            self.rung(run.ema["generator"], run.step)
+
+    @torch.no_grad()
+    def judge(self, run: Run) -> dict[str, float]:
+        """Mean absolute difference of curves: to held-out notes, and between two z of one note."""
+        curves = run.ema["generator"].curves
+        real, *note = (part.to(device()) for part in self.held_out.exact(torch.arange(len(self.held_out))))
+        one, two = (curves(curves.latent(len(real)), *note) for _ in range(2))
+        run.ema["generator"].save_pretrained(self.out / "model")
+        return {"held-out": (one - real).abs().mean(), "between z": (one - two).abs().mean()}
+
+
+def _items(split: str) -> list[dict]:
+    notes = MusicAINotes(split)
+    return [notes[i] for i in range(len(notes))]
+
+
+def main() -> None:
+    args = arguments()
+    seed_all(args.seed)
+    notes, listener = CurveNotes(MusicAINotes("train")), Listener(args.out)
+    game = Game(args.settings, notes)
+    if not (args.out / "run.safetensors").exists():
+        listener.rung(game.whole, 0)
+    start = time.perf_counter()
+    run = fit(
+        game.step,
+        lambda n: notes.batch(torch.randint(len(notes), (args.settings.batch,))),
+        steps=args.settings.steps,
+        minutes=args.minutes,
+        state=game.state,
+        ema={"generator": args.settings.ema},
+        checkpoint=args.out / "run.safetensors",
+        save_every=args.judge,
+        callbacks=[(100, listener), (args.judge, listener.judge)],
+        config=args.settings,
+        precision=args.precision,
+        seed=args.seed,
+    )
+    history = {name: list(column)[:: max(1, len(column) // 2000)] for name, column in run.history.items()}
+    (args.out / "history.json").write_text(json.dumps(history) + "\n")
+    run.ema["generator"].save_pretrained(args.out / "model")
+    print(
+        f"step {run.step}, {time.perf_counter() - start:.0f} s: python scripts/evaluate_instrument.py {args.out}/model"
+    )
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config", choices=CONFIGS, default="cpu", help="the settings of a machine")
+    parser.add_argument("--out", type=Path, default=Path("runs/instrument"))
+    parser.add_argument("--minutes", type=float, help="stop after this time; call again to go on")
+    parser.add_argument("--precision", help="bf16, fp16 or auto")
+    parser.add_argument("--judge", type=int, default=500, help="measure and save every so many steps")
+    parser.add_argument("--seed", type=int, default=0)
+    for field in dataclasses.fields(Config):
+        parser.add_argument(f"--{field.name}", type=type(field.default), help="in place of the config's")
+    args = parser.parse_args()
+    given = {f.name: v for f in dataclasses.fields(Config) if (v := getattr(args, f.name)) is not None}
+    args.settings = dataclasses.replace(CONFIGS[args.config], **given)
+    return args
+
+
+if __name__ == "__main__":
+    main()

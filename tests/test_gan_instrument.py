@@ -1,0 +1,319 @@
+"""The instrument GAN: curves that describe a note, a synthesis that plays them, and the players of the game."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from musicai.audio import istft, stft
+from musicai.data import MusicAINotes
+from musicai.gan import (
+    CurveNotes,
+    InstrumentDiscriminator,
+    InstrumentGAN,
+    InstrumentGenerator,
+    note_curves,
+    play_curves,
+)
+from musicai.gan import instrument_curves as ic
+from musicai.gan.instrument_sound import fade_out, hold
+
+SR = 16_000
+
+
+def tone(frequencies, amplitudes, seconds=1.0) -> torch.Tensor:
+    time = torch.arange(round(seconds * SR), dtype=torch.float64) / SR
+    parts = [
+        a * torch.cos(math.tau * f * time + n) for n, (f, a) in enumerate(zip(frequencies, amplitudes, strict=True))
+    ]
+    return torch.stack(parts).sum(0).float()
+
+
+@pytest.fixture(scope="module")
+def generator() -> InstrumentGenerator:
+    torch.manual_seed(0)
+    return InstrumentGenerator(size=16).eval()
+
+
+@pytest.fixture(scope="module")
+def notes() -> CurveNotes:
+    return CurveNotes(MusicAINotes("valid", ("violin", "vibraphone")), progress=False)
+
+
+def carriers(n: int, frames: int = 128) -> tuple[torch.Tensor, torch.Tensor]:
+    source = torch.Generator().manual_seed(5)
+    phase = math.tau * torch.rand(n, ic.HARMONICS, generator=source)
+    return phase, torch.randn(n, frames * ic.HOP, generator=source)
+
+
+# ---- curves
+
+
+def test_harmonics_of_known_level_and_mistuning_are_read_off():
+    f0 = ic.hz(57)  # 220 Hz
+    cents = {1: 0.0, 2: 10.0, 5: -30.0}
+    audio = tone([n * f0 * 2 ** (c / 1200) for n, c in cents.items()], [0.5, 0.1, 0.01])
+    curves = note_curves(audio[None], torch.tensor([57]))[0]
+    for (number, cent), amplitude in zip(cents.items(), [0.5, 0.1, 0.01], strict=True):
+        middle = slice(10, 110)
+        assert ic.from_level(curves[number - 1, middle]) == pytest.approx(amplitude, rel=0.08)
+        semitones = ic.from_mistuning(curves[ic.HARMONICS + number - 1, middle])
+        assert 100 * semitones == pytest.approx(cent, abs=2.5)
+
+
+def test_white_noise_of_known_level_is_heard_as_noise():
+    audio = 0.05 * torch.randn(1, SR, generator=torch.Generator().manual_seed(0))
+    curves = note_curves(audio, torch.tensor([90]))[0]  # few harmonics: nearly all is between them
+    level = ic.from_level(curves[ic.NOISE]).mean(1)[20:] / ic.NOISE_UP
+    assert 20 * torch.log10(level / 0.05).mean().abs() < 3
+
+
+@pytest.mark.parametrize("pitch", [28, 60, 96])
+def test_levels_and_mistunings_survive_a_round_trip(pitch):
+    values = torch.linspace(-0.9, 0.9, 50)
+    torch.testing.assert_close(ic.to_level(ic.from_level(values)), values, atol=1e-4, rtol=0)
+    torch.testing.assert_close(ic.to_mistuning(ic.from_mistuning(values)), values)
+    curves = torch.rand(1, ic.ROWS, 128)
+    once = ic.within_reach(curves, torch.tensor([pitch]))
+    heard = int(ic.harmonics_heard(torch.tensor([pitch])).sum())
+    assert (heard + 0.5) * ic.hz(pitch) < SR / 2
+    assert heard == 96 or (heard + 1.5) * ic.hz(pitch) >= SR / 2
+    assert (once[:, heard : ic.HARMONICS] == -1).all()
+    assert (once[:, ic.HARMONICS + heard : 192] == 0).all()
+
+
+def test_a_real_note_survives_the_way_through_curves(notes):
+    data = MusicAINotes("valid", "violin")
+    audio, pitch = data[2]["audio"], torch.tensor([data[2]["pitch"]])
+    again = play_curves(note_curves(audio[None], pitch), pitch, *carriers(1))[:, :SR]
+    power = [stft(x, 1024, 256).abs().square().mean(-1).flatten() for x in (audio, again)]
+    bands = [10 * torch.log10(p[:500].view(-1, 10).sum(1) + 1e-4) for p in power]
+    assert (bands[0] - bands[1]).abs().mean() < 2.0  # dB
+
+
+def test_transposing_keeps_levels_and_moves_what_is_heard(notes):
+    curves, pitch, *_ = notes.exact(torch.arange(4))
+    same = ic.transposed(curves, pitch, pitch)
+    torch.testing.assert_close(same, curves)
+    down, up = ic.transposed(curves, pitch, pitch - 2), ic.transposed(curves, pitch, pitch + 2)
+    few = int(ic.harmonics_heard(pitch + 2).sum(1).min())
+    torch.testing.assert_close(up[:, :few], curves[:, :few])
+    assert (ic.harmonics_heard(pitch - 2).sum(1) > ic.harmonics_heard(pitch).sum(1)).all()
+    new = int(ic.harmonics_heard(pitch[:1]).sum())
+    torch.testing.assert_close(down[0, new], (curves[0, new - 1] - 2 / 90).clamp_min(-1))
+
+
+# ---- synthesis
+
+
+def test_oscillators_agree_with_cosines():
+    curves = torch.full((1, ic.ROWS, 128), -1.0)
+    curves[:, ic.MISTUNING] = 0
+    curves[:, 0], curves[:, 2] = ic.to_level(torch.tensor(0.5)), ic.to_level(torch.tensor(0.25))
+    curves[:, ic.HARMONICS + 2] = ic.to_mistuning(torch.tensor(0.1))
+    phase, noise = carriers(1)
+    heard = play_curves(curves, torch.tensor([69]), phase, noise)[0, :SR].double()
+    time = torch.arange(SR, dtype=torch.float64) / SR
+    wanted = 0.5 * torch.cos(math.tau * 440 * time + phase[0, 0])
+    wanted += 0.25 * torch.cos(math.tau * 1320 * 2 ** (0.1 / 12) * time + phase[0, 2])
+    torch.testing.assert_close(heard, wanted, atol=2e-3, rtol=0)
+
+
+def test_noise_has_the_level_that_the_curves_say():
+    curves = torch.full((1, ic.ROWS, 128), -1.0)
+    curves[:, ic.NOISE] = ic.to_level(torch.tensor(0.1 * ic.NOISE_UP))
+    heard = play_curves(curves, torch.tensor([60]), *carriers(1))
+    assert heard.std().item() == pytest.approx(0.1, rel=0.03)
+
+
+def test_a_note_ends_in_the_fade_of_the_recordings():
+    out = fade_out(torch.ones(2, 20_000), SR)
+    assert out.shape == (2, SR)
+    assert (out[:, : SR - 320] == 1).all()
+    assert out[:, -1].abs().max() < 1e-6
+    assert (out[0, -320:].diff() < 0).all()
+
+
+def test_held_curves_go_on_without_a_jump_and_decay_as_before():
+    frame = torch.arange(128.0)
+    curves = torch.full((2, ic.ROWS, 128), -1.0)
+    curves[0, 0], curves[1, 0] = 0.8 - 0.002 * frame, 0.8 + 0.03 * torch.sin(math.tau * frame / 16)
+    long = hold(curves, 400)
+    torch.testing.assert_close(long[..., :128], curves)
+    assert long[0, 0].tolist() == pytest.approx((0.8 - 0.002 * torch.arange(400.0)).tolist(), abs=2e-3)
+    assert long[1, 0].diff().abs().max() < 0.013
+    assert long[1, 0].min() > 0.76
+    assert long[1, 0].max() < 0.84
+    torch.testing.assert_close(hold(curves, 60), curves[..., :60])
+
+
+# ---- generator
+
+
+def test_a_note_has_the_shape_and_bounds_of_a_note(generator):
+    audio = generator(
+        generator.latent(3), torch.tensor([60, 70, 80]), torch.tensor([0, 7, 16]), torch.tensor([1, 64, 127])
+    )
+    assert audio.shape == (3, 1, SR)
+    assert audio.dtype == torch.float32
+    assert audio.isfinite().all()
+    assert audio.abs().max() <= 1
+
+
+@pytest.mark.parametrize("pitch", [40, 57, 69, 76])
+def test_pitch_is_right_before_any_training(generator, pitch):
+    librosa = pytest.importorskip("librosa")
+    audio = generator.play(pitch, "nylon_guitar", seed=pitch)[0, 0].numpy()
+    f0, _, _ = (
+        librosa.pyin(audio, fmin=55, fmax=2000, sr=SR) if pitch > 45 else librosa.pyin(audio, fmin=40, fmax=300, sr=SR)
+    )
+    assert 69 + 12 * np.log2(np.nanmedian(f0) / 440) == pytest.approx(pitch, abs=0.5)
+
+
+def test_equal_seeds_give_equal_takes_and_other_z_other_ones(generator):
+    one, same, other = (generator.play([60, 67], "violin", seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(one, same)
+    assert not torch.allclose(one, other, atol=1e-3)
+    z = generator.latent(1)
+    torch.testing.assert_close(generator.play(60, "violin", z=z), generator.play(60, "violin", z=3 * z))
+
+
+def test_one_batch_equals_note_by_note(generator):
+    z = generator.latent(3)
+    pitch, index, velocity = torch.tensor([60, 61, 84]), torch.tensor([7, 8 - 1, 0]), torch.tensor([50, 80, 120])
+    together = generator(z, pitch, index, velocity)
+    alone = [generator(z[i : i + 1], pitch[i : i + 1], index[i : i + 1], velocity[i : i + 1]) for i in range(3)]
+    torch.testing.assert_close(together, torch.cat(alone), atol=2e-4, rtol=0)
+
+
+def test_a_small_step_in_z_is_a_small_step_in_sound(generator):
+    z, there = torch.randn(2, 16, generator=torch.Generator().manual_seed(0))
+    near, far = (generator.play(60, "flute", z=z + step * (there - z)) for step in (1e-3, 1.0))
+    start = generator.play(60, "flute", z=z)
+    assert 0 < (near - start).norm() < 0.05 * (far - start).norm()
+
+
+def test_level_follows_the_square_of_velocity(generator):
+    z, note = generator.latent(1), (torch.tensor([60.0]), torch.tensor([0]))
+    curves = generator.curves(z, *note, torch.tensor([100.0]))
+    soft, loud = (generator.sound(curves, z, note[0], torch.tensor([v])) for v in (20.0, 40.0))
+    torch.testing.assert_close(loud, 4 * soft)
+    clipped = generator.sound(curves.clone().index_fill_(1, torch.arange(30), 1.0), z, note[0], torch.tensor([127.0]))
+    assert clipped.abs().max().item() == pytest.approx(0.99)
+
+
+def test_gradients_reach_every_weight_from_the_sound(generator):
+    model = InstrumentGenerator(size=16)
+    z = model.latent(17)
+    pitch, index = torch.full((17,), 60.0), torch.arange(17)
+    pitch[6] = 50  # the bass
+    model(z, pitch, index, torch.full((17,), 90.0)).square().mean().backward()
+    silent = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert silent == []
+
+
+def test_notes_of_any_length(generator):
+    notes = generator.render_notes([60, 62, 64], 90, ["flute", "violin", "harp"], [0.1, 1.0, 3.0], seed=1, release=0.2)
+    assert [len(n) for n in notes] == [4800, 19_200, 51_200]
+    assert all(n.isfinite().all() and n[-1].abs() < 1e-5 for n in notes)
+    assert len(generator.render_note(60, 90, "flute", 0.5)) == 11_200
+    assert generator.play(60, 16).equal(generator.play([60], ["flute"]))
+
+
+BAD = [
+    ({"pitch": 20}, "pitch 20 is outside the range of violin, 55 to 93"),
+    ({"pitch": 94}, "outside the range"),
+    ({"pitch": math.nan}, "outside the range"),
+    ({"instrument": "kazoo"}, "no instrument 'kazoo'; choose from acoustic_grand_piano"),
+    ({"instrument": 17}, "no instrument 17"),
+    ({"instrument": -1}, "no instrument -1"),
+    ({"velocity": 0}, "velocity 0: give 1 to 127"),
+    ({"velocity": 128}, "velocity 128"),
+    ({"pitch": [60, 61], "velocity": [1, 2, 3]}, "one for all, or one for each note"),
+    ({"pitch": []}, "one for all, or one for each note"),
+    ({"z": torch.zeros(1, 16)}, "zeros only"),
+    ({"z": torch.full((1, 16), math.inf)}, "not finite"),
+    ({"z": torch.ones(1, 5)}, r"give z \(B, 16\)"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "message"), BAD)
+def test_bad_notes_are_refused_by_name(generator, wrong, message):
+    with pytest.raises(ValueError, match=message):
+        generator.play(**{"pitch": 60, "instrument": "violin", **wrong})
+
+
+def test_bad_durations_and_sounds_are_refused(generator):
+    for seconds in (0, -1, math.nan, 61):
+        with pytest.raises(ValueError, match="durations"):
+            generator.render_notes([60], 90, "flute", seconds)
+    with pytest.raises(ValueError, match="give \\(B, 16000\\)"):
+        note_curves(torch.zeros(1, 8000), torch.tensor([60]))
+    with pytest.raises(ValueError, match="note_curves"):
+        InstrumentDiscriminator(size=8)(torch.zeros(1, 1, 16_000), *[torch.ones(1)] * 3)
+
+
+def test_a_saved_generator_plays_the_same(generator, tmp_path):
+    generator.save_pretrained(tmp_path / "model")
+    again = InstrumentGenerator.from_pretrained(tmp_path / "model")
+    assert again.config == generator.config
+    assert again.instruments == generator.instruments
+    torch.testing.assert_close(again.play(60, "cello", seed=3), generator.play(60, "cello", seed=3), atol=0, rtol=0)
+
+
+# ---- the game
+
+
+def test_items_are_shifted_recordings_with_velocities_near_their_own(notes):
+    assert notes.recordings < len(notes)  # the violin's velocities are one recording
+    torch.manual_seed(0)
+    index = torch.arange(len(notes)).repeat(20)
+    curves, pitch, instrument, velocity, recording = notes.batch(index)
+    assert curves.shape == (len(index), 256, 128)
+    assert set((pitch - notes.pitch[index]).tolist()) == {-2, -1, 0, 1, 2}
+    assert (pitch >= notes.lowest[instrument]).all()
+    assert (pitch <= notes.highest[instrument]).all()
+    layer = torch.tensor([50, 75, 100])[(velocity[:, None] - torch.tensor([50, 75, 100])).abs().argmin(1)]
+    assert (layer == notes.velocity[index]).all()
+    assert velocity.min() >= 1
+    assert velocity.max() <= 127
+    torch.testing.assert_close(ic.audible(notes.curves[recording], pitch)[:, :5], curves[:, :5])
+
+
+def game(notes: CurveNotes, **settings) -> InstrumentGAN:
+    torch.manual_seed(1)
+    generator, discriminator = InstrumentGenerator(size=16), InstrumentDiscriminator(size=16)
+    codes = torch.nn.Embedding(notes.recordings, 16)
+    g = torch.optim.Adam([*generator.parameters(), *codes.parameters()], 1e-3, (0.0, 0.95))
+    return InstrumentGAN(
+        generator, discriminator, codes, g, torch.optim.Adam(discriminator.parameters(), 1e-3), **settings
+    )
+
+
+def test_the_game_begins_after_the_warm_start(notes):
+    gan = game(notes, warm=2, every=2)
+    before = [p.clone() for p in gan.discriminator.parameters()]
+    kinds = []
+    for n in range(4):
+        torch.manual_seed(n)
+        kinds.append(set(gan.step(notes.batch(torch.arange(4)))))
+        if n == 1:
+            assert all(map(torch.equal, before, gan.discriminator.parameters()))
+    assert kinds[:2] == [{"distance"}] * 2
+    assert kinds[2] == {"distance", "discriminator", "generator", "penalty"}
+    assert "penalty" not in kinds[3]
+    assert not all(map(torch.equal, before, gan.discriminator.parameters()))
+    assert gan.state_dict() == {"turns": 2, "steps": 4}
+
+
+def test_the_warm_start_learns_the_recordings(notes):
+    gan = game(notes, warm=100)
+    losses = [gan.step(notes.batch(torch.arange(8)))["distance"].item() for _ in range(60)]
+    assert np.mean(losses[-5:]) < 0.6 * losses[0]
+
+
+def test_noise_filters_leave_white_noise_white():
+    noise = torch.randn(1, 8192, generator=torch.Generator().manual_seed(2))
+    torch.testing.assert_close(istft(stft(noise, 512, 128), 128, length=8192), noise, atol=1e-5, rtol=0)
+    torch.testing.assert_close(ic.noise_bands().sum(0), torch.ones(257))
