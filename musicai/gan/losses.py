@@ -121,7 +121,8 @@ def r1_r2(discriminator: Critic, real: Tensor, fake: Tensor, *condition: Tensor)
 def squared_slopes(discriminator: Critic, x: Tensor, *condition: Tensor) -> Tensor:
     """|grad_x D(x)|^2 of each example, shape (B,), with a graph, so that it can be minimised in D's weights."""
     x = x.detach().requires_grad_()
-    logits = discriminator(x, *condition)
+    plain = getattr(discriminator, "forward", discriminator)  # what torch.compile makes has no second derivative
+    logits = plain(x, *condition)
     (slope,) = torch.autograd.grad(logits.sum(), x, create_graph=True)
     slope = slope.to(torch.promote_types(slope.dtype, torch.float32))  # a sum of squares overflows in fp16
     return slope.flatten(1).square().sum(1)
