@@ -67,10 +67,8 @@ def train(args: argparse.Namespace) -> RollWaveNet:
         if score < min(seen, default=math.inf):
             run.ema["model"].save_pretrained(best)
         recent = [x for x in run.history["loss"][-args.every :] if not math.isnan(x)]
-        print(
-            f"step {run.step:,} ({time.process_time():.0f} s): train {sum(recent) / len(recent):.3f}, valid {score:.3f} nats a frame",
-            flush=True,
-        )
+        mean, seconds = sum(recent) / len(recent), time.process_time()
+        print(f"step {run.step:,} ({seconds:.0f} s): train {mean:.3f}, valid {score:.3f} nats a frame", flush=True)
         return {"valid": score}
 
     settings = {name: value for name, value in vars(args).items() if name not in ("out", "minutes", "ship")}

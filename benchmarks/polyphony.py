@@ -1,0 +1,89 @@
+"""Polyphony: the average negative log-likelihood of a frame, in nats, on the standard test splits, with the literature.
+
+    python benchmarks/polyphony.py
+    python benchmarks/polyphony.py --data MuseData.mat --model runs/polyphony-MuseData/MuseData
+
+Every frame is predicted from all frames before it in its piece, the first from none; the figure is that of the joint
+distribution of all 88 keys, averaged over all frames of all pieces, with nothing approximated. Ours are the shipped
+checkpoints, whose cards tell how they were made; they were chosen on the validation split. "keys alone" knows how often
+each key is down in the training split, and nothing else; "as before" also knows whether the key was down in the frame
+before.
+
+Where the literature's figures come from:
+    RNN, RNN-RBM, RNN-NADE      Boulanger-Lewandowski, Bengio and Vincent 2012 (arXiv:1206.6392), table 1
+    GRU, TCN                    Bai, Kolter and Koltun 2018 (arXiv:1803.01271), table 1
+    SRNN                        Fraccaro et al. 2016 (arXiv:1605.07571): a bound, the true figure may be lower
+In RNN, GRU and TCN the keys of a frame are independent given the past, hence their larger figures; the others, and
+ours, are joint distributions.
+"""
+
+import argparse
+
+import torch
+from torch.nn import functional as F
+
+from musicai.data import JSBChorales, Nottingham, PianoRolls
+from musicai.pretrained import PretrainedError
+from musicai.wavenet import RollWaveNet, nats_per_frame
+
+LITERATURE = {
+    "JSB Chorales": {"RNN": 8.71, "GRU": 8.43, "TCN": 8.10, "RNN-RBM": 6.27, "RNN-NADE": 5.56, "SRNN (bound)": 4.74},
+    "Nottingham": {"RNN": 4.46, "TCN": 3.07, "RNN-RBM": 2.39, "RNN-NADE": 2.31},
+}
+SHIPPED = {"JSB Chorales": (JSBChorales, "wavenet-chorales"), "Nottingham": (Nottingham, "wavenet-nottingham")}
+
+
+def counting(train: list[torch.Tensor], test: list[torch.Tensor], after: bool) -> float:
+    """Nats a frame of keys that are independent of each other, by counts; `after`: given the key in the frame before."""
+    down, seen = torch.zeros(2, 88), torch.zeros(2, 88)
+    for roll in train:
+        state = torch.cat([torch.zeros(88, 1), roll[:, :-1]], 1) * after
+        for s in (0, 1):
+            down[s] += (roll * (state == s)).sum(1)
+            seen[s] += (state == s).sum(1)
+    logits = ((down + 0.5) / (seen - down + 0.5)).log()
+    total = 0.0
+    for roll in test:
+        state = (torch.cat([torch.zeros(88, 1), roll[:, :-1]], 1) * after).long()
+        guess = torch.where(state > 0, logits[1][:, None], logits[0][:, None])
+        total += F.binary_cross_entropy_with_logits(guess, roll, reduction="sum").item()
+    return total / sum(roll.shape[1] for roll in test)
+
+
+def table(name: str, sets: dict[str, list[torch.Tensor]], model: str) -> None:
+    """Print one set's rows, the highest first."""
+    frames = {split: sum(roll.shape[1] for roll in rolls) for split, rolls in sets.items()}
+    rows = {**LITERATURE.get(name, {})}
+    rows["keys alone"] = counting(sets["train"], sets["test"], after=False)
+    rows["as before"] = counting(sets["train"], sets["test"], after=True)
+    print(f"\n{name}: {len(sets['test'])} pieces, {frames['test']:,} frames in the test split")
+    try:
+        network = RollWaveNet.from_pretrained(model)
+        ours = f"WaveNet ({model})"
+        rows[ours] = nats_per_frame(network, sets["test"])
+        print(f"  validation split: {nats_per_frame(network, sets['valid']):.3f}; ", end="")
+        print(f"{sum(p.numel() for p in network.parameters()):,} parameters")
+    except PretrainedError as error:
+        print(f"  no model: {error}")
+    for row, score in sorted(rows.items(), key=lambda item: -item[1]):
+        print(f"  {row:<40} {score:6.2f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", help="a .mat file; without it, the two shipped sets")
+    parser.add_argument("--model", help="the folder of the model for it")
+    args = parser.parse_args()
+    if bool(args.data) != bool(args.model):
+        parser.error("give --data and --model together")
+    print("Average negative log-likelihood, nats a frame; less is better")
+    for name, (dataset, model) in ({args.data: (args.data, args.model)} if args.data else SHIPPED).items():
+        sets = {}
+        for split in ("train", "valid", "test"):
+            rolls = PianoRolls(dataset, split) if args.data else dataset(split)
+            sets[split] = [item["roll"] for item in rolls]
+        table(name, sets, model)
+
+
+if __name__ == "__main__":
+    main()
