@@ -34,7 +34,7 @@ SHIPPED = {"JSB Chorales": (JSBChorales, "wavenet-chorales"), "Nottingham": (Not
 
 
 def counting(train: list[torch.Tensor], test: list[torch.Tensor], after: bool) -> float:
-    """Nats a frame of keys that are independent of each other, by counts; `after`: given the key in the frame before."""
+    """Nats a frame of keys that are independent of each other; `after`: given the same key in the frame before."""
     down, seen = torch.zeros(2, 88), torch.zeros(2, 88)
     for roll in train:
         state = torch.cat([torch.zeros(88, 1), roll[:, :-1]], 1) * after
