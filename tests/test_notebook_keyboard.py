@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from musicai.notebook.keyboard import keyboard
+from musicai.notebook import keyboard
 
 SR = 16_000
 

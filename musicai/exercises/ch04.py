@@ -10,7 +10,7 @@ from .framework import call, close, exercise, fail
 
 @exercise("04.1", value=True, hint="Then the best discriminator says 1/2 everywhere; put that into its loss.")
 def stalemate() -> float:
-    """The loss of the best discriminator (cross-entropy, in nats) when generated notes are exactly like real ones?"""
+    """The loss (cross-entropy, in nats) of the best discriminator when generated is exactly like real?"""
     return float(np.log(4))
 
 

@@ -13,6 +13,7 @@ from .display import Html
 from .drag import drag_em
 from .figures import PALETTE, figure, show
 from .interact import explore
+from .keys import keyboard
 from .live import LivePlot
 from .players import listening_ladder, player
 from .plots import plot_melody, plot_piano_roll, plot_spectrogram, plot_waveform
@@ -24,6 +25,7 @@ __all__ = [
     "drag_em",
     "explore",
     "figure",
+    "keyboard",
     "listening_ladder",
     "player",
     "plot_melody",
