@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 from musicai.data import JSBChorales, Nottingham, PianoRolls
+from musicai.scale import device
 from musicai.train import fit, seed_all, update
 from musicai.wavenet import RollBatches, RollConfig, RollWaveNet, log_odds, nats_per_frame, roll_loss
 
@@ -50,7 +51,7 @@ def train(args: argparse.Namespace) -> RollWaveNet:
     rolls, valid = rolls_of(args.data, "train"), some(rolls_of(args.data, "valid"), VALID_FRAMES)
     share = round(dropout(sum(roll.shape[1] for roll in rolls)), 3)
     config = RollConfig(dropout=share, head_dropout=share - 0.1)
-    model = RollWaveNet(config)
+    model = RollWaveNet(config).to(device())
     model.base.copy_(log_odds(rolls))
     optimizer = torch.optim.AdamW(model.parameters(), args.lr, betas=(0.9, 0.98), weight_decay=0.02)
     batches = RollBatches(rolls, transpose=args.transpose, seed=args.seed)
@@ -59,7 +60,7 @@ def train(args: argparse.Namespace) -> RollWaveNet:
     def step(numbered):
         n, batch = numbered
         optimizer.param_groups[0]["lr"] = learning_rate(n, args.steps, args.lr)
-        return {"loss": update(roll_loss(model, batch), optimizer, max_norm=1.0)}
+        return {"loss": update(roll_loss(model, batch.to(device())), optimizer, max_norm=1.0)}
 
     def validate(run):
         score = nats_per_frame(run.ema["model"], valid)

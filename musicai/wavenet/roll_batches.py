@@ -23,6 +23,11 @@ class RollBatch:
     weights: Tensor
     count: int  # frames that are there, padding left out
 
+    def to(self, device: torch.device) -> "RollBatch":
+        """On another device."""
+        points = Points(self.points.rows.to(device), self.points.keys.to(device))
+        return RollBatch(self.frames.to(device), self.past.to(device), points, self.weights.to(device), self.count)
+
 
 class RollBatches:
     """`batches(n)` is batch n, a pure function of (seed, n), from rolls (88, frames).
