@@ -2,7 +2,7 @@
 
 D gives a logit: sigmoid(D) is its probability that a sound is real, and a Wasserstein critic's score is the logit as it
 is. Every loss is a pair, `loss.discriminator(real, fake)` and `loss.generator(real, fake)`, of logits (B, 1) or (B,).
-Every penalty is a function (discriminator, real, fake, *condition) of sounds, to be weighted and added to the
+Every penalty is a function ``(discriminator, real, fake, *condition)`` of sounds, to be weighted and added to the
 discriminator's loss. Chapter 4.
 """
 
@@ -94,7 +94,7 @@ relativistic = Loss(relativistic_discriminator, relativistic_generator, paired=T
 
 
 def gradient_penalty(discriminator: Critic, real: Tensor, fake: Tensor, *condition: Tensor) -> Tensor:
-    """E (|grad D(x')| - 1)^2 at x' = e x + (1 - e) G(z), e uniform in [0, 1] for each pair.
+    """``E (|grad D(x')| - 1)^2`` at ``x' = e x + (1 - e) G(z)``, e uniform in [0, 1] for each pair.
 
     Source: Gulrajani et al. 2017, equation 3 ("WGAN-GP"; weight 10). The norm is over all of one example.
     """
@@ -104,12 +104,12 @@ def gradient_penalty(discriminator: Critic, real: Tensor, fake: Tensor, *conditi
 
 
 def r1(discriminator: Critic, real: Tensor, fake: Tensor, *condition: Tensor) -> Tensor:
-    """1/2 E |grad D(x)|^2 over real x; its weight is gamma (Mescheder et al. 2018, equation 9)."""
+    """``1/2 E |grad D(x)|^2`` over real x; its weight is gamma (Mescheder et al. 2018, equation 9)."""
     return squared_slopes(discriminator, real, *condition).mean() / 2
 
 
 def r2(discriminator: Critic, real: Tensor, fake: Tensor, *condition: Tensor) -> Tensor:
-    """1/2 E |grad D(G(z))|^2 over generated ones; its weight is gamma (Mescheder et al. 2018, equation 10)."""
+    """``1/2 E |grad D(G(z))|^2`` over generated ones; its weight is gamma (Mescheder et al. 2018, equation 10)."""
     return squared_slopes(discriminator, fake, *condition).mean() / 2
 
 
@@ -119,7 +119,7 @@ def r1_r2(discriminator: Critic, real: Tensor, fake: Tensor, *condition: Tensor)
 
 
 def squared_slopes(discriminator: Critic, x: Tensor, *condition: Tensor) -> Tensor:
-    """|grad_x D(x)|^2 of each example, shape (B,), with a graph, so that it can be minimised in D's weights."""
+    """``|grad_x D(x)|^2`` of each example, shape (B,), with a graph, so that it can be minimised in D's weights."""
     x = x.detach().requires_grad_()
     plain = getattr(discriminator, "forward", discriminator)  # what torch.compile makes has no second derivative
     logits = plain(x, *condition)

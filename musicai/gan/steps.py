@@ -33,10 +33,10 @@ def discriminator_step(
     >>> losses = discriminator_step(discriminator, optimizer, real, fake, loss=hinge)  # doctest: +SKIP
 
     Args:
-        discriminator: audio (B, channels, T), *condition -> logits (B, 1).
+        discriminator: from audio (B, channels, T) and the condition to logits (B, 1).
         optimizer: the discriminator's.
         real, fake: (B, channels, T) each.
-        *condition: what both were made for.
+        condition: what both were made for.
         loss: a pair from `musicai.gan`.
         penalty: added to the loss times `weight`: `gradient_penalty`, `r1`, `r2` or `r1_r2`.
         weight: of the penalty.
@@ -68,11 +68,11 @@ def generator_step(
     >>> losses = generator_step(generator, discriminator, optimizer, generator.latent(64))  # doctest: +SKIP
 
     Args:
-        generator: z (B, Z), *condition -> audio (B, channels, T).
+        generator: from z (B, Z) and the condition to audio (B, channels, T).
         discriminator: as in `discriminator_step`.
         optimizer: the generator's.
         z: (B, Z), as `generator.latent(B)` draws it.
-        *condition: what the sounds are to be.
+        condition: what the sounds are to be.
         loss: a pair from `musicai.gan`.
         real: (B, channels, T), which only the relativistic loss looks at.
     Returns:
@@ -106,8 +106,8 @@ class GAN:
     ...     ema={"generator": 0.999}, checkpoint="runs/wavegan.safetensors")  # doctest: +SKIP
 
     Args:
-        generator: z, *condition -> audio; has `latent(n)`.
-        discriminator: audio, *condition -> logits.
+        generator: from z and the condition to audio; has `latent(n)`.
+        discriminator: from audio and the condition to logits.
         g_optimizer, d_optimizer: of the one and of the other.
         loss: a pair from `musicai.gan`.
         penalty, weight: as in `discriminator_step`.
