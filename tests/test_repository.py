@@ -29,6 +29,7 @@ ARROWS = {
     "gan": {"audio", "pretrained", "train"},
     "metrics": {"audio", "notes", "pretrained"},
     "wavenet": {"audio", "gmm", "pretrained"},
+    "sampling": {"wavenet", "gmm", "threads"},
 }
 SEE_EVERYTHING = {"cli", "notebook", "exercises"}
 LAZY_ONLY = {"matplotlib", "IPython", "ipywidgets", "librosa", "music21", "sklearn", "tensorboard"}

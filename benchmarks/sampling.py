@@ -1,0 +1,181 @@
+"""Samples a second from a WaveNet: the samplers of musicai.sampling against each other and the floor, in one run.
+
+    python benchmarks/sampling.py [--quick] [--repeat 5] [--checkpoint NAME]
+
+Rounds of all samplers are interleaved; told are the median rate, the median of each round's ratio to "cached" (pure
+PyTorch, Paine et al. 2016), and the share of the floor. One stream on one core, then a stream on every core.
+
+The floor: a sample must multiply with every weight once, so it takes at least as long as to read the weights' bytes
+from where they fit (cache or memory), or to multiply, whichever is slower. Both rates are measured in the same run:
+reading, by a sum over an array of as many bytes as the weights have; multiplying, by the sampler's own product with
+weights in the nearest cache. Conditioning that changes with time costs a product too, which counts. "TV" is the mean
+total variation distance of the distributions from the model's.
+"""
+
+import argparse
+import math
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numba import njit
+
+from musicai.sampling import stream, total_variation
+from musicai.sampling.kernel import OPTIONS
+from musicai.sampling.matvec import matvec, pack
+from musicai.sampling.packed import aligned
+from musicai.wavenet import WaveNet
+
+BYTES = {"float32": 4, "int16": 2, "int8": 1}
+RENDERING = {"layers": 20, "residual_channels": 32, "skip_channels": 64, "end_channels": 128, "global_classes": 17}
+RENDERING |= {"local_channels": 90, "upsample": (10, 16)}
+
+
+@njit(**OPTIONS | {"fastmath": True})
+def read(array, times):
+    total = np.float32(0)
+    for _ in range(times):
+        for i in range(len(array)):
+            total += array[i]
+    return total
+
+
+@njit(**OPTIONS)
+def multiply(out, weight, scale, x, times):
+    for _ in range(times):
+        matvec(out, 0, weight, 0, scale, 0, x, 0, np.float32(1e-9), len(x), len(out))
+
+
+def seconds(call: Callable[[], object]) -> float:
+    begin = time.perf_counter()
+    call()
+    return time.perf_counter() - begin
+
+
+def bytes_a_second(size: int) -> float:
+    """How fast an array of this size is read again and again."""
+    array, times = aligned(size // 4, np.float32), max(2**27 // size, 2)
+    read(array, 1)
+    return size * times / min(seconds(lambda: read(array, times)) for _ in range(5))
+
+
+def products_a_second(precision: str) -> float:
+    """How many weights are multiplied a second if they lie near."""
+    n_in, n_out, times = 64, 128, 20_000
+    weight = aligned(n_in * n_out, precision)
+    weight[:] = pack(np.ones((n_out, n_in)), 1 if precision == "float32" else 2)
+    x = np.ones(n_in, np.float32 if precision == "float32" else np.int16)
+    out, scale = aligned(n_out, np.float32), np.ones(n_out, np.float32)
+    multiply(out, weight, scale, x, 1)
+    return n_in * n_out * times / min(seconds(lambda: multiply(out, weight, scale, x, times)) for _ in range(5))
+
+
+def weights_of(model: WaveNet) -> tuple[int, int]:
+    """Weights that every sample is multiplied with: those of the layers, and those of conditioning that changes."""
+    blocks = model.stack.blocks
+    layers = [b.conv.weight for b in blocks] + [b.skip.weight for b in blocks] + [model.end.weight]
+    layers += [b.residual.weight for b in blocks if b.residual is not None] + [model.head.linear.weight]
+    changing = [b.condition.weight for b in blocks] if model.upsample is not None else []
+    return sum(w.numel() for w in layers), sum(w.numel() for w in changing)
+
+
+def floor(model: WaveNet, precision: str) -> float:
+    """Seconds a sample, however little else is done."""
+    weights, changing = weights_of(model)
+    size = weights * BYTES[precision]
+    layers = max(size / bytes_a_second(size), weights / products_a_second(precision))
+    return layers + changing / products_a_second("float32")
+
+
+def rate(model: WaveNet, n: int, conditioning: Callable[[int], dict], **how) -> float:
+    """Samples a second of all streams together, after a first block that warms the caches."""
+    parts = stream(model, n + 256, conditioning(n + 256), block=256, **how)
+    next(parts)
+    return n * how.get("streams", 1) / seconds(lambda: list(parts))
+
+
+def conditioning_of(model: WaveNet) -> Callable[[int], dict]:
+    c = model.config
+    generator = torch.Generator().manual_seed(0)
+
+    def given(n: int) -> dict:
+        frames = -(-n // math.prod(c.upsample))
+        local = torch.randn(c.local_channels, frames, generator=generator)
+        return ({"local": local} if c.local_channels else {}) | ({"instrument": 0} if c.global_classes else {})
+
+    return given
+
+
+def compare(name: str, model: WaveNet, repeat: int) -> None:
+    given, rates = conditioning_of(model), {}
+    ways = {
+        "naive": (8, {"method": "naive"}),
+        "cached": (512, {"method": "cached"}),
+        **{f"cpu {p}": (16_384, {"method": "cpu", "precision": p}) for p in BYTES},
+    }
+    for way, (_, how) in ways.items():  # compile first
+        rate(model, 8, given, **how) if way != "naive" else None
+    for _ in range(repeat):
+        for way, (n, how) in ways.items():
+            rates.setdefault(way, []).append(rate(model, n, given, **how))
+    weights, changing = weights_of(model)
+    print(f"\n{name}: {weights:,} weights a sample, and {changing:,} for conditioning; one stream, one core")
+    print(f"{'':14}{'samples/s':>12}{'ratio':>9}{'floor':>12}{'share':>8}{'TV':>9}")
+    drawn = next(stream(model, 1000, given(1000), block=1000))
+    for way, found in rates.items():
+        ratio = statistics.median(a / b for a, b in zip(found, rates["cached"], strict=True))
+        line = f"{way:14}{statistics.median(found):12,.0f}{ratio:9.2f}"
+        if way.startswith("cpu"):
+            precision = way.split()[1]
+            most = 1 / floor(model, precision)
+            distance = float(total_variation(model, drawn, given(1000), precision=precision).mean())
+            line += f"{most:12,.0f}{statistics.median(found) / most:8.0%}{distance:9.1e}"
+        print(line, flush=True)
+
+
+def on_all_cores(model: WaveNet, cores: int) -> None:
+    given = conditioning_of(model)
+    torch.set_num_threads(cores)
+    how = {"method": "cpu", "streams": cores, "precision": "float32"}
+    rate(model, 256, given, **how)
+    print(f"{cores} streams on {cores} cores, float32: {rate(model, 16_384, given, **how):,.0f} samples/s together")
+    torch.set_num_threads(1)
+
+
+def reference() -> WaveNet:
+    torch.manual_seed(0)
+    model = WaveNet().requires_grad_(False)
+    model.head.linear.weight *= 4  # distributions that differ from sample to sample, as those of a trained one do
+    return model
+
+
+def rendering(checkpoint: str | None) -> tuple[str, WaveNet]:
+    if checkpoint:
+        return checkpoint, WaveNet.from_pretrained(checkpoint).requires_grad_(False)
+    torch.manual_seed(0)
+    return "rendering, 20 layers", WaveNet(**RENDERING).requires_grad_(False)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="one round")
+    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--checkpoint", help="a trained WaveNet instead of a random one of the rendering's shape")
+    arguments = parser.parse_args()
+    repeat, cores = 1 if arguments.quick else arguments.repeat, torch.get_num_threads()
+    torch.set_num_threads(1)
+    print(f"torch {torch.__version__}, {cores} cores; near weights: ", end="")
+    print(", ".join(f"{products_a_second(p) / 1e9:.0f} G products/s {p}" for p in BYTES))
+    sizes = (2**15, 2**19, 2**21, 2**23)
+    print("reading: " + ", ".join(f"{bytes_a_second(s) / 1e9:.0f} GB/s of {s // 1024} KiB" for s in sizes))
+    models = {"reference, 20 layers, R = 64, S = 128, A = 256": reference()}
+    models |= dict([rendering(arguments.checkpoint)])
+    for name, model in models.items():
+        compare(name, model, repeat)
+        on_all_cores(model, cores)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,170 @@
+"""One request for samples: its arguments checked, its sampler chosen, its blocks in order."""
+
+import hashlib
+import json
+import math
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from importlib.util import find_spec
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from musicai.sampling.cached import Cached
+from musicai.sampling.conditioning import Conditioning
+from musicai.sampling.naive import Draw, Naive
+from musicai.sampling.uniforms import Uniforms
+from musicai.wavenet import WaveNet
+
+METHODS = ("auto", "naive", "cached", "cpu")
+PRECISIONS = ("float32", "int16", "int8")
+
+
+class Run:
+    """The arguments are those of `musicai.sampling.stream`, which documents them."""
+
+    def __init__(
+        self,
+        model: WaveNet,
+        n: int,
+        conditioning: Mapping | None = None,
+        *,
+        streams: int = 1,
+        temperature: float = 1.0,
+        top_p: float | None = None,
+        seed: int = 0,
+        uniforms: Tensor | np.ndarray | None = None,
+        opening: Tensor | None = None,
+        method: str = "auto",
+        precision: str = "float32",
+        block: int = 2048,
+    ):
+        if not isinstance(model, WaveNet):
+            raise TypeError(f"model must be a musicai.wavenet.WaveNet; got {type(model).__name__}")
+        for name, value in {"n": n, "streams": streams, "block": block}.items():
+            _check_count(name, value)
+        _check_choice(temperature, top_p)
+        _check_weights(model)
+        self.model, self.n, self.block = model, n, block
+        self.method = _chosen(model, method, precision)
+        self.precision = precision if self.method == "cpu" else "float32"
+        self.opening = checked_samples("opening", model, opening, streams)
+        self.conditioning = Conditioning(model, conditioning, streams, self.opening.shape[1] + n)
+        self.uniforms = Uniforms(seed, streams, n, model.head.uniforms, uniforms)
+        self.draw = Draw(model, temperature, top_p)
+
+    @property
+    def nothing(self) -> Tensor:
+        """No samples yet: (streams, 0), of the samples' type."""
+        return self.opening[:, :0]
+
+    def blocks(self, before: Tensor) -> Iterator[Tensor]:
+        """The blocks after `before` (streams, t), which an earlier run has drawn."""
+        first, known = before.shape[1], torch.cat([self.opening, before], dim=1)
+        sampler, offset = self._primed(known), self.opening.shape[1]
+        for start in range(first, self.n, self.block):
+            stop = min(start + self.block, self.n)
+            yield sampler.block(offset + start, self.uniforms(start, stop)).to(known)
+
+    def _primed(self, known: Tensor) -> "Naive | Cached":
+        """A sampler that has heard what is known: of that, no more than a receptive field matters."""
+        start, device = max(known.shape[1] - self.model.receptive_field, 0), next(self.model.parameters()).device
+        silence = torch.full((len(known),), self.model.silence, dtype=known.dtype)
+        previous = (known[:, start - 1] if start else silence).to(device)
+        sampler = self._sampler(previous)
+        for at in range(start, known.shape[1], self.block):
+            part = known[:, at : at + self.block]
+            sampler.block(at, torch.zeros(*part.shape, self.uniforms.k), part.to(device))
+        return sampler
+
+    def _sampler(self, previous: Tensor) -> "Naive | Cached":
+        parts = self.model, self.conditioning, self.draw, previous
+        if self.method == "cpu":
+            from musicai.sampling.cpu import Compiled  # numba
+
+            return Compiled(*parts, self.precision)
+        return {"naive": Naive, "cached": Cached}[self.method](*parts)
+
+    def identity(self) -> dict[str, str | int | float | None]:
+        """What two calls must have in common for one to go on where the other was stopped."""
+        weights = [model_part for name, model_part in sorted(self.model.state_dict().items())]
+        given = [self.conditioning.local, self.conditioning.instrument]
+        return {
+            "model": _hash(json.dumps(asdict(self.model.config), sort_keys=True), *weights),
+            "n": self.n,
+            "streams": len(self.opening),
+            "conditioning": _hash(*given),
+            "opening": _hash(self.opening),
+            "uniforms": self.uniforms.seed if self.uniforms.given is None else _hash(self.uniforms.given),
+            "temperature": self.draw.temperature,
+            "top_p": self.draw.top_p,
+            "precision": self.precision,
+        }
+
+
+def _chosen(model: WaveNet, method: str, precision: str) -> str:
+    """The method that "auto" stands for, or the one that was asked for, if it can be had."""
+    if method not in METHODS:
+        raise ValueError(f"no such method: {method!r}; there are {', '.join(METHODS)}")
+    if precision not in PRECISIONS:
+        raise ValueError(f"no such precision: {precision!r}; there are {', '.join(PRECISIONS)}")
+    device, compiler = next(model.parameters()).device, find_spec("numba") is not None
+    if method == "auto":
+        if device.type == "cpu" and not compiler:
+            warnings.warn("numba is missing, so samples are drawn slowly: pip install numba", stacklevel=4)
+        method = "cpu" if device.type == "cpu" and compiler else "cached"
+    elif method == "cpu" and device.type != "cpu":
+        raise ValueError(f"method 'cpu' needs the model on the CPU, and it is on {device}: model.cpu()")
+    elif method == "cpu" and not compiler:
+        raise ImportError("method 'cpu' needs numba: pip install numba; or method='cached'")
+    elif method != "cpu" and precision != "float32":
+        raise ValueError(f"method {method!r} knows precision 'float32' only; 'cpu' knows {', '.join(PRECISIONS)}")
+    return method
+
+
+def _check_count(name: str, value: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise ValueError(f"{name} must be a whole number, 1 or more; got {value!r}")
+
+
+def _check_choice(temperature: float, top_p: float | None) -> None:
+    if not 0 <= temperature < math.inf:
+        raise ValueError(f"temperature must be 0 or more, and finite; got {temperature}")
+    if top_p is not None and not 0 < top_p <= 1:
+        raise ValueError(f"top_p must lie in (0, 1]; got {top_p}")
+
+
+def _check_weights(model: WaveNet) -> None:
+    for name, value in model.state_dict().items():
+        if not torch.isfinite(value).all():
+            raise ValueError(f"the model's {name} holds NaN or infinity")
+
+
+def checked_samples(name: str, model: WaveNet, samples: Tensor | None, streams: int) -> Tensor:
+    """(streams, length) on the CPU: int64 codes or float32 values."""
+    codes, classes = not model.config.mixtures, model.config.classes
+    dtype = torch.int64 if codes else torch.float32
+    if samples is None:
+        return torch.zeros(streams, 0, dtype=dtype)
+    samples = torch.as_tensor(samples).detach().cpu()
+    if samples.ndim not in (1, 2) or (samples.ndim == 2 and len(samples) != streams):
+        raise ValueError(f"{name} has shape {tuple(samples.shape)}; (length,) or ({streams}, length) is needed")
+    if codes and (samples.is_floating_point() or not ((samples >= 0) & (samples < classes)).all()):
+        raise ValueError(f"{name} must be codes, whole numbers from 0 to {classes - 1}")
+    if not codes and not (samples.abs() <= 1).all():
+        raise ValueError(f"{name} must be values between -1 and 1")
+    return samples.to(dtype).expand(streams, -1).contiguous()
+
+
+def _hash(*parts: str | Tensor | None) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, Tensor):
+            part = str(part.dtype) + str(tuple(part.shape)), part.detach().cpu().contiguous()
+            digest.update(part[0].encode())
+            digest.update(part[1].view(torch.uint8).numpy().tobytes() if part[1].numel() else b"")
+        else:
+            digest.update(repr(part).encode())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,118 @@
+"""The pieces of the compiled sampler against NumPy in float64: products, functions with stated errors, the draw."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numba import njit
+
+from musicai.sampling import kernel
+from musicai.sampling.matvec import matvec, pack
+from musicai.sampling.packed import aligned
+
+
+@njit(nogil=True)
+def product(out, weight, scale, x, x_scale):
+    matvec(out, 0, weight, 0, scale, 0, x, 0, x_scale, len(x), len(out))
+
+
+@njit(nogil=True)
+def gates(a, b, out):
+    kernel.gate(a, b, np.float32(100), out)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 12), st.integers(1, 9), st.integers(0, 2**32 - 1))
+def test_matvec_is_the_product(eights, blocks, seed):
+    rng, n_in, n_out = np.random.default_rng(seed), 8 * eights, 32 * blocks
+    start = rng.standard_normal(n_out).astype(np.float32)
+    weight, x = rng.standard_normal((n_out, n_in)).astype(np.float32), rng.standard_normal(n_in).astype(np.float32)
+    out = start.copy()
+    product(out, pack(weight, 1), np.ones(0, np.float32), x, np.float32(1))
+    np.testing.assert_allclose(out, start + weight.astype(float) @ x, atol=1e-4)
+    for kind, most in (("int8", 127), ("int16", 2047)):
+        whole = rng.integers(-most, most + 1, (n_out, n_in)).astype(kind)
+        q = rng.integers(-5000, 5001, n_in).astype(np.int16)
+        scale, out = rng.random(n_out).astype(np.float32), np.zeros(n_out, np.float32)
+        product(out, pack(whole, 2), scale, q, np.float32(1e-4))
+        np.testing.assert_allclose(out, scale.astype(float) * 1e-4 * (whole.astype(int) @ q), rtol=1e-5, atol=1e-5)
+
+
+def test_exp_is_within_its_stated_error():
+    xs = np.linspace(-87, 87, 4001, dtype=np.float32)
+    found = np.array([kernel.exp(x) for x in xs], np.float64)
+    assert np.abs(found / np.exp(xs.astype(np.float64)) - 1).max() < 2e-7
+    assert kernel.exp(np.float32(0)) == 1
+    assert 0 < kernel.exp(np.float32(-1e30)) < 2e-38
+    assert np.isfinite(kernel.exp(np.float32(1e30)))
+
+
+def test_gate_is_within_its_stated_error():
+    rng = np.random.default_rng(0)
+    for width in (0.1, 3, 30, 3000):
+        a, b = (rng.uniform(-width, width, 4096).astype(np.float32) for _ in range(2))
+        out = np.zeros(4096, np.float32)
+        gates(a, b, out)
+        with np.errstate(over="ignore"):
+            truth = np.tanh(a.astype(float)) / (1 + np.exp(-b.astype(float)))
+        assert np.abs(out - truth).max() < 3e-7
+        whole = np.zeros(4096, np.int16)
+        gates(a, b, whole)
+        assert np.abs(whole / 100 - truth).max() < 0.5001 / 100
+
+
+def chosen(logits, u, temperature=1.0, top_p=1.0):
+    logits = np.asarray(logits, np.float32)
+    return kernel.choose(logits, len(logits), u, float(temperature), float(top_p), np.zeros(len(logits), np.float32))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(1, 40), st.floats(0, 0.999999), st.floats(0.05, 1), st.floats(0.3, 3), st.integers(0, 2**32 - 1))
+def test_choose_inverts_the_cumulative_distribution(n, u, top_p, temperature, seed):
+    logits = np.random.default_rng(seed).standard_normal(n).astype(np.float32) * 4
+    p = np.exp((logits - logits.max()).astype(float) / temperature)
+    p /= p.sum()
+    order = np.argsort(-p, kind="stable")
+    before = np.cumsum(p[order]) - p[order]
+    p[order[before >= top_p]] = 0
+    edges = np.cumsum(p) / p.sum()
+    if np.abs(edges - u).min() < 1e-5 or np.abs(before - top_p).min() < 1e-5:
+        return  # a tie: rounding decides
+    assert chosen(logits, u, temperature, top_p) == (edges <= u).sum()
+
+
+def test_choose_at_the_edges():
+    assert chosen([0, 5, 1], 0.99, temperature=0) == 1
+    assert chosen([0, 0, 0, 0], 0.0) == 0
+    assert chosen([0, 0, 0, 0], 0.25) == 1  # the cumulative probability must be above u
+    assert chosen([0, 0, 0, 0], 1 - 1e-16) == 3
+    assert chosen([-1e30, 0, -1e30], 1 - 1e-16) == 1
+    assert [chosen([0, 0, 0, 0], u, top_p=0.5) for u in (0, 0.49, 0.51, 0.99)] == [0, 0, 1, 1]  # of equals, the first
+    assert chosen([0, 9, 0], 0.0, top_p=1e-9) == 1
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int8])
+def test_weights_begin_on_a_line_of_the_cache(dtype):
+    assert aligned(1001, dtype).ctypes.data % 64 == 0
+    assert aligned(1001, dtype).shape == (1001,)
+
+
+def test_the_cache_has_a_function_for_each_precision():
+    """One signature a name, so that processes that fill it at once write the same."""
+    names = {run.py_func.__qualname__ for run in kernel.RUN.values()}
+    assert names == {"run_float32", "run_int16", "run_int8"}
+
+
+def test_a_place_that_cannot_be_written_is_no_error(monkeypatch):
+    """A read-only installation compiles anew each time."""
+    real, asked = kernel.njit, []
+
+    def njit_without_a_place(**options):
+        asked.append(options)
+        if options.get("cache"):
+            raise RuntimeError("cannot cache function: no locator available")
+        return real(**options)
+
+    monkeypatch.setattr(kernel, "njit", njit_without_a_place)
+    assert kernel._compiled("float32").py_func.__name__ == "run_float32"
+    assert [options.get("cache", False) for options in asked] == [True, False]

@@ -1,0 +1,108 @@
+"""A record grows with a run; a run that was killed goes on from it and draws what it would have drawn."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from musicai.sampling import sample
+from musicai.sampling.cached import Cached
+from musicai.wavenet import WaveNet
+
+HOW = {"method": "cached", "block": 50, "streams": 2, "progress": False}
+
+
+def network(**config):
+    torch.manual_seed(0)
+    shape = {"layers": 6, "stacks": 2, "residual_channels": 8, "skip_channels": 16, "end_channels": 16, "classes": 32}
+    model = WaveNet(**shape | config).requires_grad_(False)
+    model.head.linear.weight *= 5
+    return model
+
+
+@pytest.mark.parametrize("config", [{}, {"mixtures": 3}, {"kernel_size": 3}])
+@pytest.mark.parametrize("blocks", [0, 1, 4])
+@pytest.mark.parametrize("torn", [b"", b"123"])
+def test_a_killed_run_loses_only_its_block(tmp_path, monkeypatch, config, blocks, torn):
+    model, path, block, begun = network(**config), tmp_path / "run", Cached.block, []
+    whole = sample(model, 320, **HOW)
+
+    def killed(*arguments):
+        begun.append(1)
+        if len(begun) > blocks:
+            raise RuntimeError("killed")
+        return block(*arguments)
+
+    monkeypatch.setattr(Cached, "block", killed)
+    with pytest.raises(RuntimeError, match="killed"):
+        sample(model, 320, record=path, **HOW)
+    monkeypatch.undo()
+    with path.open("ab") as file:
+        file.write(torn)  # a write that was cut short
+    starts = []
+    monkeypatch.setattr(Cached, "block", lambda *a: starts.append(a[1]) or block(*a))
+    assert torch.equal(sample(model, 320, record=path, **HOW), whole)
+    # It heard no more again than a receptive field.
+    assert min(starts) >= 50 * blocks - model.receptive_field
+    assert torch.equal(sample(model, 320, record=path, **HOW), whole)
+
+
+def test_conditioning_and_opening_go_on(tmp_path):
+    model, path = network(local_channels=2, upsample=(4,)), tmp_path / "run"
+    how = HOW | {"conditioning": {"local": torch.randn(2, 50)}, "opening": torch.randint(32, (2, 40)), "record": path}
+    whole = sample(model, 160, **how)
+    size = path.stat().st_size
+    os.truncate(path, size - 4 * 2 * 90)
+    assert torch.equal(sample(model, 160, **how), whole)
+    assert path.stat().st_size == size
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [({"seed": 1}, "uniforms"), ({"temperature": 0.5}, "temperature"), ({"streams": 1}, "streams"), ({"n": 90}, "n")],
+)
+def test_a_record_of_another_call_is_refused(tmp_path, change, name):
+    path, how = tmp_path / "run", HOW | {"record": tmp_path / "run", "n": 100}
+    sample(network(), **how)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=f"begun by a call with another {name}"):
+        sample(network(), **how | change)
+    with pytest.raises(ValueError, match="another model"):
+        sample(network(skip_channels=17), **how)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [b"hello\n" * 9, b"\0" * 100, b"[1]\n", b"null\n", b"{}\n", b"x" * 100_000])
+def test_a_file_that_is_no_record_is_left_alone(tmp_path, content):
+    path = tmp_path / "thesis.txt"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="no record of samples"):
+        sample(network(), 10, record=path, **HOW)
+    assert path.read_bytes() == content
+
+
+CODE = """
+import sys
+sys.path.insert(0, sys.argv[2])
+import test_sampling_record as here
+here.sample(here.network(), 10**6, record=sys.argv[1], **here.HOW)
+"""
+
+
+def test_a_process_that_is_killed(tmp_path):
+    path = tmp_path / "run"
+    process = subprocess.Popen([sys.executable, "-c", CODE, str(path), os.path.dirname(__file__)])
+    end = time.time() + 240
+    while time.time() < end and (not path.exists() or path.stat().st_size < 4000) and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    body = path.read_bytes().split(b"\n", 1)[1]
+    times = len(body) // 8
+    assert times >= 50
+    found = torch.frombuffer(bytearray(body[: 8 * times]), dtype=torch.int32).reshape(times, 2).T
+    assert torch.equal(found[:, :300].long(), sample(network(), 10**6 if times > 10**6 else min(times, 300), **HOW))
