@@ -9,9 +9,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture as Reference
 
 from musicai.gmm import GaussianMixture
+from musicai.gmm.accuracy import Precision
 from musicai.gmm.data import Data
 from musicai.gmm.em import e_pass, em_step, needed_for
-from musicai.gmm.precision import Precision
 
 KINDS = ("full", "tied", "diag", "spherical")
 TROUBLES = ("none", "singular", "duplicated", "constant", "scaled", "near_k", "offset", "mixed")
@@ -110,7 +110,7 @@ def test_two_hundred_hard_problems_end_where_scikit_learn_ends():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("shape", ["clusters", "silence", "narrow"])
+@pytest.mark.parametrize("shape", ["clusters", "silence", "narrow", "correlated"])
 def test_float32_keeps_to_float64(kind, shape, monkeypatch):
     """Large float32 problems: likelihoods within 1e-5 of scikit-learn's in float64, from the same start."""
     monkeypatch.setattr("musicai.gmm.em.SMALL", 0)  # these count as large
@@ -121,6 +121,8 @@ def test_float32_keeps_to_float64(kind, shape, monkeypatch):
         x[: n // 5] = -80.0  # the frames of a recording before it begins: one and the same number
     if shape == "narrow":
         x[:, 0] = 1000 + 1e-3 * x[:, 0] + 10 * rng.integers(5, size=n)
+    if shape == "correlated":  # every feature nearly repeats the first
+        x[:, 1:] = x[:, :1] + 1e-2 * x[:, 1:]
     x = x.astype(np.float32)
     settings = {"covariance_type": kind, "init_params": "random_from_data", "random_state": 1, "max_iter": 12, "tol": 0}
     ours, theirs = GaussianMixture(k, **settings).fit(x), Reference(k, **settings).fit(x.astype(np.float64))
@@ -163,6 +165,31 @@ def test_every_arithmetic_sees_the_same(kind, monkeypatch):
         ):
             torch.testing.assert_close(ours, theirs, rtol=rtol, atol=rtol * float(theirs.abs().max()), msg=name)
         assert float(sums.log_likelihood) == pytest.approx(float(truth_sums.log_likelihood), rel=rtol / 100), name
+
+
+def test_correlated_features_need_no_float64_in_a_turned_frame():
+    """Features that nearly repeat each other: their products lose their digits, unless they are turned."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(40_000, 24)) + 2 * rng.normal(size=(8, 24))[rng.integers(8, size=40_000)]
+    x[:, 1:] = x[:, :1] + 2e-3 * x[:, 1:]
+    x = x.astype(np.float32)
+    settings = {"init_params": "random_from_data", "random_state": 0, "max_iter": 4, "tol": 0}
+    ours = GaussianMixture(8, reg_covar=1e-8, **settings).fit(x)
+    theirs = Reference(8, reg_covar=1e-8, **settings).fit(x.astype(np.float64))
+    assert ours.lower_bound_ == pytest.approx(theirs.lower_bound_, rel=1e-5)
+    parameters = ours._parameters()
+    with Data(torch.from_numpy(x)) as data:
+        assert needed_for(data, parameters).dtype == torch.float64
+        before = e_pass(data, parameters, needed_for(data, parameters))
+        data.turn()
+        precision = needed_for(data, parameters)
+        assert precision.dtype == torch.float32
+        assert not precision.exact.any()
+        after = e_pass(data, parameters, precision)
+    for name in ("count", "mean", "scatter"):
+        one, other = getattr(before[0], name), getattr(after[0], name)
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4 * float(one.abs().max()))
+    assert float(after[1].log_likelihood) == pytest.approx(float(before[1].log_likelihood), rel=1e-6)
 
 
 def test_rows_far_from_every_component_are_judged_in_float64(monkeypatch):

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from musicai.gmm.frame import Frame
-from musicai.gmm.precision import Precision
+from musicai.gmm.accuracy import Frame, Precision
 from musicai.gmm.steps import (
     Moments,
     Parameters,

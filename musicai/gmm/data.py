@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from musicai.gmm import processes
+from musicai.gmm.accuracy import Frame
 from musicai.gmm.blocks import Sums
-from musicai.gmm.frame import Frame
 from musicai.gmm.steps import Moments
 from musicai.threads import Workers
 

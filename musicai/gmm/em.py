@@ -1,13 +1,13 @@
-"""Expectation-maximisation: E step over all the data, M step, again. Chapter 3."""
+"""Expectation-maximisation: E step over all the data, M step, again; and the same for a stream. Chapter 3."""
 
 from collections.abc import Iterator
 
 import torch
 
+from musicai.gmm.accuracy import ALLOWED, Precision, cancellation, needed
 from musicai.gmm.blocks import Pass, Sums
 from musicai.gmm.data import Data
-from musicai.gmm.precision import ALLOWED, Precision, cancellation, needed
-from musicai.gmm.steps import Moments, Parameters, m_step, n_features
+from musicai.gmm.steps import Moments, Parameters, m_step, n_features, per_component
 from musicai.threads import one_core
 
 SMALL = 2**26  # multiplications in a pass; float64 costs nothing worth saving below
@@ -74,3 +74,23 @@ def multiplications(data: Data, parameters: Parameters) -> int:
     """In a pass, about."""
     full = parameters.covariance_type in ("full", "tied")
     return data.rows * len(parameters.means) * n_features(data.width, full)
+
+
+def memory(parameters: Parameters, reg_covar: float) -> Moments:
+    """The moments, for one row, of which these are the parameters: what the mixture knows of all it has seen."""
+    weights, means = parameters.weights, parameters.means
+    if parameters.covariance_type in ("full", "tied"):
+        covariances = parameters.covariances - reg_covar * torch.eye(means.shape[1]).to(means)
+        covariances = covariances.expand(len(means), -1, -1)
+    else:
+        covariances = parameters.variances() - reg_covar
+    return Moments(weights, means, covariances * per_component(weights, covariances))
+
+
+def blend(memory: Moments, batch: Moments, rate: float) -> Moments:
+    """The memory after this batch: s <- (1 - rate) s + rate * batch, both for one row.
+
+    With rates n ** -decay, 1/2 < decay <= 1, for the n-th batch, the estimates converge to a stationary point of the
+    likelihood: Cappé and Moulines (2009), eq. 13.
+    """
+    return memory * (1 - rate) + batch * rate

@@ -11,11 +11,10 @@ from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
-from musicai.gmm import online
 from musicai.gmm.attributes import Attributes, Kind
 from musicai.gmm.checks import check_enough, check_rows, check_settings
 from musicai.gmm.data import Data, is_shards, shards_of
-from musicai.gmm.em import e_pass, needed_for
+from musicai.gmm.em import blend, e_pass, memory, needed_for
 from musicai.gmm.saving import Saving
 from musicai.gmm.scoring import Scoring
 from musicai.gmm.search import Climb, Search
@@ -160,7 +159,7 @@ class GaussianMixture(Scoring, Saving, Attributes, DensityMixin, BaseEstimator):
             batch, sums = e_pass(data, before, needed_for(data, before))
         self.n_batches_ = getattr(self, "n_batches_", 0) + 1
         rate = (self.n_batches_ + 1) ** -decay if rate is None else rate
-        known = online.blend(online.memory(before, self.reg_covar), batch * (1 / data.rows), rate)
+        known = blend(memory(before, self.reg_covar), batch * (1 / data.rows), rate)
         bounds = [*getattr(self, "lower_bounds_", []), float(sums.log_likelihood / sums.rows)]
         self._keep(Climb(m_step(known, self.covariance_type, self.reg_covar), bounds, False), Kind.of(X, rows.dtype))
         return self

@@ -1,16 +1,22 @@
-"""`save` and `load` of a mixture: one safetensors file, read back to the last bit."""
+"""`save` and `load` of a mixture: one safetensors file with JSON in its header, read back to the last bit."""
 
+import contextlib
+import json
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
 
-from musicai.gmm import files
 from musicai.gmm.attributes import NAMES, Attributes, Kind
 from musicai.gmm.data import as_tensor
 from musicai.gmm.steps import Parameters
 
+HEADER = "musicai.gmm"
 FACTS = ("converged_", "n_iter_", "lower_bound_", "lower_bounds_", "n_features_in_", "feature_names_in_", "n_batches_")
 
 
@@ -36,7 +42,7 @@ class Saving(Attributes):
         facts = {"settings": {name: _plain(value) for name, value in settings.items()}}
         facts["numpy"], facts["dtype"] = kind.numpy, str(kind.dtype).removeprefix("torch.")
         facts["fitted"] = {name: _plain(getattr(self, name)) for name in FACTS if hasattr(self, name)}
-        files.write(path, tensors, facts)
+        write(path, tensors, facts)
 
     @classmethod
     def load(cls, path: str | Path, device: str | torch.device = "cpu"):
@@ -44,7 +50,7 @@ class Saving(Attributes):
 
         Raises FileNotFoundError where there is no file, ValueError for a file that `save` did not write.
         """
-        tensors, facts = files.read(path)
+        tensors, facts = read(path)
         try:
             settings, fitted = facts["settings"], facts["fitted"]
             numpy, dtype = facts["numpy"], getattr(torch, facts["dtype"])
@@ -64,3 +70,29 @@ class Saving(Attributes):
 def _plain(value: Any) -> Any:
     """A NumPy number or array as Python's own."""
     return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
+
+
+def write(path: str | Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+    """Write tensors and JSON-able facts to one file, which then is the old one or the new one, never half of one."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    data = save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, {HEADER: json.dumps(facts)})
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What `write` wrote. Raises ValueError for any other file, FileNotFoundError for none."""
+    if not Path(path).exists():
+        raise FileNotFoundError(f"there is no file {path}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            facts = json.loads((file.metadata() or {})[HEADER])
+            return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118
+    except (SafetensorError, KeyError, ValueError, OSError) as error:
+        raise ValueError(f"{path} is no whole file of a Gaussian mixture ({type(error).__name__}: {error})") from error

@@ -10,12 +10,11 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from musicai.gmm.accuracy import Frame, cancellation, needed
 from musicai.gmm.attributes import Attributes, Kind
 from musicai.gmm.blocks import Pass
 from musicai.gmm.checks import check_rows
 from musicai.gmm.data import in_pieces, is_shards, shards_of
-from musicai.gmm.frame import Frame
-from musicai.gmm.precision import cancellation, needed
 from musicai.gmm.steps import Parameters
 from musicai.threads import Workers
 

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from musicai.gmm import files
 from musicai.gmm.attributes import NAMES, Kind
 from musicai.gmm.data import Data
 from musicai.gmm.em import expectation_maximisation
+from musicai.gmm.saving import read, write
 from musicai.gmm.start import random_numbers, start
 from musicai.gmm.steps import Parameters
 
@@ -115,12 +115,12 @@ class Search:
             facts["climbs"][name] = [climb.lower_bounds, climb.converged]
         kind, keys, *rest = self.random_state.get_state()
         tensors["random_state"] = torch.from_numpy(keys.astype(np.int64))
-        files.write(self.checkpoint, tensors, facts | {"random_state": [kind, *rest]})
+        write(self.checkpoint, tensors, facts | {"random_state": [kind, *rest]})
 
     def _resume(self) -> None:
         if self.checkpoint is None or not self.checkpoint.exists():
             return
-        tensors, facts = files.read(self.checkpoint)
+        tensors, facts = read(self.checkpoint)
         ours, theirs = self._settings(), facts.get("settings", {})
         different = [
             f"{name}: {theirs.get(name)} there, {ours[name]} here" for name in ours if ours[name] != theirs.get(name)
