@@ -37,17 +37,21 @@ def counting(train: list[torch.Tensor], test: list[torch.Tensor], after: bool) -
     """Nats a frame of keys that are independent of each other; `after`: given the same key in the frame before."""
     down, seen = torch.zeros(2, 88), torch.zeros(2, 88)
     for roll in train:
-        state = torch.cat([torch.zeros(88, 1), roll[:, :-1]], 1) * after
+        state = before(roll) * after
         for s in (0, 1):
             down[s] += (roll * (state == s)).sum(1)
             seen[s] += (state == s).sum(1)
     logits = ((down + 0.5) / (seen - down + 0.5)).log()
     total = 0.0
     for roll in test:
-        state = (torch.cat([torch.zeros(88, 1), roll[:, :-1]], 1) * after).long()
-        guess = torch.where(state > 0, logits[1][:, None], logits[0][:, None])
+        guess = torch.where(before(roll) * after > 0, logits[1][:, None], logits[0][:, None])
         total += F.binary_cross_entropy_with_logits(guess, roll, reduction="sum").item()
     return total / sum(roll.shape[1] for roll in test)
+
+
+def before(roll: torch.Tensor) -> torch.Tensor:
+    """The frame before each; silence before the first."""
+    return torch.cat([torch.zeros(88, 1), roll], 1)[:, : roll.shape[1]]
 
 
 def table(name: str, sets: dict[str, list[torch.Tensor]], model: str) -> None:

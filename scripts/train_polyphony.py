@@ -4,7 +4,8 @@
     python scripts/train_polyphony.py --data nottingham   # -> musicai/checkpoints/wavenet-nottingham
     python scripts/train_polyphony.py --data MuseData.mat --out runs/muse
 
-The same settings for every set. A run that was broken off goes on from its checkpoint when it is called again.
+The same settings for every set, but for two that follow from its size: dropout, and the number of steps. A run that was
+broken off goes on from its checkpoint when it is called again.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from musicai.wavenet import RollBatches, RollConfig, RollWaveNet, log_odds, nats
 
 SHIPPED = Path(__file__).parents[1] / "musicai" / "checkpoints"
 SETS = {"jsb": (JSBChorales, "wavenet-chorales"), "nottingham": (Nottingham, "wavenet-nottingham")}
+BATCH, CROP = 12, 128  # pieces a step, frames of each
 VALID_FRAMES = 8_000  # of the validation split, for choosing between checkpoints; the last figure is of all of it
 
 
@@ -40,22 +42,29 @@ def dropout(frames: int) -> float:
     return min(0.5, max(0.2, 0.5 - 0.12 * math.log(frames / 14_000)))
 
 
+def steps_for(frames: int) -> int:
+    """Ten times through the music, and 1200 steps at least."""
+    return max(1200, 10 * frames // (BATCH * CROP))
+
+
 def some(rolls: list[torch.Tensor], frames: int) -> list[torch.Tensor]:
     """Every so-manieth roll, so that about so many frames remain."""
     return rolls[:: max(1, round(sum(roll.shape[1] for roll in rolls) / frames))]
 
 
-def train(args: argparse.Namespace) -> RollWaveNet:
-    """Train, and return the weights of the best checkpoint on the validation split."""
+def train(args: argparse.Namespace) -> tuple[RollWaveNet, float]:
+    """Train; the model that was best on the validation split, and the CPU minutes that it took, with earlier parts."""
     seed_all(args.seed)
     rolls, valid = rolls_of(args.data, "train"), some(rolls_of(args.data, "valid"), VALID_FRAMES)
-    share = round(dropout(sum(roll.shape[1] for roll in rolls)), 3)
+    frames = sum(roll.shape[1] for roll in rolls)
+    args.steps = args.steps or steps_for(frames)
+    share = round(dropout(frames), 3)
     config = RollConfig(dropout=share, head_dropout=share - 0.1)
     model = RollWaveNet(config).to(device())
     model.base.copy_(log_odds(rolls))
     optimizer = torch.optim.AdamW(model.parameters(), args.lr, betas=(0.9, 0.98), weight_decay=0.02)
-    batches = RollBatches(rolls, transpose=args.transpose, seed=args.seed)
-    best = args.out / "best"
+    batches = RollBatches(rolls, BATCH, CROP, transpose=args.transpose, seed=args.seed)
+    best, clock = args.out / "best", [0.0]
 
     def step(numbered):
         n, batch = numbered
@@ -68,22 +77,25 @@ def train(args: argparse.Namespace) -> RollWaveNet:
         if score < min(seen, default=math.inf):
             run.ema["model"].save_pretrained(best)
         recent = [x for x in run.history["loss"][-args.every :] if not math.isnan(x)]
-        mean, seconds = sum(recent) / len(recent), time.process_time()
-        print(f"step {run.step:,} ({seconds:.0f} s): train {mean:.3f}, valid {score:.3f} nats a frame", flush=True)
-        return {"valid": score}
+        print(f"step {run.step:,}: train {sum(recent) / len(recent):.3f}, valid {score:.3f} nats a frame", flush=True)
+        clock.append(time.process_time())
+        return {"valid": score, "seconds": clock[-1] - clock[-2]}
 
     settings = {name: value for name, value in vars(args).items() if name not in ("out", "minutes", "ship")}
-    fit(
+    run = fit(
         step, lambda n: (n, batches(n)), steps=args.steps, state={"model": model, "optimizer": optimizer},
         checkpoint=args.out / "run.safetensors", save_every=args.every, minutes=args.minutes, ema=0.998,
         callbacks=[(args.every, validate)], config=settings, seed=args.seed,
     )  # fmt: skip
-    return RollWaveNet.from_pretrained(best)
+    if not run.finished:
+        raise SystemExit(f"stopped after step {run.step:,} of {args.steps:,}; the same call goes on")
+    seconds = sum(x for x in run.history.get("seconds", []) if not math.isnan(x))
+    return RollWaveNet.from_pretrained(best), seconds / 60
 
 
-def card(args: argparse.Namespace, name: str, scores: dict[str, float], minutes: float) -> str:
+def card(args: argparse.Namespace, model: RollWaveNet, name: str, scores: dict[str, float], minutes: float) -> str:
     """The model card."""
-    parameters = sum(p.numel() for p in RollWaveNet().parameters())
+    parameters = sum(p.numel() for p in model.parameters())
     rows = "\n".join(f"| {split} | {score:.3f} |" for split, score in scores.items())
     return f"""# {name}
 
@@ -98,7 +110,7 @@ split. The music of this set is transposed to C; so is what the model composes, 
 Each frame is predicted from all frames before it (the first from none), and the figure is of all 88 keys together.
 
 Made by `python scripts/train_polyphony.py --data {args.data} --steps {args.steps} --seed {args.seed}`: Adam, batches of
-12 crops of 128 frames, on a CPU (torch {torch.__version__}), in {minutes:.0f} minutes of this run's last part.
+{BATCH} crops of {CROP} frames, torch {torch.__version__} on {device().type}, {minutes:.0f} minutes of one core's time.
 Not for judging whether music is good: it knows one style, in frames of a beat or half a beat, without loudness.
 """
 
@@ -107,21 +119,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="jsb", help="jsb, nottingham, or the path of a .mat file")
     parser.add_argument("--out", type=Path, help="folder of this run (default: runs/polyphony-<data>)")
-    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--steps", type=int, help="default: ten times through the music, at least 1200")
     parser.add_argument("--minutes", type=float, help="stop after this time; call again to go on")
-    parser.add_argument("--every", type=int, default=250, help="steps between validations")
+    parser.add_argument("--every", type=int, default=150, help="steps between validations")
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--transpose", type=int, default=0, help="augment by so many semitones up and down")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--ship", action="store_true", help="put the result into musicai/checkpoints")
     args = parser.parse_args()
     args.out = args.out or Path("runs") / f"polyphony-{Path(args.data).stem}"
-    begun = time.monotonic()
-    model = train(args)
+    model, minutes = train(args)
     scores = {split: nats_per_frame(model, rolls_of(args.data, split)) for split in ("valid", "test")}
     name = SETS[args.data][1] if args.data in SETS else Path(args.data).stem
     folder = SHIPPED / name if args.ship else args.out / name
-    model.save_pretrained(folder, card=card(args, name, scores, (time.monotonic() - begun) / 60))
+    model.save_pretrained(folder, card=card(args, model, name, scores, minutes))
     print(f"{name}: valid {scores['valid']:.3f}, test {scores['test']:.3f} nats a frame, in {folder}")
 
 

@@ -1,0 +1,114 @@
+"""The command that trains on any file of piano rolls, its card, and the table: run on a small file in the format."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.io import savemat
+
+from musicai.wavenet import RollWaveNet, nats_per_frame
+
+ROOT = Path(__file__).parents[1]
+
+
+def load(path: str):
+    spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def run(monkeypatch, path: str, *arguments: object) -> None:
+    monkeypatch.setattr(sys, "argv", [path, *map(str, arguments)])
+    load(path).main()
+
+
+@pytest.fixture(scope="module")
+def mat(tmp_path_factory) -> Path:
+    """Pieces of 1 to 300 frames, of 0 to 20 keys a frame over all of the keyboard, silence and an empty piece too."""
+    rng = np.random.default_rng(0)
+    contents = {}
+    for name, lengths in (("traindata", (40, 1, 300, 9)), ("validdata", (30, 2)), ("testdata", (25, 0, 3))):
+        cells = np.empty((1, len(lengths)), dtype=object)
+        for i, length in enumerate(lengths):
+            roll = (rng.random((length, 88)) < rng.choice([0, 0.03, 0.2], (length, 1))).astype(np.uint8)
+            cells[0, i] = roll.reshape(length, 88)
+        contents[name] = cells
+    path = tmp_path_factory.mktemp("mat") / "Strange.mat"
+    savemat(path, contents)
+    return path
+
+
+def test_command_runs_on_any_file_and_goes_on_where_it_was(mat, tmp_path, monkeypatch, capsys):
+    script = "scripts/train_polyphony.py"
+    options = ("--data", mat, "--steps", 4, "--every", 2)
+    with pytest.raises(SystemExit, match=r"stopped after step 1 of 4; the same call goes on"):
+        run(monkeypatch, script, *options, "--out", tmp_path / "broken", "--minutes", 0)
+    run(monkeypatch, script, *options, "--out", tmp_path / "broken")
+    run(monkeypatch, script, *options, "--out", tmp_path / "whole")
+    said = capsys.readouterr().out.splitlines()[-1]
+    models = [RollWaveNet.from_pretrained(tmp_path / name / "Strange") for name in ("broken", "whole")]
+    for one, two in zip(*(model.parameters() for model in models), strict=True):
+        assert torch.equal(one, two)  # a run that was broken off is the same run
+    test = load(script).rolls_of(str(mat), "test")
+    score = nats_per_frame(models[1], test)
+    assert f"test {score:.3f}" in said
+    card = (tmp_path / "whole" / "Strange" / "README.md").read_text()
+    assert f"| test | {score:.3f} |" in card
+    assert f"--data {mat} --steps 4 --seed 0" in card
+
+
+def test_table_of_any_file(mat, tmp_path, monkeypatch, capsys):
+    torch.manual_seed(0)
+    model = RollWaveNet()
+    model.save_pretrained(tmp_path)
+    run(monkeypatch, "benchmarks/polyphony.py", "--data", mat, "--model", tmp_path)
+    out = capsys.readouterr().out
+    score = nats_per_frame(
+        RollWaveNet.from_pretrained(tmp_path), load("scripts/train_polyphony.py").rolls_of(str(mat), "test")
+    )
+    assert f"{score:6.2f}" in out
+    assert "28 frames in the test split" in out
+
+
+def test_counting_by_hand():
+    counting = load("benchmarks/polyphony.py").counting
+    roll = torch.zeros(88, 4)
+    roll[5, :2] = 1.0  # down, down, up, up
+    others = 87 * -np.log(4.5 / 5)
+    alone = -(2 * np.log(2.5 / 5) + 2 * np.log(2.5 / 5)) / 4 + others
+    assert counting([roll], [roll], after=False) == pytest.approx(alone, rel=1e-6)
+    # After up: once down, once up. After down: once down, once up.
+    assert counting([roll], [roll], after=True) == pytest.approx(-np.log(1.5 / 3) + others, rel=1e-6)
+
+
+def test_every_step_and_dropout_follow_from_the_size():
+    script = load("scripts/train_polyphony.py")
+    assert [script.steps_for(n) for n in (13_807, 176_561, 1_000_000)] == [1200, 1200, 6510]
+    assert script.dropout(13_807) == 0.5
+    assert script.dropout(176_561) == 0.2
+    assert 0.2 < script.dropout(60_000) < 0.5
+    rates = [script.learning_rate(n, 1200, 1.0) for n in range(1200)]
+    assert max(rates) == pytest.approx(1, abs=0.01)
+    assert rates[0] < 0.03
+    assert rates[-1] < 0.02
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "bar"), [("wavenet-chorales", "jsb", 4.74), ("wavenet-nottingham", "nottingham", 2.2)]
+)
+def test_shipped_models_are_as_good_as_their_cards_say(name, data, bar):
+    """On part of the test split, within what the choice of pieces may change; the card has the whole."""
+    from musicai.pretrained import SHIPPED
+
+    if not (SHIPPED / name).is_dir():
+        pytest.skip(f"{name} is not there yet")
+    model = RollWaveNet.from_pretrained(name)
+    card = (SHIPPED / name / "README.md").read_text()
+    told = float(card.split("| test | ")[1].split(" ")[0])
+    rolls = load("scripts/train_polyphony.py").rolls_of(data, "test")[::10]
+    assert told < bar
+    assert nats_per_frame(model, rolls) == pytest.approx(told, rel=0.15)
