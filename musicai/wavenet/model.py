@@ -59,7 +59,8 @@ class WaveNet(Pretrained, nn.Module):
     Time runs like this: the input at t is the sample at t - 1, the conditioning at t belongs to sample t, and the
     output at t is the distribution of sample t.
 
-    Source: van den Oord et al. 2016 (arXiv:1609.03499), figure 4. Chapter 5.
+    Source: van den Oord et al. 2016 (arXiv:1609.03499), figure 4; its first causal convolution, over one-hot codes, is
+    here one of width 1, which is an embedding. Chapter 5.
     """
 
     config_class = WaveNetConfig
