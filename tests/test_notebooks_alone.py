@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import nbformat
@@ -118,6 +119,14 @@ def trial(tmp_path: Path, *sources: str) -> Path:
     path = tmp_path / "trial.ipynb"
     nbformat.write(new_notebook(cells=[new_code_cell(source) for source in sources]), path)
     return path
+
+
+def test_the_wheel_carries_the_trained_models(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    folder = ROOT / "musicai" / "checkpoints"
+    shipped = {str(path.relative_to(ROOT)) for path in folder.rglob("*") if path.is_file()}
+    assert shipped <= names, sorted(shipped - names)
 
 
 def test_the_seal_lets_a_sound_notebook_run_and_shows_it_the_wheel(installed, tmp_path):
