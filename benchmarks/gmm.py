@@ -155,7 +155,7 @@ def peak(name: str, n: int, d: int, k: int, kind: str) -> None:
 def compare(shape: tuple, repeat: int, steps: int, with_memory: bool) -> None:
     x, start = rows_and_start(*shape)
     fits, times, failed = estimators(x, start, shape[3]), {}, {}
-    for turn in range(repeat):
+    for _ in range(repeat):
         for name, fit in fits.items():
             try:
                 if name not in failed and steps * sum(times.get(name, [])) < SHARE:
