@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from numba import njit
 
 from musicai.sampling import kernel
+from musicai.sampling.elementwise import encode, exponentials, gate
 from musicai.sampling.matvec import matvec, pack
 from musicai.sampling.packed import aligned
 
@@ -17,8 +18,18 @@ def product(out, weight, scale, x, x_scale):
 
 
 @njit(nogil=True)
-def gates(a, b, out):
-    kernel.gate(a, b, np.float32(100), out)
+def gates(z, out):
+    gate(z, len(out), np.float32(100), out)
+
+
+@njit(nogil=True)
+def exps(x, most, factor, out):
+    exponentials(x, len(x), most, factor, out)
+
+
+@njit(nogil=True)
+def encoded(x, low, out):
+    return encode(x, 16, len(out), low, np.float32(1000), out)
 
 
 @settings(max_examples=30, deadline=None)
@@ -39,31 +50,49 @@ def test_matvec_is_the_product(eights, blocks, seed):
 
 
 def test_exp_is_within_its_stated_error():
-    xs = np.linspace(-87, 87, 4001, dtype=np.float32)
-    found = np.array([kernel.exp(x) for x in xs], np.float64)
-    assert np.abs(found / np.exp(xs.astype(np.float64)) - 1).max() < 2e-7
-    assert kernel.exp(np.float32(0)) == 1
-    assert 0 < kernel.exp(np.float32(-1e30)) < 2e-38
-    assert np.isfinite(kernel.exp(np.float32(1e30)))
+    x, out = np.linspace(-87, 87, 65536, dtype=np.float32), np.zeros(65536, np.float32)
+    exps(x, np.float32(0), np.float32(1), out)
+    assert np.abs(out / np.exp(x.astype(float)) - 1).max() < 2e-7
+    x[:5] = 0, -1e30, 1e30, 3, 5
+    exps(x, np.float32(0), np.float32(1), out)
+    assert out[0] == 1
+    assert 0 < out[1] < 2e-38
+    assert np.isfinite(out[2])
+    exps(x, np.float32(5), np.float32(2), out)
+    np.testing.assert_allclose(out[3:5], [np.exp(-4), 1], rtol=2e-7)
 
 
 def test_gate_is_within_its_stated_error():
     rng = np.random.default_rng(0)
     for width in (0.1, 3, 30, 3000):
         a, b = (rng.uniform(-width, width, 4096).astype(np.float32) for _ in range(2))
-        out = np.zeros(4096, np.float32)
-        gates(a, b, out)
+        out, whole = np.zeros(4096, np.float32), np.zeros(4096, np.int16)
+        gates(np.concatenate([a, b]), out)
         with np.errstate(over="ignore"):
             truth = np.tanh(a.astype(float)) / (1 + np.exp(-b.astype(float)))
         assert np.abs(out - truth).max() < 3e-7
-        whole = np.zeros(4096, np.int16)
-        gates(a, b, whole)
+        gates(np.concatenate([a, b]), whole)
         assert np.abs(whole / 100 - truth).max() < 0.5001 / 100
 
 
+@pytest.mark.parametrize("factor", [1e-20, 1.0, 1e20])
+def test_encode_keeps_a_thousandth_of_the_largest(factor):
+    x = (np.random.default_rng(0).standard_normal(64) * factor).astype(np.float32)
+    for low in (-3e38, 0):
+        truth, whole, same = np.maximum(x[16:48], low), np.zeros(32, np.int16), np.zeros(32, np.float32)
+        scale = encoded(x, np.float32(low), whole)
+        assert np.abs(whole).max() == 1000
+        assert np.abs(whole * scale - truth).max() <= 0.501 * scale
+        assert encoded(x, np.float32(low), same) == 1
+        np.testing.assert_array_equal(same, truth)
+    encoded(np.zeros(64, np.float32), np.float32(0), whole)
+    assert not whole.any()
+
+
 def chosen(logits, u, temperature=1.0, top_p=1.0):
-    logits = np.asarray(logits, np.float32)
-    return kernel.choose(logits, len(logits), u, float(temperature), float(top_p), np.zeros(len(logits), np.float32))
+    padded = np.full(-(-len(logits) // 16) * 16, 1e9, np.float32)  # what lies beyond must not matter
+    padded[: len(logits)] = logits
+    return kernel.choose(padded, len(logits), u, float(temperature), float(top_p), np.zeros_like(padded))
 
 
 @settings(max_examples=200, deadline=None)

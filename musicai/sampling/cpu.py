@@ -80,12 +80,12 @@ class _Stream:
         return samples
 
     def _given(self, h: Tensor | None, near: slice) -> np.ndarray:
-        """What conditioning and bias add to the layers: a row for each sample, or one for all."""
+        """What conditioning and bias add to the layers, flat: a row for each sample, or one for all."""
         bias, matrix = self.weights.condition_bias, self.weights.condition
         if h is None:
-            return bias[None].numpy()
+            return bias.numpy()
         columns = h[0, :, :1] if self.conditioning.constant else h[0, :, near]
-        return torch.addmm(bias, columns.T.float(), matrix).numpy()
+        return torch.addmm(bias, columns.T.float(), matrix).flatten().numpy()
 
 
 def _places(uniforms: Tensor) -> np.ndarray:

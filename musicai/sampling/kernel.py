@@ -7,91 +7,17 @@ multiplied with are either float32, or, where the weights are int8 or int16, int
 from types import FunctionType
 
 import numpy as np
-from numba import njit, types
-from numba.extending import overload
+from numba import njit
 
-from musicai.sampling.matvec import as_float, matvec
+from musicai.sampling.elementwise import add, as_float, copy, encode, exponentials, gate
+from musicai.sampling.matvec import matvec
 
 CODES, VALUES = 0, 1  # what a sample is: a class, or a number drawn from a mixture of Gaussians
-LOG2E, LN2 = np.float32(1.4426950408889634), 0.6931471805599453
-LN2_HIGH = np.float32(0.693359375)  # ln 2 in two parts: few bits, so that a multiple of it is exact, and the rest
-LN2_LOW = np.float32(LN2 - 0.693359375)
-# (exp(r) - 1 - r) / r^2 on |r| <= ln(2) / 2; the relative error that this leaves in exp is 3e-9 (our own fit).
-E2, E3, E4, E5, E6 = (np.float32(c) for c in (0.49999994, 0.1666652, 0.04166839, 0.00836878, 0.00138145))
-ONE, TWICE, BIG, MUCH = np.float32(1), np.float32(-2), np.float32(87), np.float32(1e18)
-NOTHING, BIG_ENOUGH = np.float32(0), np.float32(3e38)
+ONE, NOTHING, BIG_ENOUGH = np.float32(1), np.float32(0), np.float32(3e38)
 
 OPTIONS = {"fastmath": {"contract", "nsz"}, "error_model": "numpy", "nogil": True}
 inline = njit(**OPTIONS)
 reduce = njit(**OPTIONS | {"fastmath": {"contract", "nsz", "reassoc", "nnan"}})  # sums in any order
-
-
-@inline
-def exp(x):
-    """e^x in float32, within 2e-7 of it relatively; x is taken to lie in [-87, 87]."""
-    x = -BIG if x < -BIG else (BIG if x > BIG else x)
-    k = np.int32(np.int32(x * LOG2E + np.float32(128.5)) - 128)  # the nearest whole number; a cast cuts off
-    r = (x - np.float32(k) * LN2_HIGH) - np.float32(k) * LN2_LOW
-    series = E2 + r * (E3 + r * (E4 + r * (E5 + r * E6)))
-    return (ONE + (r + r * r * series)) * as_float(np.int32((k + 127) << 23))
-
-
-@reduce
-def largest(x, first, n, low):
-    """The largest size of max(x[first : first + n], low)."""
-    most = NOTHING
-    for i in range(n):
-        size = abs(x[first + i] if x[first + i] > low else low)
-        most = size if size > most else most
-    return most
-
-
-def encode(x, first, n, low, limit, out):
-    """Put max(x[first:first + n], low) into out as what `matvec` multiplies with; returns its scale."""
-    raise NotImplementedError("compiled code only")
-
-
-@overload(encode, jit_options=OPTIONS)
-def _encode(x, first, n, low, limit, out):
-    def as_it_is(x, first, n, low, limit, out):
-        for i in range(n):
-            out[i] = x[first + i] if x[first + i] > low else low
-        return ONE
-
-    def whole_numbers(x, first, n, low, limit, out):
-        most = largest(x, first, n, low) + np.float32(1e-30)
-        up = limit / most
-        for i in range(n):
-            out[i] = np.int16(np.rint((x[first + i] if x[first + i] > low else low) * up))
-        return most / limit
-
-    return as_it_is if out.dtype == types.float32 else whole_numbers
-
-
-@inline
-def gated(f, g):
-    """tanh(f) sigmoid(g), within 3e-7; one division for both."""
-    a, b = exp(TWICE * f), exp(-g)
-    a, b = a if a < MUCH else MUCH, b if b < MUCH else MUCH
-    return (ONE - a) / ((ONE + a) * (ONE + b))
-
-
-def gate(filtered, gates, limit, out):
-    """Put tanh(filtered) sigmoid(gates) into out as `encode` would; the scale is ONE / limit for all."""
-    raise NotImplementedError("compiled code only")
-
-
-@overload(gate, jit_options=OPTIONS)
-def _gate(filtered, gates, limit, out):
-    def as_it_is(filtered, gates, limit, out):
-        for i in range(len(filtered)):
-            out[i] = gated(filtered[i], gates[i])
-
-    def whole_numbers(filtered, gates, limit, out):
-        for i in range(len(filtered)):
-            out[i] = np.int16(np.rint(gated(filtered[i], gates[i]) * limit))
-
-    return as_it_is if out.dtype == types.float32 else whole_numbers
 
 
 @reduce
@@ -131,8 +57,7 @@ def choose(logits, n, u, temperature, top_p, p):
     if temperature == 0:
         return best
     top, cold = logits[best], np.float32(1 / temperature)
-    for i in range(n):
-        p[i] = exp((logits[i] - top) * cold)
+    exponentials(logits, n, top, cold, p)
     if top_p < 1:
         keep_top_p(p, n, top_p)
     target, sum_, last = u * mass_above(p, n, NOTHING), 0.0, best
@@ -166,29 +91,25 @@ def draw(kind, raw, n, uniforms, t, temperature, top_p, bounds, p):
 def front(kind, table, previous, x, n):
     """x[:n] from the sample before."""
     if kind == CODES:
-        row = np.int64(previous) * n
-        for i in range(n):
-            x[i] = table[row + i]
+        copy(table, np.int64(previous) * n, n, x, 0)
     else:
         for i in range(n):
             x[i] = table[i] * np.float32(previous) + table[n + i]
 
 
 @inline
-def network(model, state, cond):
+def network(model, state, cond, at):
     """One sample through the layers, from x[:R]; leaves the last layer's answer in z."""
     shape, limits, dilations, weight, row_scale, bias, _ = model
     ring, ring_scale, places, _, (x, z, _, q) = state
     taps, r, s, a, k = shape[2:]
     w = m = b = row = 0
-    for i in range(s):
-        x[r + i] = bias[i]
+    copy(bias, 0, s, x, r)
     b += s
     for layer in range(len(dilations)):
         rows = (taps - 1) * dilations[layer]
         place = places[layer]
-        for i in range(2 * r):
-            z[i] = cond[layer * 2 * r + i]
+        copy(cond, at, 2 * r, z, 0)
         for tap in range(taps - 1):  # the oldest first: its row is the one that this sample takes over
             back = place + tap * dilations[layer]
             back = row + (back - rows if back >= rows else back)
@@ -198,23 +119,19 @@ def network(model, state, cond):
         matvec(z, 0, weight, w, row_scale, m, q, 0, scale, r, 2 * r)
         w, m = w + r * 2 * r, m + 2 * r
         if rows:
-            for i in range(r):
-                ring[(row + place) * r + i] = q[i]
+            copy(q, 0, r, ring, (row + place) * r)
             ring_scale[row + place] = scale
             places[layer] = place + 1 if place + 1 < rows else 0
-        gate(z[:r], z[r : 2 * r], limits[0], q)
-        for i in range(r):
-            x[i] += bias[b + i]
+        gate(z, r, limits[0], q)
+        add(bias, b, r, x, 0)
         matvec(x, 0, weight, w, row_scale, m, q, 0, ONE / limits[0], r, r + s)
-        w, m, b, row = w + r * (r + s), m + r + s, b + r, row + rows
+        w, m, b, row, at = w + r * (r + s), m + r + s, b + r, row + rows, at + 2 * r
     scale = encode(x, r, s, NOTHING, limits[1], q)
-    for i in range(a):
-        z[i] = bias[b + i]
+    copy(bias, b, a, z, 0)
     matvec(z, 0, weight, w, row_scale, m, q, 0, scale, s, a)
     w, m, b = w + s * a, m + a, b + a
     scale = encode(z, 0, a, NOTHING, limits[2], q)
-    for i in range(k):
-        z[i] = bias[b + i]
+    copy(bias, b, k, z, 0)
     matvec(z, 0, weight, w, row_scale, m, q, 0, scale, a, k)
 
 
@@ -226,9 +143,10 @@ def run(model, state, cond, uniforms, choice, forced, samples, raw):
     shape, table, (temperature, top_p, low, high) = model[0], model[6], choice
     kind, n, r = shape[0], shape[1], shape[3]
     last, (x, z, p, _) = state[3], state[4]
+    step = 2 * r * len(model[2]) if len(cond) > 2 * r * len(model[2]) else 0
     for t in range(len(samples)):
         front(kind, table, last[0], x, r)
-        network(model, state, cond[t if len(cond) > 1 else 0])
+        network(model, state, cond, t * step)
         for i in range(raw.shape[1] if t < len(raw) else 0):
             raw[t, i] = z[i]
         if not forced:

@@ -13,14 +13,28 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-LANES = 16  # outputs in a vector
+from musicai.sampling.vectors import (
+    BYTES,
+    F32,
+    FLOATS,
+    I8,
+    I16,
+    I32,
+    I64,
+    INTS,
+    LANES,
+    SHORTS,
+    at,
+    data,
+    load,
+    loop,
+    splat,
+)
+
 WIDE, NARROW = 4, 2  # vectors in a block: as many wide ones as fit, then narrow ones
 CHAINS = {("float32", WIDE): 1, ("float32", NARROW): 4}  # independent sums for each output, to hide the latency
 INT_CHAINS = {WIDE: 2, NARROW: 4}
 
-F32, I8, I16, I32, I64 = ir.FloatType(), ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64)
-FLOATS, INTS = ir.VectorType(F32, LANES), ir.VectorType(I32, LANES)
-SHORTS, BYTES = ir.VectorType(I16, 2 * LANES), ir.VectorType(I8, 2 * LANES)
 ELEMENT = {"float32": F32, "int8": I8, "int16": I16}
 
 
@@ -55,8 +69,7 @@ def matvec(context, out, o, weight, w, row_scale, r, x, i, x_scale, n_in, n_out)
 
     def codegen(context, builder, signature, args):
         kinds, x_scale, n_in, n_out = signature.args, *args[8:]
-        data = [context.make_array(kinds[k])(context, builder, args[k]).data for k in (0, 2, 4, 6)]
-        starts = [builder.gep(pointer, [place]) for pointer, place in zip(data, args[1:8:2], strict=True)]
+        starts = [builder.gep(data(context, builder, kinds[k], args[k]), [args[k + 1]]) for k in (0, 2, 4, 6)]
         kind = str(kinds[2].dtype)
         done = builder.and_(n_out, I64(-WIDE * LANES))
         for vectors, first, last in ((WIDE, I64(0), done), (NARROW, done, n_out)):
@@ -66,74 +79,68 @@ def matvec(context, out, o, weight, w, row_scale, r, x, i, x_scale, n_in, n_out)
     return signature, codegen
 
 
-@intrinsic
-def as_float(context, bits):
-    """The float32 that has these 32 bits."""
-    return types.float32(types.int32), lambda context, builder, signature, args: builder.bitcast(args[0], F32)
-
-
 def _emit_float(builder, kind, vectors, first, last, starts, _, n_in) -> None:
     out, weight, _, x = starts
     chains = CHAINS[kind, vectors]
 
-    def block(at, _):
-        row = [_at(builder, out, builder.add(at, I64(v * LANES)), FLOATS) for v in range(vectors)]
-        column = _at(builder, weight, builder.mul(at, n_in), F32)
+    def block(first_output, _):
+        row = [at(builder, out, builder.add(first_output, I64(v * LANES)), FLOATS) for v in range(vectors)]
+        column = at(builder, weight, builder.mul(first_output, n_in), F32)
 
         def step(j, sums):
             sums = list(sums)
             for c in range(chains):
                 here = builder.add(j, I64(c))
-                value = _splat(builder, builder.load(builder.gep(x, [here]), align=4), FLOATS)
+                value = splat(builder, builder.load(builder.gep(x, [here]), align=4), FLOATS)
                 wide = builder.mul(here, I64(vectors * LANES))
                 for v in range(vectors):
-                    weights = _load(builder, _at(builder, column, builder.add(wide, I64(v * LANES)), FLOATS), 4)
+                    weights = load(builder, at(builder, column, builder.add(wide, I64(v * LANES)), FLOATS), 4)
                     product = builder.fmul(weights, value, flags=("contract",))
                     sums[c * vectors + v] = builder.fadd(sums[c * vectors + v], product, flags=("contract",))
             return sums
 
-        start = [_load(builder, p, 4) for p in row] + [ir.Constant(FLOATS, [0.0] * LANES)] * (vectors * (chains - 1))
-        sums = _loop(builder, I64(0), n_in, chains, start, step)
+        start = [load(builder, p, 4) for p in row] + [ir.Constant(FLOATS, [0.0] * LANES)] * (vectors * (chains - 1))
+        sums = loop(builder, I64(0), n_in, chains, start, step)
         for v in range(vectors):
             builder.store(_sum(builder.fadd, sums[v::vectors]), row[v], align=4)
         return []
 
-    _loop(builder, first, last, vectors * LANES, [], block)
+    loop(builder, first, last, vectors * LANES, [], block)
 
 
 def _emit_int(builder, kind, vectors, first, last, starts, x_scale, n_in) -> None:
     out, weight, row_scale, x = starts
     chains, stored = INT_CHAINS[vectors], BYTES if kind == "int8" else SHORTS
-    scale = _splat(builder, x_scale, FLOATS)
+    scale = splat(builder, x_scale, FLOATS)
 
-    def block(at, _):
-        column = _at(builder, weight, builder.mul(at, n_in), ELEMENT[kind])
+    def block(first_output, _):
+        column = at(builder, weight, builder.mul(first_output, n_in), ELEMENT[kind])
 
         def step(j, sums):
             sums = list(sums)
             for c in range(chains):
                 here = builder.add(j, I64(2 * c))
-                pair = builder.load(_at(builder, x, here, I32), align=2)
-                values = builder.bitcast(_splat(builder, pair, INTS), SHORTS)
+                pair = builder.load(at(builder, x, here, I32), align=2)
+                values = builder.bitcast(splat(builder, pair, INTS), SHORTS)
                 wide = builder.mul(here, I64(vectors * LANES))
                 for v in range(vectors):
-                    weights = _load(builder, _at(builder, column, builder.add(wide, I64(v * 2 * LANES)), stored), 1)
+                    weights = load(builder, at(builder, column, builder.add(wide, I64(v * 2 * LANES)), stored), 1)
                     pairs = _sum_of_pairs(builder, weights, values)
                     sums[c * vectors + v] = builder.add(sums[c * vectors + v], pairs)
             return sums
 
         start = [ir.Constant(INTS, [0] * LANES)] * (vectors * chains)
-        sums = _loop(builder, I64(0), n_in, 2 * chains, start, step)
+        sums = loop(builder, I64(0), n_in, 2 * chains, start, step)
         for v in range(vectors):
-            place = builder.add(at, I64(v * LANES))
+            place = builder.add(first_output, I64(v * LANES))
             whole = builder.sitofp(_sum(builder.add, sums[v::vectors]), FLOATS)
-            factor = builder.fmul(scale, _load(builder, _at(builder, row_scale, place, FLOATS), 4))
-            target = _at(builder, out, place, FLOATS)
-            added = builder.fadd(_load(builder, target, 4), builder.fmul(whole, factor, flags=("contract",)))
+            factor = builder.fmul(scale, load(builder, at(builder, row_scale, place, FLOATS), 4))
+            target = at(builder, out, place, FLOATS)
+            added = builder.fadd(load(builder, target, 4), builder.fmul(whole, factor, flags=("contract",)))
             builder.store(added, target, align=4)
         return []
 
-    _loop(builder, first, last, vectors * LANES, [], block)
+    loop(builder, first, last, vectors * LANES, [], block)
 
 
 def _sum_of_pairs(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
@@ -150,39 +157,3 @@ def _sum(add: Callable, terms: list) -> ir.Value:
     for term in terms[1:]:
         total = add(total, term)
     return total
-
-
-def _at(builder: ir.IRBuilder, pointer: ir.Value, place: ir.Value, kind: ir.Type) -> ir.Value:
-    return builder.bitcast(builder.gep(pointer, [place]), kind.as_pointer())
-
-
-def _load(builder: ir.IRBuilder, pointer: ir.Value, align: int) -> ir.Value:
-    return builder.load(pointer, align=align)
-
-
-def _splat(builder: ir.IRBuilder, value: ir.Value, kind: ir.VectorType) -> ir.Value:
-    nothing = ir.Constant(kind, ir.Undefined)
-    first = builder.insert_element(nothing, value, I32(0))
-    return builder.shuffle_vector(first, nothing, ir.Constant(ir.VectorType(I32, kind.count), [0] * kind.count))
-
-
-def _loop(builder: ir.IRBuilder, first, last, step: int, carried: list, body: Callable) -> list:
-    """for i in range(first, last, step): carried = body(i, carried)."""
-    before, names = builder.block, ("test", "body", "after")
-    test, inside, after = (builder.append_basic_block(name) for name in names)
-    builder.branch(test)
-    builder.position_at_end(test)
-    index = builder.phi(I64)
-    index.add_incoming(first, before)
-    values = [builder.phi(value.type) for value in carried]
-    for value, start in zip(values, carried, strict=True):
-        value.add_incoming(start, before)
-    builder.cbranch(builder.icmp_signed("<", index, last), inside, after)
-    builder.position_at_end(inside)
-    new = body(index, values)
-    index.add_incoming(builder.add(index, I64(step)), builder.block)
-    for value, now in zip(values, new, strict=True):
-        value.add_incoming(now, builder.block)
-    builder.branch(test)
-    builder.position_at_end(after)
-    return values
