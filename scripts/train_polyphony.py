@@ -4,8 +4,9 @@
     python scripts/train_polyphony.py --data nottingham   # -> musicai/checkpoints/wavenet-nottingham
     python scripts/train_polyphony.py --data MuseData.mat --out runs/muse
 
-The same settings for every set, but for two that follow from its size: dropout, and the number of steps. A run that was
-broken off goes on from its checkpoint when it is called again.
+The same settings for every set, but for three that follow from its training split: dropout and the number of steps from
+its size, and augmentation by transposition (by up to 5 semitones), which is for music that is not all in one key: these
+two sets are in C as published. A run that was broken off goes on from its checkpoint when it is called again.
 """
 
 import argparse
@@ -47,6 +48,13 @@ def steps_for(frames: int) -> int:
     return max(1200, 10 * frames // (BATCH * CROP))
 
 
+def transpose_for(rolls: list[torch.Tensor]) -> int:
+    """0 where some pitch classes are much more usual than others, as in music that is all in C; else 5 semitones."""
+    counts = torch.zeros(12).index_add(0, torch.arange(88) % 12, sum(roll.sum(1) for roll in rolls))
+    entropy = torch.special.entr(counts / counts.sum()).sum()  # 2.0 and 2.2 nats for the shipped sets, at most ln 12
+    return 0 if entropy < 2.4 else 5
+
+
 def some(rolls: list[torch.Tensor], frames: int) -> list[torch.Tensor]:
     """Every so-manieth roll, so that about so many frames remain."""
     return rolls[:: max(1, round(sum(roll.shape[1] for roll in rolls) / frames))]
@@ -58,6 +66,7 @@ def train(args: argparse.Namespace) -> tuple[RollWaveNet, float]:
     rolls, valid = rolls_of(args.data, "train"), some(rolls_of(args.data, "valid"), VALID_FRAMES)
     frames = sum(roll.shape[1] for roll in rolls)
     args.steps = args.steps or steps_for(frames)
+    args.transpose = transpose_for(rolls) if args.transpose is None else args.transpose
     share = round(dropout(frames), 3)
     config = RollConfig(dropout=share, head_dropout=share - 0.1)
     model = RollWaveNet(config).to(device())
@@ -100,8 +109,9 @@ def card(args: argparse.Namespace, model: RollWaveNet, name: str, scores: dict[s
     return f"""# {name}
 
 A WaveNet over the frames of a piano roll (`musicai.wavenet.rolls.RollWaveNet`, {parameters:,} parameters, stored as
-float32), trained on the standard training split of {args.data}; weights averaged over the run, chosen on the validation
-split. The music of this set is transposed to C; so is what the model composes, until it is transposed back.
+float32), trained on the training split of {args.data}; weights averaged over the run, chosen on the validation
+split. Training music was moved by up to {args.transpose} semitones; with 0, the set is all in C, and so is
+what the model composes, until it is moved to another key.
 
 | split | average negative log-likelihood, nats a frame |
 |---|---|
@@ -123,7 +133,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, help="stop after this time; call again to go on")
     parser.add_argument("--every", type=int, default=150, help="steps between validations")
     parser.add_argument("--lr", type=float, default=3e-3)
-    parser.add_argument("--transpose", type=int, default=0, help="augment by so many semitones up and down")
+    parser.add_argument("--transpose", type=int, help="augment by so many semitones up and down (default: 0 or 5)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--ship", action="store_true", help="put the result into musicai/checkpoints")
     args = parser.parse_args()

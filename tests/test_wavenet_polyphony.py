@@ -85,12 +85,18 @@ def test_counting_by_hand():
     assert counting([roll], [roll], after=True) == pytest.approx(-np.log(1.5 / 3) + others, rel=1e-6)
 
 
-def test_every_step_and_dropout_follow_from_the_size():
+def test_settings_follow_from_the_training_split():
     script = load("scripts/train_polyphony.py")
     assert [script.steps_for(n) for n in (13_807, 176_561, 1_000_000)] == [1200, 1200, 6510]
     assert script.dropout(13_807) == 0.5
     assert script.dropout(176_561) == 0.2
     assert 0.2 < script.dropout(60_000) < 0.5
+    roll = torch.zeros(88, 12)
+    roll[range(30, 42), range(12)] = 1.0  # all twelve alike
+    assert script.transpose_for([roll]) == 5
+    roll[33] = 1.0
+    roll[40] = 1.0
+    assert script.transpose_for([roll]) == 0
     rates = [script.learning_rate(n, 1200, 1.0) for n in range(1200)]
     assert max(rates) == pytest.approx(1, abs=0.01)
     assert rates[0] < 0.03
