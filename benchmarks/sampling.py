@@ -89,11 +89,12 @@ def floor(model: WaveNet, precision: str) -> float:
     return layers + changing / products_a_second("float32")
 
 
-def rate(model: WaveNet, n: int, conditioning: Callable[[int], dict], **how) -> float:
-    """Samples a second of all streams together, after a first block that warms the caches."""
-    parts = stream(model, n + 256, conditioning(n + 256), block=256, **how)
+def rate(model: WaveNet, blocks: int, block: int, conditioning: Callable[[int], dict], **how) -> float:
+    """Samples a second of all streams together, after a first block, which warms the caches."""
+    length = (blocks + 1) * block
+    parts = stream(model, length, conditioning(length), block=block, **how)
     next(parts)
-    return n * how.get("streams", 1) / seconds(lambda: list(parts))
+    return blocks * block * how.get("streams", 1) / seconds(lambda: list(parts))
 
 
 def conditioning_of(model: WaveNet) -> Callable[[int], dict]:
@@ -111,26 +112,26 @@ def conditioning_of(model: WaveNet) -> Callable[[int], dict]:
 def compare(name: str, model: WaveNet, repeat: int) -> None:
     given, rates = conditioning_of(model), {}
     ways = {
-        "naive": (8, {"method": "naive"}),
-        "cached": (512, {"method": "cached"}),
-        **{f"cpu {p}": (16_384, {"method": "cpu", "precision": p}) for p in BYTES},
+        "naive": (2, 2, {"method": "naive"}),
+        "cached": (2, 128, {"method": "cached"}),
+        **{f"cpu {p}": (8, 2048, {"method": "cpu", "precision": p}) for p in BYTES},
     }
-    for way, (_, how) in ways.items():  # compile first
-        rate(model, 8, given, **how) if way != "naive" else None
+    for p in BYTES:  # compile first
+        rate(model, 1, 8, given, method="cpu", precision=p)
     for _ in range(repeat):
-        for way, (n, how) in ways.items():
-            rates.setdefault(way, []).append(rate(model, n, given, **how))
+        for way, (blocks, block, how) in ways.items():
+            rates.setdefault(way, []).append(rate(model, blocks, block, given, **how))
     weights, changing = weights_of(model)
     print(f"\n{name}: {weights:,} weights a sample, and {changing:,} for conditioning; one stream, one core")
     print(f"{'':14}{'samples/s':>12}{'ratio':>9}{'floor':>12}{'share':>8}{'TV':>9}")
-    drawn = next(stream(model, 1000, given(1000), block=1000))
+    drawn = next(stream(model, 500, given(500), block=500))
     for way, found in rates.items():
         ratio = statistics.median(a / b for a, b in zip(found, rates["cached"], strict=True))
         line = f"{way:14}{statistics.median(found):12,.0f}{ratio:9.2f}"
         if way.startswith("cpu"):
             precision = way.split()[1]
             most = 1 / floor(model, precision)
-            distance = float(total_variation(model, drawn, given(1000), precision=precision).mean())
+            distance = float(total_variation(model, drawn, given(500), precision=precision).mean())
             line += f"{most:12,.0f}{statistics.median(found) / most:8.0%}{distance:9.1e}"
         print(line, flush=True)
 
@@ -138,9 +139,9 @@ def compare(name: str, model: WaveNet, repeat: int) -> None:
 def on_all_cores(model: WaveNet, cores: int) -> None:
     given = conditioning_of(model)
     torch.set_num_threads(cores)
-    how = {"method": "cpu", "streams": cores, "precision": "float32"}
-    rate(model, 256, given, **how)
-    print(f"{cores} streams on {cores} cores, float32: {rate(model, 16_384, given, **how):,.0f} samples/s together")
+    for precision in BYTES:
+        together = rate(model, 8, 2048, given, method="cpu", streams=cores, precision=precision)
+        print(f"{cores} streams on {cores} cores, {precision}: {together:,.0f} samples/s together")
     torch.set_num_threads(1)
 
 
