@@ -150,3 +150,19 @@ def test_phase_shuffle_can_be_differentiated_twice():
 
     assert torch.autograd.gradcheck(shuffled, x)
     assert torch.autograd.gradgradcheck(shuffled, x)
+
+
+# ---- what is shipped
+
+
+def test_the_shipped_generator_plays_drums():
+    """Onset first, then decay, as drums do; no two alike. A generator before training has neither."""
+    generator = WaveGANGenerator.from_pretrained("wavegan-drums")
+    torch.manual_seed(0)
+    with torch.no_grad():
+        energy = generator(generator.latent(64)).square().flatten(1)
+    assert energy.isfinite().all()
+    early, late = energy[:, :4096].sum(1), energy[:, -4096:].sum(1)
+    assert (early > 2 * late).float().mean() > 0.9
+    assert 0.02 < energy.mean().sqrt() < 0.3
+    assert torch.pdist(energy.sqrt()).min() > 0.1
