@@ -26,7 +26,7 @@ from musicai.audio import save
 from musicai.data import MusicAINotes
 from musicai.gan import CurveNotes, InstrumentDiscriminator, InstrumentGAN, InstrumentGenerator
 from musicai.scale import device
-from musicai.train import Run, fit, seed_all
+from musicai.train import Run, fit, load_checkpoint, seed_all
 
 RUNGS = [0, *(step * 10**power for power in range(2, 6) for step in (1, 2, 5))]
 LADDER = (
@@ -144,6 +144,8 @@ def main() -> None:
     game = Game(args.settings, notes)
     if not (args.out / "run.safetensors").exists():
         listener.rung(game.whole, 0)
+    if args.start and not (args.out / "run.safetensors").exists():
+        load_checkpoint(args.start, {name: part for name, part in game.state.items() if name != "gan"})
     start = time.perf_counter()
     run = fit(
         game.step,
@@ -172,6 +174,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--config", choices=CONFIGS, default="cpu", help="the settings of a machine")
     parser.add_argument("--out", type=Path, default=Path("runs/instrument"))
     parser.add_argument("--minutes", type=float, help="stop after this time; call again to go on")
+    parser.add_argument("--start", type=Path, help="the run.safetensors of an earlier run, to begin where it ended")
     parser.add_argument("--precision", help="bf16, fp16 or auto")
     parser.add_argument("--judge", type=int, default=500, help="measure and save every so many steps")
     parser.add_argument("--seed", type=int, default=0)
