@@ -133,6 +133,26 @@ def test_the_samplers_agree_over_thousands_of_samples():
     assert not torch.equal(cpu[0], cpu[1])
 
 
+@pytest.mark.parametrize(
+    "shape", [{}, {"kernel_size": 3}, {"kernel_size": 1}, {"mixtures": 3}, {"local_channels": 2, "upsample": (2, 5)}]
+)
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_the_steps_of_the_graph_are_those_of_the_cached_sampler(shape, device, monkeypatch):
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    model = network(global_classes=2, **shape).to(device)
+    given_ = {"instrument": torch.tensor([0, 1])} | ({"local": torch.randn(2, 30)} if "local_channels" in shape else {})
+    how = {"streams": 2, "opening": torch.zeros(2, 30, dtype=torch.float32 if "mixtures" in shape else torch.int64)}
+    cached = sample(model, 270, given_, method="cached", **how, **QUIET)
+    monkeypatch.setattr("musicai.sampling.graph.HELD", 2**13)
+    monkeypatch.setattr("musicai.sampling.run._chosen", lambda *_: "cuda-graph")
+    graphed = sample(model, 270, given_, block=100, **how, **QUIET)
+    if "mixtures" in shape:
+        assert (graphed - cached).abs().max() < 1e-4
+    else:
+        assert torch.equal(graphed, cached)
+
+
 def test_values_of_mixtures_agree():
     model = network(mixtures=5, peaked=2.0)
     cached, cpu = (sample(model, 2000, seed=3, method=method, **QUIET) for method in ("cached", "cpu"))
@@ -241,6 +261,7 @@ BAD = [
     ({"method": "fast"}, "no such method: 'fast'"),
     ({"precision": "int4"}, "no such precision: 'int4'"),
     ({"precision": "int8", "method": "cached"}, "float32"),
+    ({"method": "cuda-graph"}, "on a CUDA device, and it is on cpu"),
     ({"uniforms": torch.rand(1, 9)}, "uniforms have shape"),
     ({"uniforms": torch.ones(1, 10)}, r"\[0, 1\)"),
     ({"uniforms": torch.full((1, 10), float("nan"))}, r"\[0, 1\)"),

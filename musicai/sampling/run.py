@@ -14,11 +14,12 @@ from torch import Tensor
 
 from musicai.sampling.cached import Cached
 from musicai.sampling.conditioning import Conditioning
+from musicai.sampling.graph import Graphed
 from musicai.sampling.naive import Draw, Naive
 from musicai.sampling.uniforms import Uniforms
 from musicai.wavenet import WaveNet
 
-METHODS = ("auto", "naive", "cached", "cpu")
+METHODS = ("auto", "naive", "cached", "cpu", "cuda-graph")
 PRECISIONS = ("float32", "int16", "int8")
 
 
@@ -85,7 +86,7 @@ class Run:
             from musicai.sampling.cpu import Compiled  # numba
 
             return Compiled(*parts, self.precision)
-        return {"naive": Naive, "cached": Cached}[self.method](*parts)
+        return {"naive": Naive, "cached": Cached, "cuda-graph": Graphed}[self.method](*parts)
 
     def identity(self) -> dict[str, str | int | float | None]:
         """What two calls must have in common for one to go on where the other was stopped."""
@@ -114,11 +115,13 @@ def _chosen(model: WaveNet, method: str, precision: str) -> str:
     if method == "auto":
         if device.type == "cpu" and not compiler:
             warnings.warn("numba is missing, so samples are drawn slowly: pip install numba", stacklevel=4)
-        method = "cpu" if device.type == "cpu" and compiler else "cached"
+        method = {"cpu": "cpu" if compiler else "cached", "cuda": "cuda-graph"}.get(device.type, "cached")
     elif method == "cpu" and device.type != "cpu":
         raise ValueError(f"method 'cpu' needs the model on the CPU, and it is on {device}: model.cpu()")
     elif method == "cpu" and not compiler:
         raise ImportError("method 'cpu' needs numba: pip install numba; or method='cached'")
+    elif method == "cuda-graph" and device.type != "cuda":
+        raise ValueError(f"method 'cuda-graph' needs the model on a CUDA device, and it is on {device}")
     elif method != "cpu" and precision != "float32":
         raise ValueError(f"method {method!r} knows precision 'float32' only; 'cpu' knows {', '.join(PRECISIONS)}")
     return method
