@@ -44,4 +44,10 @@ train() { # train NAME [OPTION...]: go on with scripts/train_NAME.py
   stage "train_$1" "$PYTHON" "scripts/train_$1.py" --config "$config" --out "$OUT/$1" --precision auto "${@:2}"
 }
 LIMIT=$(((deadline - SECONDS) / 2)) train instrument
-train wavegan --compile
+LIMIT=$(((deadline - SECONDS) / 2)) train wavegan --compile
+# WaveNets that play a score: with each head, and one that hears none
+for kind in "--head categorical" "--head mixture" --unconditional; do
+  name=renderer-${kind##*[- ]}
+  LIMIT=$(((deadline - SECONDS) / 2)) stage "train_$name" "$PYTHON" scripts/train_renderer.py --config "$config" \
+    --out "$OUT/$name" --precision auto $kind # kind is one word or two
+done

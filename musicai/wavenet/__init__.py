@@ -2,7 +2,8 @@
 
 `WaveNet` reads samples and answers with the distribution of the next one; `CausalConv1d`, `ResidualBlock` and
 `DilatedStack` are what it is made of; `CategoricalHead` and `GaussianHead` are what it may answer with. `RollWaveNet`
-is the same over the frames of a piano roll, with `PianoRollHead`; `compose` draws from it.
+is the same over the frames of a piano roll, with `PianoRollHead`; `compose` draws from it. `ScoreWaveNet` plays a
+score.
 """
 
 from musicai.wavenet.compose import compose, under_melody
@@ -20,6 +21,7 @@ from musicai.wavenet.model import WaveNet, WaveNetConfig
 from musicai.wavenet.piano import PianoRollHead, Points
 from musicai.wavenet.roll_batches import RollBatch, RollBatches, log_odds, nats_per_frame, roll_loss
 from musicai.wavenet.rolls import RollConfig, RollWaveNet
+from musicai.wavenet.scores import ScoreConfig, ScoreWaveNet, score_frames
 
 __all__ = [
     "CategoricalHead",
@@ -34,6 +36,8 @@ __all__ = [
     "RollBatches",
     "RollConfig",
     "RollWaveNet",
+    "ScoreConfig",
+    "ScoreWaveNet",
     "Upsample",
     "WaveNet",
     "WaveNetConfig",
@@ -46,5 +50,6 @@ __all__ = [
     "nats_per_frame",
     "receptive_field",
     "roll_loss",
+    "score_frames",
     "under_melody",
 ]

@@ -1,0 +1,120 @@
+"""A score as what a WaveNet over samples is conditioned on, and the WaveNet that plays it. Chapter 5."""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from musicai.wavenet.model import WaveNet, WaveNetConfig
+
+KEYS, LOWEST = 88, 21  # the piano's keys, from A0
+ROWS = ("sounding", "onset", "release")  # each of KEYS channels, in this order
+FADE, SILENT = 0.2, 1.0  # seconds: a released key fades to 1/e, and is forgotten
+
+
+def score_frames(score, sr: int = 16_000, hop: int = 160, length: int | None = None) -> Tensor:
+    """What each key does in each frame of a score: (264, frames), three rows of the piano's 88 keys.
+
+    >>> from musicai.notes import Melody
+    >>> score_frames(Melody.from_pitches([69]).to_score()).shape      # half a second in frames of 10 ms
+    torch.Size([264, 50])
+
+    Frame f belongs to samples f x hop up to (f + 1) x hop. Its numbers are velocities / 127: "sounding" times the share
+    of the frame in which the key is down, so that times finer than a frame are told too; "onset" in the frame that
+    holds a note's first sample; "release" after a note's end, fading by e in 0.2 s. Where notes of a key meet, the
+    larger number counts. Keys off the piano are left out; drum tracks have no keys.
+
+    Args:
+        score: a musicai.notes.Score (of a Melody, `to_score()`). sr: samples a second. hop: samples of a frame.
+        length: samples to cover; None: up to the end of the last note.
+
+    Raises ValueError for a hop or length below 1. Chapter 5.
+    """
+    length = max(1, round(sr * score.seconds(score.duration))) if length is None else length
+    if hop < 1 or length < 1:
+        raise ValueError(f"hop and length must be 1 or more; got hop={hop}, length={length}")
+    frames = np.zeros((len(ROWS), KEYS, -(-length // hop)), np.float32)
+    for track in score.tracks:
+        for note in () if track.is_drum else track.notes:
+            if 0 <= note.pitch - LOWEST < KEYS:
+                _write(frames[:, note.pitch - LOWEST], note, score, (sr, hop))
+    return torch.from_numpy(frames.reshape(len(ROWS) * KEYS, -1))
+
+
+def _write(rows: np.ndarray, note, score, clock: tuple[int, int]) -> None:
+    """Put one note into the rows (3, frames) of its key."""
+    sr, hop = clock
+    start, end = (round(sr * float(score.seconds(beat))) for beat in (note.start, note.end))
+    first, stop = start // hop, (end + round(SILENT * sr)) // hop + 1
+    edges = np.arange(first, min(stop, rows.shape[1])) * hop  # where each frame begins
+    if not len(edges):
+        return
+    down = (np.clip(end - edges, 0, hop) - np.clip(start - edges, 0, hop)) / hop
+    since = np.maximum(edges + hop / 2 - end, 0) / sr
+    shape = np.stack([down, edges == first * hop, (1 - down) * (edges + hop > end) * np.exp(-since / FADE)])
+    part = rows[:, first : first + len(edges)]
+    np.maximum(part, shape * (note.velocity / 127), out=part, casting="same_kind")
+
+
+@dataclass(frozen=True)
+class ScoreConfig(WaveNetConfig):
+    """The shape of a ScoreWaveNet: that of a WaveNet, and what it plays.
+
+    Attributes:
+        instruments: their names; `global_classes` is their number.
+        score_channels: what the 264 numbers of a frame are brought down to, before they are brought to the sample rate.
+        sr: samples a second; a frame lasts the product of `upsample` samples.
+    """
+
+    local_channels: int = len(ROWS) * KEYS
+    upsample: tuple[int, ...] = (10, 16)
+    instruments: tuple[str, ...] = ("flute",)
+    score_channels: int = 16
+    sr: int = 16_000
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not self.instruments or self.global_classes not in (0, len(self.instruments)):
+            raise ValueError(f"{self.global_classes} global classes do not fit the instruments {self.instruments}")
+        if self.local_channels != len(ROWS) * KEYS:
+            raise ValueError(f"a score has {len(ROWS) * KEYS} channels; got local_channels={self.local_channels}")
+        object.__setattr__(self, "global_classes", len(self.instruments))
+
+
+class ScoreWaveNet(WaveNet):
+    """A WaveNet that plays a score: its local conditioning is what the 88 keys do, its global one the instrument.
+
+    >>> model = ScoreWaveNet(ScoreConfig(instruments=("flute", "cello")))
+    >>> how = model.conditioning(score, "cello", 32_000)  # doctest: +SKIP
+    >>> codes = musicai.sampling.sample(model, 32_000, how)  # doctest: +SKIP
+
+    The keys of a frame are first mixed down to `score_channels` numbers by one matrix, which is learned with the rest:
+    all layers see those. Source: van den Oord et al. 2016, section 2.5; a piano roll as conditioning, Hawthorne et al.
+    2019 (arXiv:1810.12247). Chapter 5.
+    """
+
+    config_class = ScoreConfig
+
+    def __init__(self, config: ScoreConfig | None = None, **settings):
+        config = config or ScoreConfig(**settings)
+        super().__init__(_mixed(config))
+        self.config = self.shape = config
+        self.upsample = nn.Sequential(nn.Conv1d(config.local_channels, config.score_channels, 1), self.upsample)
+
+    def conditioning(self, score, instrument: str, length: int) -> dict[str, Tensor | int]:
+        """What `musicai.sampling.sample` takes to play the first `length` samples of a score.
+
+        Raises ValueError for an instrument that this model has not learned.
+        """
+        names = self.config.instruments
+        if instrument not in names:
+            raise ValueError(f"no such instrument: {instrument!r}; this model plays {', '.join(names)}")
+        local = score_frames(score, self.config.sr, int(np.prod(self.config.upsample)), length)
+        return {"local": local, "instrument": names.index(instrument)}
+
+
+def _mixed(config: ScoreConfig) -> WaveNetConfig:
+    """The WaveNet that is behind the mixing of keys."""
+    plain = {field.name: getattr(config, field.name) for field in fields(WaveNetConfig)}
+    return WaveNetConfig(**plain | {"local_channels": config.score_channels})

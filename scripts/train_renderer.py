@@ -1,0 +1,255 @@
+"""Train a WaveNet that plays a score at 16 kHz: `python scripts/train_renderer.py --config cpu`.
+
+Learns from `musicai.synth`'s renderings of the folk tunes and chorales (training splits) and from musicai-notes. Can be
+broken off at any time; the same call goes on. It leaves in OUT: `run.safetensors` (all of the run), `model/` (averaged
+weights, with a card), `ladder/` (the opening of a tune it never saw, played after 0, 100, 200, ... steps, and by
+`musicai.synth`), `history.json`. `--head mixture` predicts with Gaussians; `--unconditional` hears no score. Chapter 5.
+
+    config   layers, R, S, A    batch          steps     on
+    cpu      21, 32, 32, 64     2 x 0.2 s        1,000    one core of two, about 20 minutes; flute and folk tunes
+    t4       20, 32, 64, 128    16 x 0.5 s      40,000    a T4, fp16; seven instruments, chorales too
+    h100     20, 64, 128, 256   32 x 1.0 s     100,000    an H100, bf16; seven instruments, chorales too
+"""
+
+import argparse
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from renderings import HOP, SR, Crops, Renderings, linear_bits, unigram_bits
+from torch import Tensor
+
+from musicai.audio import mu_law_decode, save
+from musicai.sampling import sample
+from musicai.scale import device
+from musicai.train import Run, fit, seed_all, update
+from musicai.wavenet import ScoreConfig, ScoreWaveNet, WaveNet, WaveNetConfig
+
+RUNGS = [0, *(step * 10**power for power in range(2, 6) for step in (1, 2, 5))]
+SEVERAL = ("acoustic_grand_piano", "church_organ", "violin", "cello", "trumpet", "clarinet", "flute")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What decides a run."""
+
+    layers: int = 21
+    stacks: int = 3
+    residual: int = 32
+    skip: int = 32
+    end: int = 64
+    instruments: tuple[str, ...] = ("flute",)
+    tunes: int = 120
+    chorales: int = 0
+    batch: int = 2
+    frames: int = 20  # of 10 ms: what counts in a crop; its context comes on top
+    steps: int = 1000
+    lr: float = 3e-3
+    ema: float = 0.99
+    head: str = "categorical"
+    unconditional: bool = False
+
+
+LARGE = {"layers": 20, "stacks": 2, "instruments": SEVERAL, "tunes": 4000, "chorales": 229, "ema": 0.9995}
+CONFIGS = {
+    "cpu": Config(),
+    "t4": Config(**LARGE, skip=64, end=128, batch=16, frames=50, steps=40_000, lr=1e-3),
+    "h100": Config(**LARGE, residual=64, skip=128, end=256, batch=32, frames=100, steps=100_000, lr=1e-3),
+}
+
+
+def build(config: Config) -> WaveNet:
+    """The model that a run begins with."""
+    names = ("layers", "stacks", "residual", "skip", "end")
+    channels = dict(zip((*names[:2], "residual_channels", "skip_channels", "end_channels"), names, strict=True))
+    shape = {name: getattr(config, ours) for name, ours in channels.items()}
+    shape["mixtures"] = 10 if config.head == "mixture" else 0
+    if config.unconditional:
+        model = WaveNet(WaveNetConfig(**shape))
+    else:
+        model = ScoreWaveNet(ScoreConfig(**shape, instruments=config.instruments, global_channels=8))
+    if config.head == "categorical":
+        know_neighbours(model)
+    return model
+
+
+@torch.no_grad()
+def know_neighbours(model: WaveNet) -> None:
+    """Begin with neighbouring codes as neighbours, in the embedding and in the head: rows of a cosine basis.
+
+    A network that has to learn the order of 256 codes first needs minutes that a CPU does not have.
+    """
+    classes = torch.arange(model.config.classes)
+    for weight, size in ((model.front.weight, 1.0), (model.head.linear.weight, 0.1)):
+        waves = torch.arange(1, weight.shape[1] + 1)
+        weight.copy_(size * torch.cos(math.pi * waves * (classes[:, None] + 0.5) / len(classes)))
+
+
+@torch.no_grad()
+def know_loudness(model: WaveNet, crops: Crops) -> None:
+    """Begin with the histogram of codes, as the head's bias: about half a bit that need not be learned."""
+    codes = torch.cat([crops(n)[0][:, crops.valid].flatten() for n in range(50)])
+    counts = torch.bincount(codes, minlength=model.config.classes) + 1.0
+    model.head.linear.bias.copy_((counts / counts.sum()).log())
+
+
+def log_prob(model: WaveNet, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    """Log probability in nats of each code of a batch, whichever the head: (batch, time).
+
+    A mixture reads the values that the codes stand for, and is judged by the mass that it gives to a code's interval.
+    """
+    codes, local, instrument = (part.to(device()) for part in batch)
+    score = (local, instrument) if model.upsample is not None else ()
+    if not model.config.mixtures:
+        return model.log_prob(codes, *score)
+    return model.head.log_prob_of_codes(model(model.previous(mu_law_decode(codes)), *score), codes)
+
+
+@torch.no_grad()
+def bits(model: WaveNet, crops: Crops, batches: int) -> float:
+    """Bits a sample over so many batches of crops: the mean of -log2 p(sample | all before it, the score)."""
+    found = [log_prob(model, crops(n))[:, crops.valid].double().mean().item() for n in range(batches)]
+    return -sum(found) / len(found) / math.log(2)
+
+
+def baselines(crops: Crops, held_out: Crops, batches: int) -> dict[str, float]:
+    """Bits a sample on the same held-out crops without a network; coefficients and counts from training crops."""
+    train, test = (
+        np.concatenate([c(n)[0][:, c.valid].numpy().reshape(-1) for n in range(batches)]).astype(np.uint8)
+        for c in (crops, held_out)
+    )
+    return {"unigram": unigram_bits(train, test), "linear prediction": linear_bits(train, test)}
+
+
+class Listener:
+    """The ladder: the opening of the first held-out tune for each instrument, played by the averaged model."""
+
+    def __init__(self, out: Path, held_out: Renderings, seconds: float):
+        self.folder, self.length = out / "ladder", int(seconds * SR)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        firsts = {p.instrument: i for i, p in reversed(list(enumerate(held_out.pieces))) if p.recording is None}
+        self.pieces = {name: held_out.pieces[i] for name, i in firsts.items()}
+        for name, i in firsts.items():
+            codes = torch.from_numpy(np.asarray(held_out.codes[i])[: self.length].astype(np.int64))
+            save(self.folder / f"{name}-synth.mp3", mu_law_decode(codes), SR)
+
+    def rung(self, model: WaveNet, step: int, temperature: float = 0.9) -> None:
+        for name, piece in self.pieces.items():
+            how = model.conditioning(piece.score, name, self.length) if model.upsample is not None else None
+            x = sample(model, self.length, how, seed=4, temperature=temperature, progress=False)[0]
+            audio = x if model.config.mixtures else mu_law_decode(x)
+            save(self.folder / f"{name}-step-{step:06d}.mp3", audio.cpu(), SR)
+
+    def __call__(self, run: Run) -> None:
+        if run.step in RUNGS or run.finished:
+            self.rung(run.ema["model"], run.step)
+
+
+def learning_rate(n: int, config: Config) -> float:
+    """Up in 50 steps, then down along a cosine."""
+    return config.lr * min(1.0, (n + 1) / 50) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * n / config.steps)))
+
+
+def train(args: argparse.Namespace, train_set: Renderings, valid_set: Renderings) -> tuple[Run, WaveNet]:
+    """Train, or go on."""
+    config, where = args.settings, device()
+    seed_all(args.seed)
+    model = build(config).to(where)
+    optimizer = torch.optim.Adam(model.parameters(), config.lr, betas=(0.9, 0.98))
+    crops, held_out = (
+        Crops(part, config.batch, config.frames, model.receptive_field, seed) for part, seed in
+        ((train_set, args.seed), (valid_set, 1))
+    )  # fmt: skip
+    if config.head == "categorical":
+        know_loudness(model, crops)
+    listener = Listener(args.out, valid_set, args.seconds)
+
+    def step(numbered: tuple[int, tuple]) -> dict[str, Tensor]:
+        n, batch = numbered
+        optimizer.param_groups[0]["lr"] = learning_rate(n, config)
+        loss = -log_prob(model, batch)[:, crops.valid].mean() / math.log(2)
+        return {"bits": update(loss, optimizer, max_norm=1.0)}
+
+    def judge(run: Run) -> dict[str, float]:
+        found = bits(run.ema["model"], held_out, args.valid_batches)
+        recent = [x for x in run.history["bits"][-args.every :] if not math.isnan(x)]
+        print(f"step {run.step:,}: train {sum(recent) / len(recent):.3f}, valid {found:.3f} bits a sample", flush=True)
+        return {"valid": found}
+
+    run = fit(
+        step, lambda n: (n, crops(n)), steps=config.steps, state={"model": model, "optimizer": optimizer},
+        checkpoint=args.out / "run.safetensors", save_every=args.every, minutes=args.minutes, ema=config.ema,
+        callbacks=[(100, listener), (args.every, judge)], precision=args.precision, config=config, seed=args.seed,
+    )  # fmt: skip
+    return run, run.ema["model"]
+
+
+def card(args: argparse.Namespace, model: WaveNet, scores: dict[str, float]) -> str:
+    """The model card."""
+    config, rows = args.settings, "\n".join(f"| {name} | {value:.3f} |" for name, value in scores.items())
+    options = " ".join(
+        [f"--config {args.config}", f"--head {config.head}", "--unconditional" * config.unconditional]
+    ).strip()
+    heard = "hears no score" if config.unconditional else f"plays a score with {', '.join(config.instruments)}"
+    return f"""# {args.out.name}
+
+A WaveNet over samples at 16 kHz that {heard}: {sum(p.numel() for p in model.parameters()):,} parameters, receptive
+field {model.receptive_field / SR * 1000:.0f} ms, {config.steps:,} steps of
+{config.batch} x {config.frames * HOP / SR} s.
+
+| on held-out pieces (test split) | bits a sample |
+|---|---|
+{rows}
+
+Bits are of 8-bit mu-law codes, for either head. Learned from `musicai.synth`'s renderings of folk tunes and chorales
+(training splits) and from musicai-notes; made by `python scripts/train_renderer.py {options} --seed {args.seed}`, torch
+{torch.__version__} on {device().type}. It knows these instruments' recordings and no others.
+"""
+
+
+def main() -> None:
+    args = arguments()
+    c = args.settings
+    sets = [
+        Renderings(split, c.instruments, max(1, c.tunes // share), c.chorales // share)
+        for split, share in (("train", 1), ("valid", 5), ("test", 5))
+    ]
+    run, model = train(args, *sets[:2])
+    history = {name: list(column) for name, column in run.history.items()}
+    (args.out / "history.json").write_text(json.dumps(history) + "\n")
+    crops, held_out = (Crops(part, c.batch, c.frames, model.receptive_field, 2) for part in (sets[0], sets[2]))
+    scores = {f"WaveNet, {c.head} head": bits(model, held_out, args.test_batches)}
+    scores |= baselines(crops, held_out, args.test_batches)
+    model.save_pretrained(args.out / "model", card=card(args, model, scores))
+    said = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
+    print(f"step {run.step:,} of {run.steps:,}; bits a sample on the test split: {said}")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", choices=CONFIGS, default="cpu", help="the settings of a machine")
+    parser.add_argument("--head", choices=("categorical", "mixture"), default="categorical")
+    parser.add_argument("--unconditional", action="store_true", help="hear no score")
+    parser.add_argument("--out", type=Path, help="folder of this run (default: runs/renderer-...)")
+    parser.add_argument("--minutes", type=float, help="stop after this time; call again to go on")
+    parser.add_argument("--precision", help="bf16, fp16 or auto")
+    parser.add_argument("--every", type=int, default=100, help="steps between validations, which also save")
+    parser.add_argument("--valid-batches", type=int, default=16)
+    parser.add_argument("--test-batches", type=int, default=64)
+    parser.add_argument("--seconds", type=float, default=4.0, help="of each sound of the ladder")
+    parser.add_argument("--seed", type=int, default=0)
+    for name in ("steps", "batch", "frames", "tunes", "layers", "stacks", "lr"):
+        parser.add_argument(f"--{name}", type=type(getattr(CONFIGS["cpu"], name)), help="in place of the config's")
+    args = parser.parse_args()
+    given = {f.name: v for f in dataclasses.fields(Config) if (v := getattr(args, f.name, None)) is not None}
+    args.settings = dataclasses.replace(CONFIGS[args.config], **given)
+    name = "-unconditional" if args.unconditional else "" if args.head == "categorical" else "-mixture"
+    args.out = args.out or Path("runs") / f"renderer{name}"
+    return args
+
+
+if __name__ == "__main__":
+    main()
