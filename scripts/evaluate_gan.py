@@ -6,9 +6,11 @@
     python scripts/evaluate_gan.py wavegan-drums
 
 The model is a folder or a shipped name. An instrument generator plays every (pitch, instrument, velocity) of the test
-split of `MusicAINotes`, none of which is in the training split, once each, from one seed. pyin and CREPE hear one
+split of `MusicAINotes`, none of which is in the training split, once each, from one seed; pyin and CREPE hear one
 velocity of each pitch. A drum generator has no labels, and is held against the validation and test splits together.
-None of the judges had any part in training a generator.
+
+Beside `scripts/evaluate_instrument.py`, which is for choosing between models, this one asks judges that are not ours:
+CREPE, musicnn, and a classifier on MFCCs. None of the judges had any part in training a generator.
 """
 
 import argparse
@@ -16,6 +18,7 @@ import json
 from collections.abc import Callable
 
 import torch
+from evaluate_instrument import asked_for, play
 from musicnn_embedding import musicnn
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -56,16 +59,6 @@ def mfcc_classifier(training: Sounds) -> Callable[[Tensor], Tensor]:
     return lambda audio: torch.from_numpy(model.predict_proba(features(audio).numpy()))
 
 
-def played(model: InstrumentGenerator, notes: MusicAINotes, seed: int) -> Tensor:
-    """Every note of a set as the model plays it (notes, time)."""
-    wanted = [(e.pitch, notes.instruments.index(e.instrument), e.velocity) for e in notes.manifest]
-    pitch, instrument, velocity = (torch.tensor(part) for part in zip(*wanted, strict=True))
-    generator = torch.Generator().manual_seed(seed)
-    z = torch.randn(len(wanted), model.config["z_size"], generator=generator)
-    parts = zip(*(part.split(32) for part in (pitch, instrument, velocity, z)), strict=True)
-    return torch.cat([model.play(p, i, v, z=part)[:, 0] for p, i, v, part in parts])
-
-
 def drummed(model: WaveGANGenerator, count: int, seed: int) -> Tensor:
     """`count` sounds of a WaveGAN, cut to a second (count, 16000)."""
     z = 2 * torch.rand(count, model.config.get("z_size", 100), generator=torch.Generator().manual_seed(seed)) - 1
@@ -74,34 +67,34 @@ def drummed(model: WaveGANGenerator, count: int, seed: int) -> Tensor:
 
 
 def instrument_scores(model: InstrumentGenerator, options: argparse.Namespace) -> list[Score]:
-    notes, training = MusicAINotes("test"), Sounds.of(MusicAINotes("train"))
-    held_out = Sounds.of(notes)
-    made = held_out._replace(audio=played(model, notes, options.seed))
+    training = Sounds.of(MusicAINotes("train"))
+    held_out, condition = asked_for(tuple(options.splits))
+    made = held_out._replace(audio=play(model, condition, options.seed))
     classifiers = {"ours": instrument_classifier(), "MFCC": mfcc_classifier(training)}
     embeddings = {"timbre": timbre, "log-mel": log_mel_statistics}
     if options.musicnn:
         embeddings["musicnn"] = musicnn(options.musicnn)
     scores = judge(made, held_out, training, classifiers=classifiers, embeddings=embeddings)
-    loudest = torch.tensor([e.velocity == 100 for e in notes.manifest])
+    loudest = condition[2] == 100
     for name, wanted, estimator in (("pyin", options.pyin, pyin_pitch), ("CREPE", options.crepe, crepe_pitch)):
         if wanted:
             both = (pitch_accuracy(s.audio[loudest], s.pitch[loudest], SR, estimator) for s in (made, held_out))
             scores.insert(1, Score(f"pitch accuracy, {name}", *both))
     if options.details:
-        details(made, held_out, training, notes)
+        details(made, held_out, training, model.instruments)
     return scores
 
 
-def details(made: Sounds, held_out: Sounds, training: Sounds, notes: MusicAINotes) -> None:
+def details(made: Sounds, held_out: Sounds, training: Sounds, names: tuple[str, ...]) -> None:
     """Instrument by instrument: pitch, what ours hears it as, and how unlike the real note it is."""
     right = pitch_errors(made.audio, made.pitch).abs() <= 50
     heard = torch.cat([instrument_classifier()(part).argmax(-1) for part in made.audio.split(64)])
     print(f"{'instrument':22}{'notes':>6}{'pitch':>7}{'named':>7}{'unlike':>8}{'real':>6}  heard as")
-    for i, name in enumerate(notes.instruments):
+    for i, name in enumerate(names):
         mine = made.instrument == i
         own = training.audio[training.instrument == i]
         unlike, real = (nearest(s.audio[mine], own).distance.median() for s in (made, held_out))
-        wrong = sorted({notes.instruments[h] for h in heard[mine & (heard != i)]})
+        wrong = sorted({names[h] for h in heard[mine & (heard != i)]})
         rates = f"{mine.sum():6}{right[mine].float().mean():7.2f}{(heard[mine] == i).float().mean():7.2f}"
         print(f"{name:22}{rates}{unlike:8.2f}{real:6.2f}  {', '.join(wrong)}")
 
@@ -118,6 +111,7 @@ def drum_scores(model: WaveGANGenerator, options: argparse.Namespace) -> list[Sc
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="a folder or a shipped name")
+    parser.add_argument("--splits", nargs="+", default=["test"], help="of the notes; drums always take valid and test")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--pyin", action="store_true", help="also librosa's pyin")
     parser.add_argument("--crepe", action="store_true", help="also CREPE tiny")

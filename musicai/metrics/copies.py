@@ -40,8 +40,8 @@ def nearest(audio: Tensor, training: Tensor, sr: int = 16_000, max_shift: float 
     tensor([7])
 
     Each sound becomes a log-mel spectrogram (64 bands) in dB above a floor 30 dB under its own loudest point; what is
-    below counts as 0. The distance of u and v, over the time that they share, is |u - v| / sqrt(|u|^2 + |v|^2) at the
-    shift where it is smallest: 0 for the same sound, 1 for sounds that share no band at any time.
+    below counts as 0. The distance of u and v, over the time that they share, is ``|u - v| / sqrt(|u|^2 + |v|^2)`` at
+    the shift where it is smallest: 0 for the same sound, 1 for sounds that share no band at any time.
 
     Args:
         audio: (batch, time) or (batch, 1, time).
