@@ -158,14 +158,19 @@ def train(args: argparse.Namespace, train_set: Renderings, valid_set: Renderings
     config, where = args.settings, device()
     seed_all(args.seed)
     model = build(config).to(where)
+    if args.start:
+        model = type(model).from_pretrained(args.start, device=where).train()
     optimizer = torch.optim.Adam(model.parameters(), config.lr, betas=(0.9, 0.98))
     crops, held_out = (
         Crops(part, config.batch, config.frames, model.receptive_field, seed) for part, seed in
         ((train_set, args.seed), (valid_set, 1))
     )  # fmt: skip
-    if config.head == "categorical":
+    if config.head == "categorical" and not args.start:
         know_loudness(model, crops)
     listener = Listener(args.out, valid_set, args.seconds)
+
+    if not (args.out / "run.safetensors").exists():
+        listener.rung(model, 0)
 
     def step(numbered: tuple[int, tuple]) -> dict[str, Tensor]:
         n, batch = numbered
@@ -234,6 +239,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--head", choices=("categorical", "mixture"), default="categorical")
     parser.add_argument("--unconditional", action="store_true", help="hear no score")
     parser.add_argument("--out", type=Path, help="folder of this run (default: runs/renderer-...)")
+    parser.add_argument(
+        "--start", type=Path, help="begin with the weights in this folder, of a model of the same shape"
+    )
     parser.add_argument("--minutes", type=float, help="stop after this time; call again to go on")
     parser.add_argument("--precision", help="bf16, fp16 or auto")
     parser.add_argument("--every", type=int, default=100, help="steps between validations, which also save")

@@ -24,10 +24,10 @@ SMALL = {"layers": 4, "stacks": 2, "residual_channels": 8, "skip_channels": 8, "
 
 @pytest.fixture(scope="module")
 def scripts():
-    """scripts/renderings.py and scripts/train_renderer.py."""
+    """scripts/renderings.py, scripts/train_renderer.py and scripts/evaluate_renderer.py."""
     sys.path.insert(0, str(SCRIPTS))
     found = []
-    for name in ("renderings", "train_renderer"):
+    for name in ("renderings", "train_renderer", "evaluate_renderer"):
         spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
         module = sys.modules[name] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
@@ -284,3 +284,23 @@ def test_command_trains_and_goes_on(scripts, small_set, monkeypatch, tmp_path, c
         "mixture head" in (run("mixture", "--head", "mixture"), (tmp_path / "mixture/model/README.md").read_text())[1]
     )
     assert "unigram" in run("alone", "--unconditional")
+
+
+def test_the_judge_hears_what_synth_plays(scripts, small_set, monkeypatch, tmp_path, capsys):
+    model = ScoreWaveNet(ScoreConfig(**SMALL, instruments=("flute", "marimba")))
+    model.save_pretrained(tmp_path / "model")
+    piece = small_set.pieces[0]  # C, E, a rest, G: a quarter of a second each
+    audio = torch.arange(16_000.0)
+    sounds, pitches = scripts[2].notes_of(audio, piece)
+    assert pitches == [60, 64, 67]
+    assert sounds[:, 0].tolist() == [0, 4000, 12_000]
+    assert sounds[:, 3999].tolist() == [3999, 7999, 15_999]
+    assert not sounds[:, 4000:].any()
+    monkeypatch.setattr(scripts[2], "pieces", lambda *_: small_set.pieces[:2])
+    arguments = ["evaluate_renderer.py", tmp_path / "model", "--seconds", "1", "--out", tmp_path / "heard"]
+    monkeypatch.setattr(sys, "argv", [*map(str, arguments)])
+    scripts[2].main()
+    said = capsys.readouterr().out
+    assert "synth: 100.0 % within half a semitone" in said
+    assert "WaveNet: 0.0 % within half a semitone" in said  # it has learned nothing
+    assert len(list((tmp_path / "heard").glob("*.mp3"))) == 4
