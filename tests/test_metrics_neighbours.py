@@ -16,7 +16,7 @@ def draw(seed: int, *shape: int) -> torch.Tensor:
 
 
 def test_the_same_distribution_has_the_coverage_of_the_paper():
-    """Naeem et al., section 4: density 1, coverage 1 - (1/2)^k for many samples."""
+    """Naeem et al.: density 1, coverage 1 - (1/2)^k for many samples."""
     for k in (1, 3, 5):
         density, coverage = density_coverage(draw(0, 2000, 3), draw(1, 2000, 3), k)
         assert density == pytest.approx(1, abs=0.06)
@@ -51,7 +51,7 @@ def test_dropped_modes_cost_coverage_in_steps():
 
 
 def test_one_outlier_fools_precision_more_than_density():
-    """The weakness of precision that density mends (Naeem et al., figure 1)."""
+    """The weakness of precision that density mends (Naeem et al.)."""
     real = torch.cat([draw(0, 200, 2), torch.tensor([[30.0, 0.0]])])
     fake = draw(1, 200, 2) + torch.tensor([15.0, 0.0])
     assert precision_recall(real, fake).precision > 0.9

@@ -19,7 +19,7 @@ def frechet_distance(mean_a: Tensor, covariance_a: Tensor, mean_b: Tensor, covar
     >>> frechet_distance(torch.zeros(2), one, torch.tensor([3.0, 4.0]), 4 * one)  # 25 from the means, 2 from the widths
     27.0
 
-    ``|m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2))`` (Dowson and Landau, 1982, equation 16). With C = S S^T the last
+    ``|m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2))`` (Dowson and Landau, 1982). With C = S S^T the last
     trace is the sum of the singular values of S_a^T S_b, so no root is taken of a product that is not symmetric, and
     covariances without full rank (fewer sounds than dimensions) need no added diagonal.
 

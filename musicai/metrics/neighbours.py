@@ -88,7 +88,7 @@ def mode_coverage(
         weights: (modes,); equal if None.
         within: standard deviations.
 
-    Source: Srivastava et al., "VEEGAN" (2017), section 4.1. Chapter 4.
+    Source: Srivastava et al., "VEEGAN" (2017). Chapter 4.
     """
     x, means = as_features(samples, "samples"), as_features(means, "means")
     same_width(x, means)
