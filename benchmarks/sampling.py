@@ -136,12 +136,18 @@ def compare(name: str, model: WaveNet, repeat: int) -> None:
         print(line, flush=True)
 
 
-def on_all_cores(model: WaveNet, cores: int) -> None:
+def on_all_cores(model: WaveNet, cores: int, repeat: int) -> None:
     given = conditioning_of(model)
     torch.set_num_threads(cores)
     for precision in BYTES:
-        together = rate(model, 8, 2048, given, method="cpu", streams=cores, precision=precision)
-        print(f"{cores} streams on {cores} cores, {precision}: {together:,.0f} samples/s together")
+        how = {"method": "cpu", "streams": cores, "precision": precision}
+        found = []
+        for _ in range(repeat):
+            begin, work = time.perf_counter(), time.process_time()
+            together = rate(model, 8, 2048, given, **how)
+            found.append((together, (time.process_time() - work) / (time.perf_counter() - begin)))
+        together, had = max(found)  # where others are at work, a process has fewer cores than there are
+        print(f"{cores} streams, {precision}: {together:,.0f} samples/s together, on the {had:.1f} cores that it had")
     torch.set_num_threads(1)
 
 
@@ -175,7 +181,7 @@ def main() -> None:
     models |= dict([rendering(arguments.checkpoint)])
     for name, model in models.items():
         compare(name, model, repeat)
-        on_all_cores(model, cores)
+        on_all_cores(model, cores, repeat)
 
 
 if __name__ == "__main__":
