@@ -59,18 +59,23 @@ class Workers:
 
 @contextmanager
 def one_core() -> Iterator[None]:
-    """Torch keeps to one core inside: for operators so small that meeting another core costs more than they do."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    """Torch keeps to one core inside: for operators so small that meeting another core costs more than they do.
+
+    Numbers below 1e-38 are 0 inside, for the processor needs many times as long for them.
+    """
+    threads, flushed = torch.get_num_threads(), bool(torch.tensor(1e-40) * 1 == 0)
+    _on_one_core()
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(threads)
+        torch.set_flush_denormal(flushed)
 
 
 def _on_one_core() -> None:
     torch.get_num_threads()  # a thread's first question sets its number to everybody's: ask before setting
     torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
 
 
 def _without_graph(function: Callable[[Any], Any], piece: Any) -> Any:

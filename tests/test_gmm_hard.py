@@ -89,7 +89,7 @@ def outcome(estimator, x):
 
 
 def test_two_hundred_hard_problems_end_where_scikit_learn_ends():
-    against_definition = 0
+    against_definition = unstable = 0
     for seed in range(200):
         kind, x, settings = problem(seed)
         ours = outcome(GaussianMixture(**settings), x)
@@ -104,9 +104,22 @@ def test_two_hundred_hard_problems_end_where_scikit_learn_ends():
             assert kind in ("diag", "spherical"), seed
             assert ours.lower_bound_ == pytest.approx(by_definition(x, settings), rel=1e-9), seed
             against_definition += 1
-        else:
-            assert ours.score(x) == pytest.approx(theirs.score(x.astype(np.float64)), rel=1e-6), seed
+        elif ours.score(x) != pytest.approx(theirs.score(x.astype(np.float64)), rel=1e-6):
+            assert is_unstable(theirs, x, settings), seed
+            unstable += 1
     assert against_definition <= 2
+    assert unstable <= 1
+
+
+def is_unstable(theirs, x, settings):
+    """Whether scikit-learn itself ends elsewhere when it begins a few roundings away: EM is leaving a saddle."""
+    x, start = x.astype(np.float64), settings["means_init"]
+    for seed in range(5):
+        moved = start * (1 + 1e-14 * np.random.default_rng(seed).standard_normal(start.shape))
+        other = Reference(**settings | {"means_init": moved}).fit(x)
+        if other.score(x) != pytest.approx(theirs.score(x), rel=1e-6):
+            return True
+    return False
 
 
 @pytest.mark.parametrize("kind", KINDS)

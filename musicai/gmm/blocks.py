@@ -126,7 +126,7 @@ class Pass:
     def _joint(self, seen: Tensor) -> Tensor:
         """log(weight x density) (K, rows) of the components that need no care."""
         if not self.full:
-            return self.matrix @ features(seen[-1 - self.d : -1], False, out=seen)
+            return (features(seen[-1 - self.d : -1], False, out=seen).T @ self.matrix.T).T  # as e_step likes it
         seen[-1] = 1
         standard = self.matrix @ seen[-1 - self.d :]  # (K D, rows)
         return self.height - 0.5 * standard.square_().unflatten(0, (self.k, self.d)).sum(1)

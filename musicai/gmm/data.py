@@ -18,7 +18,7 @@ from musicai.gmm.blocks import Sums
 from musicai.gmm.steps import Moments
 from musicai.threads import Workers
 
-PIECE = {"cpu": 2**14, "cuda": 2**22}  # rows: small enough to share out between threads; fewer if they are wide
+PIECE = {"cpu": 2**15, "cuda": 2**22}  # rows: small enough to share out between threads; fewer if they are wide
 
 
 def as_tensor(array: Any) -> Tensor:
