@@ -71,8 +71,7 @@ def build(config: Config) -> WaveNet:
         model = WaveNet(WaveNetConfig(**shape))
     else:
         model = ScoreWaveNet(ScoreConfig(**shape, instruments=config.instruments, global_channels=8))
-    if config.head == "categorical":
-        know_neighbours(model)
+    (know_neighbours if config.head == "categorical" else know_widths)(model)
     return model
 
 
@@ -86,6 +85,15 @@ def know_neighbours(model: WaveNet) -> None:
     for weight, size in ((model.front.weight, 1.0), (model.head.linear.weight, 0.1)):
         waves = torch.arange(1, weight.shape[1] + 1)
         weight.copy_(size * torch.cos(math.pi * waves * (classes[:, None] + 0.5) / len(classes)))
+
+
+@torch.no_grad()
+def know_widths(model: WaveNet) -> None:
+    """Begin with Gaussians from narrow to wide, as wide as errors and as values are, and with inputs of size 1."""
+    k = model.config.mixtures
+    model.head.linear.bias[:k] = 0.0
+    model.head.linear.bias[2 * k :] = torch.linspace(math.log(0.003), math.log(0.3), k)
+    model.front.weight.mul_(5.0)
 
 
 @torch.no_grad()
