@@ -6,7 +6,7 @@ weights, with a card), `ladder/` (the opening of a tune it never saw, played aft
 `musicai.synth`), `history.json`. `--head mixture` predicts with Gaussians; `--unconditional` hears no score. Chapter 5.
 
     config   layers, R, S, A    batch          steps     on
-    cpu      21, 32, 32, 64     2 x 0.2 s        1,000    one core of two, about 20 minutes; flute and folk tunes
+    cpu      21, 32, 32, 64     2 x 0.2 s        5,000    one core, 20 minutes when it is free; flute and folk tunes
     t4       20, 32, 64, 128    16 x 0.5 s      40,000    a T4, fp16; seven instruments, chorales too
     h100     20, 64, 128, 256   32 x 1.0 s     100,000    an H100, bf16; seven instruments, chorales too
 """
@@ -46,7 +46,7 @@ class Config:
     chorales: int = 0
     batch: int = 2
     frames: int = 20  # of 10 ms: what counts in a crop; its context comes on top
-    steps: int = 1000
+    steps: int = 5_000
     lr: float = 3e-3
     ema: float = 0.99
     head: str = "categorical"
