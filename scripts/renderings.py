@@ -92,13 +92,13 @@ class Renderings:
         a, b = max(0, first * HOP), min(int(self.lengths[i]), (first + frames) * HOP)
         if b > a:
             codes[a - first * HOP : b - first * HOP] = np.asarray(self.codes[i])[a:b]
-        local, before = np.zeros((frames, 264), np.float32), max(0, -first)
+        local, before = np.zeros((frames, 352), np.float32), max(0, -first)
         score = self._frames(i)[first + before : first + frames].toarray()
         local[before : before + len(score)] = score
         return torch.from_numpy(codes), torch.from_numpy(local.T), self.instruments.index(self.pieces[i].instrument)
 
     def _frames(self, i: int) -> csr_matrix:
-        """The frames of piece i, (frames, 264): kept, for to make them takes longer than a step; few are not 0."""
+        """The frames of piece i, (frames, 352): kept, for to make them takes longer than a step; few are not 0."""
         if i not in self.kept:
             frames = score_frames(self.pieces[i].score, SR, HOP, int(self.lengths[i]))
             self.kept[i] = csr_matrix(frames.T.numpy())

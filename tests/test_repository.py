@@ -28,7 +28,7 @@ ARROWS = {
     "pretrained": set(),
     "gan": {"audio", "pretrained", "train"},
     "metrics": {"audio", "notes", "pretrained"},
-    "wavenet": {"audio", "gmm", "pretrained"},
+    "wavenet": {"audio", "notes", "gmm", "pretrained"},
     "sampling": {"wavenet", "gmm", "threads"},
 }
 SEE_EVERYTHING = {"cli", "notebook", "exercises"}

@@ -59,7 +59,7 @@ def small_set(scripts, monkeypatch, tmp_path):
 
 def test_frames_by_hand():
     score = Score((Track((Note(60, 0.5, 1.0, 127), Note(64, 1.5, 0.5, 64))),), ((0.0, 60.0),))
-    rows = score_frames(score, sr=100, hop=20, length=300).reshape(3, 88, 15)  # frames of 0.2 s
+    rows = score_frames(score, sr=100, hop=20, length=300).reshape(4, 88, 15)  # frames of 0.2 s
     down = rows[0, 60 - 21]  # from 0.5 s to 1.5 s: half of frame 2, frames 3 to 6, half of frame 7
     assert torch.allclose(down, torch.tensor([0, 0, 0.5, 1, 1, 1, 1, 0.5, 0, 0, 0, 0, 0, 0, 0]))
     assert rows[1, 60 - 21].nonzero().flatten().tolist() == [2]
@@ -68,7 +68,7 @@ def test_frames_by_hand():
     release = rows[2, 60 - 21]
     assert release.nonzero().flatten()[0] == 7  # the frame in which it ends
     assert release[8].item() == pytest.approx(math.exp(-(1.7 - 1.5) / 0.2))
-    assert rows.reshape(3, 88, 15)[:, [0, 10, 87]].abs().max() == 0
+    assert rows.reshape(4, 88, 15)[:, [0, 10, 87]].abs().max() == 0
 
 
 @settings(max_examples=60, deadline=None)
@@ -80,7 +80,7 @@ def test_frames_by_hand():
 def test_a_key_is_down_for_exactly_its_samples(notes, hop, length):
     once = {pitch: Note(pitch, start, duration, velocity) for pitch, start, duration, velocity in notes}
     score = Score((Track(tuple(once.values())),))
-    rows = score_frames(score, 8000, hop, length).reshape(3, 88, -1)
+    rows = score_frames(score, 8000, hop, length).reshape(4, 88, -1)
     assert rows.shape[2] == -(-length // hop)
     assert rows.min() >= 0  # and no NaN
     assert rows.max() <= 1
@@ -95,7 +95,7 @@ def test_a_key_is_down_for_exactly_its_samples(notes, hop, length):
 def test_frames_coincide_with_what_synth_plays():
     melody = Melody.from_pitches([None, 69, None, 76], [0.75, 0.5, 1.5, 0.5])
     audio = render(melody.to_score(12)).abs().amax(0)  # vibraphone: sounds at once
-    onsets = score_frames(melody.to_score(), length=len(audio)).reshape(3, 88, -1)[1].amax(0).nonzero().flatten()
+    onsets = score_frames(melody.to_score(), length=len(audio)).reshape(4, 88, -1)[1].amax(0).nonzero().flatten()
     assert len(onsets) == 2
     for f in onsets.tolist():
         before, after = audio[f * 160 - 800 : f * 160].max(), audio[f * 160 : f * 160 + 320].max()
@@ -129,7 +129,7 @@ def test_score_wavenet_samples_and_comes_back(tmp_path):
         model.conditioning(score, "kazoo", 400)
     with pytest.raises(ValueError, match="do not fit the instruments"):
         ScoreConfig(instruments=("flute",), global_classes=3)
-    with pytest.raises(ValueError, match="264 channels"):
+    with pytest.raises(ValueError, match="352 channels"):
         ScoreConfig(local_channels=88)
 
 

@@ -6,24 +6,29 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from musicai.notes import midi_to_hz
+from musicai.wavenet.layers import Upsample
 from musicai.wavenet.model import WaveNet, WaveNetConfig
+from musicai.wavenet.oscillators import Oscillators
 
 KEYS, LOWEST = 88, 21  # the piano's keys, from A0
-ROWS = ("sounding", "onset", "release")  # each of KEYS channels, in this order
+ROWS = ("sounding", "onset", "release", "phase")  # each of KEYS channels, in this order
 FADE, SILENT = 0.2, 1.0  # seconds: a released key fades to 1/e, and is forgotten
 
 
 def score_frames(score, sr: int = 16_000, hop: int = 160, length: int | None = None) -> Tensor:
-    """What each key does in each frame of a score: (264, frames), three rows of the piano's 88 keys.
+    """What each key does in each frame of a score: (352, frames), four rows of the piano's 88 keys.
 
     >>> from musicai.notes import Melody
     >>> score_frames(Melody.from_pitches([69]).to_score()).shape      # half a second in frames of 10 ms
-    torch.Size([264, 50])
+    torch.Size([352, 50])
 
     Frame f belongs to samples f x hop up to (f + 1) x hop. Its numbers are velocities / 127: "sounding" times the share
     of the frame in which the key is down, so that times finer than a frame are told too; "onset" in the frame that
-    holds a note's first sample; "release" after a note's end, fading by e in 0.2 s. Where notes of a key meet, the
-    larger number counts. Keys off the piano are left out; drum tracks have no keys.
+    holds a note's first sample; "release" after a note's end, fading by e in 0.2 s. "phase" is no loudness: it counts
+    the turns of the key's fundamental since the note's first sample, up to the frame's, without the whole ones. Where
+    notes of a key meet, the larger number counts, and the later note's phase. Keys off the piano are left out; drum
+    tracks have no keys.
 
     Args:
         score: a musicai.notes.Score (of a Melody, `to_score()`). sr: samples a second. hop: samples of a frame.
@@ -35,15 +40,15 @@ def score_frames(score, sr: int = 16_000, hop: int = 160, length: int | None = N
     if hop < 1 or length < 1:
         raise ValueError(f"hop and length must be 1 or more; got hop={hop}, length={length}")
     frames = np.zeros((len(ROWS), KEYS, -(-length // hop)), np.float32)
-    for track in score.tracks:
-        for note in () if track.is_drum else track.notes:
-            if 0 <= note.pitch - LOWEST < KEYS:
-                _write(frames[:, note.pitch - LOWEST], note, score, (sr, hop))
+    notes = [note for track in score.tracks if not track.is_drum for note in track.notes]
+    for note in sorted(notes, key=lambda note: note.start):
+        if 0 <= note.pitch - LOWEST < KEYS:
+            _write(frames[:, note.pitch - LOWEST], note, score, (sr, hop))
     return torch.from_numpy(frames.reshape(len(ROWS) * KEYS, -1))
 
 
 def _write(rows: np.ndarray, note, score, clock: tuple[int, int]) -> None:
-    """Put one note into the rows (3, frames) of its key."""
+    """Put one note into the rows (4, frames) of its key."""
     sr, hop = clock
     start, end = (round(sr * float(score.seconds(beat))) for beat in (note.start, note.end))
     first, stop = start // hop, (end + round(SILENT * sr)) // hop + 1
@@ -54,7 +59,8 @@ def _write(rows: np.ndarray, note, score, clock: tuple[int, int]) -> None:
     since = np.maximum(edges + hop / 2 - end, 0) / sr
     shape = np.stack([down, edges == first * hop, (1 - down) * (edges + hop > end) * np.exp(-since / FADE)])
     part = rows[:, first : first + len(edges)]
-    np.maximum(part, shape * (note.velocity / 127), out=part, casting="same_kind")
+    np.maximum(part[:3], shape * (note.velocity / 127), out=part[:3], casting="same_kind")
+    part[3] = np.mod((edges - start) * (midi_to_hz(note.pitch) / sr), 1.0)
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,8 @@ class ScoreConfig(WaveNetConfig):
 
     Attributes:
         instruments: their names; `global_classes` is their number.
-        score_channels: what the 264 numbers of a frame are brought down to, before they are brought to the sample rate.
+        score_channels: what the 352 numbers of a frame are brought down to, before they are brought to the sample rate.
+        harmonics: sines at the keys' frequencies that it hears too; 0 for none.
         sr: samples a second; a frame lasts the product of `upsample` samples.
     """
 
@@ -71,6 +78,7 @@ class ScoreConfig(WaveNetConfig):
     upsample: tuple[int, ...] = (10, 16)
     instruments: tuple[str, ...] = ("flute",)
     score_channels: int = 16
+    harmonics: int = 8
     sr: int = 16_000
 
     def __post_init__(self):
@@ -79,7 +87,32 @@ class ScoreConfig(WaveNetConfig):
             raise ValueError(f"{self.global_classes} global classes do not fit the instruments {self.instruments}")
         if self.local_channels != len(ROWS) * KEYS:
             raise ValueError(f"a score has {len(ROWS) * KEYS} channels; got local_channels={self.local_channels}")
+        if self.score_channels < 1 or self.harmonics < 0:
+            raise ValueError(
+                f"score_channels={self.score_channels} must be above 0, harmonics={self.harmonics} not below"
+            )
         object.__setattr__(self, "global_classes", len(self.instruments))
+
+
+class ScoreConditioner(nn.Module):
+    """A score's frames (B, 352, frames), brought to the sample rate: (B, score_channels + 2 x harmonics, time).
+
+    The keys of a frame are mixed down to a few numbers by one learned matrix, and those are upsampled; beside them go
+    sines at the frequencies of the keys that are down or fade. Chapter 5.
+    """
+
+    def __init__(self, config: ScoreConfig):
+        super().__init__()
+        hop = int(np.prod(config.upsample))
+        self.mix = nn.Conv1d((len(ROWS) - 1) * KEYS, config.score_channels, 1)
+        self.upsample = Upsample(config.score_channels, tuple(config.upsample))
+        self.oscillators = Oscillators([*range(LOWEST, LOWEST + KEYS)], config.sr, hop, config.harmonics)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        keys = frames[:, :-KEYS]
+        down, _, fades = keys.unflatten(1, (-1, KEYS)).unbind(1)
+        waves = self.oscillators(torch.cat([torch.maximum(down, fades), frames[:, -KEYS:]], dim=1))
+        return torch.cat([self.upsample(self.mix(keys)), waves], dim=1)
 
 
 class ScoreWaveNet(WaveNet):
@@ -89,18 +122,17 @@ class ScoreWaveNet(WaveNet):
     >>> how = model.conditioning(score, "cello", 32_000)  # doctest: +SKIP
     >>> codes = musicai.sampling.sample(model, 32_000, how)  # doctest: +SKIP
 
-    The keys of a frame are first mixed down to `score_channels` numbers by one matrix, which is learned with the rest:
-    all layers see those. Source: van den Oord et al. 2016, section 2.5; a piano roll as conditioning, Hawthorne et al.
-    2019 (arXiv:1810.12247). Chapter 5.
+    All layers see what ScoreConditioner makes of the keys. Source: van den Oord et al. 2016, section 2.5; a piano roll
+    as conditioning, Hawthorne et al. 2019 (arXiv:1810.12247). Chapter 5.
     """
 
     config_class = ScoreConfig
 
     def __init__(self, config: ScoreConfig | None = None, **settings):
         config = config or ScoreConfig(**settings)
-        super().__init__(_mixed(config))
+        super().__init__(_inner(config))
         self.config = self.shape = config
-        self.upsample = nn.Sequential(nn.Conv1d(config.local_channels, config.score_channels, 1), self.upsample)
+        self.upsample = ScoreConditioner(config)
 
     def conditioning(self, score, instrument: str, length: int) -> dict[str, Tensor | int]:
         """What `musicai.sampling.sample` takes to play the first `length` samples of a score.
@@ -114,7 +146,7 @@ class ScoreWaveNet(WaveNet):
         return {"local": local, "instrument": names.index(instrument)}
 
 
-def _mixed(config: ScoreConfig) -> WaveNetConfig:
-    """The WaveNet that is behind the mixing of keys."""
+def _inner(config: ScoreConfig) -> WaveNetConfig:
+    """The WaveNet that hears what the conditioner makes of a score."""
     plain = {field.name: getattr(config, field.name) for field in fields(WaveNetConfig)}
-    return WaveNetConfig(**plain | {"local_channels": config.score_channels})
+    return WaveNetConfig(**plain | {"local_channels": config.score_channels + 2 * config.harmonics})
