@@ -77,12 +77,20 @@ def test_the_chapter_has_figures_sound_an_interaction_and_exercises(path):
     assert "<img" in shown
     assert "<audio" in shown
     assert "musicai-explore" in shown
-    code = "\n".join(cell.source for cell in provenance.code_cells(notebook))
-    number = path.stem[:2]
-    own = [name for name in exercises.exercises() if name.startswith(number)]
-    assert own
-    for name in own:
-        assert re.search(rf"""check\(["']{re.escape(name)}["']""", code), f"exercise {name} is not in the chapter"
+    assert exercises_in(path)
+
+
+def exercises_in(path: Path) -> set[str]:
+    """The numbers of the exercises that a notebook checks."""
+    code = "\n".join(cell.source for cell in provenance.code_cells(read(path)))
+    return set(re.findall(r"""\bcheck\(["']([\d.]+)["']""", code))
+
+
+@pytest.mark.parametrize("number", exercises.exercises())
+def test_each_exercise_is_in_one_notebook_of_its_chapter(number):
+    found = [path.stem for path in CHAPTERS if number in exercises_in(path)]
+    assert len(found) == 1, f"exercise {number} is in {found}"
+    assert found[0].startswith(number[:2])
 
 
 @chapter
@@ -94,9 +102,11 @@ def test_the_interaction_is_stored_as_it_stood(path):
         assert view["model_id"] in state
 
 
-def test_there_is_one_file_a_chapter_number():
-    numbers = [path.stem[:2] for path in CHAPTERS]
-    assert len(numbers) == len(set(numbers))
+def test_the_notebooks_of_a_chapter_begin_with_its_name():
+    stems = sorted((path.stem for path in CHAPTERS), key=len)
+    for number in {stem[:2] for stem in stems}:
+        first, *others = [stem for stem in stems if stem.startswith(number)]
+        assert all(stem.startswith(first + "_") for stem in others)
 
 
 # The first cell, and the address
