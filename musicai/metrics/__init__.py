@@ -1,4 +1,4 @@
-"""How good, how varied, how new: judges of generated sound, each beside its ceiling on real sound. Chapter 4.
+"""How good, how varied, how new: judges of generated sound, each beside its ceiling on real sound. Chapters 4 and 5.
 
 >>> scores = judge(generated, held_out, training)  # doctest: +SKIP
 >>> print(report(scores))  # doctest: +SKIP
@@ -21,12 +21,15 @@ from musicai.metrics.neighbours import (
     precision_recall,
 )
 from musicai.metrics.pitch import crepe_pitch, estimate_pitch, pitch_accuracy, pitch_errors, pyin_pitch
+from musicai.metrics.transcription import HeardNote, NoteF1, note_f1, transcribe
 
 __all__ = [
     "DensityCoverage",
+    "HeardNote",
     "InstrumentClassifier",
     "ModeCoverage",
     "Nearest",
+    "NoteF1",
     "Novelty",
     "PrecisionRecall",
     "Score",
@@ -45,6 +48,7 @@ __all__ = [
     "log_mel_statistics",
     "mode_coverage",
     "nearest",
+    "note_f1",
     "novelty",
     "pitch_accuracy",
     "pitch_errors",
@@ -52,4 +56,5 @@ __all__ = [
     "pyin_pitch",
     "report",
     "timbre",
+    "transcribe",
 ]

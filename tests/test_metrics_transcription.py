@@ -1,0 +1,218 @@
+"""The judge of notes: F1 on cases with a known answer and beside mir_eval; basic-pitch on sounds with known notes."""
+
+import importlib.util
+import logging
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from musicai.metrics import HeardNote, NoteF1, note_f1, transcribe
+from musicai.notes import Melody, Note, Score, Track
+from musicai.synth import render
+
+SCALE = Melody.from_pitches([60, 62, 64, 65, 67, 69, 71, 72], 0.5).to_score()  # a note each 0.25 s
+PERFECT, NOTHING = NoteF1(1.0, 1.0, 1.0), NoteF1(0.0, 0.0, 0.0)
+heard = st.builds(HeardNote, st.floats(0, 3), st.just(9.0), st.integers(60, 63))
+several = st.lists(heard, max_size=12)
+
+
+def moved(notes, seconds=0.0, semitones=0.0):
+    return [note._replace(start=note.start + seconds, pitch=note.pitch + semitones) for note in notes]
+
+
+def of(*starts_and_pitches):
+    return [HeardNote(start, start + 0.2, pitch) for start, pitch in starts_and_pitches]
+
+
+# ---- F1
+
+
+def test_the_same_notes_are_all_right_in_any_order():
+    notes = of((0, 60), (0, 64), (0.5, 60), (1.0, 60))
+    assert note_f1(notes, notes) == note_f1(notes[::-1], notes) == PERFECT
+    assert note_f1(SCALE, SCALE) == PERFECT
+
+
+def test_another_pitch_or_another_time_is_wrong():
+    assert note_f1(SCALE.transpose(1), SCALE) == NOTHING
+    assert note_f1(SCALE.transpose(-12), SCALE) == NOTHING  # an octave error is an error
+    notes = of((0.5, 60), (1.0, 62))
+    assert note_f1(moved(notes, 0.06), notes) == note_f1(moved(notes, -0.06), notes) == NOTHING
+    assert note_f1(moved(notes, 0.05), notes) == note_f1(moved(notes, -0.05), notes) == PERFECT
+    assert note_f1(moved(notes, 0.06), notes, onset_tolerance=0.1) == PERFECT
+    assert note_f1(moved(notes, semitones=0.5), notes) == PERFECT
+    assert note_f1(moved(notes, semitones=0.51), notes) == NOTHING
+
+
+def test_what_is_missing_costs_recall_and_what_is_more_costs_precision():
+    notes = of((0, 60), (1, 62), (2, 64), (3, 65))
+    assert note_f1(notes[:1], notes) == NoteF1(1.0, 0.25, pytest.approx(0.4))
+    assert note_f1(notes, notes[:1]) == NoteF1(0.25, 1.0, pytest.approx(0.4))
+
+
+def test_a_note_serves_once():
+    once = of((1, 60))
+    assert note_f1(of((1, 60), (1, 60), (1.01, 60)), once) == NoteF1(pytest.approx(1 / 3), 1.0, 0.5)
+
+
+def test_as_many_pairs_as_can_be():
+    """The first estimated note fits both written ones, the second only the first: nearest-first would find one pair."""
+    assert note_f1(of((1.04, 60), (0.96, 60)), of((1.0, 60), (1.08, 60))) == PERFECT
+
+
+def test_the_ends_do_not_count():
+    assert note_f1([HeardNote(1, 1.1, 60)], [HeardNote(1, 7, 60)]) == PERFECT
+
+
+def test_nothing_is_never_right():
+    assert note_f1([], []) == note_f1([], of((1, 60))) == note_f1(of((1, 60)), []) == NOTHING
+
+
+def test_a_score_is_read_in_seconds_without_its_drums():
+    score = Score(
+        (Track((Note(60, 0, 1), Note(62, 2, 1))), Track((Note(60, 1, 1),), is_drum=True)), ((0.0, 60.0), (1.0, 30.0))
+    )
+    assert note_f1(of((0, 60), (3, 62)), score) == PERFECT  # one beat of a second, one of two
+
+
+@pytest.mark.parametrize("which", ["estimated", "reference"])
+def test_a_note_that_is_not_finite_is_named(which):
+    lists = {"estimated": of((0, 60)), "reference": of((0, 60))} | {which: of((0, 60), (float("nan"), 60))}
+    with pytest.raises(ValueError, match=f"{which} note 1 is not finite.*nan"):
+        note_f1(**lists)
+
+
+@pytest.mark.parametrize("tolerance", [-0.01, float("nan")])
+def test_a_tolerance_must_be_one(tolerance):
+    with pytest.raises(ValueError, match="onset_tolerance must be 0 or more"):
+        note_f1(SCALE, SCALE, tolerance)
+
+
+@settings(max_examples=150, deadline=None)
+@given(several, several, st.floats(0, 0.3))
+def test_invariants(estimated, reference, tolerance):
+    score = note_f1(estimated, reference, tolerance)
+    assert all(0 <= share <= 1 for share in score)
+    back = note_f1(reference, estimated, tolerance)
+    assert (back.precision, back.recall, back.f1) == (score.recall, score.precision, score.f1)
+    pairs = score.recall * len(reference)
+    assert pairs == pytest.approx(round(pairs))
+    assert note_f1(estimated, reference, tolerance + 0.1).f1 >= score.f1
+    assert note_f1(moved(estimated, semitones=12), moved(reference, semitones=12), tolerance) == score
+    assert note_f1(reference, reference, tolerance) == (PERFECT if reference else NOTHING)
+
+
+@settings(max_examples=150, deadline=None)
+@given(several, several, st.sampled_from([0.0, 0.02, 0.05, 0.2]))
+def test_it_is_mir_evals(estimated, reference, tolerance):
+    transcription = pytest.importorskip("mir_eval.transcription", reason="mir_eval comes with the extra judges")
+
+    def table(notes):
+        rows = np.array([(n.start, n.start + 1, 440 * 2 ** ((n.pitch - 69) / 12)) for n in notes]).reshape(-1, 3)
+        return rows[:, :2], rows[:, 2]
+
+    with warnings.catch_warnings(action="ignore"):  # it warns of empty lists
+        theirs = transcription.precision_recall_f1_overlap(
+            *table(reference), *table(estimated), onset_tolerance=tolerance, offset_ratio=None
+        )
+    assert note_f1(estimated, reference, tolerance) == pytest.approx(theirs[:3])
+
+
+# ---- the ear
+
+NEEDED = ("basic_pitch", "onnxruntime", "pretty_midi", "mir_eval", "resampy", "librosa")
+MISSING = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+needs_ear = pytest.mark.skipif(bool(MISSING), reason=f"basic-pitch is not complete: no {', '.join(MISSING)}")
+
+
+@pytest.fixture(scope="module")
+def piano():
+    return render(SCALE).mean(0)
+
+
+@needs_ear
+def test_it_hears_a_piano(piano):
+    notes = transcribe(piano)
+    assert note_f1(notes, SCALE).f1 > 0.95
+    assert notes == sorted(notes)
+    assert all(note.start < note.end and 0 < note.amplitude <= 1 for note in notes)
+    assert [note.pitch for note in notes] == [note.pitch for note in SCALE.notes]
+
+
+@needs_ear
+def test_it_hears_what_is_played_not_what_was_asked_for(piano):
+    assert note_f1(transcribe(piano), SCALE.transpose(1)).f1 < 0.2
+    octave = render(SCALE.transpose(12)).mean(0)
+    assert note_f1(transcribe(octave), SCALE).f1 < 0.2
+    late = torch.nn.functional.pad(piano, (1600, 0))  # 0.1 s
+    assert note_f1(transcribe(late), SCALE).f1 < 0.2
+    assert note_f1(moved(transcribe(late), -0.1), SCALE).f1 > 0.9
+
+
+@needs_ear
+def test_neither_loudness_nor_rate_matters(piano):
+    assert note_f1(transcribe(0.03 * piano), SCALE).f1 > 0.9
+    assert note_f1(transcribe(render(SCALE, 44_100).mean(0), 44_100), SCALE).f1 > 0.9
+
+
+@needs_ear
+def test_the_more_noise_the_fewer_notes(piano):
+    noise = piano.std() * torch.randn(piano.shape, generator=torch.Generator().manual_seed(0))
+    scores = [note_f1(transcribe(piano + loud * noise), SCALE).f1 for loud in (0.1, 1.0, 10.0)]
+    assert scores[0] > 0.9
+    assert scores[1] > scores[2]
+    assert scores[2] < 0.3
+
+
+@needs_ear
+def test_shorter_notes_than_asked_for_are_dropped():
+    short_and_long = Melody.from_pitches([60, None, 67], [0.4, 2.0, 3.0]).to_score()
+    audio = render(short_and_long).mean(0)
+    assert [note.pitch for note in transcribe(audio, shortest=0.05)] == [60, 67]
+    assert [note.pitch for note in transcribe(audio, shortest=0.5)] == [67]
+
+
+@needs_ear
+@pytest.mark.parametrize("length", [1, 100, 20_000])
+def test_near_silence_holds_no_notes(length):
+    assert transcribe(torch.zeros(length)) == transcribe(torch.full((length,), 1e-12)) == []
+
+
+@needs_ear
+def test_it_leaves_the_log_and_the_terminal_alone(piano, capsys):
+    handlers = logging.root.handlers[:]
+    transcribe(piano)
+    assert logging.root.handlers == handlers
+    assert logging.root.manager.disable == 0
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("audio", "message"),
+    [
+        (torch.zeros(0), "audio must be"),
+        (torch.ones(2, 100), r"one sound \(time,\), not \(2, 100\)"),
+        (torch.tensor([0.0, float("nan")]), "not finite"),
+    ],
+)
+def test_bad_sounds_are_named(audio, message):
+    with pytest.raises(ValueError, match=message):
+        transcribe(audio)
+
+
+def test_without_basic_pitch_it_says_what_to_type():
+    code = (
+        "import sys, torch; sys.modules['basic_pitch'] = None\n"
+        "from musicai.metrics import transcribe; transcribe(torch.ones(16_000))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode
+    last = run.stderr.strip().splitlines()[-1]
+    assert last.startswith("ModuleNotFoundError")
+    assert last.endswith("pip install 'musicai[judges]' && pip install --no-deps basic-pitch")
