@@ -29,7 +29,7 @@ ARROWS = {
     "gan": {"audio", "pretrained", "train"},
     "metrics": {"audio", "notes", "pretrained"},
     "wavenet": {"audio", "notes", "gmm", "pretrained"},
-    "sampling": {"wavenet", "gmm", "threads"},
+    "sampling": {"audio", "notes", "wavenet", "gmm", "threads"},
 }
 SEE_EVERYTHING = {"cli", "notebook", "exercises"}
 LAZY_ONLY = {"matplotlib", "IPython", "ipywidgets", "librosa", "music21", "sklearn", "tensorboard"}
