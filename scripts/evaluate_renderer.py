@@ -1,24 +1,36 @@
-"""Does it play what is written? `python scripts/evaluate_renderer.py runs/renderer/model`.
+"""Does it play what is written? Other ears transcribe its sound, and that of musicai.synth, beside the score.
 
-Samples the openings of folk tunes from the test split, cuts them into their notes, and asks a pitch judge about each
-note; beside it what the same judge says of `musicai.synth`'s audio of the same tunes, which is its ceiling. Says too
-how fast the sampler was, and leaves both sounds in OUT. Chapter 5.
+    python scripts/evaluate_renderer.py musicai/checkpoints/wavenet-renderer --pieces 20 --seconds 10
+    python scripts/evaluate_renderer.py runs/renderer/model --instruments flute cello --chorales 5 --temperature 0.6
+
+Openings of the test split are played by the model (`musicai.sampling.perform`) and by `musicai.synth`: the same notes
+at 16 kHz, as mu-law codes, each voice by itself, at the same loudness. Two judges hear both. basic-pitch writes down
+what it hears, and precision, recall and F1 say how far that is the score; of single-voice pieces our own pitch judge is
+asked about each note. No judge is always right: what counts is the difference to synth. Leaves the sounds in OUT.
+basic-pitch: `pip install 'musicai[judges]' && pip install --no-deps basic-pitch`. Chapter 5.
 """
 
 import argparse
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from renderings import SR, Piece, codes_of, pieces
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from musicai.audio import mu_law_decode, save
-from musicai.metrics import pitch_accuracy
-from musicai.sampling import sample
+from musicai.metrics import note_f1, pitch_accuracy, transcribe
+from musicai.notes import Score
+from musicai.sampling import perform, voices
+from musicai.synth import render
 from musicai.wavenet import ScoreWaveNet
 
-SHORTEST, LENGTH = 0.2, 0.5  # seconds: shorter notes are not judged, longer ones are cut
+SHORTEST, LENGTH = 0.2, 0.5  # seconds: our pitch judge hears no shorter notes, and of longer ones this much
+PLAYERS = ("synth", "WaveNet", "synth without mu-law")
 
 
 def notes_of(audio: Tensor, piece: Piece) -> tuple[Tensor, list[int]]:
@@ -33,41 +45,113 @@ def notes_of(audio: Tensor, piece: Piece) -> tuple[Tensor, list[int]]:
     return torch.stack(sounds) if sounds else torch.zeros(0, int(LENGTH * SR)), pitches
 
 
-def play(model: ScoreWaveNet, piece: Piece, length: int, temperature: float) -> tuple[Tensor, float]:
-    """The opening of a piece, and how many seconds of sound came out of each second."""
-    how = model.conditioning(piece.score, piece.instrument, length)
+def opening(piece: Piece, seconds: float) -> Piece:
+    """The notes that end by then: what is cut off can be neither played nor heard."""
+    (track,), score = piece.score.tracks, piece.score
+    whole = tuple(note for note in track.notes if score.seconds(note.end) <= seconds)
+    return piece._replace(score=replace(score, tracks=(replace(track, notes=whole),)))
+
+
+def by_synth(piece: Piece, length: int) -> Tensor:
+    """synth's audio as the model's: each voice as mu-law codes, and their sum."""
+    (track,) = piece.score.tracks
+    alone = [replace(piece.score, tracks=(replace(track, notes=voice),)) for voice in voices(track.notes)]
+    codes = [torch.from_numpy(codes_of(piece._replace(score=score)).astype("int64")) for score in alone]
+    return sum(fitted(mu_law_decode(x), length) for x in codes)
+
+
+def fitted(audio: Tensor, length: int) -> Tensor:
+    return torch.nn.functional.pad(audio[:length], (0, max(0, length - len(audio))))
+
+
+def as_loud_as(audio: Tensor, other: Tensor) -> Tensor:
+    """At the other's mean power."""
+    return audio * (other.square().mean() / audio.square().mean().clamp(min=1e-12)).sqrt()
+
+
+def play(model: ScoreWaveNet, piece: Piece, args: argparse.Namespace) -> tuple[dict[str, Tensor], float]:
+    """A piece by each of PLAYERS; and how many seconds of one voice the sampler gave a second."""
+    length = round(args.seconds * SR)
+    how = {"temperature": args.temperature, "seconds": args.seconds, "seed": args.seed, "progress": False}
     start = time.perf_counter()
-    x = sample(model, length, how, temperature=temperature, progress=False)[0]
-    speed = length / SR / (time.perf_counter() - start)
-    return (x if model.config.mixtures else mu_law_decode(x)), speed
+    ours = perform(model, piece.score, piece.instrument, **how)
+    speed = args.seconds * len(voices(piece.score.notes)) / (time.perf_counter() - start)
+    synth = by_synth(piece, length)
+    exact = fitted(render(piece.score).mean(0), length)
+    return dict(zip(PLAYERS, (synth, as_loud_as(ours, synth), as_loud_as(exact, synth)), strict=True)), speed
+
+
+class Judged:
+    """What the judges said so far: note scores of each piece, and the notes that our own pitch judge will hear."""
+
+    def __init__(self):
+        self.heard: list[tuple[str, Score, dict[str, tuple]]] = []  # instrument, score, a NoteF1 by player
+        self.notes: dict[str, list[Tensor]] = {name: [] for name in PLAYERS[:2]}
+        self.pitches: list[int] = []
+        self.deaf = ""
+
+    def hear(self, piece: Piece, sounds: dict[str, Tensor]) -> None:
+        if len(voices(piece.score.notes)) == 1:
+            for name in self.notes:
+                self.notes[name].append(notes_of(sounds[name], piece)[0])
+            self.pitches += notes_of(sounds["synth"], piece)[1]
+        try:
+            scores = {name: note_f1(transcribe(sound, SR), piece.score) for name, sound in sounds.items()}
+            self.heard.append((piece.instrument, piece.score, scores))
+        except ModuleNotFoundError as error:
+            self.deaf = str(error)
+
+    def report(self) -> Iterator[str]:
+        if self.deaf:
+            yield f"notes were not transcribed: {self.deaf}"
+        instruments = list(dict.fromkeys(instrument for instrument, *_ in self.heard))
+        for instrument in [*instruments, None] if len(instruments) > 1 else instruments:
+            yield from self.table(instrument)
+        for name, sounds in self.notes.items():
+            if self.pitches:
+                share = pitch_accuracy(torch.cat(sounds), torch.tensor(self.pitches))
+                yield f"{name}: {100 * share:.1f} % within half a semitone, of {len(self.pitches)} notes"
+
+    def table(self, instrument: str | None) -> Iterator[str]:
+        """Means over the pieces of an instrument, or over all, in %; and by how much F1 differs, piece by piece."""
+        chosen = [(score, scores) for name, score, scores in self.heard if instrument in (None, name)]
+        table = {name: 100 * np.array([scores[name] for _, scores in chosen]) for name in PLAYERS}  # (pieces, 3)
+        count = sum(len(score.notes) for score, _ in chosen)
+        yield f"{instrument or 'all'}: {len(chosen)} pieces, {count} notes; precision, recall, F1 of what is heard"
+        for name, rows in table.items():
+            yield f"  {name:22}" + "".join(f"{x:7.1f}" for x in rows.mean(0))
+        apart = (table["WaveNet"] - table["synth"])[:, 2]
+        error = apart.std(ddof=1) / len(apart) ** 0.5 if len(apart) > 1 else float("nan")
+        yield f"  WaveNet's F1 less synth's: {apart.mean():+.1f} points (standard error {error:.1f})"
 
 
 def main() -> None:
     args = arguments()
     model = ScoreWaveNet.from_pretrained(args.model)
     args.out.mkdir(parents=True, exist_ok=True)
-    length, heard = int(args.seconds * SR), {"WaveNet": [], "synth": []}
-    pitches, speeds = [], []
-    for i, piece in enumerate(pieces("test", model.config.instruments, args.tunes, 0, False)):
-        audio, speed = play(model, piece, length, args.temperature)
-        real = mu_law_decode(torch.from_numpy(codes_of(piece)[:length].astype("int64")))
-        for name, sound in (("WaveNet", audio), ("synth", real)):
-            save(args.out / f"{i:02d}-{piece.instrument}-{name.lower()}.mp3", sound, SR)
-            heard[name].append(notes_of(sound, piece)[0])
-        pitches += notes_of(real, piece)[1]
+    names = tuple(args.instruments or model.config.instruments)
+    found = [opening(p, args.seconds) for p in pieces("test", names, args.pieces, args.chorales, False)]
+    judged, speeds = Judged(), []
+    for i, piece in enumerate(tqdm([piece for piece in found if piece.score.notes], unit="piece")):
+        sounds, speed = play(model, piece, args)
+        for name in PLAYERS[:2]:
+            save(args.out / f"{i:02d}-{piece.instrument}-{name.lower()}.mp3", sounds[name], SR)
+        judged.hear(piece, sounds)
         speeds.append(speed)
-    print(f"{len(pitches)} notes of {args.tunes} tunes that it never heard, temperature {args.temperature}")
-    for name, sounds in heard.items():
-        print(f"{name}: {100 * pitch_accuracy(torch.cat(sounds), torch.tensor(pitches)):.1f} % within half a semitone")
-    print(f"the sampler gave {sorted(speeds)[len(speeds) // 2]:.2f} seconds of sound a second")
+    print(f"{len(speeds)} pieces that it never heard, {args.seconds:g} s of each, temperature {args.temperature:g}")
+    print(*judged.report(), sep="\n")
+    print(f"the sampler gave {np.median(speeds):.2f} seconds of one voice a second")
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model", type=Path, help="folder of a ScoreWaveNet")
-    parser.add_argument("--tunes", type=int, default=8)
-    parser.add_argument("--seconds", type=float, default=4.0, help="of each tune")
-    parser.add_argument("--temperature", type=float, default=0.9)
+    parser.add_argument("model", help="folder of a ScoreWaveNet, or the name of a shipped one")
+    parser.add_argument("--pieces", type=int, default=20, help="folk tunes, each for one of the instruments, in turn")
+    parser.add_argument("--chorales", type=int, default=0, help="JSB chorales, each voice a stream of its own")
+    parser.add_argument("--instruments", nargs="+", help="all that the model plays, unless named here")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of each piece")
+    parser.add_argument("--temperature", type=float, default=0.8)
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/renderer-heard"))
     return parser.parse_args()
 
