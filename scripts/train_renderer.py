@@ -6,7 +6,7 @@ weights, with a card), `ladder/` (the opening of a tune it never saw, played aft
 `musicai.synth`), `history.json`. `--head mixture` predicts with Gaussians; `--unconditional` hears no score. Chapter 5.
 
     config   layers, R, S, A    batch          steps     on
-    cpu      21, 32, 32, 64     2 x 0.2 s        5,000    one core, 20 minutes when it is free; flute and folk tunes
+    cpu      21, 32, 32, 64     2 x 0.2 s       10,000    one core, 40 minutes when free; flute, trumpet, folk tunes
     t4       20, 32, 64, 128    16 x 0.5 s      40,000    a T4, fp16; seven instruments, chorales too
     h100     20, 64, 128, 256   32 x 1.0 s     100,000    an H100, bf16; seven instruments, chorales too
 """
@@ -22,7 +22,7 @@ import torch
 from renderings import HOP, SR, Crops, Renderings, linear_bits, unigram_bits
 from torch import Tensor
 
-from musicai.audio import mu_law_decode, save
+from musicai.audio import mu_law_decode, mu_law_encode, save
 from musicai.sampling import sample
 from musicai.scale import device
 from musicai.train import Run, fit, seed_all, update
@@ -41,12 +41,12 @@ class Config:
     residual: int = 32
     skip: int = 32
     end: int = 64
-    instruments: tuple[str, ...] = ("flute",)
-    tunes: int = 120
+    instruments: tuple[str, ...] = ("flute", "trumpet")
+    tunes: int = 160
     chorales: int = 0
     batch: int = 2
     frames: int = 20  # of 10 ms: what counts in a crop; its context comes on top
-    steps: int = 5_000
+    steps: int = 10_000
     lr: float = 3e-3
     ema: float = 0.99
     head: str = "categorical"
@@ -104,16 +104,32 @@ def know_loudness(model: WaveNet, crops: Crops) -> None:
     model.head.linear.bias.copy_((counts / counts.sum()).log())
 
 
-def log_prob(model: WaveNet, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+def log_prob(model: WaveNet, batch: tuple[Tensor, Tensor, Tensor], past: Tensor | None = None) -> Tensor:
     """Log probability in nats of each code of a batch, whichever the head: (batch, time).
 
     A mixture reads the values that the codes stand for, and is judged by the mass that it gives to a code's interval.
+    `past` is what the model hears of the codes, if not the codes themselves.
     """
     codes, local, instrument = (part.to(device()) for part in batch)
     score = (local, instrument) if model.upsample is not None else ()
+    heard = codes if past is None else past.to(device())
     if not model.config.mixtures:
-        return model.log_prob(codes, *score)
-    return model.head.log_prob_of_codes(model(model.previous(mu_law_decode(codes)), *score), codes)
+        return model.head.log_prob(model(model.previous(heard), *score), codes)
+    return model.head.log_prob_of_codes(model(model.previous(mu_law_decode(heard)), *score), codes)
+
+
+def disturbed(codes: Tensor, share: float, seed: tuple[int, int]) -> Tensor:
+    """Codes as the model may hear its own past: a share of the crops with noise, 40 to 5 dB below them.
+
+    A model that only ever hears true pasts learns to follow them, and once alone it follows its own errors; where the
+    past is in doubt, the score is what it can rely on.
+    """
+    rng = np.random.default_rng((*seed, 1))
+    x = mu_law_decode(codes)
+    decibels, noise = rng.uniform(-40, -5, (len(x), 1)), rng.standard_normal(x.shape)
+    noise *= 10 ** (decibels / 20) * (rng.random((len(x), 1)) < share)
+    loudness = x.square().mean(-1, keepdim=True).sqrt()
+    return mu_law_encode((x + loudness * torch.from_numpy(noise).float()).clamp(-1, 1))
 
 
 @torch.no_grad()
@@ -183,7 +199,9 @@ def train(args: argparse.Namespace, train_set: Renderings, valid_set: Renderings
     def step(numbered: tuple[int, tuple]) -> dict[str, Tensor]:
         n, batch = numbered
         optimizer.param_groups[0]["lr"] = learning_rate(n, config)
-        loss = -log_prob(model, batch)[:, crops.valid].mean() / math.log(2)
+        share = 0.9 - 0.5 * n / config.steps  # in the end most pasts are as they were
+        past = None if config.unconditional else disturbed(batch[0], share, (args.seed, n))
+        loss = -log_prob(model, batch, past)[:, crops.valid].mean() / math.log(2)
         return {"bits": update(loss, optimizer, max_norm=1.0)}
 
     def judge(run: Run) -> dict[str, float]:
@@ -217,8 +235,8 @@ field {model.receptive_field / SR * 1000:.0f} ms, {config.steps:,} steps of
 |---|---|
 {rows}
 
-Bits are of 8-bit mu-law codes, for either head. Learned from `musicai.synth`'s renderings of folk tunes and chorales
-(training splits) and from musicai-notes; made by `python scripts/train_renderer.py {options} --seed {args.seed}`, torch
+Bits are of 8-bit mu-law codes, for either head, each predicted from the true ones before it. Learned from
+`musicai.synth`'s renderings of folk tunes and chorales (training splits) and from musicai-notes; made by `python scripts/train_renderer.py {options} --seed {args.seed}`, torch
 {torch.__version__} on {device().type}. It knows these instruments' recordings and no others.
 """
 

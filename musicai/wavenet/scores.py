@@ -105,6 +105,8 @@ class ScoreConditioner(nn.Module):
         super().__init__()
         hop = int(np.prod(config.upsample))
         self.mix = nn.Conv1d((len(ROWS) - 1) * KEYS, config.score_channels, 1)
+        with torch.no_grad():
+            self.mix.weight[:, :KEYS, 0] = _lags(config)
         self.upsample = Upsample(config.score_channels, tuple(config.upsample))
         self.oscillators = Oscillators([*range(LOWEST, LOWEST + KEYS)], config.sr, hop, config.harmonics)
 
@@ -144,6 +146,17 @@ class ScoreWaveNet(WaveNet):
             raise ValueError(f"no such instrument: {instrument!r}; this model plays {', '.join(names)}")
         local = score_frames(score, self.config.sr, int(np.prod(self.config.upsample)), length)
         return {"local": local, "instrument": names.index(instrument)}
+
+
+def _lags(config: ScoreConfig) -> Tensor:
+    """Where the mixing begins, (score_channels, keys): how far a key's wave turns in 1, 2, 4, ... samples.
+
+    A sine obeys x[t] = 2 cos(w d) x[t - d] - x[t - 2 d] for every lag d, so these are what predicting it takes.
+    """
+    hertz = torch.tensor([midi_to_hz(key) for key in range(LOWEST, LOWEST + KEYS)])
+    lags = 2.0 ** torch.arange(-(-config.score_channels // 2))
+    turns = 2 * torch.pi * lags[:, None] * hertz / config.sr
+    return torch.cat([turns.cos(), turns.sin()])[: config.score_channels]
 
 
 def _inner(config: ScoreConfig) -> WaveNetConfig:
