@@ -236,8 +236,9 @@ field {model.receptive_field / SR * 1000:.0f} ms, {config.steps:,} steps of
 {rows}
 
 Bits are of 8-bit mu-law codes, for either head, each predicted from the true ones before it. Learned from
-`musicai.synth`'s renderings of folk tunes and chorales (training splits) and from musicai-notes; made by `python scripts/train_renderer.py {options} --seed {args.seed}`, torch
-{torch.__version__} on {device().type}. It knows these instruments' recordings and no others.
+`musicai.synth`'s renderings of folk tunes and chorales (training splits) and from musicai-notes; made by
+`python scripts/train_renderer.py {options} --seed {args.seed}`, torch {torch.__version__} on {device().type}. It
+knows these instruments' recordings and no others.
 """
 
 
