@@ -61,6 +61,15 @@ def test_conditioning_and_opening_go_on(tmp_path):
     assert path.stat().st_size == size
 
 
+@pytest.mark.parametrize("streams", [1, 2])
+def test_one_instrument_for_all_streams_goes_on(tmp_path, streams):
+    model, options = network(global_classes=3), HOW | {"streams": streams}
+    whole = sample(model, 120, {"instrument": 2}, record=tmp_path / "run", **options)
+    assert torch.equal(sample(model, 120, {"instrument": 2}, record=tmp_path / "run", **options), whole)
+    with pytest.raises(ValueError, match="another conditioning"):
+        sample(model, 120, {"instrument": 1}, record=tmp_path / "run", **options)
+
+
 @pytest.mark.parametrize(
     ("change", "name"),
     [({"seed": 1}, "uniforms"), ({"temperature": 0.5}, "temperature"), ({"streams": 1}, "streams"), ({"n": 90}, "n")],

@@ -165,9 +165,9 @@ def _hash(*parts: str | Tensor | None) -> str:
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, Tensor):
-            part = str(part.dtype) + str(tuple(part.shape)), part.detach().cpu().contiguous()
-            digest.update(part[0].encode())
-            digest.update(part[1].view(torch.uint8).numpy().tobytes() if part[1].numel() else b"")
+            part = part.detach().cpu().clone(memory_format=torch.contiguous_format)  # expanded: stride 0
+            digest.update((str(part.dtype) + str(tuple(part.shape))).encode())
+            digest.update(part.view(torch.uint8).numpy().tobytes() if part.numel() else b"")
         else:
             digest.update(repr(part).encode())
     return digest.hexdigest()[:16]
