@@ -196,8 +196,8 @@ class _Budget(TorchDispatchMode):
         kwargs = kwargs or {}
         self.operations -= 1
         if any(argument.name == "device" for argument in func._schema.arguments):  # a factory, or a copy
-            size = {name: value for name, value in kwargs.items() if name != "generator"} | {"device": "meta"}
-            self.elements -= func(*args, **size).numel()
+            drawn = {"generator": None} if "generator" in kwargs else {}  # one of the CPU cannot draw on "meta"
+            self.elements -= func(*args, **kwargs | drawn | {"device": "meta"}).numel()
         if self.elements < 0 or self.operations < 0:
             raise ValueError("it asks for a model far larger than its weights")
         return func(*args, **kwargs)

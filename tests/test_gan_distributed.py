@@ -1,32 +1,18 @@
 """The GAN's game in two processes (`torchrun`, gloo) ends where it ends in one."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import torch
 from gan_helpers.ranks import STEPS, train
+from train_helpers.torchrun import numbers, torchrun
 
 from musicai.train.checkpoint import read_checkpoint
 
 SCRIPT = Path(__file__).parent / "gan_helpers" / "ranks.py"
 
 
-def numbers(value, name=""):
-    """Every number in a nested state, by name, in float64."""
-    if isinstance(value, dict):
-        return {k: v for key, item in value.items() for k, v in numbers(item, f"{name}.{key}").items()}
-    if isinstance(value, list | tuple):
-        return numbers(dict(enumerate(value)), name)
-    return {} if value is None or isinstance(value, str) else {name: torch.as_tensor(value, dtype=torch.float64)}
-
-
 def test_two_processes_end_where_one_does(tmp_path):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(SCRIPT)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    options = {"capture_output": True, "text": True, "env": environment, "timeout": 180, "check": False}
-    done = subprocess.run([*command, str(tmp_path / "two")], **options)
+    done = torchrun(SCRIPT, tmp_path / "two")
     assert done.returncode == 0, done.stderr[-3000:]
     train(tmp_path / "one")
     one, info = read_checkpoint(tmp_path / "one")

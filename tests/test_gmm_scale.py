@@ -11,6 +11,7 @@ import pytest
 import torch
 from gmm_helpers.ranks import STARTS, data, fitted
 from sklearn.exceptions import ConvergenceWarning
+from train_helpers.torchrun import torchrun
 
 from musicai.gmm import GaussianMixture
 
@@ -86,11 +87,7 @@ def test_memory_does_not_grow_with_the_number_of_rows(tmp_path):
 @pytest.fixture(scope="module")
 def two_processes(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(SCRIPT)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    run = subprocess.run(
-        [*command, str(folder)], capture_output=True, text=True, env=environment, timeout=240, check=False
-    )
+    run = torchrun(SCRIPT, folder)
     assert run.returncode == 0, run.stderr[-3000:]
     return folder
 

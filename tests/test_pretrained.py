@@ -51,6 +51,20 @@ class WithDataclass(Pretrained, nn.Module):
         self.layer = nn.Linear(config.width, sum(config.rates))
 
 
+class WithFixedNoise(Pretrained, nn.Module):
+    """Numbers drawn when it is made, the same each time: in no file."""
+
+    def __init__(self, size=3):
+        super().__init__()
+        self.config = {"size": size}
+        self.layer = nn.Linear(2, 2)
+        draw = torch.Generator().manual_seed(1)
+        noises = [torch.randn(size, size, generator=draw), torch.rand(size, generator=draw)]
+        noises.append(torch.randint(9, (size,), generator=draw))
+        for i, noise in enumerate(noises):
+            self.register_buffer(f"noise{i}", noise, persistent=False)
+
+
 @pytest.fixture
 def folder(tmp_path):
     torch.manual_seed(0)
@@ -94,6 +108,18 @@ def test_a_dataclass_as_config(tmp_path):
     back = WithDataclass.from_pretrained(str(tmp_path))
     assert back.config == model.config
     assert torch.equal(back.layer.weight, model.layer.weight)
+
+
+def test_what_a_constructor_draws_from_a_generator_of_its_own(tmp_path):
+    model = WithFixedNoise(5)
+    model.save_pretrained(tmp_path)
+    back = WithFixedNoise.from_pretrained(tmp_path)
+    assert all(map(torch.equal, model.buffers(), back.buffers()))
+    change(tmp_path, size=30_000)
+    before = peak_memory()
+    with pytest.raises(PretrainedError, match="far larger"):
+        WithFixedNoise.from_pretrained(tmp_path)
+    assert peak_memory() - before < 600, "MB"
 
 
 def test_half_precision_weights_load_as_float32_and_on_request_as_another(folder):

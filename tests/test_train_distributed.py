@@ -1,25 +1,15 @@
 """`torchrun --nproc-per-node 2` is one process with the same global batch; a killed process ends the other."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from train_helpers.ranks import STEPS, train
+from train_helpers.torchrun import numbers, torchrun
 
 from musicai.train.checkpoint import read_checkpoint
 
 SCRIPT = Path(__file__).parent / "train_helpers" / "ranks.py"
-
-
-def torchrun(*arguments):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(SCRIPT)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [*command, *map(str, arguments)], capture_output=True, text=True, env=environment, timeout=180, check=False
-    )
 
 
 @pytest.fixture(scope="module")
@@ -28,18 +18,9 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
     train(folder / "one")
     train(folder / "one_then_two", steps=STEPS // 2)
-    done = torchrun(folder)
+    done = torchrun(SCRIPT, folder)
     assert done.returncode == 0, done.stderr[-3000:]
     return folder
-
-
-def numbers(value, name=""):
-    """Every number in a nested state, by name, in float64."""
-    if isinstance(value, dict):
-        return {k: v for key, item in value.items() for k, v in numbers(item, f"{name}.{key}").items()}
-    if isinstance(value, list | tuple):
-        return numbers(dict(enumerate(value)), name)
-    return {} if value is None or isinstance(value, str) else {name: torch.as_tensor(value, dtype=torch.float64)}
 
 
 @pytest.mark.parametrize("name", ["two", "one_then_two"])
@@ -63,7 +44,7 @@ def test_only_rank_0_calls_back_and_shows_progress(folder):
 
 
 def test_a_killed_process_ends_the_other_with_an_error_and_the_checkpoint_is_whole(tmp_path):
-    done = torchrun(tmp_path, "kill")
+    done = torchrun(SCRIPT, tmp_path, "kill")
     assert done.returncode != 0
     assert "SIGKILL" in done.stderr
     parts, info = read_checkpoint(tmp_path / "killed")
