@@ -1,0 +1,166 @@
+"""Exercises of chapter 5's second notebook: a WaveNet over samples."""
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from scipy.integrate import quad
+from scipy.special import log_ndtr, ndtr
+
+from .framework import as_numbers, call, close, exercise, fail
+
+
+@exercise("05.6", hint="Sort from the likeliest down; keep a code while the mass of all likelier ones is below top_p.")
+def nucleus(probs: np.ndarray, top_p: float) -> np.ndarray:
+    """Keep the fewest codes that have at least `top_p` of the mass of `probs` (Q,), others 0; the sum is 1 again."""
+    order = np.argsort(-probs)
+    before = np.cumsum(probs[order]) - probs[order]
+    kept = np.zeros_like(probs)
+    kept[order[before < top_p]] = probs[order[before < top_p]]
+    return kept / kept.sum()
+
+
+@nucleus.checker
+def _(answer: Callable[..., Any]) -> None:
+    probs = np.array([0.05, 0.3, 0.125, 0.5, 0.025])
+    wanted = {
+        0.4: [0, 0, 0, 1, 0],
+        0.7: [0, 0.375, 0, 0.625, 0],
+        0.9: np.array([0, 0.3, 0.125, 0.5, 0]) / 0.925,
+        1.0: probs,
+    }
+    for top_p, want in wanted.items():
+        close(call(answer, probs.copy(), top_p), np.array(want, float), f"{probs.tolist()} with top_p = {top_p}")
+
+
+def _only_below(probs: np.ndarray, top_p: float) -> np.ndarray:
+    order = np.argsort(-probs)
+    kept = np.where(np.cumsum(probs[order]) <= top_p, probs[order], 0)[np.argsort(order)]
+    return kept / max(kept.sum(), 1e-9)
+
+
+nucleus.wrong(
+    _only_below,
+    lambda probs, top_p: np.where(probs >= 1 - top_p, probs, 0),
+    lambda probs, top_p: np.where(probs >= np.quantile(probs, 1 - top_p), probs, 0),
+    lambda probs, top_p: probs,
+)
+
+
+@exercise(
+    "05.7", hint="The gated convolution has two taps and twice R outputs; the last layer has nobody to hand x on to."
+)
+def products(layers: int, R: int, S: int, A: int, Q: int) -> int:
+    """How many weights one sample is multiplied with: a cached WaveNet, kernel 2, no condition, a head of Q codes."""
+    return layers * (2 * R * 2 * R + R * S) + (layers - 1) * R * R + S * A + A * Q
+
+
+@products.checker
+def _(answer: Callable[..., Any]) -> None:
+    for shape in ((1, 1, 1, 1, 1), (20, 64, 128, 256, 256), (21, 32, 48, 64, 256)):
+        layers, r, s, a, q = shape
+        want = layers * (4 * r * r + r * s + r * r) - r * r + s * a + a * q
+        close(call(answer, *shape), want, "The products of layers, R, S, A, Q = " + ", ".join(map(str, shape)), rtol=0)
+
+
+products.wrong(
+    lambda layers, R, S, A, Q: layers * (4 * R * R + R * S + R * R) + S * A + A * Q,
+    lambda layers, R, S, A, Q: layers * (2 * R * R + R * S) + (layers - 1) * R * R + S * A + A * Q,
+    lambda layers, R, S, A, Q: layers * (4 * R * R + R * S) + (layers - 1) * R * R,
+    lambda layers, R, S, A, Q: 2**layers * (4 * R * R + R * S + R * R) + S * A + A * Q,
+)
+
+
+@exercise(
+    "05.8", hint="On the right of the mean, turn the interval round: P(a..b) = P(-b..-a). Then log_ndtr and log1p."
+)
+def log_interval(a: float, b: float) -> float:
+    """log P(a <= x < b) of a standard Gaussian, a < b, to 6 digits also where both lie 40 deviations out."""
+    if a + b > 0:
+        a, b = -b, -a
+    return float(log_ndtr(b) + np.log1p(-np.exp(log_ndtr(a) - log_ndtr(b))))
+
+
+def _integrated(a: float, b: float) -> float:
+    """The same by quadrature, in units of the density at the end that is nearer to the mean."""
+    nearest = min(max(0.0, a), b)
+    area = quad(lambda x: np.exp((nearest**2 - x**2) / 2), a, b, epsrel=1e-10)[0]
+    return float(np.log(area) - nearest**2 / 2 - np.log(2 * np.pi) / 2)
+
+
+@log_interval.checker
+def _(answer: Callable[..., Any]) -> None:
+    for a, b in ((-1.0, 1.0), (-0.3, 2.0), (-9.0, -8.0), (8.0, 9.0), (40.0, 40.5), (-40.5, -40.0)):
+        got = as_numbers(call(answer, a, b), f"log P({a} <= x < {b})")
+        if got.shape == () and got == -np.inf:
+            fail(f"log P({a} <= x < {b}) is not minus infinity: the difference was lost in rounding.")
+        close(got, _integrated(a, b), f"log P({a} <= x < {b})", rtol=1e-6)
+
+
+log_interval.wrong(
+    lambda a, b: np.log(ndtr(b) - ndtr(a)),
+    lambda a, b: np.log(max(ndtr(b) - ndtr(a), 1e-12)),
+    lambda a, b: -(((a + b) / 2) ** 2) / 2 - np.log(2 * np.pi) / 2 + np.log(b - a),
+    lambda a, b: ndtr(b) - ndtr(a),
+)
+
+
+@exercise(
+    "05.9", hint="Keep the last `dilation` inputs in a queue, zeros at first; each step takes one out and puts one in."
+)
+def flowing(samples: Iterator[float], old: float, new: float, dilation: int) -> Iterator[float]:
+    """Yield old x[n - dilation] + new x[n] for each x[n] of an endless iterator, before the next is asked for."""
+    queue = [0.0] * dilation
+    for n, x in enumerate(samples):
+        past, queue[n % dilation] = queue[n % dilation], x
+        yield old * past + new * x
+
+
+def _in_time(x: np.ndarray, got: list) -> Iterator[float]:
+    """The inputs, each only after the output before it."""
+    for n, value in enumerate(x):
+        if n > len(got):
+            fail(f"It asked for input {n + 1} before it gave output {len(got) + 1}: nobody would hear it in time.")
+        yield float(value)
+
+
+@flowing.checker
+def _(answer: Callable[..., Any]) -> None:
+    x = np.random.default_rng(5).normal(size=40).round(2)
+    for old, new, dilation in ((0.0, 1.0, 1), (2.0, -1.0, 1), (0.5, 3.0, 4), (1.0, 0.25, 16)):
+        got = []
+        outputs = call(answer, _in_time(x, got), old, new, dilation)
+        if not hasattr(outputs, "__next__"):
+            fail("It should give its outputs one by one: use `yield`.")
+        for value in islice(outputs, len(x)):
+            got.append(as_numbers(value, "An output"))
+        want = new * x
+        want[dilation:] += old * x[:-dilation]
+        if not all(value.shape == () for value in got):
+            fail("Each output should be one number.")
+        close(np.array(got), want, f"With old = {old}, new = {new}, dilation = {dilation} the output")
+
+
+def _backwards(samples: Iterator[float], old: float, new: float, dilation: int) -> Iterator[float]:
+    yield from flowing.solve(samples, new, old, dilation)
+
+
+def _too_late(samples: Iterator[float], old: float, new: float, dilation: int) -> Iterator[float]:
+    yield from flowing.solve(samples, old, new, dilation + 1)
+
+
+def _all_at_once(samples: Iterator[float], old: float, new: float, dilation: int) -> Iterator[float]:
+    yield from flowing.solve(iter(list(samples)), old, new, dilation)
+
+
+def _forgetful(samples: Iterator[float], old: float, new: float, dilation: int) -> Iterator[float]:
+    past = 0.0
+    for x in samples:
+        yield old * past + new * x
+        past = x
+
+
+flowing.wrong(
+    _backwards, _too_late, _all_at_once, _forgetful, lambda samples, old, new, dilation: list(islice(samples, 40))
+)
