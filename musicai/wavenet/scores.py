@@ -13,7 +13,7 @@ from musicai.wavenet.oscillators import Oscillators
 
 KEYS, LOWEST = 88, 21  # the piano's keys, from A0
 ROWS = ("sounding", "onset", "release", "phase")  # each of KEYS channels, in this order
-FADE, SILENT = 0.2, 1.0  # seconds: a released key fades to 1/e, and is forgotten
+FADE, SILENT = 0.2, 1.0  # seconds: an onset and a released key fade to 1/e; a released key is forgotten
 
 
 def score_frames(score, sr: int = 16_000, hop: int = 160, length: int | None = None) -> Tensor:
@@ -24,8 +24,9 @@ def score_frames(score, sr: int = 16_000, hop: int = 160, length: int | None = N
     torch.Size([352, 50])
 
     Frame f belongs to samples f x hop up to (f + 1) x hop. Its numbers are velocities / 127: "sounding" times the share
-    of the frame in which the key is down, so that times finer than a frame are told too; "onset" in the frame that
-    holds a note's first sample; "release" after a note's end, fading by e in 0.2 s. "phase" is no loudness: it counts
+    of the frame in which the key is down, so that times finer than a frame are told too; "onset" while it is
+    down, fading by e in 0.2 s from the frame that holds a note's first sample, so that it tells a note's age; "release"
+    after a note's end, fading alike. "phase" is no loudness: it counts
     the turns of the key's fundamental since the note's first sample, up to the frame's, without the whole ones. Where
     notes of a key meet, the larger number counts, and the later note's phase. Keys off the piano are left out; drum
     tracks have no keys.
@@ -57,7 +58,8 @@ def _write(rows: np.ndarray, note, score, clock: tuple[int, int]) -> None:
         return
     down = (np.clip(end - edges, 0, hop) - np.clip(start - edges, 0, hop)) / hop
     since = np.maximum(edges + hop / 2 - end, 0) / sr
-    shape = np.stack([down, edges == first * hop, (1 - down) * (edges + hop > end) * np.exp(-since / FADE)])
+    onset = ((down > 0) | (edges == edges[0])) * np.exp(-(edges - edges[0]) / (FADE * sr))
+    shape = np.stack([down, onset, (1 - down) * (edges + hop > end) * np.exp(-since / FADE)])
     part = rows[:, first : first + len(edges)]
     np.maximum(part[:3], shape * (note.velocity / 127), out=part[:3], casting="same_kind")
     part[3] = np.mod((edges - start) * (midi_to_hz(note.pitch) / sr), 1.0)
