@@ -218,6 +218,14 @@ def train(args: argparse.Namespace, train_set: Renderings, valid_set: Renderings
     return run, run.ema["model"]
 
 
+def curve(run: Run) -> dict[str, list[float]]:
+    """Bits a sample at each validation, and the mean of the training's since the one before."""
+    valid, bits = np.array(run.history.get("valid", [])), np.array(run.history["bits"])
+    at = np.flatnonzero(~np.isnan(valid))
+    train = [float(np.nanmean(part)) for part in np.split(bits, at + 1)[: len(at)]]
+    return {"step": (at + 1).tolist(), "train": np.round(train, 4).tolist(), "valid": valid[at].round(4).tolist()}
+
+
 def card(args: argparse.Namespace, model: WaveNet, scores: dict[str, float]) -> str:
     """The model card."""
     config, rows = args.settings, "\n".join(f"| {name} | {value:.3f} |" for name, value in scores.items())
@@ -250,8 +258,7 @@ def main() -> None:
         for split, share in (("train", 1), ("valid", 5), ("test", 5))
     ]
     run, model = train(args, *sets[:2])
-    history = {name: list(column) for name, column in run.history.items()}
-    (args.out / "history.json").write_text(json.dumps(history) + "\n")
+    (args.out / "history.json").write_text(json.dumps(curve(run)) + "\n")
     crops, held_out = (Crops(part, c.batch, c.frames, model.receptive_field, 2) for part in (sets[0], sets[2]))
     scores = {f"WaveNet, {c.head} head": bits(model, held_out, args.test_batches)}
     scores |= baselines(crops, held_out, args.test_batches)
