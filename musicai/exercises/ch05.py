@@ -1,0 +1,206 @@
+"""Exercises of chapter 5's first notebook: a WaveNet over the frames of a piano roll."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .framework import as_numbers, call, close, exercise, fail
+
+
+@exercise(
+    "05.1", value=True, hint="Each layer adds (kernel_size - 1) times its dilation to the one frame you begin with."
+)
+def reach() -> int:
+    """How many inputs does an output see after 3 stacks of dilations 1, 2, 4, 8, kernel size 3?"""
+    return 1 + (3 - 1) * 3 * (1 + 2 + 4 + 8)
+
+
+@reach.checker
+def _(answer: Any) -> None:
+    close(answer, 91, "Your receptive field", rtol=0)
+
+
+reach.wrong(90, 46, 61, 45, 4096)
+
+
+@exercise("05.2", hint="Change one input at a time, k steps before the last, and see if the last output differs.")
+def lags_seen(f: Callable[[np.ndarray], np.ndarray], length: int) -> list[int]:
+    """The lags k, sorted, at which outputs of `f` (N,) -> (N,) depend on the input k steps before; try N = `length`."""
+    x, n = np.random.default_rng(0).normal(size=length), length - 1
+    before = f(x.copy())
+    lags = []
+    for k in range(length):
+        changed = x.copy()
+        changed[n - k] += 1.0
+        if f(changed)[n] != before[n]:
+            lags.append(k)
+    return lags
+
+
+def _taps(lags: list[int], bend: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
+    """A causal function with these lags, every weight another."""
+
+    def f(x: np.ndarray) -> np.ndarray:
+        x = np.asarray(x, dtype=float)
+        y = np.zeros(len(x))
+        for i, k in enumerate(lags):
+            y[k:] += (0.7 - 0.2 * i) * x[: len(x) - k]
+        return bend(y)
+
+    return f
+
+
+@lags_seen.checker
+def _(answer: Callable[..., Any]) -> None:
+    cases = (([0, 1], np.tanh), ([0, 4, 8], np.tanh), ([1, 2, 3], lambda y: y), ([0, 15], np.sin), ([3], np.exp))
+    for lags, bend in cases:
+        got = as_numbers(call(answer, _taps(lags, bend), 16), "The lags")
+        if got.shape != (len(lags),) or got.tolist() != lags:
+            fail(f"For a function that sees the lags {lags} the list should be just that.")
+
+
+lags_seen.wrong(
+    lambda f, length: [k for k in range(length) if f(np.eye(length)[0])[k] != 0],
+    lambda f, length: list(range(length)),
+    lambda f, length: list(range(1 + max(lags_seen.solve(f, length)))),
+    lambda f, length: [k + 1 for k in lags_seen.solve(f, length)],
+)
+
+
+@exercise("05.3", hint="Go from the first key on: log s(u) where it is down, log (1 - s(u)) where it is up; then add.")
+def joint_log_prob(logit: Callable[[np.ndarray], float], frame: np.ndarray) -> float:
+    """log p(frame) of 0s and 1s (K,); `logit(above)` gives the logit of the key after the keys `above` (n,)."""
+    total = 0.0
+    for n, down in enumerate(frame):
+        u = logit(frame[:n])
+        total += -np.logaddexp(0, -u if down else u)
+    return total
+
+
+def _some_logit(above: np.ndarray) -> float:
+    """Depends on how many keys, and which, lie above."""
+    if len(above) and not np.isin(above, (0, 1)).all():
+        raise ValueError("keys are 0 or 1")
+    return 1.5 - 0.9 * len(above) + 2.0 * float(np.sum(above)) + 0.7 * float(np.dot(above, np.arange(len(above))))
+
+
+@joint_log_prob.checker
+def _(answer: Callable[..., Any]) -> None:
+    frames = [np.array([(i >> n) & 1 for n in range(4)], dtype=float) for i in range(16)]
+    total = 0.0
+    for frame in frames:
+        want = 0.0
+        for n in range(4):
+            p = 1 / (1 + np.exp(-_some_logit(frame[:n])))
+            want += np.log(p if frame[n] else 1 - p)
+        got = call(answer, _some_logit, frame.copy())
+        close(got, want, f"log p of {frame.astype(int).tolist()}")
+        total += np.exp(as_numbers(got, "log p"))
+    close(total, 1.0, "The sum of the probabilities of all 16 frames")
+    sure = call(answer, lambda above: -800.0, np.array([1.0, 0.0]))
+    close(sure, -800.0, "log p where a key's logit is -800", rtol=1e-6)
+
+
+def _underflowing(logit: Callable[[np.ndarray], float], frame: np.ndarray) -> float:
+    with np.errstate(all="ignore"):
+        p = [1 / (1 + np.exp(-logit(frame[:n]))) for n in range(len(frame))]
+        return float(np.log(np.prod([q if down else 1 - q for q, down in zip(p, frame, strict=True)])))
+
+
+joint_log_prob.wrong(
+    lambda logit, frame: sum(-np.logaddexp(0, -logit(frame[:0]) if d else logit(frame[:0])) for d in frame),
+    lambda logit, frame: sum(-np.logaddexp(0, -logit(frame[:n])) for n, d in enumerate(frame) if d),
+    lambda logit, frame: -joint_log_prob.solve(logit, frame),
+    _underflowing,
+)
+
+
+@exercise(
+    "05.4",
+    hint="Sharpen p(a) by itself, then each row p(b | a) by itself, and multiply.",
+)
+def drawn_at(joint: np.ndarray, temperature: float) -> np.ndarray:
+    """What is drawn, as a table like `joint` (A, B) of p(a, b), when first a, then b given a, are sharpened."""
+    first = joint.sum(1)
+    second = joint / first[:, None]
+    first, second = first ** (1 / temperature), second ** (1 / temperature)
+    return (first / first.sum())[:, None] * second / second.sum(1, keepdims=True)
+
+
+def _sharp(p: np.ndarray, temperature: float) -> np.ndarray:
+    return p ** (1 / temperature) / (p ** (1 / temperature)).sum()
+
+
+@drawn_at.checker
+def _(answer: Callable[..., Any]) -> None:
+    tables = [np.array([[0.4, 0.0], [0.3, 0.3]]), np.array([[0.1, 0.2, 0.1], [0.05, 0.5, 0.05]])]
+    for joint in tables:
+        for temperature in (1.0, 0.5, 2.0):
+            first = _sharp(joint.sum(1), temperature)
+            want = np.array([a * _sharp(row / row.sum(), temperature) for a, row in zip(first, joint, strict=True)])
+            what = f"With p(a, b) = {joint.tolist()} at temperature {temperature} the table"
+            close(call(answer, joint.copy(), temperature), want, what)
+
+
+drawn_at.wrong(
+    _sharp,
+    lambda joint, temperature: joint,
+    lambda joint, temperature: joint ** (1 / temperature),
+    lambda joint, temperature: drawn_at.solve(joint, 1 / temperature),
+    lambda joint, temperature: drawn_at.solve(joint.T, temperature).T,
+)
+
+
+@exercise(
+    "05.5",
+    hint="For each length, put all stretches of the corpus into a set of tuples; grow the length while one is in it.",
+)
+def longest_copy(piece: list[int], corpus: list[list[int]]) -> int:
+    """The length of the longest stretch of `piece` that is also, without a gap, in one of the pieces of `corpus`."""
+    longest = 0
+    for length in range(1, len(piece) + 1):
+        known = {tuple(other[i : i + length]) for other in corpus for i in range(len(other) - length + 1)}
+        if not any(tuple(piece[i : i + length]) in known for i in range(len(piece) - length + 1)):
+            break
+        longest = length
+    return longest
+
+
+@longest_copy.checker
+def _(answer: Callable[..., Any]) -> None:
+    cases = (
+        ([1, 2, 3, 4, 5], [[9, 2, 3, 4, 9], [4, 5]], 3),
+        ([1, 2, 3, 4], [[1, 2], [3, 4]], 2),  # not across two pieces
+        ([7, 7, 7], [[7, 7, 7, 7, 7]], 3),
+        ([1, 3, 5], [[1, 2, 3, 4, 5]], 1),  # not with gaps
+        ([1, 2, 1, 2, 3], [[2, 1, 2, 3, 1]], 4),
+        ([1, 2], [[3], []], 0),
+        ([], [[1, 2]], 0),
+    )
+    for piece, corpus, want in cases:
+        got = call(answer, list(piece), [list(other) for other in corpus])
+        close(got, want, f"The longest copy of {piece} in {corpus}", rtol=0)
+
+
+def _across(piece: list[int], corpus: list[list[int]]) -> int:
+    return longest_copy.solve(piece, [[x for other in corpus for x in other]])
+
+
+def _with_gaps(piece: list[int], corpus: list[list[int]]) -> int:
+    best = 0
+    for other in corpus:
+        table = np.zeros((len(piece) + 1, len(other) + 1), int)
+        for i, x in enumerate(piece):
+            for j, y in enumerate(other):
+                table[i + 1, j + 1] = table[i, j] + 1 if x == y else max(table[i, j + 1], table[i + 1, j])
+        best = max(best, int(table[-1, -1]))
+    return best
+
+
+longest_copy.wrong(
+    _across,
+    _with_gaps,
+    lambda piece, corpus: len(set(piece) & {x for other in corpus for x in other}),
+    lambda piece, corpus: int(piece in corpus) * len(piece),
+)
