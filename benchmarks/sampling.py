@@ -6,7 +6,8 @@ Rounds of all samplers are interleaved; told are the median rate, the median of 
 PyTorch, Paine et al. 2016), and the share of the floor. One stream on one core, then a stream on every core.
 
 The floor: a sample must multiply with every weight once, so it takes at least as long as to read the weights' bytes
-from where they fit (cache or memory), or to multiply, whichever is slower. Both rates are measured in the same run:
+from where they fit (cache or memory; those of long past taps once for four samples), or to multiply, whichever is
+slower. Both rates are measured in the same run:
 reading, by a sum over an array of as many bytes as the weights have; multiplying, by the sampler's own product with
 weights in the nearest cache. Conditioning that changes with time costs a product too, which counts. "TV" is the mean
 total variation distance of the distributions from the model's.
@@ -24,8 +25,9 @@ from numba import njit
 
 from musicai.sampling import stream, total_variation
 from musicai.sampling.kernel import OPTIONS
-from musicai.sampling.matvec import matvec, pack
+from musicai.sampling.matvec import COLUMNS, matvec, pack
 from musicai.sampling.packed import aligned
+from musicai.sampling.products import arithmetic
 from musicai.wavenet import WaveNet
 
 BYTES = {"float32": 4, "int16": 2, "int8": 1}
@@ -43,9 +45,9 @@ def read(array, times):
 
 
 @njit(**OPTIONS)
-def multiply(out, weight, scale, x, times):
+def multiply(out, weight, rows, x, scale, times):
     for _ in range(times):
-        matvec(out, 0, weight, 0, scale, 0, x, 0, np.float32(1e-9), len(x), len(out))
+        matvec(out, 0, weight, 0, rows, 0, x, 0, scale, 0, len(x), len(out))
 
 
 def seconds(call: Callable[[], object]) -> float:
@@ -65,11 +67,11 @@ def products_a_second(precision: str) -> float:
     """How many weights are multiplied a second if they lie near."""
     n_in, n_out, times = 64, 128, 20_000
     weight = aligned(n_in * n_out, precision)
-    weight[:] = pack(np.ones((n_out, n_in)), 1 if precision == "float32" else 2)
-    x = np.ones(n_in, np.float32 if precision == "float32" else np.int16)
-    out, scale = aligned(n_out, np.float32), np.ones(n_out, np.float32)
-    multiply(out, weight, scale, x, 1)
-    return n_in * n_out * times / min(seconds(lambda: multiply(out, weight, scale, x, times)) for _ in range(5))
+    numbers = arithmetic(precision)
+    weight[:] = pack(np.ones((n_out, n_in)), numbers.unit)
+    x, (out, rows, scale) = aligned(n_in, numbers.dtype), (aligned(n, np.float32) for n in (n_out, 2 * n_out, 1))
+    multiply(out, weight, rows, x, scale, 1)
+    return n_in * n_out * times / min(seconds(lambda: multiply(out, weight, rows, x, scale, times)) for _ in range(5))
 
 
 def weights_of(model: WaveNet) -> tuple[int, int]:
@@ -81,10 +83,16 @@ def weights_of(model: WaveNet) -> tuple[int, int]:
     return sum(w.numel() for w in layers), sum(w.numel() for w in changing)
 
 
+def spared(model: WaveNet) -> int:
+    """Of these, those that need not be read for a sample, since past taps are computed for COLUMNS at once."""
+    taps = [b.conv.weight[..., :-1].numel() for b in model.stack.blocks if b.conv.dilation[0] % COLUMNS == 0]
+    return sum(taps) * (COLUMNS - 1) // COLUMNS
+
+
 def floor(model: WaveNet, precision: str) -> float:
     """Seconds a sample, however little else is done."""
     weights, changing = weights_of(model)
-    size = weights * BYTES[precision]
+    size = (weights - spared(model)) * BYTES[precision]
     layers = max(size / bytes_a_second(size), weights / products_a_second(precision))
     return layers + changing / products_a_second("float32")
 

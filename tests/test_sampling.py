@@ -278,6 +278,15 @@ BAD = [
     ({"conditioning": {"local": torch.full((2, 5), float("nan"))}}, "NaN"),
     ({"conditioning": {"melody": torch.zeros(2, 5)}}, "unknown conditioning 'melody'"),
     ({"conditioning": None}, "needs local conditioning"),
+    ({"conditioning": torch.zeros(2, 5)}, "conditioning must be a mapping such as .*; got a Tensor"),
+    ({"conditioning": "piano"}, "conditioning must be a mapping such as .*; got a str"),
+    ({"conditioning": {"instrument": "piano"}}, "instrument must be numbers, such as a tensor; got 'piano'"),
+    ({"conditioning": {"local": [[0.0], [1.0, 2.0]]}}, "local conditioning must be numbers"),
+    ({"conditioning": {"local": torch.zeros(2, 5, dtype=torch.complex64)}}, "local conditioning must be real numbers"),
+    ({"opening": "abc"}, "opening must be numbers"),
+    ({"temperature": "hot"}, "temperature must be a number; got 'hot'"),
+    ({"temperature": None}, "temperature must be a number; got None"),
+    ({"top_p": "most"}, "top_p must be a number; got 'most'"),
 ]
 
 

@@ -2,24 +2,33 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
 
-from musicai.sampling import kernel
+from musicai.sampling import kernel, sample
 from musicai.sampling.elementwise import encode, exponentials, gate
-from musicai.sampling.matvec import matvec, pack
+from musicai.sampling.matvec import COLUMNS, matmat, matvec, pack, pack_rows
 from musicai.sampling.packed import aligned
+from musicai.sampling.products import HAS_BYTES, Bytes, Shorts
+from musicai.wavenet import WaveNet
 
 
 @njit(nogil=True)
-def product(out, weight, scale, x, x_scale):
-    matvec(out, 0, weight, 0, scale, 0, x, 0, x_scale, len(x), len(out))
+def product(out, weight, rows, x, x_scale):
+    matvec(out, 0, weight, 0, rows, 0, x, 0, x_scale, 0, len(x), len(out))
+
+
+@njit(nogil=True)
+def products(out, weight, rows, x, x_scale):
+    n_in, n_out = len(x) // len(x_scale), len(out) // len(x_scale)
+    matmat(out, 0, weight, 0, rows, 0, x, 0, x_scale, 0, n_in, n_out)
 
 
 @njit(nogil=True)
 def gates(z, out):
-    gate(z, len(out), np.float32(100), out)
+    gate(z, 0, len(out), np.float32(100), out)
 
 
 @njit(nogil=True)
@@ -29,24 +38,45 @@ def exps(x, most, factor, out):
 
 @njit(nogil=True)
 def encoded(x, low, out):
-    return encode(x, 16, len(out), low, np.float32(1000), out)
+    scale = np.ones(1, np.float32)
+    encode(x, 16, len(out), low, np.float32(1000), out, 0, scale, 0)
+    return scale[0]
+
+
+def bytes_of(x):
+    """int16 vectors, the last axis, as `Bytes` takes them."""
+    away = x.astype(int) + 2**15
+    return np.concatenate([away & 255, away >> 8], axis=-1).astype(np.uint8).view(np.uint16)
+
+
+FORMS = [("int8", 127, Shorts), ("int16", 2047, Shorts)] + [("int8", 127, Bytes)] * HAS_BYTES
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 12), st.integers(1, 9), st.integers(0, 2**32 - 1))
-def test_matvec_is_the_product(eights, blocks, seed):
+def test_matvec_and_matmat_are_the_product(eights, blocks, seed):
     rng, n_in, n_out = np.random.default_rng(seed), 8 * eights, 32 * blocks
-    start = rng.standard_normal(n_out).astype(np.float32)
-    weight, x = rng.standard_normal((n_out, n_in)).astype(np.float32), rng.standard_normal(n_in).astype(np.float32)
-    out = start.copy()
-    product(out, pack(weight, 1), np.ones(0, np.float32), x, np.float32(1))
-    np.testing.assert_allclose(out, start + weight.astype(float) @ x, atol=1e-4)
-    for kind, most in (("int8", 127), ("int16", 2047)):
+    start = rng.standard_normal((COLUMNS, n_out)).astype(np.float32)
+    weight, x = (rng.standard_normal((n, n_in)).astype(np.float32) for n in (n_out, COLUMNS))
+    both_are(start, start + x.astype(float) @ weight.T, pack(weight, 1), np.ones(0, np.float32), x)
+    scale, nothing = rng.random(n_out).astype(np.float32), np.zeros((COLUMNS, n_out), np.float32)
+    for kind, most, form in FORMS:
         whole = rng.integers(-most, most + 1, (n_out, n_in)).astype(kind)
-        q = rng.integers(-5000, 5001, n_in).astype(np.int16)
-        scale, out = rng.random(n_out).astype(np.float32), np.zeros(n_out, np.float32)
-        product(out, pack(whole, 2), scale, q, np.float32(1e-4))
-        np.testing.assert_allclose(out, scale.astype(float) * 1e-4 * (whole.astype(int) @ q), rtol=1e-5, atol=1e-5)
+        q = rng.integers(-5000, 5001, (COLUMNS, n_in)).astype(np.int16)
+        truth = scale.astype(float) * 1e-4 * (q.astype(int) @ whole.T.astype(int))
+        given_ = bytes_of(q) if form is Bytes else q
+        both_are(nothing, truth, pack(whole, form.unit), pack_rows(scale, whole.astype(float)), given_)
+
+
+def both_are(start, truth, weight, rows, x):
+    """`matvec` for each row of x, and `matmat` for all."""
+    out, scale = start.copy(), np.full(COLUMNS, 1e-4, np.float32)
+    for row, vector in zip(out, x, strict=True):
+        product(row, weight, rows, vector, scale)
+    np.testing.assert_allclose(out, truth, rtol=1e-5, atol=1e-4)
+    out = start.copy().ravel()
+    products(out, weight, rows, x.ravel(), scale)
+    np.testing.assert_allclose(out, truth.ravel(), rtol=1e-5, atol=1e-4)
 
 
 def test_exp_is_within_its_stated_error():
@@ -73,17 +103,23 @@ def test_gate_is_within_its_stated_error():
         assert np.abs(out - truth).max() < 3e-7
         gates(np.concatenate([a, b]), whole)
         assert np.abs(whole / 100 - truth).max() < 0.5001 / 100
+        halves = np.zeros(4096, np.uint16)
+        gates(np.concatenate([a, b]), halves)
+        np.testing.assert_array_equal(halves, bytes_of(whole))
 
 
 @pytest.mark.parametrize("factor", [1e-20, 1.0, 1e20])
 def test_encode_keeps_a_thousandth_of_the_largest(factor):
     x = (np.random.default_rng(0).standard_normal(64) * factor).astype(np.float32)
     for low in (-3e38, 0):
-        truth, whole, same = np.maximum(x[16:48], low), np.zeros(32, np.int16), np.zeros(32, np.float32)
+        truth = np.maximum(x[16:48], low)
+        whole, halves, same = (np.zeros(32, kind) for kind in (np.int16, np.uint16, np.float32))
         scale = encoded(x, np.float32(low), whole)
         assert np.abs(whole).max() == 1000
         assert np.abs(whole * scale - truth).max() <= 0.501 * scale
-        assert encoded(x, np.float32(low), same) == 1
+        assert encoded(x, np.float32(low), halves) == np.float32(scale)
+        np.testing.assert_array_equal(halves, bytes_of(whole))
+        encoded(x, np.float32(low), same)
         np.testing.assert_array_equal(same, truth)
     encoded(np.zeros(64, np.float32), np.float32(0), whole)
     assert not whole.any()
@@ -145,3 +181,15 @@ def test_a_place_that_cannot_be_written_is_no_error(monkeypatch):
     monkeypatch.setattr(kernel, "njit", njit_without_a_place)
     assert kernel._compiled("float32").py_func.__name__ == "run_float32"
     assert [options.get("cache", False) for options in asked] == [True, False]
+
+
+@pytest.mark.skipif(not HAS_BYTES, reason="this machine has no vpdpbusd")
+def test_bytes_and_shorts_draw_the_same(monkeypatch):
+    """int8 gives the same samples on machines with and without the instruction."""
+    torch.manual_seed(0)
+    model = WaveNet(layers=8, stacks=2, residual_channels=24, skip_channels=40, end_channels=64, classes=64)
+    found = []
+    for has in (True, False):
+        monkeypatch.setattr("musicai.sampling.products.HAS_BYTES", has)
+        found.append(sample(model, 500, precision="int8", block=133, progress=False))
+    assert torch.equal(*found)

@@ -26,6 +26,8 @@ class Conditioning:
         self.model, self.length = model, length
         self.factor = math.prod(model.config.upsample)
         self.margin = len(model.config.upsample) + 1  # frames beyond a block's own that its upsampling may look at
+        if given is not None and not isinstance(given, Mapping):
+            raise ValueError(f"conditioning must be a mapping such as {{'local': ...}}; got a {type(given).__name__}")
         given = dict(given or {})
         for name in given.keys() - set(NAMES):
             raise ValueError(f"unknown conditioning {name!r}; there are {' and '.join(map(repr, NAMES))}")
@@ -61,7 +63,7 @@ class Conditioning:
         return torch.cat(parts, dim=1) if parts else None
 
     def _checked_local(self, local: Tensor, streams: int) -> Tensor:
-        local = torch.as_tensor(local)
+        local = as_numbers("local conditioning", local)
         channels, frames = self.model.config.local_channels, -(-self.length // self.factor)
         if tuple(local.shape) not in {(channels, frames), (streams, channels, frames)}:
             raise ValueError(
@@ -73,7 +75,7 @@ class Conditioning:
         return local.to(next(self.model.parameters()).dtype).expand(streams, -1, -1)
 
     def _checked_instrument(self, instrument: Tensor | int, streams: int) -> Tensor:
-        number, known = torch.as_tensor(instrument), self.model.config.global_classes
+        number, known = as_numbers("instrument", instrument), self.model.config.global_classes
         if number.is_floating_point() or number.dtype == torch.bool or tuple(number.shape) not in {(), (streams,)}:
             found = f"{number.dtype} of shape {tuple(number.shape)}"
             raise ValueError(f"instrument must be a whole number, or int64 of shape ({streams},); got {found}")
@@ -81,6 +83,17 @@ class Conditioning:
         if len(bad):
             raise ValueError(f"no such instrument: {int(bad[0])}; this model knows 0 to {known - 1}")
         return number.long().expand(streams)
+
+
+def as_numbers(name: str, value: object) -> Tensor:
+    """A tensor of real numbers, or a ValueError that names what is none."""
+    try:
+        tensor = torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{name} must be numbers, such as a tensor; got {value!r:.60}") from error
+    if tensor.is_complex():
+        raise ValueError(f"{name} must be real numbers; got {tensor.dtype}")
+    return tensor
 
 
 def _wanted(model: WaveNet, name: str, value: object, layer: object) -> object:

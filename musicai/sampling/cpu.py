@@ -8,8 +8,10 @@ from torch import Tensor
 
 from musicai.sampling.conditioning import Conditioning
 from musicai.sampling.kernel import RUN
+from musicai.sampling.matvec import COLUMNS
 from musicai.sampling.naive import Draw
 from musicai.sampling.packed import Packed, aligned, packed
+from musicai.sampling.products import arithmetic
 from musicai.threads import Workers
 from musicai.wavenet import WaveNet
 from musicai.wavenet.heads import TINY
@@ -52,14 +54,15 @@ class _Stream:
     def __init__(self, weights: Packed, conditioning: Conditioning, draw: Draw, previous: float):
         self.weights, self.conditioning = weights, conditioning
         self.outputs, self.uniforms = draw.head.linear.out_features, draw.head.uniforms
-        exact = weights.precision == "float32"
         r = int(weights.arrays[0][3])
-        ring = aligned(weights.ring_rows * r, np.float32 if exact else np.int16)
-        scratch = (*(aligned(weights.widest, np.float32) for _ in range(3)), aligned(weights.widest, ring.dtype))
+        ring = aligned(weights.ring_rows * r, arithmetic(weights.precision).dtype)
+        kinds = (np.float32, np.float32, np.float32, ring.dtype, np.float32)  # x, z, p, and q with its scale
+        scratch = tuple(aligned(weights.widest, kind) for kind in kinds)
         self.state = (
             ring,
             aligned(weights.ring_rows, np.float32),
             np.zeros(weights.layers, np.int64),
+            aligned(weights.layers * COLUMNS * 2 * r, np.float32),
             np.array([previous]),
             scratch,
         )

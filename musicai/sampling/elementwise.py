@@ -1,6 +1,7 @@
 """What the compiled sampler does to vectors between the products: gate, exponentials, whole numbers. Chapter 5.
 
-All take lengths that are multiples of 16. Where `out` holds int16, numbers become whole ones, times a limit or a scale.
+All take lengths that are multiples of 16. Where `out` holds int16 or uint16 (see `musicai.sampling.products.Bytes`),
+numbers become whole ones, times a limit or a scale.
 """
 
 import numpy as np
@@ -8,7 +9,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from musicai.sampling.vectors import F32, FLOATS, I16, I32, I64, INTS, LANES, at, data, load, loop, splat
+from musicai.sampling.products import MIDDLE
+from musicai.sampling.vectors import F32, FLOATS, I8, I16, I32, I64, INTS, LANES, at, data, load, loop, splat
 
 CONTRACT = ("contract",)
 ROUND = (
@@ -23,39 +25,40 @@ MUCH = 1e18  # 1 / (1 + MUCH) is 0 beside a float32's own error, and MUCH^2 is s
 
 
 @intrinsic
-def gate(context, z, r, limit, out):
-    """out[:r] = tanh(z[:r]) sigmoid(z[r : 2 r]), within 3e-7; times limit, rounded, for int16."""
-    signature = types.void(z, types.int64, types.float32, out)
+def gate(context, z, i, r, limit, out):
+    """out[:r] = tanh(z[i : i + r]) sigmoid(z[i + r : i + 2 r]), within 3e-7; times limit for whole numbers."""
+    signature = types.void(z, types.int64, types.int64, types.float32, out)
 
     def codegen(context, builder, signature, args):
-        source, target = (data(context, builder, signature.args[k], args[k]) for k in (0, 3))
-        scale = splat(builder, args[2], FLOATS)
+        source, target = (data(context, builder, signature.args[k], args[k]) for k in (0, 4))
+        source, scale = builder.gep(source, [args[1]]), splat(builder, args[3], FLOATS)
 
         def step(i, _):
-            f, g = (load(builder, at(builder, source, place, FLOATS), 4) for place in (i, builder.add(i, args[1])))
+            f, g = (load(builder, at(builder, source, place, FLOATS), 4) for place in (i, builder.add(i, args[2])))
             a = _least(builder, _exp(builder, builder.fmul(f, _all(-2.0))), _all(MUCH))
             b = _least(builder, _exp(builder, builder.fneg(g)), _all(MUCH))
             below = builder.fmul(builder.fadd(_all(1.0), a), builder.fadd(_all(1.0), b))
-            _put(builder, builder.fdiv(builder.fsub(_all(1.0), a), below), scale, target, i, signature.args[3])
+            _put(builder, builder.fdiv(builder.fsub(_all(1.0), a), below), scale, target, i, args[2], signature.args[4])
             return []
 
-        loop(builder, I64(0), args[1], LANES, [], step)
+        loop(builder, I64(0), args[2], LANES, [], step)
         return context.get_dummy_value()
 
     return signature, codegen
 
 
 @intrinsic
-def encode(context, x, first, n, low, limit, out):
-    """Put max(x[first : first + n], low) into out as what `matvec` multiplies with; returns its scale.
+def encode(context, x, i, n, low, limit, out, o, scale, s):
+    """out[o:] = max(x[i : i + n], low) as what `matvec` multiplies with, and scale[s], which gives it back.
 
-    For int16, the largest of them becomes limit; float32 stays as it is, and the scale is 1.
+    Of whole numbers, the largest becomes limit; float32 stays as it is, and needs no scale.
     """
-    signature = types.float32(x, types.int64, types.int64, types.float32, types.float32, out)
+    place = types.int64
+    signature = types.void(x, place, place, types.float32, types.float32, out, place, scale, place)
 
     def codegen(context, builder, signature, args):
-        source, target = (data(context, builder, signature.args[k], args[k]) for k in (0, 5))
-        source, low = builder.gep(source, [args[1]]), splat(builder, args[3], FLOATS)
+        starts = [builder.gep(data(context, builder, signature.args[k], args[k]), [args[k + 1]]) for k in (0, 5, 7)]
+        (source, target, scale), low = starts, splat(builder, args[3], FLOATS)
 
         def value(i):
             return _most(builder, load(builder, at(builder, source, i, FLOATS), 4), low)
@@ -64,16 +67,17 @@ def encode(context, x, first, n, low, limit, out):
             return [_most(builder, _most(builder, value(i), builder.fneg(value(i))), so_far[0])]
 
         def put(i, _):
-            _put(builder, value(i), up, target, i, signature.args[5])
+            _put(builder, value(i), up, target, i, args[2], signature.args[5])
             return []
 
-        scale, up = ir.Constant(F32, 1.0), None
-        if signature.args[5].dtype == types.int16:
+        up = None
+        if signature.args[5].dtype != types.float32:
             vector = loop(builder, I64(0), args[2], LANES, [_all(0.0)], largest)[0]
             size = builder.fadd(_largest_lane(builder, vector), ir.Constant(F32, float(np.float32(1e-30))))
-            scale, up = builder.fdiv(size, args[4]), splat(builder, builder.fdiv(args[4], size), FLOATS)
+            builder.store(builder.fdiv(size, args[4]), scale, align=4)
+            up = splat(builder, builder.fdiv(args[4], size), FLOATS)
         loop(builder, I64(0), args[2], LANES, [], put)
-        return scale
+        return context.get_dummy_value()
 
     return signature, codegen
 
@@ -160,14 +164,20 @@ def _exp(builder: ir.IRBuilder, x: ir.Value) -> ir.Value:
     return builder.fmul(power, two_to_k)
 
 
-def _put(builder: ir.IRBuilder, value: ir.Value, scale: ir.Value, target: ir.Value, i: ir.Value, kind: types.Array):
-    """Store a vector as float32, or times scale and rounded as int16."""
+def _put(builder: ir.IRBuilder, value: ir.Value, scale: ir.Value, target: ir.Value, i: ir.Value, n: ir.Value, kind):
+    """Store a vector at i of n as float32; or times scale, rounded, as int16, or as its two bytes (see `Bytes`)."""
+    if kind.dtype == types.float32:
+        builder.store(value, at(builder, target, i, FLOATS), align=4)
+        return
+    whole = builder.bitcast(builder.fadd(builder.fmul(value, scale), _all(ROUND)), INTS)
     if kind.dtype == types.int16:
-        bits = builder.bitcast(builder.fadd(builder.fmul(value, scale), _all(ROUND)), INTS)
-        value, align = builder.trunc(bits, ir.VectorType(I16, LANES)), 2
-    else:
-        align = 4
-    builder.store(value, at(builder, target, i, value.type), align=align)
+        short = builder.trunc(whole, ir.VectorType(I16, LANES))
+        builder.store(short, at(builder, target, i, short.type), align=2)
+        return
+    whole, low = builder.add(whole, ir.Constant(INTS, [MIDDLE] * LANES)), builder.bitcast(target, I8.as_pointer())
+    for shift, place in ((0, i), (8, builder.add(i, n))):
+        byte = builder.trunc(builder.lshr(whole, ir.Constant(INTS, [shift] * LANES)), ir.VectorType(I8, LANES))
+        builder.store(byte, at(builder, low, place, byte.type), align=1)
 
 
 def _largest_lane(builder: ir.IRBuilder, vector: ir.Value) -> ir.Value:

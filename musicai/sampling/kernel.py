@@ -2,6 +2,9 @@
 
 Everything that a sample needs is here, in the order in which it is computed. Numbers that the network's matrices are
 multiplied with are either float32, or, where the weights are int8 or int16, int16 with one scale for each vector.
+
+A past tap of dilation d needs no more than the input of d samples ago. So where d is COLUMNS or more, those of COLUMNS
+samples are multiplied out at once, and their weights are read once for all.
 """
 
 from types import FunctionType
@@ -10,10 +13,10 @@ import numpy as np
 from numba import njit
 
 from musicai.sampling.elementwise import add, as_float, copy, encode, exponentials, gate
-from musicai.sampling.matvec import matvec
+from musicai.sampling.matvec import COLUMNS, matmat, matvec
 
 CODES, VALUES = 0, 1  # what a sample is: a class, or a number drawn from a mixture of Gaussians
-ONE, NOTHING, BIG_ENOUGH = np.float32(1), np.float32(0), np.float32(3e38)
+NOTHING, BIG_ENOUGH = np.float32(0), np.float32(3e38)
 
 OPTIONS = {"fastmath": {"contract", "nsz"}, "error_model": "numpy", "nogil": True}
 inline = njit(**OPTIONS)
@@ -98,41 +101,58 @@ def front(kind, table, previous, x, n):
 
 
 @inline
+def past(weight, w, row_scale, m, ring, ring_scale, row, place, dilation, taps, r, out, o):
+    """Where in `out` is what this sample's past taps give, after o; each COLUMNS samples, those of all are computed.
+
+    A layer whose dilation is too short for that computes them sample by sample.
+    """
+    rows, block = (taps - 1) * dilation, COLUMNS if dilation % COLUMNS == 0 else 1
+    o += place % block * 2 * r
+    if place % block:
+        return o
+    out[o : o + block * 2 * r] = 0
+    for tap in range(taps - 1):
+        back = place + tap * dilation
+        back = row + (back - rows if back >= rows else back)
+        if block == 1:
+            matvec(out, o, weight, w, row_scale, m, ring, back * r, ring_scale, back, r, 2 * r)
+        else:
+            matmat(out, o, weight, w, row_scale, m, ring, back * r, ring_scale, back, r, 2 * r)
+        w, m = w + r * 2 * r, m + 2 * r
+    return o
+
+
+@inline
 def network(model, state, cond, at):
     """One sample through the layers, from x[:R]; leaves the last layer's answer in z."""
     shape, limits, dilations, weight, row_scale, bias, _ = model
-    ring, ring_scale, places, _, (x, z, _, q) = state
+    ring, ring_scale, places, ahead, _, (x, z, _, q, q_scale) = state
     taps, r, s, a, k = shape[2:]
-    w = m = b = row = 0
+    v = n = b = row = 0
+    w, m = len(dilations) * (taps - 1) * 2 * r * r, len(dilations) * (taps - 1) * 2 * r
     copy(bias, 0, s, x, r)
     b += s
     for layer in range(len(dilations)):
-        rows = (taps - 1) * dilations[layer]
-        place = places[layer]
-        copy(cond, at, 2 * r, z, 0)
-        for tap in range(taps - 1):  # the oldest first: its row is the one that this sample takes over
-            back = place + tap * dilations[layer]
-            back = row + (back - rows if back >= rows else back)
-            matvec(z, 0, weight, w, row_scale, m, ring, back * r, ring_scale[back], r, 2 * r)
-            w, m = w + r * 2 * r, m + 2 * r
-        scale = encode(x, 0, r, -BIG_ENOUGH, limits[0], q)
-        matvec(z, 0, weight, w, row_scale, m, q, 0, scale, r, 2 * r)
+        place, rows = places[layer], max((taps - 1) * dilations[layer], 1)
+        o = layer * COLUMNS * 2 * r
+        o = past(weight, v, row_scale, n, ring, ring_scale, row, place, dilations[layer], taps, r, ahead, o)
+        v, n = v + (taps - 1) * 2 * r * r, n + (taps - 1) * 2 * r
+        add(cond, at, 2 * r, ahead, o)
+        encode(x, 0, r, -BIG_ENOUGH, limits[0], ring, (row + place) * r, ring_scale, row + place)
+        matvec(ahead, o, weight, w, row_scale, m, ring, (row + place) * r, ring_scale, row + place, r, 2 * r)
         w, m = w + r * 2 * r, m + 2 * r
-        if rows:
-            copy(q, 0, r, ring, (row + place) * r)
-            ring_scale[row + place] = scale
-            places[layer] = place + 1 if place + 1 < rows else 0
-        gate(z, r, limits[0], q)
+        places[layer] = place + 1 if place + 1 < rows else 0
+        gate(ahead, o, r, limits[0], q)
         add(bias, b, r, x, 0)
-        matvec(x, 0, weight, w, row_scale, m, q, 0, ONE / limits[0], r, r + s)
+        matvec(x, 0, weight, w, row_scale, m, q, 0, limits, 3, r, r + s)
         w, m, b, row, at = w + r * (r + s), m + r + s, b + r, row + rows, at + 2 * r
-    scale = encode(x, r, s, NOTHING, limits[1], q)
+    encode(x, r, s, NOTHING, limits[1], q, 0, q_scale, 0)
     copy(bias, b, a, z, 0)
-    matvec(z, 0, weight, w, row_scale, m, q, 0, scale, s, a)
+    matvec(z, 0, weight, w, row_scale, m, q, 0, q_scale, 0, s, a)
     w, m, b = w + s * a, m + a, b + a
-    scale = encode(z, 0, a, NOTHING, limits[2], q)
+    encode(z, 0, a, NOTHING, limits[2], q, 0, q_scale, 0)
     copy(bias, b, k, z, 0)
-    matvec(z, 0, weight, w, row_scale, m, q, 0, scale, a, k)
+    matvec(z, 0, weight, w, row_scale, m, q, 0, q_scale, 0, a, k)
 
 
 def run(model, state, cond, uniforms, choice, forced, samples, raw):
@@ -142,7 +162,7 @@ def run(model, state, cond, uniforms, choice, forced, samples, raw):
     """
     shape, table, (temperature, top_p, low, high) = model[0], model[6], choice
     kind, n, r = shape[0], shape[1], shape[3]
-    last, (x, z, p, _) = state[3], state[4]
+    last, (x, z, p, _, _) = state[4], state[5]
     step = 2 * r * len(model[2]) if len(cond) > 2 * r * len(model[2]) else 0
     for t in range(len(samples)):
         front(kind, table, last[0], x, r)

@@ -2,158 +2,125 @@
 
 numba's own loops keep the sums in memory, which costs three accesses to the cache where one will do. Here a block of
 16, 32, ... sums stays in vector registers while the weights stream past once, in the order in which they are packed.
-The vectors are LLVM's portable ones: the same lines become AVX-512 (with `vpdpwssd` for integers), AVX2 or NEON.
+The vectors are LLVM's portable ones: the same lines become AVX-512, AVX2 or NEON.
 """
 
-from collections.abc import Callable
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
-from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from musicai.sampling.vectors import (
-    BYTES,
-    F32,
-    FLOATS,
-    I8,
-    I16,
-    I32,
-    I64,
-    INTS,
-    LANES,
-    SHORTS,
-    at,
-    data,
-    load,
-    loop,
-    splat,
-)
+from musicai.sampling.products import MIDDLE, Bytes, Floats, Shorts
+from musicai.sampling.vectors import FLOATS, I64, LANES, at, data, load, loop
 
-WIDE, NARROW = 4, 2  # vectors in a block: as many wide ones as fit, then narrow ones
-CHAINS = {("float32", WIDE): 1, ("float32", NARROW): 4}  # independent sums for each output, to hide the latency
-INT_CHAINS = {WIDE: 2, NARROW: 4}
-
-ELEMENT = {"float32": F32, "int8": I8, "int16": I16}
+COLUMNS = 4  # vectors that `matmat` multiplies with: each weight is read once for all of them
+WIDTHS = (4, 2)  # vectors in a block: as many wide ones as fit, then narrow ones
+ARITHMETIC = {types.float32: Floats, types.int16: Shorts, types.uint16: Bytes}  # by the type of x
 
 
-def pack(weight: np.ndarray, pair: int) -> np.ndarray:
-    """Weights (out, in) in the order in which `matvec` reads them, flat; `pair` inputs lie beside each other.
+def pack(weight: np.ndarray, unit: int) -> np.ndarray:
+    """Weights (out, in) in the order in which they are read, flat; `unit` inputs lie beside each other.
 
     Blocks of outputs, in each the inputs in turn, in each the block's outputs: out must be a multiple of 32.
     """
     blocks = []
     for first, last in _blocks(len(weight)):
-        block = weight[first:last].reshape(last - first, -1, pair)  # (outputs, inputs / pair, pair)
+        block = weight[first:last].reshape(last - first, -1, unit)  # (outputs, inputs / unit, unit)
         blocks.append(block.transpose(1, 0, 2).ravel())
     return np.concatenate(blocks)
 
 
+def pack_rows(scale: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """What belongs to the rows of whole weights, flat: for each 16 their scales, then what `Bytes` takes away."""
+    away = (MIDDLE * weight.sum(1)).astype(np.int64).astype(np.int32)  # modulo 2^32
+    both = scale.astype(np.float32), away.view(np.float32)
+    return np.stack([part.reshape(-1, LANES) for part in both], axis=1).ravel()
+
+
 def _blocks(n_out: int) -> list[tuple[int, int]]:
-    wide = n_out // (WIDE * LANES) * WIDE * LANES
-    edges = [*range(0, wide, WIDE * LANES), *range(wide, n_out + 1, NARROW * LANES)]
-    return list(pairwise(edges))
+    wide, narrow = (vectors * LANES for vectors in WIDTHS)
+    whole = n_out // wide * wide
+    return list(pairwise([*range(0, whole, wide), *range(whole, n_out + 1, narrow)]))
 
 
 @intrinsic
-def matvec(context, out, o, weight, w, row_scale, r, x, i, x_scale, n_in, n_out):
-    """out[o:] += weight @ x, where weight and row_scale are packed from w and r, x (n_in) starts at i.
+def matvec(context, out, o, weight, w, rows, r, x, i, x_scale, s, n_in, n_out):
+    """out[o:] += weight @ x, where weight and rows are packed, from w and row r, and x (n_in) starts at i.
 
-    float32 weights go with float32 x, and scales are not used; int8 or int16 weights with int16 x: each output is then
-    row_scale x x_scale x an exact sum of integers. n_in must be a multiple of 8, n_out of 32.
+    float32 weights go with float32 x, and scales are not used; int8 or int16 weights with whole x as `encode` gives
+    them: each output is then its row's scale x x_scale[s] x an exact sum of integers. n_in must be a multiple of 8,
+    n_out of 32.
     """
-    place = types.int64
-    signature = types.void(out, place, weight, place, row_scale, place, x, place, types.float32, place, place)
-    emit = _emit_float if weight.dtype == types.float32 else _emit_int
+    return _product(1, out, weight, rows, x, x_scale)
+
+
+@intrinsic
+def matmat(context, out, o, weight, w, rows, r, x, i, x_scale, s, n_in, n_out):
+    """`matvec` for COLUMNS vectors that lie behind each other in x, with their scales from s and their sums from o."""
+    return _product(COLUMNS, out, weight, rows, x, x_scale)
+
+
+def _product(columns, *arrays):
+    places = [types.int64] * len(arrays)
+    pairs = [kind for pair in zip(arrays, places, strict=True) for kind in pair]
+    signature = types.void(*pairs, types.int64, types.int64)
 
     def codegen(context, builder, signature, args):
-        kinds, x_scale, n_in, n_out = signature.args, *args[8:]
-        starts = [builder.gep(data(context, builder, kinds[k], args[k]), [args[k + 1]]) for k in (0, 2, 4, 6)]
-        kind = str(kinds[2].dtype)
-        done = builder.and_(n_out, I64(-WIDE * LANES))
-        for vectors, first, last in ((WIDE, I64(0), done), (NARROW, done, n_out)):
-            emit(builder, kind, vectors, first, last, starts, x_scale, n_in)
+        kinds, (n_in, n_out), steps = signature.args, args[10:], (1, 1, 2, 1, 1)
+        starts = [
+            builder.gep(data(context, builder, kinds[2 * k], args[2 * k]), [builder.mul(args[2 * k + 1], I64(step))])
+            for k, step in enumerate(steps)
+        ]
+        numbers = ARITHMETIC[arrays[3].dtype](builder, str(arrays[1].dtype))
+        first = I64(0)
+        for vectors in WIDTHS:
+            last = builder.and_(n_out, I64(-vectors * LANES))
+            loop(builder, first, last, vectors * LANES, [], _block(numbers, vectors, columns, starts, n_in, n_out))
+            first = last
         return context.get_dummy_value()
 
     return signature, codegen
 
 
-def _emit_float(builder, kind, vectors, first, last, starts, _, n_in) -> None:
-    out, weight, _, x = starts
-    chains = CHAINS[kind, vectors]
+def _block(numbers, vectors, columns, starts, n_in, n_out):
+    """A block of outputs, for as many columns at a time as there are registers for their sums."""
+    together = min(columns, numbers.columns)
 
-    def block(first_output, _):
-        row = [at(builder, out, builder.add(first_output, I64(v * LANES)), FLOATS) for v in range(vectors)]
-        column = at(builder, weight, builder.mul(first_output, n_in), F32)
-
-        def step(j, sums):
-            sums = list(sums)
-            for c in range(chains):
-                here = builder.add(j, I64(c))
-                value = splat(builder, builder.load(builder.gep(x, [here]), align=4), FLOATS)
-                wide = builder.mul(here, I64(vectors * LANES))
-                for v in range(vectors):
-                    weights = load(builder, at(builder, column, builder.add(wide, I64(v * LANES)), FLOATS), 4)
-                    product = builder.fmul(weights, value, flags=("contract",))
-                    sums[c * vectors + v] = builder.fadd(sums[c * vectors + v], product, flags=("contract",))
-            return sums
-
-        start = [load(builder, p, 4) for p in row] + [ir.Constant(FLOATS, [0.0] * LANES)] * (vectors * (chains - 1))
-        sums = loop(builder, I64(0), n_in, chains, start, step)
-        for v in range(vectors):
-            builder.store(_sum(builder.fadd, sums[v::vectors]), row[v], align=4)
+    def block(first, _):
+        for column in range(0, columns, together):
+            _columns(numbers, vectors, range(column, column + together), first, starts, n_in, n_out)
         return []
 
-    loop(builder, first, last, vectors * LANES, [], block)
+    return block
 
 
-def _emit_int(builder, kind, vectors, first, last, starts, x_scale, n_in) -> None:
-    out, weight, row_scale, x = starts
-    chains, stored = INT_CHAINS[vectors], BYTES if kind == "int8" else SHORTS
-    scale = splat(builder, x_scale, FLOATS)
+def _columns(numbers, vectors, columns, first, starts, n_in, n_out):
+    """The sums stay in registers while the weights stream past."""
+    builder, (out, weight, rows, x, x_scale) = numbers.builder, starts
+    unit, chains = numbers.unit, numbers.chains[vectors] if len(columns) == 1 else 1
+    inputs = [builder.gep(x, [builder.mul(n_in, I64(c))]) for c in columns]
+    each = vectors * len(columns) * numbers.parts  # sums in a chain: for each vector, column and part
 
-    def block(first_output, _):
-        column = at(builder, weight, builder.mul(first_output, n_in), ELEMENT[kind])
+    def affine(start, step, times):
+        return builder.add(start, builder.mul(step, I64(times)))
 
-        def step(j, sums):
-            sums = list(sums)
-            for c in range(chains):
-                here = builder.add(j, I64(2 * c))
-                pair = builder.load(at(builder, x, here, I32), align=2)
-                values = builder.bitcast(splat(builder, pair, INTS), SHORTS)
-                wide = builder.mul(here, I64(vectors * LANES))
-                for v in range(vectors):
-                    weights = load(builder, at(builder, column, builder.add(wide, I64(v * 2 * LANES)), stored), 1)
-                    pairs = _sum_of_pairs(builder, weights, values)
-                    sums[c * vectors + v] = builder.add(sums[c * vectors + v], pairs)
-            return sums
+    def step(j, sums):
+        new = []
+        for chain in range(chains):
+            here = builder.add(j, I64(chain * unit))
+            values = [value for start in inputs for value in numbers.values(start, here, n_in)]
+            near = builder.gep(weight, [affine(builder.mul(first, n_in), here, vectors * LANES)])
+            for v in range(vectors):
+                weights = numbers.weights(builder.gep(near, [I64(v * unit * LANES)]))
+                new += [numbers.plus(sums[len(new) + k], weights, value) for k, value in enumerate(values)]
+        return new
 
-        start = [ir.Constant(INTS, [0] * LANES)] * (vectors * chains)
-        sums = loop(builder, I64(0), n_in, 2 * chains, start, step)
-        for v in range(vectors):
-            place = builder.add(first_output, I64(v * LANES))
-            whole = builder.sitofp(_sum(builder.add, sums[v::vectors]), FLOATS)
-            factor = builder.fmul(scale, load(builder, at(builder, row_scale, place, FLOATS), 4))
-            target = at(builder, out, place, FLOATS)
-            added = builder.fadd(load(builder, target, 4), builder.fmul(whole, factor, flags=("contract",)))
-            builder.store(added, target, align=4)
-        return []
-
-    loop(builder, first, last, vectors * LANES, [], block)
-
-
-def _sum_of_pairs(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
-    """a[0] b[0] + a[1] b[1], a[2] b[2] + a[3] b[3], ...: to LLVM, a pattern for vpdpwssd or vpmaddwd."""
-    both = ir.VectorType(I32, 2 * LANES)
-    product = builder.mul(builder.sext(a, both), builder.sext(b, both))
-    even, odd = (ir.Constant(INTS, list(range(k, 2 * LANES, 2))) for k in (0, 1))
-    nothing = ir.Constant(both, ir.Undefined)
-    return builder.add(builder.shuffle_vector(product, nothing, even), builder.shuffle_vector(product, nothing, odd))
-
-
-def _sum(add: Callable, terms: list) -> ir.Value:
-    total = terms[0]
-    for term in terms[1:]:
-        total = add(total, term)
-    return total
+    sums = loop(builder, I64(0), n_in, unit * chains, [numbers.nothing] * (chains * each), step)
+    for k, (v, c) in enumerate(product(range(vectors), columns)):
+        place, own = builder.add(first, I64(v * LANES)), slice(k * numbers.parts, (k + 1) * numbers.parts)
+        totals = [total for chain in range(chains) for total in sums[chain * each : (chain + 1) * each][own]]
+        here = builder.gep(rows, [builder.mul(place, I64(2))]), builder.gep(x_scale, [I64(c)])
+        target = at(builder, out, affine(place, n_out, c), FLOATS)
+        added = builder.fadd(load(builder, target, 4), numbers.result(totals, *here))
+        builder.store(added, target, align=4)

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from musicai.sampling.kernel import CODES, VALUES
-from musicai.sampling.matvec import pack
+from musicai.sampling.matvec import pack, pack_rows
+from musicai.sampling.products import arithmetic
 from musicai.wavenet import WaveNet
 
 VECTOR, BLOCK = 16, 32  # channels are padded to whole vectors, what a matrix gives to whole blocks
@@ -20,6 +21,7 @@ class Packed:
     """A model as the kernel reads it.
 
     arrays: the kernel's tuple `model`: shape, limits, dilations, weight, row_scale, bias, table.
+    limits are the largest whole numbers for R, S, A, and the scale of the gate's. Past taps come before all else.
     condition, condition_bias: what conditioning (..., C) gives to all layers: h @ condition + condition_bias.
     bounds: of a mixture's log scales. ring_rows: past inputs that all layers keep together. widest: the longest vector.
     """
@@ -43,8 +45,10 @@ def packed(model: WaveNet, precision: str) -> Packed:
     k = _up(len(last), BLOCK)
     write = _Writer(precision)
     for block in blocks:
-        write.matrices(_taps(block, r), _pad(_both(block, r), r + s, r))
-    write.matrices([_pad(_numbers(model.end.weight)[..., 0], a, s)], _pad(last, k, a))
+        write.matrices(*_taps(block, r)[:-1])
+    for block in blocks:
+        write.matrices(_taps(block, r)[-1], _pad(_both(block, r), r + s, r))
+    write.matrices(_pad(_numbers(model.end.weight)[..., 0], a, s), _pad(last, k, a))
     skip = _pad(sum(_numbers(block.skip.bias) for block in blocks), s)
     residual = [_pad(_numbers(block.residual.bias), r) if block.residual else np.zeros(r) for block in blocks]
     bias = [skip, *residual, _pad(_numbers(model.end.bias), a), _pad(_numbers(model.head.linear.bias), k)]
@@ -52,16 +56,16 @@ def packed(model: WaveNet, precision: str) -> Packed:
     dilations = np.array([block.conv.dilation[0] for block in blocks])
     arrays = (
         np.array([kind, classes, c.kernel_size, r, s, a, k]),
-        np.array([write.limit(n) for n in (r, s, a)], np.float32),
+        np.array([*(write.limit(n) for n in (r, s, a)), 1 / write.limit(r)], np.float32),
         dilations,
         _flat(write.weights, precision),
-        _flat(write.scales, np.float32),
+        _flat(write.rows, np.float32),
         _flat(bias, np.float32),
         _flat([_front(model, r)], np.float32),
     )
     condition, condition_bias = _condition(blocks, r)
     bounds = model.head.bounds if c.mixtures else (0.0, 0.0)
-    ring_rows, widest = int(dilations.sum()) * (c.kernel_size - 1), max(2 * r, r + s, a, k)
+    ring_rows, widest = int(np.maximum(dilations * (c.kernel_size - 1), 1).sum()), max(2 * r, r + s, a, k)
     return Packed(arrays, condition, condition_bias, bounds, len(blocks), ring_rows, widest, precision)
 
 
@@ -70,20 +74,21 @@ class _Writer:
 
     def __init__(self, precision: str):
         self.precision, self.most = precision, PRECISIONS[precision]
-        self.weights, self.scales = [], []
+        self.weights, self.rows = [], []
 
-    def matrices(self, first: list[np.ndarray], then: np.ndarray) -> None:
-        for weight in (*first, then):
+    def matrices(self, *weights: np.ndarray) -> None:
+        for weight in weights:
             self._matrix(weight)
 
     def _matrix(self, weight: np.ndarray) -> None:  # (out, in)
         if self.most is None:
             self.weights.append(pack(weight, 1))
-            self.scales.append(np.ones(len(weight)))
+            self.rows.append(np.zeros(2 * len(weight), np.float32))
             return
         scale = np.maximum(np.abs(weight).max(1), 1e-30) / self.most
-        self.weights.append(pack(np.rint(weight / scale[:, None]), 2))
-        self.scales.append(scale)
+        whole = np.rint(weight / scale[:, None])
+        self.weights.append(pack(whole, arithmetic(self.precision).unit))
+        self.rows.append(pack_rows(scale, whole))
 
     def limit(self, n_in: int) -> int:
         """The largest whole number for what a matrix is multiplied with: n_in products must fit in 32 bits."""

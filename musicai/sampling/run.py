@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from musicai.sampling.cached import Cached
-from musicai.sampling.conditioning import Conditioning
+from musicai.sampling.conditioning import Conditioning, as_numbers
 from musicai.sampling.graph import Graphed
 from musicai.sampling.naive import Draw, Naive
 from musicai.sampling.uniforms import Uniforms
@@ -133,6 +133,9 @@ def _check_count(name: str, value: int) -> None:
 
 
 def _check_choice(temperature: float, top_p: float | None) -> None:
+    for name, value in {"temperature": temperature, "top_p": 1 if top_p is None else top_p}.items():
+        if not isinstance(value, int | float | np.number):
+            raise ValueError(f"{name} must be a number; got {value!r}")
     if not 0 <= temperature < math.inf:
         raise ValueError(f"temperature must be 0 or more, and finite; got {temperature}")
     if top_p is not None and not 0 < top_p <= 1:
@@ -151,7 +154,7 @@ def checked_samples(name: str, model: WaveNet, samples: Tensor | None, streams: 
     dtype = torch.int64 if codes else torch.float32
     if samples is None:
         return torch.zeros(streams, 0, dtype=dtype)
-    samples = torch.as_tensor(samples).detach().cpu()
+    samples = as_numbers(name, samples).detach().cpu()
     if samples.ndim not in (1, 2) or (samples.ndim == 2 and len(samples) != streams):
         raise ValueError(f"{name} has shape {tuple(samples.shape)}; (length,) or ({streams}, length) is needed")
     if codes and (samples.is_floating_point() or not ((samples >= 0) & (samples < classes)).all()):

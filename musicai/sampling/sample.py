@@ -38,7 +38,8 @@ def sample(
         record: a file that grows by each block. A run that was killed goes on from it when the same call is made
             again, and gives what it would have given; only the block that was being drawn is lost.
         progress: whether to show a bar.
-        how: streams, temperature, top_p, seed, uniforms, opening, method, precision, block; see `stream`.
+        how: streams, temperature, top_p, seed, uniforms, opening, method, precision, block; see `stream`. On a CPU,
+            precision="int8" is the fastest: several times the default's speed, from weights of 8 bits.
 
     Raises:
         ValueError: naming what is wrong with an argument or the conditioning, or a record of another call.
