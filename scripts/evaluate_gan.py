@@ -3,35 +3,36 @@
     python scripts/evaluate_gan.py instrument-gan                    # our judges, seconds
     python scripts/evaluate_gan.py runs/mine --pyin --crepe          # librosa's pyin; CREPE (extra `judges`): minutes
     python scripts/evaluate_gan.py instrument-gan --musicnn judges   # see scripts/musicnn_embedding.py
+    python scripts/evaluate_gan.py instrument-gan --splits valid test --z --details --json scores.json
     python scripts/evaluate_gan.py wavegan-drums
 
 The model is a folder or a shipped name. An instrument generator plays every (pitch, instrument, velocity) of the test
 split of `MusicAINotes`, none of which is in the training split, once each, from one seed; pyin and CREPE hear one
 velocity of each pitch. A drum generator has no labels, and is held against the validation and test splits together.
-
-Beside `scripts/evaluate_instrument.py`, which is for choosing between models, this one asks judges that are not ours:
-CREPE, musicnn, and a classifier on MFCCs. None of the judges had any part in training a generator.
+None of the judges had any part in training a generator: pyin, CREPE and musicnn are others' work, and a classifier on
+MFCCs shares nothing with ours but the notes. Chapter 4.
 """
 
 import argparse
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
-from evaluate_instrument import asked_for, play
 from musicnn_embedding import musicnn
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from musicai.audio import mfcc
+from musicai.audio import log_mel, mfcc
 from musicai.data import MusicAIDrums, MusicAINotes
 from musicai.gan import InstrumentGenerator, WaveGANGenerator
 from musicai.metrics import (
     Score,
     Sounds,
     crepe_pitch,
+    instrument_accuracy,
     instrument_classifier,
     judge,
     log_mel_statistics,
@@ -45,6 +46,23 @@ from musicai.metrics import (
 from musicai.pretrained import find
 
 SR = 16_000
+NAMES = ("pitch", "instrument", "velocity")
+
+
+def asked_for(splits: list[str]) -> tuple[Sounds, list[Tensor]]:
+    """The real notes of these splits, and the condition of each."""
+    items = [notes[i] for notes in map(MusicAINotes, splits) for i in range(len(notes))]
+    condition = [torch.tensor([item[name] for item in items]) for name in NAMES]
+    return Sounds(torch.stack([item["audio"] for item in items]), *condition[:2]), condition
+
+
+@torch.no_grad()
+def play(model: InstrumentGenerator, condition: list[Tensor], seed: int = 0, z: Tensor | None = None) -> Tensor:
+    """One note for each condition, z drawn with this seed unless it is given: (N, 16000)."""
+    if z is None:
+        z = torch.randn(len(condition[0]), model.config["z_size"], generator=torch.Generator().manual_seed(seed))
+    parts = zip(*(value.split(32) for value in (z, *condition)), strict=True)
+    return torch.cat([model(*part)[:, 0] for part in parts])
 
 
 def mfcc_classifier(training: Sounds) -> Callable[[Tensor], Tensor]:
@@ -68,13 +86,15 @@ def drummed(model: WaveGANGenerator, count: int, seed: int) -> Tensor:
 
 def instrument_scores(model: InstrumentGenerator, options: argparse.Namespace) -> list[Score]:
     training = Sounds.of(MusicAINotes("train"))
-    held_out, condition = asked_for(tuple(options.splits))
+    held_out, condition = asked_for(options.splits)
     made = held_out._replace(audio=play(model, condition, options.seed))
     classifiers = {"ours": instrument_classifier(), "MFCC": mfcc_classifier(training)}
     embeddings = {"timbre": timbre, "log-mel": log_mel_statistics}
     if options.musicnn:
         embeddings["musicnn"] = musicnn(options.musicnn)
     scores = judge(made, held_out, training, classifiers=classifiers, embeddings=embeddings)
+    own = (own_distance(sounds, training) for sounds in (made, held_out))
+    scores.append(Score("distance to nearest of its instrument", *own))
     loudest = condition[2] == 100
     for name, wanted, estimator in (("pyin", options.pyin, pyin_pitch), ("CREPE", options.crepe, crepe_pitch)):
         if wanted:
@@ -82,7 +102,52 @@ def instrument_scores(model: InstrumentGenerator, options: argparse.Namespace) -
             scores.insert(1, Score(f"pitch accuracy, {name}", *both))
     if options.details:
         details(made, held_out, training, model.instruments)
-    return scores
+    return scores + (z_scores(model, made, held_out, condition) if options.z else [])
+
+
+def z_scores(model: InstrumentGenerator, made: Sounds, real: Sounds, condition: list[Tensor]) -> list[Score]:
+    """How much z changes a note, in dB of its log-mel spectrum, beside the distance to the real one; and any notes."""
+    few = [part[::9] for part in condition]
+    ends = torch.randn(2, len(few[0]), model.config["z_size"], generator=torch.Generator().manual_seed(2))
+    walk = [play(model, few, z=torch.lerp(*ends, t)) for t in (0.0, 0.02, 0.5, 0.52, 1.0)]
+    apart = decibels(made.audio, real.audio)
+    found = {
+        "dB between two z": decibels(made.audio, play(model, condition, seed=1)),
+        "dB for a walk of 2 %": (decibels(*walk[:2]) + decibels(*walk[2:4])) / 2,
+        "dB for the whole walk": decibels(walk[0], walk[-1]),
+    }
+    other = anywhere(model, 400)
+    right = (pitch_accuracy(other.audio, other.pitch), instrument_accuracy(other.audio, other.instrument))
+    scores = [Score(f"{what} accuracy, any note", share, 1.0) for what, share in zip(NAMES, right, strict=False)]
+    return [*scores, *(Score(name, value, apart) for name, value in found.items())]
+
+
+def decibels(one: Tensor, other: Tensor) -> float:
+    """Mean absolute difference of log-mel spectra in dB; what lies below -60 dB counts as silence."""
+    pictures = (log_mel(x, SR, n_fft=1024, hop_length=256, n_mels=64).clamp_min(-60) for x in (one, other))
+    return torch.sub(*pictures).abs().mean().item()
+
+
+def anywhere(model: InstrumentGenerator, count: int) -> Sounds:
+    """Any pitch of any instrument at any velocity, as hidden cases would be: conditions without real notes."""
+    draw = torch.Generator().manual_seed(3)
+    instrument = torch.randint(len(model.instruments), (count,), generator=draw)
+    low, high = (torch.tensor(x)[instrument] for x in (model.lowest, model.highest))
+    pitch = low + (torch.rand(count, generator=draw) * (high - low + 1)).long()
+    condition = [pitch, instrument, torch.randint(1, 128, (count,), generator=draw)]
+    return Sounds(play(model, condition, seed=3), pitch, instrument)
+
+
+def own_distance(sounds: Sounds, training: Sounds) -> float:
+    """The median distance to the nearest training note of the same instrument.
+
+    `judge` asks for the nearest of all, and that is for most notes, real ones too, another instrument's of that pitch.
+    """
+    found = torch.zeros(len(sounds.audio))
+    for i in sounds.instrument.unique():
+        mine = sounds.instrument == i
+        found[mine] = nearest(sounds.audio[mine], training.audio[training.instrument == i]).distance
+    return found.median().item()
 
 
 def details(made: Sounds, held_out: Sounds, training: Sounds, names: tuple[str, ...]) -> None:
@@ -117,6 +182,10 @@ def main() -> None:
     parser.add_argument("--crepe", action="store_true", help="also CREPE tiny")
     parser.add_argument("--musicnn", metavar="FOLDER", help="also musicnn, installed in this folder")
     parser.add_argument("--details", action="store_true", help="also a line for each instrument")
+    parser.add_argument(
+        "--z", action="store_true", help="also how much z matters, and any notes; ceiling: the real note"
+    )
+    parser.add_argument("--json", type=Path, help="where to keep the scores")
     options = parser.parse_args()
     kind = json.loads((find(options.model) / "config.json").read_text())["class"]
     if kind == "InstrumentGenerator":
@@ -124,6 +193,8 @@ def main() -> None:
     else:
         scores = drum_scores(WaveGANGenerator.from_pretrained(options.model), options)
     print(report(scores))
+    if options.json:
+        options.json.write_text(json.dumps([score._asdict() for score in scores], indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -21,14 +21,13 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from training import RUNGS, add_settings, save_rung, settings
 
-from musicai.audio import save
 from musicai.data import MusicAINotes
 from musicai.gan import CurveNotes, InstrumentDiscriminator, InstrumentGAN, InstrumentGenerator
 from musicai.scale import device
 from musicai.train import Run, fit, load_checkpoint, seed_all
 
-RUNGS = [0, *(step * 10**power for power in range(2, 6) for step in (1, 2, 5))]
 LADDER = (
     ("acoustic_grand_piano", 60, 100),
     ("violin", 69, 90),
@@ -77,8 +76,8 @@ class Game(InstrumentGAN):
         groups = [{"params": list(generator.parameters())}, {"params": list(codes.parameters())}]
         g_optimizer = torch.optim.Adam(groups, config.lr, betas)
         d_optimizer = torch.optim.Adam(discriminator.parameters(), config.d_lr, betas)
-        settings = {name: getattr(config, name) for name in ("warm", "anchor", "every")}
-        super().__init__(generator, discriminator, codes, g_optimizer, d_optimizer, weight=config.gamma, **settings)
+        how = {name: getattr(config, name) for name in ("warm", "anchor", "every")}
+        super().__init__(generator, discriminator, codes, g_optimizer, d_optimizer, weight=config.gamma, **how)
         self.config = config
 
     def step(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
@@ -101,9 +100,7 @@ class Listener:
     def rung(self, generator: InstrumentGenerator, step: int) -> None:
         """The notes of the ladder, one after the other."""
         names, pitches, velocities = zip(*LADDER, strict=True)
-        sound = generator.play(pitches, names, velocities, seed=4).flatten().cpu()
-        (self.out / "ladder").mkdir(parents=True, exist_ok=True)
-        save(self.out / "ladder" / f"step-{step:06d}.mp3", sound, 16_000)
+        save_rung(self.out, step, generator.play(pitches, names, velocities, seed=4).flatten())
 
     def __call__(self, run: Run) -> None:
         if run.step in RUNGS or run.finished:
@@ -164,25 +161,20 @@ def main() -> None:
     history = blocks(run.history)
     (args.out / "history.json").write_text(json.dumps(history) + "\n")
     run.ema["generator"].save_pretrained(args.out / "model")
-    print(
-        f"step {run.step}, {time.perf_counter() - start:.0f} s: python scripts/evaluate_instrument.py {args.out}/model"
-    )
+    print(f"step {run.step}, {time.perf_counter() - start:.0f} s: python scripts/evaluate_gan.py {args.out}/model")
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--config", choices=CONFIGS, default="cpu", help="the settings of a machine")
+    add_settings(parser, CONFIGS)
     parser.add_argument("--out", type=Path, default=Path("runs/instrument"))
     parser.add_argument("--minutes", type=float, help="stop after this time; call again to go on")
     parser.add_argument("--start", type=Path, help="the run.safetensors of an earlier run, to begin where it ended")
     parser.add_argument("--precision", help="bf16, fp16 or auto")
     parser.add_argument("--judge", type=int, default=250, help="measure and save every so many steps")
     parser.add_argument("--seed", type=int, default=0)
-    for field in dataclasses.fields(Config):
-        parser.add_argument(f"--{field.name}", type=type(field.default), help="in place of the config's")
     args = parser.parse_args()
-    given = {f.name: v for f in dataclasses.fields(Config) if (v := getattr(args, f.name)) is not None}
-    args.settings = dataclasses.replace(CONFIGS[args.config], **given)
+    args.settings = settings(args, CONFIGS)
     return args
 
 

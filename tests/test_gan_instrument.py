@@ -315,10 +315,11 @@ def test_the_warm_start_learns_the_recordings(notes):
     assert np.mean(losses[-5:]) < 0.6 * losses[0]
 
 
-def test_a_resumed_run_equals_one_that_was_not_broken_off(notes, tmp_path):
+def test_a_resumed_run_equals_one_that_was_not_broken_off(notes, tmp_path, monkeypatch):
     path = Path(__file__).parents[1] / "scripts" / "train_instrument.py"
     spec = importlib.util.spec_from_file_location("train_instrument", path)
     script = importlib.util.module_from_spec(spec)
+    monkeypatch.syspath_prepend(path.parent)
     sys.modules[spec.name] = script  # dataclasses look it up there
     spec.loader.exec_module(script)
     config = script.Config(size=16, batch=4, steps=6, warm=2, every=2)
