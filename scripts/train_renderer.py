@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from renderings import HOP, SR, Crops, Renderings, linear_bits, unigram_bits
 from torch import Tensor
+from training import RUNGS, add_settings, save_rung, settings
 
 from musicai.audio import mu_law_decode, mu_law_encode, save
 from musicai.sampling import sample
@@ -28,7 +29,6 @@ from musicai.scale import device
 from musicai.train import Run, fit, seed_all, update
 from musicai.wavenet import ScoreConfig, ScoreWaveNet, WaveNet, WaveNetConfig
 
-RUNGS = [0, *(step * 10**power for power in range(2, 6) for step in (1, 2, 5))]
 SEVERAL = ("acoustic_grand_piano", "church_organ", "violin", "cello", "trumpet", "clarinet", "flute")
 
 
@@ -165,7 +165,7 @@ class Listener:
             how = model.conditioning(piece.score, name, self.length) if model.upsample is not None else None
             x = sample(model, self.length, how, seed=4, temperature=temperature, progress=False)[0]
             audio = x if model.config.mixtures else mu_law_decode(x)
-            save(self.folder / f"{name}-step-{step:06d}.mp3", audio.cpu(), SR)
+            save_rung(self.folder.parent, step, audio, SR, prefix=f"{name}-")
 
     def __call__(self, run: Run) -> None:
         if run.step in RUNGS or run.finished:
@@ -269,7 +269,7 @@ def main() -> None:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", choices=CONFIGS, default="cpu", help="the settings of a machine")
+    add_settings(parser, CONFIGS, ("steps", "batch", "frames", "tunes", "layers", "stacks", "lr"))
     parser.add_argument("--head", choices=("categorical", "mixture"), default="categorical")
     parser.add_argument("--unconditional", action="store_true", help="hear no score")
     parser.add_argument("--out", type=Path, help="folder of this run (default: runs/renderer-...)")
@@ -283,11 +283,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--test-batches", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=4.0, help="of each sound of the ladder")
     parser.add_argument("--seed", type=int, default=0)
-    for name in ("steps", "batch", "frames", "tunes", "layers", "stacks", "lr"):
-        parser.add_argument(f"--{name}", type=type(getattr(CONFIGS["cpu"], name)), help="in place of the config's")
     args = parser.parse_args()
-    given = {f.name: v for f in dataclasses.fields(Config) if (v := getattr(args, f.name, None)) is not None}
-    args.settings = dataclasses.replace(CONFIGS[args.config], **given)
+    args.settings = settings(args, CONFIGS)
     name = "-unconditional" if args.unconditional else "" if args.head == "categorical" else "-mixture"
     args.out = args.out or Path("runs") / f"renderer{name}"
     return args
