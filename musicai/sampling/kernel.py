@@ -16,6 +16,7 @@ from musicai.sampling.elementwise import add, as_float, copy, encode, exponentia
 from musicai.sampling.matvec import COLUMNS, matmat, matvec
 
 CODES, VALUES = 0, 1  # what a sample is: a class, or a number drawn from a mixture of Gaussians
+STRIDE = 32  # classes that are passed by at once on the way to the one that is drawn
 NOTHING, BIG_ENOUGH = np.float32(0), np.float32(3e38)
 
 OPTIONS = {"fastmath": {"contract", "nsz"}, "error_model": "numpy", "nogil": True}
@@ -50,26 +51,43 @@ def keep_top_p(p, n, top_p):
             before += edge
 
 
+@reduce
+def mass_of(p, start, stop):
+    total = 0.0
+    for i in range(start, stop):
+        total += p[i]
+    return total
+
+
+@reduce
+def largest(logits, n):
+    top = logits[0]
+    for i in range(1, n):
+        top = max(top, logits[i])
+    return top
+
+
 @inline
 def choose(logits, n, u, temperature, top_p, p):
     """The first class whose cumulative probability is above u; the likeliest at temperature 0."""
-    best = 0
-    for i in range(n):
-        if logits[i] > logits[best]:
-            best = i
+    top = largest(logits, n)
     if temperature == 0:
+        best = 0
+        while logits[best] < top:
+            best += 1
         return best
-    top, cold = logits[best], np.float32(1 / temperature)
-    exponentials(logits, n, top, cold, p)
+    exponentials(logits, n, top, np.float32(1 / temperature), p)
     if top_p < 1:
         keep_top_p(p, n, top_p)
-    target, sum_, last = u * mass_above(p, n, NOTHING), 0.0, best
-    for i in range(n):
-        sum_ += p[i]
-        if sum_ > target:
-            return i
-        last = i if p[i] > 0 else last
-    return last
+    target, below, i = u * mass_of(p, 0, n), 0.0, 0
+    while i + STRIDE < n and below + mass_of(p, i, i + STRIDE) <= target:
+        below, i = below + mass_of(p, i, i + STRIDE), i + STRIDE
+    while i < n and below + p[i] <= target:
+        below, i = below + p[i], i + 1
+    i = min(i, n - 1)
+    while p[i] == 0:  # all but a rounding error of the mass is below
+        i -= 1
+    return i
 
 
 @inline
