@@ -92,8 +92,9 @@ class Renderings:
         a, b = max(0, first * HOP), min(int(self.lengths[i]), (first + frames) * HOP)
         if b > a:
             codes[a - first * HOP : b - first * HOP] = np.asarray(self.codes[i])[a:b]
-        local, before = np.zeros((frames, 352), np.float32), max(0, -first)
-        score = self._frames(i)[first + before : first + frames].toarray()
+        whole, before = self._frames(i), max(0, -first)
+        local = np.zeros((frames, whole.shape[1]), np.float32)
+        score = whole[first + before : first + frames].toarray()
         local[before : before + len(score)] = score
         return torch.from_numpy(codes), torch.from_numpy(local.T), self.instruments.index(self.pieces[i].instrument)
 

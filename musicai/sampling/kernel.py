@@ -80,8 +80,11 @@ def choose(logits, n, u, temperature, top_p, p):
     if top_p < 1:
         keep_top_p(p, n, top_p)
     target, below, i = u * mass_of(p, 0, n), 0.0, 0
-    while i + STRIDE < n and below + mass_of(p, i, i + STRIDE) <= target:
-        below, i = below + mass_of(p, i, i + STRIDE), i + STRIDE
+    while i + STRIDE < n:
+        reached = below + mass_of(p, i, i + STRIDE)
+        if reached > target:
+            break
+        below, i = reached, i + STRIDE
     while i < n and below + p[i] <= target:
         below, i = below + p[i], i + 1
     i = min(i, n - 1)
