@@ -1,5 +1,6 @@
 """A score as what a WaveNet over samples is conditioned on, and the WaveNet that plays it. Chapter 5."""
 
+import math
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -95,6 +96,11 @@ class ScoreConfig(WaveNetConfig):
             )
         object.__setattr__(self, "global_classes", len(self.instruments))
 
+    @property
+    def hop(self) -> int:
+        """Samples of a frame."""
+        return math.prod(self.upsample)
+
 
 class ScoreConditioner(nn.Module):
     """A score's frames (B, 352, frames), brought to the sample rate: (B, score_channels + 2 x harmonics, time).
@@ -105,12 +111,11 @@ class ScoreConditioner(nn.Module):
 
     def __init__(self, config: ScoreConfig):
         super().__init__()
-        hop = int(np.prod(config.upsample))
         self.mix = nn.Conv1d((len(ROWS) - 1) * KEYS, config.score_channels, 1)
         with torch.no_grad():
             self.mix.weight[:, :KEYS, 0] = _lags(config)
         self.upsample = Upsample(config.score_channels, tuple(config.upsample))
-        self.oscillators = Oscillators([*range(LOWEST, LOWEST + KEYS)], config.sr, hop, config.harmonics)
+        self.oscillators = Oscillators([*range(LOWEST, LOWEST + KEYS)], config.sr, config.hop, config.harmonics)
 
     def forward(self, frames: Tensor) -> Tensor:
         keys = frames[:, :-KEYS]
@@ -146,7 +151,7 @@ class ScoreWaveNet(WaveNet):
         names = self.config.instruments
         if instrument not in names:
             raise ValueError(f"no such instrument: {instrument!r}; this model plays {', '.join(names)}")
-        local = score_frames(score, self.config.sr, int(np.prod(self.config.upsample)), length)
+        local = score_frames(score, self.config.sr, self.config.hop, length)
         return {"local": local, "instrument": names.index(instrument)}
 
 
