@@ -49,8 +49,8 @@ class Run:
         _check_choice(temperature, top_p)
         _check_weights(model)
         self.model, self.n, self.block = model, n, block
-        self.method = _chosen(model, method, precision)
-        self.precision = precision if self.method == "cpu" else "float32"
+        self.method = _chosen(next(model.parameters()).device, method, precision)
+        self.precision = precision
         self.opening = checked_samples("opening", model, opening, streams)
         self.conditioning = Conditioning(model, conditioning, streams, self.opening.shape[1] + n)
         self.uniforms = Uniforms(seed, streams, n, model.head.uniforms, uniforms)
@@ -105,26 +105,36 @@ class Run:
         }
 
 
-def _chosen(model: WaveNet, method: str, precision: str) -> str:
-    """The method that "auto" stands for, or the one that was asked for, if it can be had."""
-    if method not in METHODS:
-        raise ValueError(f"no such method: {method!r}; there are {', '.join(METHODS)}")
-    if precision not in PRECISIONS:
-        raise ValueError(f"no such precision: {precision!r}; there are {', '.join(PRECISIONS)}")
-    device, compiler = next(model.parameters()).device, find_spec("numba") is not None
+def _chosen(device: torch.device, method: str, precision: str) -> str:
+    """The method that "auto" stands for, or the one that was asked for, if it can be had with this precision."""
+    for what, value, known in (("method", method, METHODS), ("precision", precision, PRECISIONS)):
+        if value not in known:
+            raise ValueError(f"no such {what}: {value!r}; there are {', '.join(known)}")
     if method == "auto":
-        if device.type == "cpu" and not compiler:
-            warnings.warn("numba is missing, so samples are drawn slowly: pip install numba", stacklevel=4)
-        method = {"cpu": "cpu" if compiler else "cached", "cuda": "cuda-graph"}.get(device.type, "cached")
-    elif method == "cpu" and device.type != "cpu":
-        raise ValueError(f"method 'cpu' needs the model on the CPU, and it is on {device}: model.cpu()")
-    elif method == "cpu" and not compiler:
-        raise ImportError("method 'cpu' needs numba: pip install numba; or method='cached'")
-    elif method == "cuda-graph" and device.type != "cuda":
-        raise ValueError(f"method 'cuda-graph' needs the model on a CUDA device, and it is on {device}")
-    elif method != "cpu" and precision != "float32":
+        return _compiled(device, f"precision {precision!r}") if precision != "float32" else _fastest(device)
+    if method == "cpu":
+        return _compiled(device, "method 'cpu'")
+    if precision != "float32":
         raise ValueError(f"method {method!r} knows precision 'float32' only; 'cpu' knows {', '.join(PRECISIONS)}")
+    if method == "cuda-graph" and device.type != "cuda":
+        raise ValueError(f"method 'cuda-graph' needs the model on a CUDA device, and it is on {device}")
     return method
+
+
+def _fastest(device: torch.device) -> str:
+    compiler = find_spec("numba") is not None
+    if device.type == "cpu" and not compiler:
+        warnings.warn("numba is missing, so samples are drawn slowly: pip install numba", stacklevel=5)
+    return {"cpu": "cpu" if compiler else "cached", "cuda": "cuda-graph"}.get(device.type, "cached")
+
+
+def _compiled(device: torch.device, asked: str) -> str:
+    """The method "cpu", the only method that has reduced precisions, or an error that names what was asked for."""
+    if device.type != "cpu":
+        raise ValueError(f"{asked} needs the model on the CPU, and it is on {device}: model.cpu()")
+    if find_spec("numba") is None:
+        raise ImportError(f"{asked} needs numba: pip install numba; or method='cached', in float32")
+    return "cpu"
 
 
 def _check_count(name: str, value: int) -> None:

@@ -98,15 +98,15 @@ def stream(
         method: "naive", the definition; "cached" (Paine et al. 2016), any device; "cpu", compiled by numba, a stream a
             core; "cuda-graph", on an NVIDIA GPU (written without one at hand: tested step by step on a CPU, not yet
             measured); "auto", the fastest that applies.
-        precision: of "cpu": "float32", or weights as "int16" or "int8", which read fewer bytes a sample. How far their
-            distributions are from the model's own is the model's matter, and `total_variation` tells it: at the
-            reference shape with random weights 0.0001 and 0.0015 in the mean over steps, for "wavenet-renderer" 0.004
-            and 0.07.
+        precision: "float32", or weights as "int16" or "int8", which read fewer bytes a sample; "cpu" alone has them.
+            How far their distributions are from the model's own is the model's matter, and `total_variation` tells it:
+            at the reference shape with random weights 0.0001 and 0.0015 in the mean over steps, for "wavenet-renderer"
+            0.004 and 0.07.
         block: samples in a block.
 
     Raises:
         ValueError: naming what is wrong with an argument or the conditioning; at once, not with the first block.
-        ImportError: for method "cpu" without numba.
+        ImportError: for method "cpu", or a reduced precision, without numba.
 
     Chapter 5.
     """
