@@ -25,6 +25,14 @@ reduce = njit(**OPTIONS | {"fastmath": {"contract", "nsz", "reassoc", "nnan"}}) 
 
 
 @reduce
+def mass_of(p, start, stop):
+    total = 0.0
+    for i in range(start, stop):
+        total += p[i]
+    return total
+
+
+@reduce
 def mass_above(p, n, least):
     total = 0.0
     for i in range(n):
@@ -35,7 +43,7 @@ def mass_above(p, n, least):
 @inline
 def keep_top_p(p, n, top_p):
     """Put all but the likeliest, which together have top_p of the mass, to 0. Of equals, the first are kept."""
-    wanted, bits = top_p * mass_above(p, n, NOTHING), np.int32(0)
+    wanted, bits = top_p * mass_of(p, 0, n), np.int32(0)
     for k in range(30, -1, -1):  # the largest float32 above which there is enough, bit by bit
         trial = np.int32(bits | 1 << k)
         if mass_above(p, n, as_float(trial)) >= wanted:
@@ -49,14 +57,6 @@ def keep_top_p(p, n, top_p):
             if before >= wanted:
                 p[i] = 0
             before += edge
-
-
-@reduce
-def mass_of(p, start, stop):
-    total = 0.0
-    for i in range(start, stop):
-        total += p[i]
-    return total
 
 
 @reduce
