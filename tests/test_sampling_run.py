@@ -1,9 +1,14 @@
-"""Which sampler a request gets, on devices that need not be there."""
+"""Which sampler a request gets, on devices that need not be there; and a recording of a graph that fails."""
+
+from contextlib import suppress
 
 import pytest
 import torch
 
+from musicai.sampling import sample
+from musicai.sampling.graph import Graphed
 from musicai.sampling.run import METHODS, PRECISIONS, _chosen
+from musicai.wavenet import WaveNet
 
 DEVICES = {"cpu": "cpu", "cuda": "cuda-graph", "mps": "cached"}  # and what "auto" is there
 
@@ -35,3 +40,24 @@ def test_without_numba_a_reduced_precision_is_refused(precision, monkeypatch):
     else:
         with pytest.raises(ImportError, match=f"precision '{precision}' needs numba: pip install numba"):
             _chosen(torch.device("cpu"), "auto", precision)
+
+
+@pytest.mark.parametrize("kernel_size", [1, 2, 3])
+def test_a_graph_that_cannot_be_recorded_changes_no_sample(kernel_size, monkeypatch):
+    """Steps that were taken for the recording are undone, and the rest is drawn without a graph."""
+    torch.manual_seed(0)
+    model = WaveNet(layers=6, stacks=2, kernel_size=kernel_size, residual_channels=8, classes=16).eval()
+    model.requires_grad_(False).head.linear.weight.mul_(8)
+    truth = sample(model, 100, streams=2, method="cached", progress=False)
+    part = Graphed._part
+
+    def after_a_failure(self, *arguments):
+        with suppress(RuntimeError), self.unchanged():
+            self.step(False)
+            self.step(False)
+            raise RuntimeError
+        return part(self, *arguments)
+
+    monkeypatch.setattr(Graphed, "_part", after_a_failure)
+    monkeypatch.setattr("musicai.sampling.run._chosen", lambda *_: "cuda-graph")
+    assert torch.equal(sample(model, 100, streams=2, block=30, progress=False), truth)

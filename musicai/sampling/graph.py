@@ -1,6 +1,8 @@
 """Sampling on a GPU as CUDA graphs: the cached network without launches between its operators. Chapter 5."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -38,9 +40,10 @@ class Graphed:
     def block(self, start: int, uniforms: Tensor, forced: Tensor | None = None) -> Tensor:
         """Samples [start, start + T) for uniforms (streams, T, k): (streams, T). Known ones can be forced."""
         parts = []
-        for t in range(0, uniforms.shape[1], self.room):
-            near = slice(t, t + self.room)
-            parts.append(self._part(start + t, uniforms[:, near], None if forced is None else forced[:, near]))
+        with torch.cuda.device_of(self.previous):  # which need not be the current one; on a CPU this does nothing
+            for t in range(0, uniforms.shape[1], self.room):
+                near = slice(t, t + self.room)
+                parts.append(self._part(start + t, uniforms[:, near], None if forced is None else forced[:, near]))
         return torch.cat(parts, dim=1)
 
     def _part(self, start: int, uniforms: Tensor, forced: Tensor | None) -> Tensor:
@@ -71,21 +74,27 @@ class Graphed:
         return self.graphs[forced]
 
     def _recorded(self, forced: bool) -> torch.cuda.CUDAGraph:
-        """Record the steps, and leave everything as it was."""
+        graph, side = torch.cuda.CUDAGraph(), torch.cuda.Stream()
+        with self.unchanged():
+            side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(side):  # lets libraries set themselves up outside the recording
+                self.step(forced)
+            torch.cuda.current_stream().wait_stream(side)
+            with torch.cuda.graph(graph):
+                for _ in range(UNROLLED):
+                    self.step(forced)
+        return graph
+
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """After the block, and where it fails, time and samples, and what the layers remember, are as before it."""
         state = [self.previous, self.time, self.place, self.samples, *(layer.ring for layer in self.layers)]
         kept = [tensor.clone() for tensor in state]
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):  # lets libraries set themselves up outside the recording
-            self.step(forced)
-        torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            for _ in range(UNROLLED):
-                self.step(forced)
-        for tensor, before in zip(state, kept, strict=True):
-            tensor.copy_(before)
-        return graph
+        try:
+            yield
+        finally:
+            for tensor, before in zip(state, kept, strict=True):
+                tensor.copy_(before)
 
     def step(self, forced: bool) -> None:
         """One sample for all streams, all of it on the device."""
@@ -122,7 +131,7 @@ class _Layer:
         """Conditioning and bias at each sample: (length, streams or 1, 2 R)."""
         bias = self.block.conv.bias
         if h is None:
-            return bias.expand(length, len(self.ring[0]) if len(self.ring) else 1, -1)
+            return bias.expand(length, 1, -1)
         return F.linear(h.permute(2, 0, 1), self.block.condition.weight[..., 0], bias)
 
     def step(self, x: Tensor, time: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:

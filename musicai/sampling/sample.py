@@ -86,7 +86,8 @@ def stream(
     ...     play(mu_law_decode(part))
 
     All methods draw sample t of stream s with the same uniform numbers. In float32 they give the same codes, unless a
-    number falls within about 1e-6 of the edge between two codes; values from a mixture agree to about 1e-5.
+    number falls within about 1e-6 of the edge between two codes; values from a mixture agree to about 1e-5. On a GPU
+    this asks for `torch.backends.cudnn.allow_tf32 = False`: cuDNN's convolutions else have 10 bits after the point.
 
     Args:
         model, n, conditioning: see `sample`.
