@@ -47,10 +47,11 @@ notebooks: $(VENV)/.ready  ## execute every chapter and store its outputs (MUSIC
 bench: $(VENV)/.ready  ## every benchmark: one table of ratios each
 	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
-gpu:  ## everything that wants a GPU, on a machine with CUDA torch and no network
+gpu:  ## everything that wants a GPU, on a machine with CUDA torch (scripts/gpu.sh: also without network)
 	bash scripts/gpu.sh
 
 wheel: $(VENV)/.ready  ## the wheel, in dist/
+	@rm -rf build  # else modules that are gone come back from there
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 clean:  ## what was built

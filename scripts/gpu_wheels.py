@@ -1,0 +1,55 @@
+"""Wheels of what a machine with CUDA torch, but without network, lacks for `make gpu`: `python scripts/gpu_wheels.py`.
+
+Such a machine has torch, NumPy, SciPy, scikit-learn, numba, matplotlib, pytest and hypothesis; the rest is about 12 MB.
+Of music21's corpus only what the book reads is kept. `make gpu` finds the wheels in _build/wheels, whose content is
+ignored by git: take it along.
+"""
+
+import argparse
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SOUND = "soundfile cffi pycparser soxr symusic pySmartDL platformdirs librosa audioread decorator pooch"
+SCORES = "music21 chardet jsonpickle more-itertools webcolors"
+KERNEL = "ipykernel comm nest-asyncio2 traitlets jupyter-client jupyter-core pyzmq tornado"
+SHELL = "ipython ipython-pygments-lexers matplotlib-inline prompt-toolkit wcwidth stack-data executing asttokens"
+SHELL += " pure-eval pexpect ptyprocess"
+BOOK = "ipywidgets nbclient nbformat fastjsonschema jsonschema jsonschema-specifications referencing rpds-py"
+KEPT = ("ryansMammoth", "oneills1850", "airdsAirs")  # of music21/corpus
+GLIBC = ("1", "2010", "2014", "_2_17", "_2_24", "_2_26", "_2_27", "_2_28", "_2_31", "_2_34")
+
+
+def slim(wheel: Path) -> None:
+    """Leave the scores that the book does not read out of music21's wheel."""
+    small = wheel.with_suffix(".tmp")
+    with zipfile.ZipFile(wheel) as old, zipfile.ZipFile(small, "w", zipfile.ZIP_DEFLATED) as new:
+        for item in old.infolist():
+            parts = Path(item.filename).parts
+            if parts[:2] != ("music21", "corpus") or item.filename.endswith(".py") or parts[2] in KEPT:
+                new.writestr(item, old.read(item))
+    small.replace(wheel)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", nargs="?", type=Path, default=ROOT / "_build" / "wheels")
+    parser.add_argument("--python", default="3.12", help="of the other machine, which is Linux on x86-64")
+    args = parser.parse_args()
+    args.folder.mkdir(parents=True, exist_ok=True)
+    for old in args.folder.glob("*.whl"):  # two versions of one package stop the whole installation
+        old.unlink()
+    names = " ".join([SOUND, SCORES, KERNEL, SHELL, BOOK]).split()
+    platforms = [f"--platform=manylinux{version}_x86_64" for version in GLIBC]
+    how = ["--no-deps", "--only-binary=:all:", "--implementation=cp", f"--python-version={args.python}", *platforms]
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--constraint", ROOT / "constraints.txt", *how]
+    subprocess.run([*pip, "--dest", args.folder, *names], check=True)
+    slim(next(args.folder.glob("music21-*.whl")))
+    wheels = list(args.folder.glob("*.whl"))
+    print(f"{len(wheels)} wheels, {sum(wheel.stat().st_size for wheel in wheels) / 1e6:.0f} MB, in {args.folder}")
+
+
+if __name__ == "__main__":
+    main()
