@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import os
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -19,8 +20,9 @@ from musicai.sampling.naive import Draw, Naive
 from musicai.sampling.uniforms import Uniforms
 from musicai.wavenet import WaveNet
 
-METHODS = ("auto", "naive", "cached", "cpu", "cuda-graph")
-PRECISIONS = ("float32", "int16", "int8")
+METHODS = ("auto", "naive", "cached", "cpu", "cuda-graph", "triton")
+PRECISIONS = ("float32", "int16", "int8", "float16")
+KNOWN = {"cpu": PRECISIONS[:3], "triton": ("float32", "float16")}  # other methods know float32 only
 
 
 class Run:
@@ -51,6 +53,10 @@ class Run:
         self.model, self.n, self.block = model, n, block
         self.method = _chosen(next(model.parameters()).device, method, precision)
         self.precision = precision
+        if self.method == "triton":
+            from musicai.sampling.fused import check
+
+            check(model)
         self.opening = checked_samples("opening", model, opening, streams)
         self.conditioning = Conditioning(model, conditioning, streams, self.opening.shape[1] + n)
         self.uniforms = Uniforms(seed, streams, n, model.head.uniforms, uniforms)
@@ -86,6 +92,10 @@ class Run:
             from musicai.sampling.cpu import Compiled  # numba
 
             return Compiled(*parts, self.precision)
+        if self.method == "triton":
+            from musicai.sampling.fused import Fused  # triton
+
+            return Fused(*parts, self.precision)
         return {"naive": Naive, "cached": Cached, "cuda-graph": Graphed}[self.method](*parts)
 
     def identity(self) -> dict[str, str | int | float | None]:
@@ -111,11 +121,16 @@ def _chosen(device: torch.device, method: str, precision: str) -> str:
         if value not in known:
             raise ValueError(f"no such {what}: {value!r}; there are {', '.join(known)}")
     if method == "auto":
+        if precision not in ("float32", *KNOWN["cpu"]):
+            raise ValueError(f"precision {precision!r} is had by name only: method='triton'")
         return _compiled(device, f"precision {precision!r}") if precision != "float32" else _fastest(device)
+    if precision not in (known := KNOWN.get(method, ("float32",))):
+        others = "; ".join(f"{name!r} knows {', '.join(these)}" for name, these in KNOWN.items() if name != method)
+        raise ValueError(f"method {method!r} knows precision {' and '.join(map(repr, known))} only; {others}")
     if method == "cpu":
         return _compiled(device, "method 'cpu'")
-    if precision != "float32":
-        raise ValueError(f"method {method!r} knows precision 'float32' only; 'cpu' knows {', '.join(PRECISIONS)}")
+    if method == "triton":
+        return _by_triton(device)
     if method == "cuda-graph" and device.type != "cuda":
         raise ValueError(f"method 'cuda-graph' needs the model on a CUDA device, and it is on {device}")
     return method
@@ -135,6 +150,14 @@ def _compiled(device: torch.device, asked: str) -> str:
     if find_spec("numba") is None:
         raise ImportError(f"{asked} needs numba: pip install numba; or method='cached', in float32")
     return "cpu"
+
+
+def _by_triton(device: torch.device) -> str:
+    if device.type != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":  # which is Triton's own switch, for tests
+        raise ValueError(f"method 'triton' needs the model on a CUDA device, and it is on {device}")
+    if find_spec("triton") is None:
+        raise ImportError("method 'triton' needs triton: pip install triton; or method='cuda-graph'")
+    return "triton"
 
 
 def _check_count(name: str, value: int) -> None:

@@ -98,8 +98,10 @@ def stream(
         opening: samples (length,) or (streams, length) to continue; they are not repeated in what comes out.
         method: "naive", the definition; "cached" (Paine et al. 2016), any device; "cpu", compiled by numba, a stream a
             core; "cuda-graph", on an NVIDIA GPU (written without one at hand: tested step by step on a CPU, not yet
-            measured); "auto", the fastest that applies.
-        precision: "float32", or weights as "int16" or "int8", which read fewer bytes a sample; "cpu" alone has them.
+            measured); "triton", there too, all samples of a block in one launch (tested in Triton's interpreter, not
+            yet measured on a GPU; for codes, kernel_size 2); "auto", the fastest that applies, not yet "triton".
+        precision: "float32", or weights as "int16" or "int8", which read fewer bytes a sample; "cpu" alone has them,
+            and "triton" alone has "float16".
             How far their distributions are from the model's own is the model's matter, and `total_variation` tells it:
             at the reference shape with random weights 0.0001 and 0.0015 in the mean over steps, for "wavenet-renderer"
             0.004 and 0.07.
@@ -107,7 +109,7 @@ def stream(
 
     Raises:
         ValueError: naming what is wrong with an argument or the conditioning; at once, not with the first block.
-        ImportError: for method "cpu", or a reduced precision, without numba.
+        ImportError: for method "cpu", or a precision of it, without numba; for method "triton" without triton.
 
     Chapter 5.
     """

@@ -1,0 +1,87 @@
+"""Samples a second from a WaveNet on a GPU: CUDA graphs, the Triton kernel and plain PyTorch, in one run.
+
+    python benchmarks/sampling_gpu.py [--repeat 5]
+
+The reference shape: 20 layers, dilations 1 to 512 twice, kernel 2, R = 64, S = 128, A = 256, random weights. Rounds of
+all samplers are interleaved; told are the median rate of all streams together, and the median of each round's ratio to
+"cached" (pure PyTorch, Paine et al. 2016). The floor of a Triton row is the time to read all weights from L2 for each
+sample, at --l2 bytes a clock and multiprocessor; what L2 gives to all of them together may be less.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Iterator
+from importlib.util import find_spec
+
+import torch
+
+from musicai.sampling import stream
+from musicai.wavenet import WaveNet
+
+STREAMS = (1, 16, 256, 2112)  # the last is a program of 16 streams for each of an H100's 132 multiprocessors
+WAYS = {
+    "cached": {"method": "cached"},
+    "cuda-graph": {"method": "cuda-graph"},
+    "triton float32": {"method": "triton"},
+    "triton float16": {"method": "triton", "precision": "float16"},
+}
+WARM, BLOCK = 1, 256
+
+
+def rate(model: WaveNet, streams: int, blocks: int, **how) -> float:
+    """Samples a second of all streams together, after a block in which kernels are compiled and graphs recorded."""
+    parts = stream(model, (blocks + WARM) * BLOCK, streams=streams, block=BLOCK, **how)
+    take(parts, WARM)
+    begin = time.perf_counter()
+    take(parts, blocks)
+    return blocks * BLOCK * streams / (time.perf_counter() - begin)
+
+
+def take(parts: Iterator[torch.Tensor], count: int) -> None:
+    for _ in range(count):
+        next(parts).cpu()  # which waits for the GPU
+
+
+def floor(model: WaveNet, streams: int, size: int, a_clock: float) -> float:
+    """The most samples a second that one program of 16 streams on each multiprocessor can reach, by reading alone."""
+    properties = torch.cuda.get_device_properties(0)
+    weights = sum(p.numel() for name, p in model.named_parameters() if p.dim() > 1 and not name.startswith("front"))
+    clock = getattr(properties, "clock_rate", 1_750_000) * 1e3
+    programs = min(-(-streams // 16), properties.multi_processor_count)
+    return min(streams, 16 * programs) * clock * a_clock / (weights * size)
+
+
+def compare(model: WaveNet, streams: int, repeat: int, a_clock: float) -> None:
+    ways = {name: how for name, how in WAYS.items() if how["method"] != "triton" or find_spec("triton")}
+    rates: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(repeat):
+        for name, how in ways.items():
+            rates[name].append(rate(model, streams, 1 if name == "cached" else 8, **how))
+    print(f"\n{streams} streams\n{'':16}{'samples/s':>14}{'ratio':>9}{'floor':>14}{'share':>8}")
+    for name, found in rates.items():
+        ratio = statistics.median(a / b for a, b in zip(found, rates["cached"], strict=True))
+        line = f"{name:16}{statistics.median(found):14,.0f}{ratio:9.2f}"
+        if name.startswith("triton"):
+            most = floor(model, streams, 2 if name.endswith("16") else 4, a_clock)
+            line += f"{most:14,.0f}{statistics.median(found) / most:8.0%}"
+        print(line, flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--l2", type=float, default=64.0, help="bytes a clock that a multiprocessor reads from L2")
+    arguments = parser.parse_args()
+    if not torch.cuda.is_available():
+        raise SystemExit("no CUDA device: benchmarks/sampling.py measures the samplers of a CPU")
+    torch.manual_seed(0)
+    model = WaveNet().requires_grad_(False).to("cuda")
+    model.head.linear.weight *= 4
+    print(f"torch {torch.__version__}, {torch.cuda.get_device_name(0)}")
+    for streams in STREAMS:
+        compare(model, streams, arguments.repeat, arguments.l2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""The Triton kernel draws what the cached sampler draws; where no GPU is, in Triton's interpreter, which is slow."""
+
+import os
+
+import pytest
+import torch
+
+from musicai.sampling import sample, stream
+from musicai.sampling.run import _chosen
+from musicai.wavenet import WaveNet
+
+SMALL = {"layers": 4, "stacks": 2, "residual_channels": 12, "skip_channels": 20, "end_channels": 24, "classes": 32}
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+QUIET = {"progress": False}
+if DEVICE == "cpu":
+    os.environ.setdefault("TRITON_INTERPRET", "1")  # read when triton is imported
+
+
+@pytest.fixture
+def kernel():
+    return pytest.importorskip("triton", reason="triton is not installed; it exists for Linux")
+
+
+def network(peaked=8.0, **config):
+    torch.manual_seed(0)
+    model = WaveNet(**SMALL | config).eval().requires_grad_(False)
+    model.head.linear.weight *= peaked
+    return model.to(DEVICE)
+
+
+def both(model, n, *given, **how):
+    return [sample(model, n, *given, method=method, **how, **QUIET) for method in ("cached", "triton")]
+
+
+SHAPES = [
+    {},
+    {"layers": 1, "stacks": 1, "residual_channels": 1, "skip_channels": 1, "end_channels": 3, "classes": 2},
+    {"layers": 3, "stacks": 1, "residual_channels": 33, "skip_channels": 16, "end_channels": 130, "classes": 17},
+]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("streams", [1, 3, 17])
+@pytest.mark.usefixtures("kernel")
+def test_it_draws_what_the_cached_sampler_draws(shape, streams):
+    cached, fused = both(network(**shape), 11, streams=streams, block=5)
+    assert torch.equal(cached, fused)
+    assert fused.dtype == torch.int64
+    assert len(fused.unique()) > min(shape.get("classes", 32), 10) / 2
+
+
+@pytest.mark.usefixtures("kernel")
+def test_conditioning_of_each_stream_is_heard():
+    model = network(local_channels=2, upsample=(2, 5), global_classes=3)
+    given = {"local": torch.randn(3, 2, 2), "instrument": torch.tensor([2, 0, 1])}
+    cached, fused = both(model, 14, given, streams=3, block=9)
+    assert torch.equal(cached, fused)
+    assert not torch.equal(fused[0], sample(model, 14, given | {"instrument": 0}, streams=3, **QUIET)[0])
+
+
+@pytest.mark.parametrize("global_classes", [0, 3])
+@pytest.mark.usefixtures("kernel")
+def test_constant_conditioning_and_openings(global_classes):
+    model, given = network(global_classes=global_classes), {"instrument": 1} if global_classes else {}
+    opening = torch.randint(32, (2, 9), generator=torch.Generator().manual_seed(0))
+    cached, fused = both(model, 8, given, streams=2, opening=opening, block=5)
+    assert torch.equal(cached, fused)
+
+
+@pytest.mark.parametrize("how", [{"temperature": 0.0}, {"temperature": 1.5, "top_p": 0.9}, {"top_p": 0.3}])
+@pytest.mark.usefixtures("kernel")
+def test_temperature_and_top_p(how):
+    cached, fused = both(network(), 8, streams=4, **how)
+    assert torch.equal(cached, fused)
+
+
+@pytest.mark.parametrize("top_p", [0.2, 0.55, 1.0])
+@pytest.mark.usefixtures("kernel")
+def test_of_equally_likely_codes_the_first_are_kept(top_p):
+    model = network(classes=10)
+    model.head.linear.weight.zero_()
+    model.head.linear.bias.copy_(torch.tensor([0.0, 0, 1, 1, 1, 1, 0, 0, 0, 0]))
+    cached, fused = both(model, 1, streams=32, top_p=top_p)
+    assert torch.equal(cached, fused)
+    cached, fused = both(model, 1, streams=32, temperature=0)
+    assert torch.equal(cached, fused)
+
+
+@pytest.mark.usefixtures("kernel")
+def test_parts_of_a_block_go_on_where_the_last_ended(monkeypatch):
+    monkeypatch.setattr("musicai.sampling.fused.HELD", 2048)  # 4 samples of 4 layers and 4 streams
+    model = network(local_channels=2, upsample=(2,))
+    cached, fused = both(model, 10, {"local": torch.randn(2, 5)}, streams=4)
+    assert torch.equal(cached, fused)
+
+
+@pytest.mark.usefixtures("kernel")
+def test_a_killed_run_goes_on(tmp_path):
+    model, path, how = network(), tmp_path / "run", {"streams": 2, "block": 4, "method": "triton", **QUIET}
+    whole = sample(model, 11, record=path, **how)
+    os.truncate(path, path.stat().st_size - 4 * 2 * 5)  # in the middle of the second block
+    assert torch.equal(sample(model, 11, record=path, **how), whole)
+
+
+@pytest.mark.usefixtures("kernel")
+def test_float16_is_near():
+    """By 64 evenly spaced uniforms after the same past: how many of them draw each code, against its probability."""
+    model, n = network(peaked=40.0), 64
+    past = torch.randint(32, (8,), generator=torch.Generator().manual_seed(0))
+    u = ((torch.arange(n) + 0.5) / n)[:, None]
+    how = {"streams": n, "opening": past, "uniforms": u, "precision": "float16", "method": "triton"}
+    found = sample(model, 1, **how, **QUIET)[:, 0].bincount(minlength=32) / n
+    given = torch.cat([torch.tensor([16]), past])[None].to(DEVICE)
+    truth = model.head(model(given))[0, -1].softmax(0).cpu()
+    assert (found.cumsum(0) - truth.cumsum(0)).abs().max() < 1.01 / 2 / n + 0.005
+    assert truth.max() > 3 / 32
+
+
+REFUSED = [
+    ({"kernel_size": 3}, {}, "needs kernel_size 2, and this model has 3"),
+    ({"mixtures": 4}, {}, "draws codes, and this model predicts 4 mixtures"),
+    ({}, {"precision": "int8"}, "knows precision 'float32' and 'float16' only; 'cpu' knows"),
+    ({}, {"precision": "float16", "method": "cached"}, "'float32' only; .*'triton' knows float32, float16"),
+    ({}, {"precision": "float16", "method": "auto"}, "'float16' is had by name only: method='triton'"),
+]
+
+
+@pytest.mark.parametrize(("shape", "how", "message"), REFUSED)
+@pytest.mark.usefixtures("kernel")
+def test_what_it_cannot_do_is_refused_by_name(shape, how, message):
+    with pytest.raises(ValueError, match=message):
+        stream(network(**shape), 10, **{"method": "triton", **how})
+
+
+def test_without_a_gpu_or_triton_it_is_refused(monkeypatch):
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    with pytest.raises(ValueError, match="'triton' needs the model on a CUDA device, and it is on cpu"):
+        _chosen(torch.device("cpu"), "triton", "float32")
+    monkeypatch.setattr("musicai.sampling.run.find_spec", lambda name: None)
+    with pytest.raises(ImportError, match="pip install triton"):
+        _chosen(torch.device("cuda"), "triton", "float32")
+
+
+def test_auto_waits_for_its_measurement():
+    assert _chosen(torch.device("cuda"), "auto", "float32") == "cuda-graph"
