@@ -9,12 +9,11 @@ The floor: a sample must multiply with every weight once, so it takes at least a
 from where they fit (cache or memory; those of long past taps once for four samples), or to multiply, whichever is
 slower. Both rates are measured in the same run:
 reading, by a sum over an array of as many bytes as the weights have; multiplying, by the sampler's own product with
-weights in the nearest cache. Conditioning that changes with time costs a product too, which counts. "TV" is the mean
-total variation distance of the distributions from the model's.
+weights in the nearest cache. Conditioning that changes with time costs a product too, which counts; the partials of a
+score do not. "TV" is the mean total variation distance of the distributions from the model's.
 """
 
 import argparse
-import math
 import statistics
 import time
 from collections.abc import Callable
@@ -23,16 +22,17 @@ import numpy as np
 import torch
 from numba import njit
 
+from musicai.notes import Melody
 from musicai.sampling import stream, total_variation
 from musicai.sampling.kernel import OPTIONS
 from musicai.sampling.matvec import COLUMNS, matvec, pack
 from musicai.sampling.packed import aligned
 from musicai.sampling.products import arithmetic
-from musicai.wavenet import WaveNet
+from musicai.wavenet import ScoreWaveNet, WaveNet
 
 BYTES = {"float32": 4, "int16": 2, "int8": 1}
-RENDERING = {"layers": 20, "residual_channels": 32, "skip_channels": 64, "end_channels": 128, "global_classes": 17}
-RENDERING |= {"local_channels": 90, "upsample": (10, 16)}
+RENDERING = {"layers": 20, "residual_channels": 32, "skip_channels": 64, "end_channels": 128, "global_channels": 8}
+TUNE = Melody.from_pitches([60, 62, 64, 65, 67, 69, 71, 72] * 2, 0.5).to_score()  # four seconds
 
 
 @njit(**OPTIONS | {"fastmath": True})
@@ -106,15 +106,10 @@ def rate(model: WaveNet, blocks: int, block: int, conditioning: Callable[[int], 
 
 
 def conditioning_of(model: WaveNet) -> Callable[[int], dict]:
-    c = model.config
-    generator = torch.Generator().manual_seed(0)
-
-    def given(n: int) -> dict:
-        frames = -(-n // math.prod(c.upsample))
-        local = torch.randn(c.local_channels, frames, generator=generator)
-        return ({"local": local} if c.local_channels else {}) | ({"instrument": 0} if c.global_classes else {})
-
-    return given
+    """What it is given for so many samples: a tune, if it hears scores."""
+    if isinstance(model, ScoreWaveNet):
+        return lambda n: model.conditioning(TUNE, model.config.instruments[0], n)
+    return lambda _: {}
 
 
 def compare(name: str, model: WaveNet, repeat: int) -> None:
@@ -168,16 +163,16 @@ def reference() -> WaveNet:
 
 def rendering(checkpoint: str | None) -> tuple[str, WaveNet]:
     if checkpoint:
-        return checkpoint, WaveNet.from_pretrained(checkpoint).requires_grad_(False)
+        return checkpoint, ScoreWaveNet.from_pretrained(checkpoint).requires_grad_(False)
     torch.manual_seed(0)
-    return "rendering, 20 layers", WaveNet(**RENDERING).requires_grad_(False)
+    return "rendering, 20 layers", ScoreWaveNet(**RENDERING).requires_grad_(False)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one round")
     parser.add_argument("--repeat", type=int, default=5)
-    parser.add_argument("--checkpoint", help="a trained WaveNet instead of a random one of the rendering's shape")
+    parser.add_argument("--checkpoint", help="a trained ScoreWaveNet instead of a random one of the rendering's shape")
     arguments = parser.parse_args()
     repeat, cores = 1 if arguments.quick else arguments.repeat, torch.get_num_threads()
     torch.set_num_threads(1)

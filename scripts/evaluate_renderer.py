@@ -3,10 +3,11 @@
     python scripts/evaluate_renderer.py musicai/checkpoints/wavenet-renderer --pieces 20 --seconds 10
     python scripts/evaluate_renderer.py runs/renderer/model --instruments flute cello --chorales 5 --temperature 0.6
 
-Openings of the test split are played by the model (`musicai.sampling.perform`) and by `musicai.synth`: the same notes
-at 16 kHz, as mu-law codes, each voice by itself, at the same loudness. Two judges hear both. basic-pitch writes down
-what it hears, and precision, recall and F1 say how far that is the score; of single-voice pieces our own pitch judge is
-asked about each note. No judge is always right: what counts is the difference to synth. Leaves the sounds in OUT.
+Openings of the test split are played by the model (`musicai.sampling.perform`), by its partials alone (its sketch), and
+by `musicai.synth`: the same notes at 16 kHz, as mu-law codes, each voice by itself, at the same loudness. Two judges
+hear them. basic-pitch writes down what it hears, and precision, recall and F1 say how far that is the score; of
+single-voice pieces our own pitch judge is asked about each note. No judge is always right: what counts is the
+difference to synth. Leaves the sounds in OUT.
 basic-pitch: `pip install 'musicai[judges]' && pip install --no-deps basic-pitch`. Chapter 5.
 """
 
@@ -30,7 +31,7 @@ from musicai.synth import render
 from musicai.wavenet import ScoreWaveNet
 
 SHORTEST, LENGTH = 0.2, 0.5  # seconds: our pitch judge hears no shorter notes, and of longer ones this much
-PLAYERS = ("synth", "WaveNet", "synth without mu-law")
+PLAYERS = ("synth", "WaveNet", "sketch", "synth without mu-law")
 
 
 def notes_of(audio: Tensor, piece: Piece) -> tuple[Tensor, list[int]]:
@@ -64,6 +65,13 @@ def fitted(audio: Tensor, length: int) -> Tensor:
     return torch.nn.functional.pad(audio[:length], (0, max(0, length - len(audio))))
 
 
+@torch.no_grad()
+def sketch(model: ScoreWaveNet, piece: Piece, length: int) -> Tensor:
+    """What the model's partials make of the score, without its WaveNet."""
+    how = model.conditioning(piece.score, piece.instrument, length)
+    return model.upsample.sketch(how["local"][None], torch.tensor([how["instrument"]]))[0, :length]
+
+
 def as_loud_as(audio: Tensor, other: Tensor) -> Tensor:
     """At the other's mean power."""
     return audio * (other.square().mean() / audio.square().mean().clamp(min=1e-12)).sqrt()
@@ -77,8 +85,8 @@ def play(model: ScoreWaveNet, piece: Piece, args: argparse.Namespace) -> tuple[d
     ours = perform(model, piece.score, piece.instrument, **how)
     speed = args.seconds * len(voices(piece.score.notes)) / (time.perf_counter() - start)
     synth = by_synth(piece, length)
-    exact = fitted(render(piece.score).mean(0), length)
-    return dict(zip(PLAYERS, (synth, as_loud_as(ours, synth), as_loud_as(exact, synth)), strict=True)), speed
+    others = ours, sketch(model, piece, length), fitted(render(piece.score).mean(0), length)
+    return dict(zip(PLAYERS, (synth, *(as_loud_as(audio, synth) for audio in others)), strict=True)), speed
 
 
 class Judged:
@@ -86,7 +94,7 @@ class Judged:
 
     def __init__(self):
         self.heard: list[tuple[str, Score, dict[str, tuple]]] = []  # instrument, score, a NoteF1 by player
-        self.notes: dict[str, list[Tensor]] = {name: [] for name in PLAYERS[:2]}
+        self.notes: dict[str, list[Tensor]] = {name: [] for name in PLAYERS[:3]}
         self.pitches: list[int] = []
         self.deaf = ""
 
@@ -134,7 +142,7 @@ def main() -> None:
     judged, speeds = Judged(), []
     for i, piece in enumerate(tqdm([piece for piece in found if piece.score.notes], unit="piece")):
         sounds, speed = play(model, piece, args)
-        for name in PLAYERS[:2]:
+        for name in PLAYERS[:3]:
             save(args.out / f"{i:02d}-{piece.instrument}-{name.lower()}.mp3", sounds[name], SR)
         judged.hear(piece, sounds)
         speeds.append(speed)

@@ -99,7 +99,7 @@ class Renderings:
         return torch.from_numpy(codes), torch.from_numpy(local.T), self.instruments.index(self.pieces[i].instrument)
 
     def _frames(self, i: int) -> csr_matrix:
-        """The frames of piece i, (frames, 352): kept, for to make them takes longer than a step; few are not 0."""
+        """The frames of piece i, (frames, 528): kept, for to make them takes longer than a step; few are not 0."""
         if i not in self.kept:
             frames = score_frames(self.pieces[i].score, SR, HOP, int(self.lengths[i]))
             self.kept[i] = csr_matrix(frames.T.numpy())
@@ -144,13 +144,19 @@ def unigram_bits(train: np.ndarray, held_out: np.ndarray, classes: int = 256) ->
     return float(-np.log2(counts / counts.sum())[held_out].mean())
 
 
-def linear_bits(train: np.ndarray, held_out: np.ndarray, order: int = 32) -> float:
+def linear_bits(
+    train: np.ndarray, held_out: np.ndarray, order: int = 32, sketches: tuple[np.ndarray, np.ndarray] | None = None
+) -> float:
     """Bits a sample of linear prediction from the last `order` values, with a Laplace error of a running width.
 
     The coefficients are least squares on the training codes; the width is that of the last 256 errors, and the floor
-    below which it may not fall is the best of ten on the training codes.
+    below which it may not fall is the best of ten on the training codes. `sketches` are guesses of both waves: then
+    these are predicted from too, up to the sample in question.
     """
     (x, y), (u, v) = _pasts(train, order), _pasts(held_out, order)
+    if sketches:
+        windows = (np.lib.stride_tricks.sliding_window_view(part, order + 1) for part in sketches)
+        x, u = (np.concatenate(pair, axis=1) for pair in zip((x, u), windows, strict=True))
     weights = np.linalg.lstsq(x, y, rcond=None)[0]
     floors = np.geomspace(1e-4, 3e-2, 10)
     floor = min(floors, key=lambda f: _laplace_bits(x @ weights, y, train[order:], f))

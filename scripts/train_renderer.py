@@ -3,18 +3,21 @@
 Learns from `musicai.synth`'s renderings of the folk tunes and chorales (training splits) and from musicai-notes. Can be
 broken off at any time; the same call goes on. It leaves in OUT: `run.safetensors` (all of the run), `model/` (averaged
 weights, with a card), `ladder/` (the opening of a tune it never saw, played after 0, 100, 200, ... steps, and by
-`musicai.synth`), `history.json`. `--head mixture` predicts with Gaussians; `--unconditional` hears no score. Chapter 5.
+`musicai.synth`), `history.json`. First the partials of notes are learned by themselves (`partials.safetensors`), then
+held while the WaveNet learns. `--head mixture` predicts with Gaussians; `--unconditional` hears no score. Chapter 5.
 
-    config   layers, R, S, A    batch          steps     on
-    cpu      21, 32, 32, 64     2 x 0.2 s       10,000    one core, 40 minutes when free; flute, trumpet, folk tunes
-    t4       20, 32, 64, 128    16 x 0.5 s      40,000    a T4, fp16; seven instruments, chorales too
-    h100     20, 64, 128, 256   32 x 1.0 s     100,000    an H100, bf16; seven instruments, chorales too
+    config   layers, R, S, A    batch          steps    partials   on
+    cpu      21, 32, 32, 64     2 x 0.2 s      12,000      3,000   one core, an hour; flute, trumpet, folk tunes
+    t4       20, 32, 64, 128    16 x 0.5 s     40,000     20,000   a T4, fp16; seven instruments, chorales too
+    h100     20, 64, 128, 256   32 x 1.0 s    100,000     20,000   an H100, bf16; seven instruments, chorales too
 """
 
 import argparse
+import copy
 import dataclasses
 import json
 import math
+import time
 from pathlib import Path
 
 import numpy as np
@@ -46,14 +49,23 @@ class Config:
     chorales: int = 0
     batch: int = 2
     frames: int = 20  # of 10 ms: what counts in a crop; its context comes on top
-    steps: int = 10_000
+    steps: int = 12_000
     lr: float = 3e-3
     ema: float = 0.99
     head: str = "categorical"
     unconditional: bool = False
+    partial_steps: int = 3_000  # of 16 crops, before the WaveNet's
 
 
-LARGE = {"layers": 20, "stacks": 2, "instruments": SEVERAL, "tunes": 4000, "chorales": 229, "ema": 0.9995}
+LARGE = {
+    "partial_steps": 20_000,
+    "layers": 20,
+    "stacks": 2,
+    "instruments": SEVERAL,
+    "tunes": 4000,
+    "chorales": 229,
+    "ema": 0.9995,
+}
 CONFIGS = {
     "cpu": Config(),
     "t4": Config(**LARGE, skip=64, end=128, batch=16, frames=50, steps=40_000, lr=1e-3),
@@ -104,6 +116,48 @@ def know_loudness(model: WaveNet, crops: Crops) -> None:
     model.head.linear.bias.copy_((counts / counts.sum()).log())
 
 
+def sketch_error(model: ScoreWaveNet, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    """What the partials leave of the power of each crop, as a share of it: (batch,)."""
+    codes, local, instrument = (part.to(device()) for part in batch)
+    wave = mu_law_decode(codes)
+    left = wave - model.upsample.sketch(local, instrument)
+    return left.square().mean(1) / (wave.square().mean(1) + 1e-5)
+
+
+def learn_partials(model: ScoreWaveNet, args: argparse.Namespace, train_set: Renderings, valid_set: Renderings) -> None:
+    """Fit the partials to the renderings, least squares; from then on they stay as they are.
+
+    This is a regression: it finds what is the same whenever a note is played. What is not is left to the WaveNet. The
+    time it takes is taken off `args.minutes`.
+    """
+    start = time.monotonic()
+    steps, partials = args.settings.partial_steps, model.upsample.partials
+    decides = {name: getattr(args.settings, name) for name in ("instruments", "tunes", "chorales", "partial_steps")}
+    optimizer = torch.optim.Adam(partials.parameters(), 3e-3, betas=(0.9, 0.98))
+    crops, held_out = (Crops(part, 16, 20, 1, seed) for part, seed in ((train_set, args.seed), (valid_set, 1)))
+
+    def step(numbered: tuple[int, tuple]) -> dict[str, Tensor]:
+        n, batch = numbered
+        optimizer.param_groups[0]["lr"] = 3e-3 * rise_and_fall(n, steps)
+        return {"left": update(sketch_error(model, batch).mean(), optimizer, max_norm=1.0)}
+
+    def judge(run: Run) -> dict[str, float]:
+        with torch.no_grad():
+            found = sum(sketch_error(model, held_out(n)).mean().item() for n in range(10)) / 10
+        print(f"partials, step {run.step:,}: {100 * found:.1f} % of the power of held-out crops is left", flush=True)
+        return {"valid": found}
+
+    run = fit(
+        step, lambda n: (n, crops(n)), steps=steps, state={"partials": partials, "optimizer": optimizer},
+        checkpoint=args.out / "partials.safetensors", save_every=500, callbacks=[(500, judge)], config=decides,
+        minutes=args.minutes, seed=args.seed,
+    )  # fmt: skip
+    if args.minutes is not None:
+        args.minutes = max(0.0, args.minutes - (time.monotonic() - start) / 60)
+    if not run.finished:
+        raise SystemExit(f"step {run.step} of {steps} of the partials: call again to go on")
+
+
 def log_prob(model: WaveNet, batch: tuple[Tensor, Tensor, Tensor], past: Tensor | None = None) -> Tensor:
     """Log probability in nats of each code of a batch, whichever the head: (batch, time).
 
@@ -118,18 +172,19 @@ def log_prob(model: WaveNet, batch: tuple[Tensor, Tensor, Tensor], past: Tensor 
     return model.head.log_prob_of_codes(model(model.previous(mu_law_decode(heard)), *score), codes)
 
 
-def disturbed(codes: Tensor, share: float, seed: tuple[int, int]) -> Tensor:
-    """Codes as the model may hear its own past: a share of the crops with noise, 40 to 5 dB below them.
+def disturbed(codes: Tensor, seed: tuple[int, int], share: float = 0.9) -> Tensor:
+    """Codes as the model may hear its own past: a share of the crops with noise and an echo, each 0 to 35 dB below.
 
     A model that only ever hears true pasts learns to follow them, and once alone it follows its own errors; where the
-    past is in doubt, the score is what it can rely on.
+    past is in doubt, the score is what it can rely on. The echo, up to 12 ms late, is the right pitch at a wrong phase.
     """
     rng = np.random.default_rng((*seed, 1))
     x = mu_law_decode(codes)
-    decibels, noise = rng.uniform(-40, -5, (len(x), 1)), rng.standard_normal(x.shape)
-    noise *= 10 ** (decibels / 20) * (rng.random((len(x), 1)) < share)
-    loudness = x.square().mean(-1, keepdim=True).sqrt()
-    return mu_law_encode((x + loudness * torch.from_numpy(noise).float()).clamp(-1, 1))
+    noise = torch.from_numpy(rng.standard_normal(x.shape)).float() * x.square().mean(-1, keepdim=True).sqrt()
+    echo = torch.stack([row.roll(int(late)) for row, late in zip(x, rng.integers(1, 200, len(x)), strict=True)])
+    levels = 10 ** (rng.uniform(-35, 0, (2, len(x), 1)) / 20) * (rng.random((len(x), 1)) < share)
+    noisy, late = torch.from_numpy(levels).float()
+    return mu_law_encode((x + noisy * noise + late * echo).clamp(-1, 1))
 
 
 @torch.no_grad()
@@ -139,13 +194,25 @@ def bits(model: WaveNet, crops: Crops, batches: int) -> float:
     return -sum(found) / len(found) / math.log(2)
 
 
-def baselines(crops: Crops, held_out: Crops, batches: int) -> dict[str, float]:
-    """Bits a sample on the same held-out crops without a network; coefficients and counts from training crops."""
-    train, test = (
-        np.concatenate([c(n)[0][:, c.valid].numpy().reshape(-1) for n in range(batches)]).astype(np.uint8)
-        for c in (crops, held_out)
-    )
-    return {"unigram": unigram_bits(train, test), "linear prediction": linear_bits(train, test)}
+def baselines(model: WaveNet, crops: Crops, held_out: Crops, batches: int) -> dict[str, float]:
+    """Bits a sample on the same held-out crops without a WaveNet; coefficients and counts from training crops."""
+    (train, known), (test, held) = (collected(model, part, batches) for part in (crops, held_out))
+    found = {"histogram": unigram_bits(train, test), "linear prediction": linear_bits(train, test)}
+    if model.upsample is not None:
+        found["linear prediction, with the sketch"] = linear_bits(train, test, sketches=(known, held))
+    return found
+
+
+@torch.no_grad()
+def collected(model: WaveNet, crops: Crops, batches: int) -> tuple[np.ndarray, np.ndarray]:
+    """The codes of so many batches of crops, one after the other, and the model's sketch of them."""
+    codes, sketches = [], []
+    for codes_, local, instrument in map(crops, range(batches)):
+        codes.append(codes_[:, crops.valid].flatten())
+        if model.upsample is not None:
+            wave = model.upsample.sketch(local.to(device()), instrument.to(device()))
+            sketches.append(wave[:, crops.valid].flatten().cpu())
+    return torch.cat(codes).numpy().astype(np.uint8), torch.cat(sketches).numpy() if sketches else None
 
 
 class Listener:
@@ -161,6 +228,7 @@ class Listener:
             save(self.folder / f"{name}-synth.mp3", mu_law_decode(codes), SR)
 
     def rung(self, model: WaveNet, step: int, temperature: float = 0.9) -> None:
+        model = copy.deepcopy(model).cpu()  # a few streams: the compiled sampler is faster than a GPU that is asked
         for name, piece in self.pieces.items():
             how = model.conditioning(piece.score, name, self.length) if model.upsample is not None else None
             x = sample(model, self.length, how, seed=4, temperature=temperature, progress=False)[0]
@@ -172,9 +240,9 @@ class Listener:
             self.rung(run.ema["model"], run.step)
 
 
-def learning_rate(n: int, config: Config) -> float:
-    """Up in 50 steps, then down along a cosine."""
-    return config.lr * min(1.0, (n + 1) / 50) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * n / config.steps)))
+def rise_and_fall(n: int, steps: int) -> float:
+    """Of the learning rate: up in 50 steps, then down along a cosine."""
+    return min(1.0, (n + 1) / 50) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * n / steps)))
 
 
 def train(args: argparse.Namespace, train_set: Renderings, valid_set: Renderings) -> tuple[Run, WaveNet]:
@@ -184,7 +252,11 @@ def train(args: argparse.Namespace, train_set: Renderings, valid_set: Renderings
     model = build(config).to(where)
     if args.start:
         model = type(model).from_pretrained(args.start, device=where).train()
-    optimizer = torch.optim.Adam(model.parameters(), config.lr, betas=(0.9, 0.98))
+    elif not config.unconditional:
+        learn_partials(model, args, train_set, valid_set)
+    if not config.unconditional:
+        model.upsample.partials.requires_grad_(False)
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], config.lr, betas=(0.9, 0.98))
     crops, held_out = (
         Crops(part, config.batch, config.frames, model.receptive_field, seed) for part, seed in
         ((train_set, args.seed), (valid_set, 1))
@@ -198,9 +270,8 @@ def train(args: argparse.Namespace, train_set: Renderings, valid_set: Renderings
 
     def step(numbered: tuple[int, tuple]) -> dict[str, Tensor]:
         n, batch = numbered
-        optimizer.param_groups[0]["lr"] = learning_rate(n, config)
-        share = 0.9 - 0.5 * n / config.steps  # in the end most pasts are as they were
-        past = None if config.unconditional else disturbed(batch[0], share, (args.seed, n))
+        optimizer.param_groups[0]["lr"] = config.lr * rise_and_fall(n, config.steps)
+        past = None if config.unconditional else disturbed(batch[0], (args.seed, n))
         loss = -log_prob(model, batch, past)[:, crops.valid].mean() / math.log(2)
         return {"bits": update(loss, optimizer, max_norm=1.0)}
 
@@ -233,18 +304,20 @@ def card(args: argparse.Namespace, model: WaveNet, scores: dict[str, float]) -> 
         [f"--config {args.config}", f"--head {config.head}", "--unconditional" * config.unconditional]
     ).strip()
     heard = "hears no score" if config.unconditional else f"plays a score with {', '.join(config.instruments)}"
+    after = "" if config.unconditional else f", after {config.partial_steps:,} steps of its partials alone"
+    music = "folk tunes and chorales" if config.chorales else "folk tunes"
     return f"""# {args.out.name}
 
 A WaveNet over samples at 16 kHz that {heard}: {sum(p.numel() for p in model.parameters()):,} parameters, receptive
 field {model.receptive_field / SR * 1000:.0f} ms, {config.steps:,} steps of
-{config.batch} x {config.frames * HOP / SR} s.
+{config.batch} x {config.frames * HOP / SR} s{after}.
 
 | on held-out pieces (test split) | bits a sample |
 |---|---|
 {rows}
 
 Bits are of 8-bit mu-law codes, for either head, each predicted from the true ones before it. Learned from
-`musicai.synth`'s renderings of folk tunes and chorales (training splits) and from musicai-notes; made by
+`musicai.synth`'s renderings of {music} (training splits) and from musicai-notes; made by
 `python scripts/train_renderer.py {options} --seed {args.seed}`, torch {torch.__version__} on {device().type}. It
 knows these instruments' recordings and no others.
 """
@@ -261,7 +334,7 @@ def main() -> None:
     (args.out / "history.json").write_text(json.dumps(curve(run)) + "\n")
     crops, held_out = (Crops(part, c.batch, c.frames, model.receptive_field, 2) for part in (sets[0], sets[2]))
     scores = {f"WaveNet, {c.head} head": bits(model, held_out, args.test_batches)}
-    scores |= baselines(crops, held_out, args.test_batches)
+    scores |= baselines(model, crops, held_out, args.test_batches)
     model.save_pretrained(args.out / "model", card=card(args, model, scores))
     said = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
     print(f"step {run.step:,} of {run.steps:,}; bits a sample on the test split: {said}")
@@ -269,7 +342,7 @@ def main() -> None:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_settings(parser, CONFIGS, ("steps", "batch", "frames", "tunes", "layers", "stacks", "lr"))
+    add_settings(parser, CONFIGS, ("steps", "batch", "frames", "tunes", "layers", "stacks", "lr", "partial_steps"))
     parser.add_argument("--head", choices=("categorical", "mixture"), default="categorical")
     parser.add_argument("--unconditional", action="store_true", help="hear no score")
     parser.add_argument("--out", type=Path, help="folder of this run (default: runs/renderer-...)")

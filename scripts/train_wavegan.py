@@ -1,8 +1,9 @@
 """Trains a WaveGAN on the shipped drums: `python scripts/train_wavegan.py --config cpu --out runs/wavegan`.
 
-Can be broken off at any time; the same call goes on, bit for bit. It leaves in OUT: `run.safetensors` (all of the run),
-`model/` (the averaged generator, as `from_pretrained` reads it), `ladder/` (the same eight z, heard after 0, 100, 200,
-500, ... steps), `curves.npz` (every loss of every step) and `table.json` (the judges beside their ceiling). Chapter 4.
+Can be broken off at any time; the same call goes on, on a CPU bit for bit. It leaves in OUT: `run.safetensors` (all of
+the run), `model/` (the averaged generator, as `from_pretrained` reads it), `ladder/` (the same eight z, heard after 0,
+100, 200, 500, ... steps), `curves.npz` (every loss of every step) and `table.json` (the judges beside their ceiling).
+Chapter 4.
 
     config     d   batch   game                     steps     on                      expected
     cpu       12      16   non-saturating, R1       4,400     one core                18 minutes of its time

@@ -56,24 +56,25 @@ def heard(score, semitones=0):
 def test_the_table_adds_up(script, monkeypatch):
     """Of two instruments' pieces, the WaveNet plays the flute's a semitone too high."""
     tune = Melody.from_pitches([60, 62, 64, 65], 1.0).to_score()
-    sounds = dict(zip(script.PLAYERS, (torch.ones(40_000), 2 * torch.ones(40_000), torch.ones(40_000)), strict=True))
+    sounds = {name: torch.full((40_000,), 2.0 if name == "WaveNet" else 1.0) for name in script.PLAYERS}
     judged = script.Judged()
     for instrument in ("flute", "trumpet"):
         wrong = instrument == "flute"
         monkeypatch.setattr(script, "transcribe", lambda x, _, wrong=wrong: heard(tune, wrong and x[0] == 2))
         judged.hear(piece_of(script, tune, instrument), sounds)
     lines = [" ".join(line.split()) for line in judged.report()]
-    assert lines[:5] == [
+    assert lines[:6] == [
         "flute: 1 pieces, 4 notes; precision, recall, F1 of what is heard",
         "synth 100.0 100.0 100.0",
         "WaveNet 0.0 0.0 0.0",
+        "sketch 100.0 100.0 100.0",
         "synth without mu-law 100.0 100.0 100.0",
         "WaveNet's F1 less synth's: -100.0 points (standard error nan)",
     ]
-    assert lines[9] == "WaveNet's F1 less synth's: +0.0 points (standard error nan)"
-    assert lines[10] == "all: 2 pieces, 8 notes; precision, recall, F1 of what is heard"
-    assert lines[12] == "WaveNet 50.0 50.0 50.0"
-    assert lines[14] == "WaveNet's F1 less synth's: -50.0 points (standard error 50.0)"
+    assert lines[11] == "WaveNet's F1 less synth's: +0.0 points (standard error nan)"
+    assert lines[12] == "all: 2 pieces, 8 notes; precision, recall, F1 of what is heard"
+    assert lines[14] == "WaveNet 50.0 50.0 50.0"
+    assert lines[17] == "WaveNet's F1 less synth's: -50.0 points (standard error 50.0)"
 
 
 def test_without_the_transcriber_the_pitches_are_judged_still(script, monkeypatch):
@@ -90,6 +91,7 @@ def test_without_the_transcriber_the_pitches_are_judged_still(script, monkeypatc
         "notes were not transcribed: type this",
         "synth: 100.0 % within half a semitone, of 3 notes",
         "WaveNet: 100.0 % within half a semitone, of 3 notes",
+        "sketch: 100.0 % within half a semitone, of 3 notes",
     ]
 
 

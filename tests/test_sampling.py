@@ -11,8 +11,10 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from musicai.notes import Note, Score, Track
 from musicai.sampling import sample, stream, total_variation
-from musicai.wavenet import WaveNet
+from musicai.sampling.conditioning import Conditioning
+from musicai.wavenet import ScoreWaveNet, WaveNet, score_frames
 
 METHODS = ("naive", "cached", "cpu")
 SMALL = {"layers": 6, "stacks": 2, "residual_channels": 12, "skip_channels": 20, "end_channels": 24, "classes": 32}
@@ -140,6 +142,7 @@ def test_the_samplers_agree_over_thousands_of_samples():
 def test_the_steps_of_the_graph_are_those_of_the_cached_sampler(shape, device, monkeypatch):
     if device == "cuda" and not torch.cuda.is_available():
         pytest.skip("no CUDA device")
+    monkeypatch.setattr("torch.backends.cudnn.allow_tf32", False)
     model = network(global_classes=2, **shape).to(device)
     given_ = {"instrument": torch.tensor([0, 1])} | ({"local": torch.randn(2, 30)} if "local_channels" in shape else {})
     how = {"streams": 2, "opening": torch.zeros(2, 30, dtype=torch.float32 if "mixtures" in shape else torch.int64)}
@@ -213,6 +216,48 @@ def test_conditioning_of_an_opening_goes_on():
             model, 100, given, uniforms=u[:, 200:], streams=2, opening=whole[:, :200], method=method, block=33, **QUIET
         )
         assert torch.equal(rest, whole[:, 200:]), method
+
+
+# ---- a score: the conditioning depends on the instrument
+
+
+def renderer() -> ScoreWaveNet:
+    """Instruments that differ in nothing but their partials."""
+    torch.manual_seed(0)
+    model = ScoreWaveNet(**SMALL | {"classes": 256}, upsample=(4, 5), instruments=("flute", "cello"))
+    model = model.eval().requires_grad_(False)
+    model.instruments.weight[1] = model.instruments.weight[0]
+    model.upsample.partials.curves.weight *= 30  # as loud as learned ones
+    model.head.linear.weight *= 8
+    return model
+
+
+CHORD = Score((Track((Note(60, 0.0, 0.02), Note(60, 0.02, 0.02), Note(67, 0.013, 1.0))),))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(1, 499), max_size=4))
+def test_blocks_of_a_scores_conditioning_are_the_whole(cuts):
+    model, edges = renderer(), [0, *sorted(set(cuts)), 500]
+    local, who = score_frames(CHORD, 16_000, 20, 500), torch.tensor([1, 0])
+    blocks = Conditioning(model, {"local": local, "instrument": who}, 2, 500)
+    found = torch.cat([blocks.block(a, b) for a, b in itertools.pairwise(edges)], dim=2)
+    whole = model.condition(2, 500, local.expand(2, -1, -1), who)
+    torch.testing.assert_close(found, whole, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(blocks.select(0).block(0, 500), whole[:1], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_each_stream_hears_the_partials_of_its_instrument(method):
+    model, u = renderer(), torch.rand(1, 200, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    how = {"method": method, "block": 70, **QUIET}
+    local = score_frames(CHORD, 16_000, 20, 200)
+    given = {"local": local, "instrument": torch.tensor([0, 1])}
+    both = sample(model, 200, given, streams=2, uniforms=u.expand(2, -1, -1), **how)
+    for i in (0, 1):
+        alone = sample(model, 200, {"local": local, "instrument": i}, uniforms=u, **how)
+        assert torch.equal(alone[0], both[i])
+    assert not torch.equal(both[0], both[1])
 
 
 @pytest.mark.parametrize("precision", ["int16", "int8"])

@@ -3,6 +3,7 @@
 import importlib.util
 import math
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from musicai.data import FolkCorpus, melody_key
 from musicai.notes import Melody, Note, Score, Track
 from musicai.sampling import sample
 from musicai.synth import render
+from musicai.train import load_checkpoint
 from musicai.wavenet import ScoreConfig, ScoreWaveNet, score_frames
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
@@ -57,19 +59,38 @@ def small_set(scripts, monkeypatch, tmp_path):
 # ---- a score in frames
 
 
+def rows_of(score, *how) -> np.ndarray:
+    """Velocity, age and ended: (3, turns, keys, frames)."""
+    return score_frames(score, *how).unflatten(0, (3, 2, 88)).double().numpy()
+
+
 def test_frames_by_hand():
     score = Score((Track((Note(60, 0.5, 1.0, 127), Note(64, 1.5, 0.5, 64))),), ((0.0, 60.0),))
-    rows = score_frames(score, sr=100, hop=20, length=300).reshape(4, 88, 15)  # frames of 0.2 s
-    down = rows[0, 60 - 21]  # from 0.5 s to 1.5 s: half of frame 2, frames 3 to 6, half of frame 7
-    assert torch.allclose(down, torch.tensor([0, 0, 0.5, 1, 1, 1, 1, 0.5, 0, 0, 0, 0, 0, 0, 0]))
-    assert torch.allclose(rows[1, 60 - 21, 2:8], torch.exp(-torch.arange(6.0)))  # a frame lasts as long as the fading
-    assert rows[1, 60 - 21].nonzero().flatten().tolist() == [2, 3, 4, 5, 6, 7]
-    assert rows[1, 64 - 21].nonzero().flatten().tolist() == [7, 8, 9]
-    assert rows[1, 64 - 21, 7].item() == pytest.approx(64 / 127)
-    release = rows[2, 60 - 21]
-    assert release.nonzero().flatten()[0] == 7  # the frame in which it ends
-    assert release[8].item() == pytest.approx(math.exp(-(1.7 - 1.5) / 0.2))
-    assert rows.reshape(4, 88, 15)[:, [0, 10, 87]].abs().max() == 0
+    rows = rows_of(score, 100, 20, 300)  # frames of 0.2 s
+    velocity, age, ended = rows[:, 0, 60 - 21]  # from 0.5 s to 1.5 s, and told of until 2.0 s: frames 2 to 10
+    assert velocity.tolist() == [0, 0, *[1] * 9, 0, 0, 0, 0]
+    assert np.allclose(age[2:11], [-0.1, 0.1, 0.3, 0.5, 0.7, 0.9, 1.1, 1.3, 1.5])
+    assert np.allclose(ended[2:11], [-1.1, -0.9, -0.7, -0.5, -0.3, -0.1, 0.1, 0.3, 0.5])
+    velocity, age, ended = rows[:, 0, 64 - 21]  # from 1.5 s to 2.0 s, and told of until 2.5 s: frames 7 to 12
+    assert np.allclose(velocity[7:13], 64 / 127)
+    assert np.allclose(age[7:13], [-0.1, 0.1, 0.3, 0.5, 0.7, 0.9])
+    assert np.allclose(ended[7:13], [-0.6, -0.4, -0.2, 0.0, 0.2, 0.4])
+    rows[:, 0, 60 - 21, 2:11] = 0
+    rows[:, 0, 64 - 21, 7:13] = 0
+    assert not rows.any()  # and nothing else
+
+
+def test_notes_of_a_key_take_turns():
+    """The third is written over what is left of the first, from the frame in which it begins, for good."""
+    notes = (Note(60, 0.0, 1.0, 10), Note(60, 0.3, 0.3, 20), Note(60, 0.65, 0.1, 30), Note(67, 0.65, 0.3, 40))
+    rows = rows_of(Score((Track(notes),), ((0.0, 60.0),)), 100, 10, 200)
+    first, second = (127 * rows[0, :, 60 - 21]).round().tolist()
+    assert first == [10] * 6 + [30] * 7 + [0] * 7
+    assert second == [0] * 3 + [20] * 9 + [0] * 8
+    assert np.allclose(rows[1, 0, 60 - 21, 5:8], [0.5, -0.05, 0.05])
+    assert np.allclose(rows[2, 0, 60 - 21, 5:8], [-0.5, -0.15, -0.05])
+    assert rows[0, 0, 67 - 21].any()  # another key's first note
+    assert not rows[0, 1, 67 - 21].any()
 
 
 @settings(max_examples=60, deadline=None)
@@ -78,30 +99,38 @@ def test_frames_by_hand():
     st.integers(1, 400),
     st.integers(1, 40_000),
 )
-def test_a_key_is_down_for_exactly_its_samples(notes, hop, length):
+def test_a_note_is_told_of_to_the_sample(notes, hop, length):
     once = {pitch: Note(pitch, start, duration, velocity) for pitch, start, duration, velocity in notes}
-    score = Score((Track(tuple(once.values())),))
-    rows = score_frames(score, 8000, hop, length).reshape(4, 88, -1)
-    assert rows.shape[2] == -(-length // hop)
-    assert rows.min() >= 0  # and no NaN
-    assert rows.max() <= 1
+    score = Score((Track(tuple(once.values())),), ((0.0, 90.0), (1.0, 150.0)))
+    rows = rows_of(score, 8000, hop, length)
+    edges = np.arange(rows.shape[-1]) * hop
+    assert len(edges) == -(-length // hop)
     for pitch, note in once.items():
         start, end = (round(8000 * score.seconds(beat)) for beat in (note.start, note.end))
-        covered = rows.shape[2] * hop
-        samples = (min(end, covered) - min(start, covered)) * note.velocity / 127
-        assert rows[0, pitch - 21].double().sum().item() * hop == pytest.approx(samples, rel=1e-4, abs=1e-2)
-        assert rows[1, pitch - 21].max().item() == pytest.approx(note.velocity / 127 * (start < covered))
-        assert rows[1, pitch - 21].argmax() == (start // hop if start < covered else 0)
+        velocity, age, ended = rows[:, 0, pitch - 21]
+        told = (edges + hop > start) & (edges <= end + 4000)  # its first sample to half a second after its end
+        assert np.allclose(velocity, told * (note.velocity / 127))
+        assert np.array_equal((8000 * age).round(), told * (edges - start))
+        assert np.array_equal((8000 * ended).round(), told * (edges - end))
+        rows[:, 0, pitch - 21] = 0
+    assert not rows.any()
+
+
+def test_a_note_of_many_minutes_is_told_of_to_the_sample():
+    score = Score((Track((Note(60, 1 / 3, 900),)),), ((0.0, 60.0),))
+    age = rows_of(score, 16_000, 1600)[1, 0, 60 - 21]
+    edges = np.arange(len(age)) * 1600
+    assert np.array_equal((16_000 * age[3:]).round(), (edges - 5333)[3:])
 
 
 def test_frames_coincide_with_what_synth_plays():
     melody = Melody.from_pitches([None, 69, None, 76], [0.75, 0.5, 1.5, 0.5])
     audio = render(melody.to_score(12)).abs().amax(0)  # vibraphone: sounds at once
-    onsets = score_frames(melody.to_score(), length=len(audio)).reshape(4, 88, -1)[1].amax(0)
-    onsets = (onsets >= 80 / 127 - 1e-6).nonzero().flatten()  # as loud as the notes, before it fades
-    assert len(onsets) == 2
-    for f in onsets.tolist():
-        before, after = audio[f * 160 - 800 : f * 160].max(), audio[f * 160 : f * 160 + 320].max()
+    velocity, age, _ = rows_of(melody.to_score(), 16_000, 160, len(audio))
+    turn, key, frame = ((velocity > 0) & (age > -0.01) & (age <= 0)).nonzero()  # those in which a note begins
+    assert (turn.tolist(), (key + 21).tolist()) == ([0, 0], [69, 76])
+    for begin in frame * 160 - (16_000 * age[turn, key, frame]).round().astype(int):
+        before, after = audio[begin - 800 : begin].max(), audio[begin : begin + 160].max()
         assert after > 20 * before + 0.01
 
 
@@ -132,7 +161,7 @@ def test_score_wavenet_samples_and_comes_back(tmp_path):
         model.conditioning(score, "kazoo", 400)
     with pytest.raises(ValueError, match="do not fit the instruments"):
         ScoreConfig(instruments=("flute",), global_classes=3)
-    with pytest.raises(ValueError, match="352 channels"):
+    with pytest.raises(ValueError, match="528 channels"):
         ScoreConfig(local_channels=88)
 
 
@@ -254,6 +283,17 @@ def test_linear_prediction_of_known_signals(scripts):
     assert scripts[0].linear_bits(noise[:4000], noise[4000:]) > 7.9  # noise is not
 
 
+def test_linear_prediction_makes_use_of_a_sketch(scripts):
+    """Noise cannot be predicted from its past, but from a sketch of it; a useless sketch changes next to nothing."""
+    rng = np.random.default_rng(1)
+    codes = rng.integers(60, 196, 12_000).astype(np.uint8)
+    truth = mu_law_decode(torch.from_numpy(codes.astype(np.int64))).double().numpy()
+    alone = scripts[0].linear_bits(codes[:8000], codes[8000:])
+    useless = rng.standard_normal(12_000)
+    for sketch, low, high in ((truth, 0.0, alone - 3), (useless, alone - 0.1, alone + 0.1)):
+        assert low <= scripts[0].linear_bits(codes[:8000], codes[8000:], sketches=(sketch[:8000], sketch[8000:])) < high
+
+
 def test_linear_predictions_masses_sum_to_one(scripts):
     codes = torch.arange(256).numpy()
     guess = np.full(256, 0.03)
@@ -262,17 +302,56 @@ def test_linear_predictions_masses_sum_to_one(scripts):
 
 
 def test_a_disturbed_past_keeps_what_it_should(scripts, small_set):
-    """A pure function of its seed; whole crops keep clean, the others have noise 40 to 5 dB below them."""
-    codes = scripts[0].mu_law_encode(0.5 * torch.sin(0.05 * torch.arange(8000.0)).expand(400, -1))
-    disturbed = scripts[1].disturbed(codes, 0.75, (0, 7))
-    assert torch.equal(disturbed, scripts[1].disturbed(codes, 0.75, (0, 7)))
-    assert torch.equal(scripts[1].disturbed(codes, 0.0, (0, 7)), codes)
-    noise = (mu_law_decode(disturbed) - mu_law_decode(codes)).square().mean(1)
-    level = 10 * (noise / mu_law_decode(codes).square().mean(1)).log10()
-    loud = level[(disturbed != codes).any(1)]
-    assert 270 <= len(loud) <= 330
-    assert -45 < loud.min() < -30  # the codes' own steps hide some of the softest, and make some louder
-    assert -9 < loud.max() < -4
+    """A pure function of its seed; some crops stay clean, the others have noise and an echo, from loud to soft."""
+    wave = 0.2 * torch.sin(0.05 * torch.arange(8000.0)).expand(400, -1)
+    codes = scripts[0].mu_law_encode(wave)
+    disturbed = scripts[1].disturbed(codes, (0, 7), 0.75)
+    assert torch.equal(disturbed, scripts[1].disturbed(codes, (0, 7), 0.75))
+    assert torch.equal(scripts[1].disturbed(codes, (0, 7), 0.0), codes)
+    apart = mu_law_decode(disturbed) - mu_law_decode(codes)
+    spectra = torch.fft.rfft(apart * torch.hann_window(8000)).abs().square()
+    line = round(0.05 / (2 * math.pi) * 8000)
+    echo, noise = spectra[:, line - 4 : line + 5].sum(1), spectra[:, 10 * line :].sum(1)
+    chosen = (disturbed != codes).any(1)
+    assert 270 <= chosen.sum() <= 330
+    for part, whole in ((echo, 1.0), (noise, 1 - 20 * line / 8000)):  # of the power of a wave of the same loudness
+        power = torch.fft.rfft(wave[0] * torch.hann_window(8000)).abs().square().sum()
+        level = 10 * (part[chosen] / power / whole).log10()
+        assert -3 < level.max() < 2
+        assert -40 < level.min() < -25
+
+
+# ---- learning
+
+
+def test_partials_learn_what_notes_sound_like(scripts, small_set, tmp_path):
+    """In 80 steps more than half of the error is gone; what is not of the partials stays as it was."""
+    torch.manual_seed(0)
+    model = ScoreWaveNet(ScoreConfig(**SMALL, partials=4, instruments=("flute", "marimba")))
+    settings = scripts[1].Config(partial_steps=80)
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    crops = scripts[0].Crops(small_set, 16, 20, 1, seed=5)
+    errors = [error_of(scripts, model, crops)]
+    scripts[1].learn_partials(model, Namespace(settings=settings, out=tmp_path, minutes=None, seed=0), *[small_set] * 2)
+    errors.append(error_of(scripts, model, crops))
+    assert 0.8 < errors[0] < 1.5  # as good as silence, about
+    assert errors[1] < 0.6 * errors[0]
+    changed = {name for name, weight in model.state_dict().items() if not torch.equal(weight, before[name])}
+    assert changed == {f"upsample.partials.{name}" for name, _ in model.upsample.partials.named_parameters()}
+
+
+def error_of(scripts, model, crops) -> float:
+    with torch.no_grad():
+        return scripts[1].sketch_error(model, crops(0)).mean().item()
+
+
+def test_the_error_of_silence_is_all_and_of_the_truth_none(scripts):
+    model = ScoreWaveNet(ScoreConfig(**SMALL))
+    codes = scripts[0].mu_law_encode(0.5 * torch.sin(0.05 * torch.arange(1600.0)))[None]
+    batch = codes, torch.zeros(1, 528, 10), torch.tensor([0])
+    assert scripts[1].sketch_error(model, batch).item() == pytest.approx(1, abs=1e-3)
+    model.upsample.sketch = lambda *_: 0.9 * mu_law_decode(codes)
+    assert scripts[1].sketch_error(model, batch).item() == pytest.approx(0.01, abs=1e-4)
 
 
 # ---- the command
@@ -284,23 +363,36 @@ def test_command_trains_and_goes_on(scripts, small_set, monkeypatch, tmp_path, c
     monkeypatch.setattr(scripts[1], "Renderings", lambda *_: small_set)
     options = ["--steps", "3", "--every", "2", "--layers", "4", "--stacks", "2", "--seconds", "0.05"]
     options += ["--valid-batches", "1", "--test-batches", "1", "--frames", "4", "--precision", "bf16"]
+    options += ["--partial_steps", "2"]
 
     def run(out, *more):
         monkeypatch.setattr(sys, "argv", ["train_renderer.py", *options, "--out", str(tmp_path / out), *more])
         scripts[1].main()
         return capsys.readouterr().out.splitlines()[-1]
 
+    with pytest.raises(SystemExit, match=r"step 1 of 2 of the partials: call again to go on"):
+        run("broken", "--minutes", "0")
+    assert not (tmp_path / "broken" / "run.safetensors").exists()
     assert run("broken", "--minutes", "0").startswith("step 1 of 3")
     assert run("broken") == run("whole")
     models = [ScoreWaveNet.from_pretrained(tmp_path / name / "model") for name in ("broken", "whole")]
     for a, b in zip(*(model.parameters() for model in models), strict=True):
         assert torch.equal(a, b)
+    partials = ScoreWaveNet(models[1].config).upsample.partials
+    load_checkpoint(tmp_path / "whole" / "partials.safetensors", {"partials": partials})
+    for a, b in zip(partials.parameters(), models[1].upsample.partials.parameters(), strict=True):
+        assert torch.equal(a, b)  # the WaveNet's steps, and the average of its weights, leave them as they were
     assert "linear prediction" in (tmp_path / "whole" / "model" / "README.md").read_text()
     assert len(list((tmp_path / "whole" / "ladder").glob("*.mp3"))) >= 2
     assert (
         "mixture head" in (run("mixture", "--head", "mixture"), (tmp_path / "mixture/model/README.md").read_text())[1]
     )
-    assert "unigram" in run("alone", "--unconditional")
+    assert "histogram" in run("alone", "--unconditional")
+    run("from", "--start", str(tmp_path / "whole" / "model"))
+    started = ScoreWaveNet.from_pretrained(tmp_path / "from" / "model")
+    assert not (tmp_path / "from" / "partials.safetensors").exists()  # they come with the weights
+    assert torch.equal(started.upsample.partials.curves.weight, partials.curves.weight)
+    assert not torch.equal(started.upsample.mix.weight, models[1].upsample.mix.weight)
 
 
 def test_the_judge_hears_what_synth_plays(scripts, small_set, monkeypatch, tmp_path, capsys):
@@ -320,4 +412,4 @@ def test_the_judge_hears_what_synth_plays(scripts, small_set, monkeypatch, tmp_p
     said = capsys.readouterr().out
     assert "synth: 100.0 % within half a semitone" in said
     assert "WaveNet: 0.0 % within half a semitone" in said  # it has learned nothing
-    assert len(list((tmp_path / "heard").glob("*.mp3"))) == 4
+    assert len(list((tmp_path / "heard").glob("*.mp3"))) == 6

@@ -24,6 +24,7 @@ STEPS = FRAMES // PACK
 FIRST = 8  # steps of the generator's first layer
 NOISES = 12  # channels of frame-by-frame noise
 SLOPE = 0.2
+SWINGS = (9, 37)  # frames, 72 and 296 ms: the discriminator is told how curves swing about such averages
 PEAK = 0.99
 RANGES = (
     ("acoustic_grand_piano", 36, 84),
@@ -262,20 +263,23 @@ class CurveGenerator(nn.Module):
 
 
 class Stage(nn.Module):
-    """Scaled and shifted by w, stirred by noise, then two convolutions beside a straight connection."""
+    """Scaled, shifted and stirred with noise, each as w says; then two convolutions beside a straight connection."""
 
     def __init__(self, size: int, width: int):
         super().__init__()
         self.style = nn.Linear(width, 2 * size)
         self.stir = nn.Conv1d(NOISES, size, 1, bias=False)
+        self.amount = nn.Linear(width, size)
         self.one = nn.Conv1d(size, size, 5, padding=2)
         self.two = nn.Conv1d(size, size, 3, padding=1)
         nn.init.normal_(self.stir.weight, std=0.05)
+        nn.init.zeros_(self.amount.weight)
+        nn.init.zeros_(self.amount.bias)
         nn.init.normal_(self.two.weight, std=0.001)  # at first, a stage changes next to nothing
 
     def forward(self, x: Tensor, w: Tensor, noise: Tensor) -> Tensor:
         scale, shift = self.style(w)[..., None].chunk(2, 1)
-        h = x * (1 + scale) + shift + self.stir(noise)
+        h = x * (1 + scale) + shift + self.stir(noise) * (1 + self.amount(w)[..., None])
         return x + self.two(F.leaky_relu(self.one(F.leaky_relu(h, SLOPE)), SLOPE))
 
 
@@ -295,7 +299,7 @@ class InstrumentDiscriminator(Pretrained, nn.Module):
     def __init__(self, size: int = 192, instruments: int = len(RANGES)):
         super().__init__()
         self.config = {"size": size, "instruments": instruments}
-        self.first = nn.Conv1d(PACK * ROWS, size, 1)
+        self.first = nn.Conv1d((PACK + len(SWINGS)) * ROWS, size, 1)
         self.down = nn.ModuleList([nn.Conv1d(size, size, 5, stride=2, padding=2) for _ in range(2)])
         self.side = nn.ModuleList([nn.Conv1d(size, size, 3, padding=1) for _ in range(2)])
         self.dense = nn.Linear(STEPS // 4 * size, size)
@@ -306,7 +310,7 @@ class InstrumentDiscriminator(Pretrained, nn.Module):
         """Logits (B, 1) of curves (B, 256, 128), which `note_curves` makes of sound at the level of velocity 100."""
         if curves.ndim != 3 or curves.shape[1:] != (ROWS, FRAMES):
             raise ValueError(f"curves {tuple(curves.shape)}: give (B, {ROWS}, {FRAMES}), as from note_curves(audio)")
-        x = self.first(packed(curves))  # (B, size, 32)
+        x = self.first(torch.cat([packed(curves), roughness(curves)], 1))  # (B, size, 32)
         for down, side in zip(self.down, self.side, strict=True):
             x = down(F.leaky_relu(x, SLOPE))  # (B, size, 16), (B, size, 8)
             x = x + side(F.leaky_relu(x, SLOPE))
@@ -334,6 +338,17 @@ class Condition(nn.Module):
 def packed(curves: Tensor) -> Tensor:
     """(B, 256, 128) to (B, 1024, 32): neighbouring frames side by side."""
     return curves.unflatten(2, (STEPS, PACK)).permute(0, 3, 1, 2).flatten(1, 2)
+
+
+def roughness(curves: Tensor) -> Tensor:
+    """How curves (B, 256, 128) swing about their own averages of 72 and 296 ms: rms of every 12 frames, (B, 512, 32).
+
+    A string swings by 3 dB, a trumpet by less than 1. A discriminator whose slopes are held down (R1 + R2) hardly sees
+    that in the curves themselves, and a generator then has too little of it everywhere, or too much.
+    """
+    swings = [curves - F.avg_pool1d(curves, n, 1, n // 2, count_include_pad=False) for n in SWINGS]
+    power = F.avg_pool1d(torch.cat(swings, 1).square(), 3 * PACK, PACK, PACK, count_include_pad=False)
+    return 10 * (power + 1e-4).sqrt()
 
 
 def unpacked(x: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from musicai.wavenet.layers import (
     receptive_field,
 )
 from musicai.wavenet.model import WaveNet, WaveNetConfig
-from musicai.wavenet.oscillators import Oscillators
+from musicai.wavenet.partials import Partials
 from musicai.wavenet.piano import PianoRollHead, Points
 from musicai.wavenet.roll_batches import RollBatch, RollBatches, log_odds, nats_per_frame, roll_loss
 from musicai.wavenet.rolls import RollConfig, RollWaveNet
@@ -30,7 +30,7 @@ __all__ = [
     "DilatedStack",
     "GaussianHead",
     "History",
-    "Oscillators",
+    "Partials",
     "PianoRollHead",
     "Points",
     "ResidualBlock",

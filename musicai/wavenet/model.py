@@ -118,13 +118,17 @@ class WaveNet(Pretrained, nn.Module):
         Raises ValueError that names what is wrong with the conditioning.
         """
         parts = []
-        if _wanted("local", self.upsample, local):
-            self._check_local(batch, length, local)
-            parts.append(self.upsample(local)[..., :length])
         if _wanted("instrument", self.instruments, instrument):
             self._check_instrument(batch, instrument)
             parts.append(self.instruments(instrument)[..., None].expand(-1, -1, length))
+        if _wanted("local", self.upsample, local):
+            self._check_local(batch, length, local)
+            parts.insert(0, self.brought_up(local, instrument)[..., :length])
         return torch.cat(parts, dim=1) if parts else None
+
+    def brought_up(self, local: Tensor, instrument: Tensor | None) -> Tensor:
+        """Local conditioning (batch, local_channels, frames) at the sample rate, for these instruments."""
+        return self.upsample(local)
 
     def _check_inputs(self, inputs: Tensor) -> None:
         if inputs.dim() != 2:
