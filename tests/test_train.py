@@ -205,6 +205,15 @@ def test_the_time_budget_stops_saved_and_the_same_call_goes_on(tmp_path):
     assert torch.equal(weights(run(30, checkpoint=tmp_path / "c", minutes=9)), weights(run(30)))
 
 
+@pytest.fixture
+def interruptible():
+    """Python's own answer to ctrl-C: a shell that starts a test run in the background has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_ends_the_step_saves_and_raises(tmp_path):
     model, optimizer = make()
 
@@ -222,6 +231,7 @@ def test_ctrl_c_ends_the_step_saves_and_raises(tmp_path):
     assert torch.equal(weights(run(20, checkpoint=tmp_path / "c")), weights(run(20)))
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_a_second_ctrl_c_is_obeyed_at_once():
     def step(_):
         os.kill(os.getpid(), signal.SIGINT)
