@@ -14,7 +14,8 @@ Where the literature's figures come from:
     GRU, TCN                    Bai, Kolter and Koltun 2018 (arXiv:1803.01271), table 1
     SRNN                        Fraccaro et al. 2016 (arXiv:1605.07571): a bound, the true figure may be lower
 In RNN, GRU and TCN the keys of a frame are independent given the past, hence their larger figures; the others, and
-ours, are joint distributions.
+ours, are joint distributions. Not in the table: 3.47 and 1.32, which Bai, Kolter and Koltun name as the best they knew
+(a DBN-LSTM, Vohra et al. 2015); the likelihood of its deep belief network can only be estimated.
 """
 
 import argparse

@@ -3,11 +3,11 @@
     python scripts/evaluate_renderer.py musicai/checkpoints/wavenet-renderer --pieces 20 --seconds 10
     python scripts/evaluate_renderer.py runs/renderer/model --instruments flute cello --chorales 5 --temperature 0.6
 
-Openings of the test split are played by the model (`musicai.sampling.perform`), by its partials alone (its sketch), and
-by `musicai.synth`: the same notes at 16 kHz, as mu-law codes, each voice by itself, at the same loudness. Two judges
-hear them. basic-pitch writes down what it hears, and precision, recall and F1 say how far that is the score; of
-single-voice pieces our own pitch judge is asked about each note. No judge is always right: what counts is the
-difference to synth. Leaves the sounds in OUT.
+Openings of the test split (or of `--split`) are played by the model (`musicai.sampling.perform`), by its partials alone
+(its sketch), and by `musicai.synth`: the same notes at 16 kHz, as mu-law codes, each voice by itself, at the same
+loudness. Two judges hear them. basic-pitch writes down what it hears, and precision, recall and F1 say how far that is
+the score; of single-voice pieces our own pitch judge is asked about each note. No judge is always right: what counts is
+the difference to synth. Leaves the sounds in OUT.
 basic-pitch: `pip install 'musicai[judges]' && pip install --no-deps basic-pitch`. Chapter 5.
 """
 
@@ -138,7 +138,7 @@ def main() -> None:
     model = ScoreWaveNet.from_pretrained(args.model)
     args.out.mkdir(parents=True, exist_ok=True)
     names = tuple(args.instruments or model.config.instruments)
-    found = [opening(p, args.seconds) for p in pieces("test", names, args.pieces, args.chorales, False)]
+    found = [opening(p, args.seconds) for p in pieces(args.split, names, args.pieces, args.chorales, False)]
     judged, speeds = Judged(), []
     for i, piece in enumerate(tqdm([piece for piece in found if piece.score.notes], unit="piece")):
         sounds, speed = play(model, piece, args)
@@ -146,7 +146,7 @@ def main() -> None:
             save(args.out / f"{i:02d}-{piece.instrument}-{name.lower()}.mp3", sounds[name], SR)
         judged.hear(piece, sounds)
         speeds.append(speed)
-    print(f"{len(speeds)} pieces that it never heard, {args.seconds:g} s of each, temperature {args.temperature:g}")
+    print(f"{len(speeds)} pieces ({args.split} split), {args.seconds:g} s of each, temperature {args.temperature:g}")
     print(*judged.report(), sep="\n")
     print(f"the sampler gave {np.median(speeds):.2f} seconds of one voice a second")
 
@@ -156,6 +156,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("model", help="folder of a ScoreWaveNet, or the name of a shipped one")
     parser.add_argument("--pieces", type=int, default=20, help="folk tunes, each for one of the instruments, in turn")
     parser.add_argument("--chorales", type=int, default=0, help="JSB chorales, each voice a stream of its own")
+    parser.add_argument("--split", choices=("train", "valid", "test"), default="test", help="valid to choose by")
     parser.add_argument("--instruments", nargs="+", help="all that the model plays, unless named here")
     parser.add_argument("--seconds", type=float, default=10.0, help="of each piece")
     parser.add_argument("--temperature", type=float, default=0.8)
