@@ -159,7 +159,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--split", choices=("train", "valid", "test"), default="test", help="valid to choose by")
     parser.add_argument("--instruments", nargs="+", help="all that the model plays, unless named here")
     parser.add_argument("--seconds", type=float, default=10.0, help="of each piece")
-    parser.add_argument("--temperature", type=float, default=0.8)
+    parser.add_argument("--temperature", type=float, default=0.3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/renderer-heard"))
     return parser.parse_args()

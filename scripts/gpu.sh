@@ -120,9 +120,9 @@ train wavegan train_wavegan --config "$config" --precision auto $([ -n "$DRY" ] 
 # WaveNets that play a score, partials first: with each head; and one that hears none
 few+=(--seconds 1 --test-batches 8) # a GPU's batches are large
 [ -n "$DRY" ] && few+=(--partial_steps 2 --tunes 5 --seconds 0.05 --valid-batches 1 --test-batches 1)
+train renderer train_renderer --config "$config" --precision auto
 train renderer-categorical train_renderer --config "$config" --precision auto --head categorical
-train renderer-mixture train_renderer --config "$config" --precision auto --head mixture
-train renderer-unconditional train_renderer --config "$config" --precision auto --unconditional
+train renderer-unconditional train_renderer --config "$config" --precision auto --head categorical --unconditional
 
 while [ "$(running)" -gt 0 ] && [ $SECONDS -lt $deadline ]; do sleep 1; done
 for log in "$KEEP"/*.log; do

@@ -21,7 +21,7 @@ def perform(
     model: ScoreWaveNet,
     score: Score | Melody,
     instrument: str | Sequence[str] | None = None,
-    temperature: float = 0.8,
+    temperature: float = 0.3,
     *,
     seconds: float | None = None,
     **how,

@@ -1,6 +1,7 @@
 """A file that grows by each block of samples, so that a run that is killed can go on."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +14,15 @@ class Record:
 
     Args:
         path: of the file, which is made if it is not there. identity: what a call must have in common with the one
-            that began the file. like: an empty tensor (streams, 0) of the samples' type.
+            that began the file. like: an empty tensor (streams, 0) of the samples' type. finished: how many of t
+            samples are those of whole blocks.
 
-    `samples` (streams, t) are those that the file holds; a time that was written in part is dropped.
+    `samples` (streams, t) are those that the file holds; a block that was written in part is dropped.
 
     Raises ValueError if the file is of another call, and says in what it differs, or if it is no record.
     """
 
-    def __init__(self, path: str | Path, identity: dict, like: Tensor):
+    def __init__(self, path: str | Path, identity: dict, like: Tensor, finished: Callable[[int], int]):
         self.path, self.like = Path(path), like
         self.kind = np.dtype("<f4" if like.is_floating_point() else "<i4")
         head = json.dumps({"musicai.sampling": 1, **identity}).encode() + b"\n"
@@ -28,7 +30,7 @@ class Record:
             self._check(head)
         else:
             self.path.write_bytes(head)
-        self.samples = self._read(len(head))
+        self.samples = self._read(len(head), finished)
 
     def append(self, block: Tensor) -> None:
         """Add samples (streams, T)."""
@@ -51,10 +53,10 @@ class Record:
                 f"{self.path} was begun by a call with another {', '.join(other)}; delete it, or name another file"
             )
 
-    def _read(self, start: int) -> Tensor:
+    def _read(self, start: int, finished: Callable[[int], int]) -> Tensor:
         streams = len(self.like)
         width = streams * self.kind.itemsize
-        whole = (self.path.stat().st_size - start) // width
+        whole = finished((self.path.stat().st_size - start) // width)
         with self.path.open("r+b") as file:
             file.truncate(start + whole * width)
             file.seek(start)

@@ -1,6 +1,7 @@
 """One request for samples: its arguments checked, its sampler chosen, its blocks in order."""
 
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -75,15 +76,25 @@ class Run:
             stop = min(start + self.block, self.n)
             yield sampler.block(offset + start, self.uniforms(start, stop)).to(known)
 
+    def finished(self, t: int) -> int:
+        """How many of t samples are those of whole blocks."""
+        return t if t == self.n else t - t % self.block
+
     def _primed(self, known: Tensor) -> "Naive | Cached":
-        """A sampler that has heard what is known: of that, no more than a receptive field matters."""
-        start, device = max(known.shape[1] - self.model.receptive_field, 0), next(self.model.parameters()).device
-        silence = torch.full((len(known),), self.model.silence, dtype=known.dtype)
-        previous = (known[:, start - 1] if start else silence).to(device)
-        sampler = self._sampler(previous)
-        for at in range(start, known.shape[1], self.block):
-            part = known[:, at : at + self.block]
-            sampler.block(at, torch.zeros(*part.shape, self.uniforms.k), part.to(device))
+        """A sampler that has heard what is known: of that, no more than a receptive field and a block matters.
+
+        It hears the blocks in which that was drawn: cut elsewhere, the same sums are rounded otherwise, and values,
+        unlike codes, show it.
+        """
+        length, field, offset = known.shape[1], self.model.receptive_field, self.opening.shape[1]
+        edges = [*range(max(offset - field, 0), offset, self.block), *range(offset, length, self.block), length]
+        parts = [(a, b) for a, b in itertools.pairwise(edges) if b > length - field]
+        first = parts[0][0] if parts else 0
+        silence, device = known.new_full((len(known), 1), self.model.silence), next(self.model.parameters()).device
+        known = torch.cat([silence, known], dim=1).to(device)  # the sample before time t is at t
+        sampler = self._sampler(known[:, first])
+        for a, b in parts:
+            sampler.block(a, torch.zeros(len(known), b - a, self.uniforms.k), known[:, a + 1 : b + 1])
         return sampler
 
     def _sampler(self, previous: Tensor) -> "Naive | Cached":
