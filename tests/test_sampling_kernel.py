@@ -39,14 +39,13 @@ def exps(x, most, factor, out):
 @njit(nogil=True)
 def encoded(x, low, out):
     scale = np.ones(1, np.float32)
-    encode(x, 16, len(out), low, np.float32(1000), out, 0, scale, 0)
+    encode(x, 16, len(out), low, np.float32(100), out, 0, scale, 0)
     return scale[0]
 
 
 def bytes_of(x):
-    """int16 vectors, the last axis, as `Bytes` takes them."""
-    away = x.astype(int) + 2**15
-    return np.concatenate([away & 255, away >> 8], axis=-1).astype(np.uint8).view(np.uint16)
+    """Whole numbers as `Bytes` takes them."""
+    return (x.astype(int) + 2**7).astype(np.uint8)
 
 
 FORMS = [("int8", 127, Shorts), ("int16", 2047, Shorts)] + [("int8", 127, Bytes)] * HAS_BYTES
@@ -62,10 +61,11 @@ def test_matvec_and_matmat_are_the_product(eights, blocks, seed):
     scale, nothing = rng.random(n_out).astype(np.float32), np.zeros((COLUMNS, n_out), np.float32)
     for kind, most, form in FORMS:
         whole = rng.integers(-most, most + 1, (n_out, n_in)).astype(kind)
-        q = rng.integers(-5000, 5001, (COLUMNS, n_in)).astype(np.int16)
+        largest = 127 if form is Bytes else 5000
+        q = rng.integers(-largest, largest + 1, (COLUMNS, n_in)).astype(np.int16)
         truth = scale.astype(float) * 1e-4 * (q.astype(int) @ whole.T.astype(int))
-        given_ = bytes_of(q) if form is Bytes else q
-        both_are(nothing, truth, pack(whole, form.unit), pack_rows(scale, whole.astype(float)), given_)
+        inputs = bytes_of(q) if form is Bytes else q
+        both_are(nothing, truth, pack(whole, form.unit), pack_rows(scale, whole.astype(float)), inputs)
 
 
 def both_are(start, truth, weight, rows, x):
@@ -103,22 +103,22 @@ def test_gate_is_within_its_stated_error():
         assert np.abs(out - truth).max() < 3e-7
         gates(np.concatenate([a, b]), whole)
         assert np.abs(whole / 100 - truth).max() < 0.5001 / 100
-        halves = np.zeros(4096, np.uint16)
-        gates(np.concatenate([a, b]), halves)
-        np.testing.assert_array_equal(halves, bytes_of(whole))
+        bytes_ = np.zeros(4096, np.uint8)
+        gates(np.concatenate([a, b]), bytes_)
+        np.testing.assert_array_equal(bytes_, bytes_of(whole))
 
 
 @pytest.mark.parametrize("factor", [1e-20, 1.0, 1e20])
-def test_encode_keeps_a_thousandth_of_the_largest(factor):
+def test_encode_keeps_a_hundredth_of_the_largest(factor):
     x = (np.random.default_rng(0).standard_normal(64) * factor).astype(np.float32)
     for low in (-3e38, 0):
         truth = np.maximum(x[16:48], low)
-        whole, halves, same = (np.zeros(32, kind) for kind in (np.int16, np.uint16, np.float32))
+        whole, bytes_, same = (np.zeros(32, kind) for kind in (np.int16, np.uint8, np.float32))
         scale = encoded(x, np.float32(low), whole)
-        assert np.abs(whole).max() == 1000
+        assert np.abs(whole).max() == 100
         assert np.abs(whole * scale - truth).max() <= 0.501 * scale
-        assert encoded(x, np.float32(low), halves) == np.float32(scale)
-        np.testing.assert_array_equal(halves, bytes_of(whole))
+        assert encoded(x, np.float32(low), bytes_) == np.float32(scale)
+        np.testing.assert_array_equal(bytes_, bytes_of(whole))
         encoded(x, np.float32(low), same)
         np.testing.assert_array_equal(same, truth)
     encoded(np.zeros(64, np.float32), np.float32(0), whole)

@@ -24,7 +24,7 @@ class Compiled:
     """Streams in compiled code, without Python between samples: one stream a core at a time, weights packed once.
 
     precision: "float32"; "int16" (12 bits are used) or "int8" for the weights as whole numbers with a scale for each
-    row, what they are multiplied with then being 16 bits with a scale for each vector. Chapter 5.
+    row, what they are multiplied with then being 16 or 8 bits with a scale for each vector. Chapter 5.
     """
 
     def __init__(self, model: WaveNet, conditioning: Conditioning, draw: Draw, previous: Tensor, precision: str):

@@ -1,6 +1,6 @@
 """What the compiled sampler does to vectors between the products: gate, exponentials, whole numbers. Chapter 5.
 
-All take lengths that are multiples of 16. Where `out` holds int16 or uint16 (see `musicai.sampling.products.Bytes`),
+All take lengths that are multiples of 16. Where `out` holds int16 or uint8 (see `musicai.sampling.products.Bytes`),
 numbers become whole ones, times a limit or a scale.
 """
 
@@ -38,7 +38,7 @@ def gate(context, z, i, r, limit, out):
             a = _least(builder, _exp(builder, builder.fmul(f, _all(-2.0))), _all(MUCH))
             b = _least(builder, _exp(builder, builder.fneg(g)), _all(MUCH))
             below = builder.fmul(builder.fadd(_all(1.0), a), builder.fadd(_all(1.0), b))
-            _put(builder, builder.fdiv(builder.fsub(_all(1.0), a), below), scale, target, i, args[2], signature.args[4])
+            _put(builder, builder.fdiv(builder.fsub(_all(1.0), a), below), scale, target, i, signature.args[4])
             return []
 
         loop(builder, I64(0), args[2], LANES, [], step)
@@ -67,7 +67,7 @@ def encode(context, x, i, n, low, limit, out, o, scale, s):
             return [_most(builder, _most(builder, value(i), builder.fneg(value(i))), so_far[0])]
 
         def put(i, _):
-            _put(builder, value(i), up, target, i, args[2], signature.args[5])
+            _put(builder, value(i), up, target, i, signature.args[5])
             return []
 
         up = None
@@ -164,20 +164,16 @@ def _exp(builder: ir.IRBuilder, x: ir.Value) -> ir.Value:
     return builder.fmul(power, two_to_k)
 
 
-def _put(builder: ir.IRBuilder, value: ir.Value, scale: ir.Value, target: ir.Value, i: ir.Value, n: ir.Value, kind):
-    """Store a vector at i of n as float32; or times scale, rounded, as int16, or as its two bytes (see `Bytes`)."""
+def _put(builder: ir.IRBuilder, value: ir.Value, scale: ir.Value, target: ir.Value, i: ir.Value, kind):
+    """Store a vector at i as float32; or times scale, rounded, as int16, or as a byte (see `Bytes`)."""
     if kind.dtype == types.float32:
         builder.store(value, at(builder, target, i, FLOATS), align=4)
         return
     whole = builder.bitcast(builder.fadd(builder.fmul(value, scale), _all(ROUND)), INTS)
-    if kind.dtype == types.int16:
-        short = builder.trunc(whole, ir.VectorType(I16, LANES))
-        builder.store(short, at(builder, target, i, short.type), align=2)
-        return
-    whole, low = builder.add(whole, ir.Constant(INTS, [MIDDLE] * LANES)), builder.bitcast(target, I8.as_pointer())
-    for shift, place in ((0, i), (8, builder.add(i, n))):
-        byte = builder.trunc(builder.lshr(whole, ir.Constant(INTS, [shift] * LANES)), ir.VectorType(I8, LANES))
-        builder.store(byte, at(builder, low, place, byte.type), align=1)
+    if kind.dtype == types.uint8:
+        whole = builder.add(whole, ir.Constant(INTS, [MIDDLE] * LANES))
+    short = builder.trunc(whole, ir.VectorType(I16 if kind.dtype == types.int16 else I8, LANES))
+    builder.store(short, at(builder, target, i, short.type), align=1)
 
 
 def _largest_lane(builder: ir.IRBuilder, vector: ir.Value) -> ir.Value:

@@ -1,7 +1,7 @@
 """The sampler for the CPU: a block of samples of one stream in one call, compiled by numba. Chapter 5.
 
 Everything that a sample needs is here, in the order in which it is computed. Numbers that the network's matrices are
-multiplied with are either float32, or, where the weights are int8 or int16, int16 with one scale for each vector.
+multiplied with are of the weights' kind: float32, or int16 or int8 with one scale for each vector.
 
 A past tap of dilation d needs no more than the input of d samples ago. So where d is COLUMNS or more, those of COLUMNS
 samples are multiplied out at once, and their weights are read once for all.
@@ -21,6 +21,7 @@ NOTHING, BIG_ENOUGH = np.float32(0), np.float32(3e38)
 
 OPTIONS = {"fastmath": {"contract", "nsz"}, "error_model": "numpy", "nogil": True}
 inline = njit(**OPTIONS)
+within = njit(**OPTIONS | {"inline": "always"})  # by numba: a call counts references to arrays, one by one
 reduce = njit(**OPTIONS | {"fastmath": {"contract", "nsz", "reassoc", "nnan"}})  # sums in any order
 
 
@@ -67,7 +68,7 @@ def largest(logits, n):
     return top
 
 
-@inline
+@within
 def choose(logits, n, u, temperature, top_p, p):
     """The first class whose cumulative probability is above u; the likeliest at temperature 0."""
     top = largest(logits, n)
@@ -98,7 +99,7 @@ def softplus(x):
     return (x if x > 0 else 0.0) + np.log1p(np.exp(-abs(x)))
 
 
-@inline
+@within
 def draw(kind, raw, n, uniforms, t, temperature, top_p, bounds, p):
     """A sample from the last layer's answer."""
     k = choose(raw, n, uniforms[t, 0], temperature, top_p, p)
@@ -143,7 +144,7 @@ def past(weight, w, row_scale, m, ring, ring_scale, row, place, dilation, taps, 
     return o
 
 
-@inline
+@within
 def network(model, state, cond, at):
     """One sample through the layers, from x[:R]; leaves the last layer's answer in z."""
     shape, limits, dilations, weight, row_scale, bias, _ = model

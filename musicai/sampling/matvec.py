@@ -16,7 +16,7 @@ from musicai.sampling.vectors import FLOATS, I64, LANES, at, data, load, loop
 
 COLUMNS = 4  # vectors that `matmat` multiplies with: each weight is read once for all of them
 WIDTHS = (4, 2)  # vectors in a block: as many wide ones as fit, then narrow ones
-ARITHMETIC = {types.float32: Floats, types.int16: Shorts, types.uint16: Bytes}  # by the type of x
+ARITHMETIC = {types.float32: Floats, types.int16: Shorts, types.uint8: Bytes}  # by the type of x
 
 
 def pack(weight: np.ndarray, unit: int) -> np.ndarray:
@@ -33,7 +33,7 @@ def pack(weight: np.ndarray, unit: int) -> np.ndarray:
 
 def pack_rows(scale: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """What belongs to the rows of whole weights, flat: for each 16 their scales, then what `Bytes` takes away."""
-    away = (MIDDLE * weight.sum(1)).astype(np.int64).astype(np.int32)  # modulo 2^32
+    away = (MIDDLE * weight.sum(1)).astype(np.int32)
     both = scale.astype(np.float32), away.view(np.float32)
     return np.stack([part.reshape(-1, LANES) for part in both], axis=1).ravel()
 
@@ -100,7 +100,7 @@ def _columns(numbers, vectors, columns, first, starts, n_in, n_out):
     builder, (out, weight, rows, x, x_scale) = numbers.builder, starts
     unit, chains = numbers.unit, numbers.chains[vectors] if len(columns) == 1 else 1
     inputs = [builder.gep(x, [builder.mul(n_in, I64(c))]) for c in columns]
-    each = vectors * len(columns) * numbers.parts  # sums in a chain: for each vector, column and part
+    each = vectors * len(columns)  # sums in a chain
 
     def affine(start, step, times):
         return builder.add(start, builder.mul(step, I64(times)))
@@ -109,7 +109,7 @@ def _columns(numbers, vectors, columns, first, starts, n_in, n_out):
         new = []
         for chain in range(chains):
             here = builder.add(j, I64(chain * unit))
-            values = [value for start in inputs for value in numbers.values(start, here, n_in)]
+            values = [numbers.value(builder.gep(start, [here])) for start in inputs]
             near = builder.gep(weight, [affine(builder.mul(first, n_in), here, vectors * LANES)])
             for v in range(vectors):
                 weights = numbers.weights(builder.gep(near, [I64(v * unit * LANES)]))
@@ -118,9 +118,8 @@ def _columns(numbers, vectors, columns, first, starts, n_in, n_out):
 
     sums = loop(builder, I64(0), n_in, unit * chains, [numbers.nothing] * (chains * each), step)
     for k, (v, c) in enumerate(product(range(vectors), columns)):
-        place, own = builder.add(first, I64(v * LANES)), slice(k * numbers.parts, (k + 1) * numbers.parts)
-        totals = [total for chain in range(chains) for total in sums[chain * each : (chain + 1) * each][own]]
+        place = builder.add(first, I64(v * LANES))
         here = builder.gep(rows, [builder.mul(place, I64(2))]), builder.gep(x_scale, [I64(c)])
         target = at(builder, out, affine(place, n_out, c), FLOATS)
-        added = builder.fadd(load(builder, target, 4), numbers.result(totals, *here))
+        added = builder.fadd(load(builder, target, 4), numbers.result(sums[k::each], *here))
         builder.store(added, target, align=4)

@@ -12,8 +12,7 @@ from musicai.sampling.products import arithmetic
 from musicai.wavenet import WaveNet
 
 VECTOR, BLOCK = 16, 32  # channels are padded to whole vectors, what a matrix gives to whole blocks
-PRECISIONS = {"float32": None, "int16": 2047, "int8": 127}  # the largest whole number that stands for a weight
-LARGEST = 32767
+PRECISIONS = {"int16": (2047, 32767), "int8": (127, 127)}  # the largest whole numbers for weights, and for inputs
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ class _Writer:
     """Collects matrices in the order in which the kernel will read them."""
 
     def __init__(self, precision: str):
-        self.precision, self.most = precision, PRECISIONS[precision]
+        self.precision, (self.most, self.largest) = precision, PRECISIONS.get(precision, (None, None))
         self.weights, self.rows = [], []
 
     def matrices(self, *weights: np.ndarray) -> None:
@@ -92,7 +91,7 @@ class _Writer:
 
     def limit(self, n_in: int) -> int:
         """The largest whole number for what a matrix is multiplied with: n_in products must fit in 32 bits."""
-        return min(LARGEST, (2**31 - 1) // (n_in * self.most)) if self.most else 1
+        return min(self.largest, (2**31 - 1) // (n_in * self.most)) if self.most else 1
 
 
 def aligned(n: int, dtype: type | str) -> np.ndarray:

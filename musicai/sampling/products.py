@@ -7,25 +7,25 @@ import numpy as np
 from llvmlite import ir
 from numba.core.registry import cpu_target
 
-from musicai.sampling.vectors import BYTES, FLOATS, I8, I32, I64, INTS, LANES, SHORTS, load, splat
+from musicai.sampling.vectors import BYTES, FLOATS, I32, I64, INTS, LANES, SHORTS, load, splat
 
-MIDDLE = 2**15  # added to an int16, it gives two bytes without a sign
+MIDDLE = 2**7  # added to an int8, it gives a byte without a sign
 HAS_BYTES = "+avx512vnni" in cpu_target.target_context.codegen().magic_tuple()[2]  # what numba compiles for
 
 
 class Floats:
     """float32 times float32."""
 
-    unit, parts, columns = 1, 1, 4  # inputs side by side; sums for each output; vectors multiplied with at once
+    unit, columns = 1, 4  # inputs side by side; vectors multiplied with at once
     dtype, nothing = np.float32, ir.Constant(FLOATS, [0.0] * LANES)
     chains: ClassVar = {4: 1, 2: 4}  # independent sums for a block of so many vectors, to hide the latency
 
     def __init__(self, builder: ir.IRBuilder, kind: str):
         self.builder = builder
 
-    def values(self, x: ir.Value, here: ir.Value, n_in: ir.Value) -> list[ir.Value]:
-        """The inputs of vector x from here on, in all lanes; one for each part."""
-        return [splat(self.builder, self.builder.load(self.builder.gep(x, [here]), align=4), FLOATS)]
+    def value(self, x: ir.Value) -> ir.Value:
+        """The inputs from x on, in all lanes."""
+        return splat(self.builder, self.builder.load(x, align=4), FLOATS)
 
     def weights(self, pointer: ir.Value) -> ir.Value:
         return self.near(pointer, FLOATS, 4)
@@ -46,14 +46,13 @@ class Shorts(Floats):
     """int8 or int16 weights times int16, two by two: `vpdpwssd` where there is one. The sums are exact."""
 
     unit, dtype, nothing = 2, np.int16, ir.Constant(INTS, [0] * LANES)
-    chains: ClassVar = {4: 2, 2: 4}
+    chains: ClassVar = {4: 1, 2: 2}
 
     def __init__(self, builder: ir.IRBuilder, kind: str):
         self.builder, self.stored = builder, {"int8": BYTES, "int16": SHORTS}[kind]
 
-    def values(self, x, here, n_in):
-        pair = self.near(self.builder.gep(x, [here]), I32, 2)
-        return [self.builder.bitcast(splat(self.builder, pair, INTS), SHORTS)]
+    def value(self, x):
+        return self.builder.bitcast(splat(self.builder, self.near(x, I32, 2), INTS), SHORTS)
 
     def weights(self, pointer):
         return self.near(pointer, self.stored, 1)
@@ -71,19 +70,16 @@ class Shorts(Floats):
 
 
 class Bytes(Shorts):
-    """int8 weights times int16, the same exact sums by `vpdpbusd`: twice the products, and no weight to widen.
+    """int8 weights times int8, four by four by `vpdpbusd`: twice the products of pairs, and no weight to widen.
 
-    It multiplies bytes without a sign. So x is kept as the two bytes of x + 2^15, all low ones before all high ones,
-    and 2^15 times the sum of a row's weights is taken away again. What overflows on the way comes back modulo 2^32.
+    It multiplies a byte with a sign by one without. So x is kept as x + 2^7, and 2^7 times the sum of a row's weights
+    is taken away again.
     """
 
-    unit, parts, columns, dtype = 4, 2, 2, np.uint16
-    chains: ClassVar = {4: 1, 2: 2}
+    unit, dtype = 4, np.uint8
 
-    def values(self, x, here, n_in):
-        low = self.builder.gep(self.builder.bitcast(x, I8.as_pointer()), [here])
-        high = self.builder.gep(low, [n_in])
-        return [splat(self.builder, self.near(pointer, I32, 1), INTS) for pointer in (low, high)]
+    def value(self, x):
+        return splat(self.builder, self.near(x, I32, 1), INTS)
 
     def weights(self, pointer):
         return self.near(pointer, INTS, 1)
@@ -95,9 +91,8 @@ class Bytes(Shorts):
         return self.builder.call(function, [total, value, weights])
 
     def whole(self, sums, rows):
-        low, high = (reduce(self.builder.add, sums[part::2]) for part in range(2))
-        both = self.builder.add(low, self.builder.shl(high, ir.Constant(INTS, [8] * LANES)))
-        return self.builder.sub(both, self.near(self.builder.gep(rows, [I64(LANES)]), INTS, 4))
+        away = self.near(self.builder.gep(rows, [I64(LANES)]), INTS, 4)
+        return self.builder.sub(reduce(self.builder.add, sums), away)
 
 
 def arithmetic(precision: str) -> type[Floats]:

@@ -39,7 +39,7 @@ def sample(
             again, and gives what it would have given, to the bit; only the block that was being drawn is lost.
         progress: whether to show a bar.
         how: streams, temperature, top_p, seed, uniforms, opening, method, precision, block; see `stream`. On a CPU,
-            precision="int8" is the fastest: several times the default's speed, from weights of 8 bits.
+            precision="int8" is the fastest: up to five times the default's speed, from weights of 8 bits.
 
     Raises:
         ValueError: naming what is wrong with an argument or the conditioning, or a record of another call.
@@ -103,8 +103,8 @@ def stream(
         precision: "float32", or weights as "int16" or "int8", which read fewer bytes a sample; "cpu" alone has them,
             and "triton" alone has "float16".
             How far their distributions are from the model's own is the model's matter, and `total_variation` tells it:
-            at the reference shape with random weights 0.0001 and 0.0015 in the mean over steps, for "wavenet-renderer"
-            0.0003 and 0.01.
+            at the reference shape with random weights 0.0001 and 0.003 in the mean over steps, for "wavenet-renderer"
+            0.0003 and 0.012.
         block: samples in a block.
 
     Raises:
