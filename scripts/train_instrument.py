@@ -5,7 +5,7 @@ the run), `model/` (the averaged generator, as `from_pretrained` reads it), `lad
 after 0, 100, 1,000, ... steps) and `history.json` (the curves). Chapter 4.
 
     config   batch   steps    expected
-    cpu         32    8,000   25 minutes of one free core; discriminator 0.69 falling to 0.45, distance 0.03
+    cpu         32    8,000   44 minutes of a crowded core; discriminator 0.69 falling to 0.45, distance 0.03
     t4          64   40,000   about half an hour; an estimate, no GPU was at hand
     h100       128   60,000   about half an hour; an estimate
 
