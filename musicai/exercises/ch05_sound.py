@@ -51,12 +51,12 @@ nucleus.wrong(
 @exercise(
     "05.7", hint="The gated convolution has two taps and twice R outputs; the last layer has nobody to hand x on to."
 )
-def products(layers: int, R: int, S: int, A: int, Q: int) -> int:
+def products_of(layers: int, R: int, S: int, A: int, Q: int) -> int:
     """How many weights one sample is multiplied with: a cached WaveNet, kernel 2, no condition, a head of Q codes."""
     return layers * (2 * R * 2 * R + R * S) + (layers - 1) * R * R + S * A + A * Q
 
 
-@products.checker
+@products_of.checker
 def _(answer: Callable[..., Any]) -> None:
     for shape in ((1, 1, 1, 1, 1), (20, 64, 128, 256, 256), (21, 32, 48, 64, 256)):
         layers, r, s, a, q = shape
@@ -64,7 +64,7 @@ def _(answer: Callable[..., Any]) -> None:
         close(call(answer, *shape), want, "The products of layers, R, S, A, Q = " + ", ".join(map(str, shape)), rtol=0)
 
 
-products.wrong(
+products_of.wrong(
     lambda layers, R, S, A, Q: layers * (4 * R * R + R * S + R * R) + S * A + A * Q,
     lambda layers, R, S, A, Q: layers * (2 * R * R + R * S) + (layers - 1) * R * R + S * A + A * Q,
     lambda layers, R, S, A, Q: layers * (4 * R * R + R * S) + (layers - 1) * R * R,
