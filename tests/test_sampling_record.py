@@ -92,7 +92,13 @@ def test_one_instrument_for_all_streams_goes_on(tmp_path, streams):
 
 @pytest.mark.parametrize(
     ("change", "name"),
-    [({"seed": 1}, "uniforms"), ({"temperature": 0.5}, "temperature"), ({"streams": 1}, "streams"), ({"n": 90}, "n")],
+    [
+        ({"seed": 1}, "uniforms"),
+        ({"temperature": 0.5}, "temperature"),
+        ({"streams": 1}, "streams"),
+        ({"n": 90}, "n"),
+        ({"block": 60}, "block"),
+    ],
 )
 def test_a_record_of_another_call_is_refused(tmp_path, change, name):
     path, how = tmp_path / "run", HOW | {"record": tmp_path / "run", "n": 100}
@@ -103,6 +109,15 @@ def test_a_record_of_another_call_is_refused(tmp_path, change, name):
     with pytest.raises(ValueError, match="another model"):
         sample(network(skip_channels=17), **how)
     assert path.read_bytes() == before
+
+
+def test_a_record_gives_no_more_than_was_asked_for(tmp_path):
+    path, how = tmp_path / "run", HOW | {"record": tmp_path / "run", "n": 100}
+    whole, size = sample(network(), **how), path.stat().st_size
+    with path.open("ab") as file:
+        file.write(bytes(24))  # two processes on one record, say
+    assert torch.equal(sample(network(), **how), whole)
+    assert path.stat().st_size == size
 
 
 @pytest.mark.parametrize("content", [b"hello\n" * 9, b"\0" * 100, b"[1]\n", b"null\n", b"{}\n", b"x" * 100_000])

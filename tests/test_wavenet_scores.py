@@ -404,11 +404,15 @@ def test_the_judge_hears_what_synth_plays(scripts, small_set, monkeypatch, tmp_p
     assert sounds[:, 0].tolist() == [0, 4000, 12_000]
     assert sounds[:, 3999].tolist() == [3999, 7999, 15_999]
     assert not sounds[:, 4000:].any()
-    monkeypatch.setattr(scripts[2], "pieces", lambda *_: small_set.pieces[:2])
+    asked = []
+    monkeypatch.setattr(scripts[2], "pieces", lambda *given: asked.append(given) or small_set.pieces[:2])
     arguments = ["evaluate_renderer.py", tmp_path / "model", "--seconds", "1", "--out", tmp_path / "heard"]
+    arguments += ["--split", "valid"]
     monkeypatch.setattr(sys, "argv", [*map(str, arguments)])
     scripts[2].main()
     said = capsys.readouterr().out
+    assert all("valid" in given for given in asked)
+    assert asked
     assert "synth: 100.0 % within half a semitone" in said
     assert "WaveNet: 0.0 % within half a semitone" in said  # it has learned nothing
     assert len(list((tmp_path / "heard").glob("*.mp3"))) == 6

@@ -105,7 +105,7 @@ def exponentials(context, x, n, most, factor, out):
 
 @intrinsic
 def copy(context, source, i, n, target, o):
-    """target[o : o + n] = source[i : i + n], of one type."""
+    """target[o : o + n] = source[i : i + n], float32."""
     return _moved(source, target, lambda builder, new, old: new)
 
 
@@ -127,12 +127,10 @@ def _moved(source, target, combine):
     def codegen(context, builder, signature, args):
         first = data(context, builder, signature.args[0], args[0]), data(context, builder, signature.args[3], args[3])
         places = builder.gep(first[0], [args[1]]), builder.gep(first[1], [args[4]])
-        whole = signature.args[0].dtype == types.int16
-        kind, align = (ir.VectorType(I16, LANES), 2) if whole else (FLOATS, 4)
 
         def step(i, _):
-            here, there = (at(builder, place, i, kind) for place in places)
-            builder.store(combine(builder, load(builder, here, align), load(builder, there, align)), there, align=align)
+            here, there = (at(builder, place, i, FLOATS) for place in places)
+            builder.store(combine(builder, load(builder, here, 4), load(builder, there, 4)), there, align=4)
             return []
 
         loop(builder, I64(0), args[2], LANES, [], step)

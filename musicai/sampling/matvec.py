@@ -84,12 +84,10 @@ def _product(columns, *arrays):
 
 
 def _block(numbers, vectors, columns, starts, n_in, n_out):
-    """A block of outputs, for as many columns at a time as there are registers for their sums."""
-    together = min(columns, numbers.columns)
+    """A block of outputs, for all columns at once."""
 
     def block(first, _):
-        for column in range(0, columns, together):
-            _columns(numbers, vectors, range(column, column + together), first, starts, n_in, n_out)
+        _columns(numbers, vectors, range(columns), first, starts, n_in, n_out)
         return []
 
     return block

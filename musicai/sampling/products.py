@@ -16,7 +16,7 @@ HAS_BYTES = "+avx512vnni" in cpu_target.target_context.codegen().magic_tuple()[2
 class Floats:
     """float32 times float32."""
 
-    unit, columns = 1, 4  # inputs side by side; vectors multiplied with at once
+    unit = 1  # inputs side by side
     dtype, nothing = np.float32, ir.Constant(FLOATS, [0.0] * LANES)
     chains: ClassVar = {4: 1, 2: 4}  # independent sums for a block of so many vectors, to hide the latency
 

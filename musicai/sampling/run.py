@@ -71,6 +71,8 @@ class Run:
     def blocks(self, before: Tensor) -> Iterator[Tensor]:
         """The blocks after `before` (streams, t), which an earlier run has drawn."""
         first, known = before.shape[1], torch.cat([self.opening, before], dim=1)
+        if first == self.n:
+            return  # there is nothing to prepare for
         sampler, offset = self._primed(known), self.opening.shape[1]
         for start in range(first, self.n, self.block):
             stop = min(start + self.block, self.n)
@@ -78,7 +80,7 @@ class Run:
 
     def finished(self, t: int) -> int:
         """How many of t samples are those of whole blocks."""
-        return t if t == self.n else t - t % self.block
+        return self.n if t >= self.n else t - t % self.block
 
     def _primed(self, known: Tensor) -> "Naive | Cached":
         """A sampler that has heard what is known: of that, no more than a receptive field and a block matters.
@@ -90,11 +92,10 @@ class Run:
         edges = [*range(max(offset - field, 0), offset, self.block), *range(offset, length, self.block), length]
         parts = [(a, b) for a, b in itertools.pairwise(edges) if b > length - field]
         first = parts[0][0] if parts else 0
-        silence, device = known.new_full((len(known), 1), self.model.silence), next(self.model.parameters()).device
-        known = torch.cat([silence, known], dim=1).to(device)  # the sample before time t is at t
-        sampler = self._sampler(known[:, first])
+        silence, device = known.new_full((len(known),), self.model.silence), next(self.model.parameters()).device
+        sampler = self._sampler((known[:, first - 1] if first else silence).to(device))
         for a, b in parts:
-            sampler.block(a, torch.zeros(len(known), b - a, self.uniforms.k), known[:, a + 1 : b + 1])
+            sampler.block(a, torch.zeros(len(known), b - a, self.uniforms.k), known[:, a:b].to(device))
         return sampler
 
     def _sampler(self, previous: Tensor) -> "Naive | Cached":
@@ -123,6 +124,7 @@ class Run:
             "temperature": self.draw.temperature,
             "top_p": self.draw.top_p,
             "precision": self.precision,
+            "block": self.block,  # values are rounded otherwise if cut otherwise
         }
 
 
