@@ -2,12 +2,12 @@
 
 Can be broken off at any time; the same call goes on, on a CPU bit for bit. It leaves in OUT: `run.safetensors` (all of
 the run), `model/` (the averaged generator, as `from_pretrained` reads it), `ladder/` (the same eight z and notes, heard
-after 0, 100, 1,000, ... steps) and `history.json` (the curves). Chapter 4.
+after 0, 100, 200, 500, ... steps) and `history.json` (the curves). Chapter 4.
 
     config   batch   steps    expected
     cpu         32    8,000   44 minutes of a crowded core; discriminator 0.69 falling to 0.45, distance 0.03
-    t4          64   40,000   about half an hour; an estimate, no GPU was at hand
-    h100       128   60,000   about half an hour; an estimate
+    t4          64   40,000   not measured
+    h100       128   60,000   not measured
 
 A discriminator's loss that falls below 0.3 means that it has learned the recordings by heart: raise --gamma.
 """
