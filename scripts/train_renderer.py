@@ -343,7 +343,7 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_settings(parser, CONFIGS, ("steps", "batch", "frames", "tunes", "layers", "stacks", "lr", "partial_steps"))
-    parser.add_argument("--head", choices=("mixture", "categorical"), default="mixture")
+    parser.add_argument("--head", choices=("mixture", "categorical"), help="in place of the config's")
     parser.add_argument("--unconditional", action="store_true", help="hear no score")
     parser.add_argument("--out", type=Path, help="folder of this run (default: runs/renderer-...)")
     parser.add_argument(
@@ -358,7 +358,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     args.settings = settings(args, CONFIGS)
-    name = "-unconditional" if args.unconditional else "" if args.head == "mixture" else "-categorical"
+    name = "-unconditional" if args.unconditional else "" if args.settings.head == "mixture" else "-categorical"
     args.out = args.out or Path("runs") / f"renderer{name}"
     return args
 

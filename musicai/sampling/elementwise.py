@@ -10,7 +10,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from musicai.sampling.products import MIDDLE
-from musicai.sampling.vectors import F32, FLOATS, I8, I16, I32, I64, INTS, LANES, at, data, load, loop, splat
+from musicai.sampling.vectors import F32, FLOATS, I32, I64, INTS, LANES, at, data, load, loop, splat
 
 CONTRACT = ("contract",)
 ROUND = (
@@ -170,8 +170,8 @@ def _put(builder: ir.IRBuilder, value: ir.Value, scale: ir.Value, target: ir.Val
     whole = builder.bitcast(builder.fadd(builder.fmul(value, scale), _all(ROUND)), INTS)
     if kind.dtype == types.uint8:
         whole = builder.add(whole, ir.Constant(INTS, [MIDDLE] * LANES))
-    short = builder.trunc(whole, ir.VectorType(I16 if kind.dtype == types.int16 else I8, LANES))
-    builder.store(short, at(builder, target, i, short.type), align=1)
+    narrow = builder.trunc(whole, ir.VectorType(ir.IntType(kind.dtype.bitwidth), LANES))
+    builder.store(narrow, at(builder, target, i, narrow.type), align=1)
 
 
 def _largest_lane(builder: ir.IRBuilder, vector: ir.Value) -> ir.Value:

@@ -5,6 +5,7 @@ numba's own loops keep the sums in memory, which costs three accesses to the cac
 The vectors are LLVM's portable ones: the same lines become AVX-512, AVX2 or NEON.
 """
 
+from functools import partial
 from itertools import pairwise, product
 
 import numpy as np
@@ -76,29 +77,20 @@ def _product(columns, *arrays):
         first = I64(0)
         for vectors in WIDTHS:
             last = builder.and_(n_out, I64(-vectors * LANES))
-            loop(builder, first, last, vectors * LANES, [], _block(numbers, vectors, columns, starts, n_in, n_out))
+            block = partial(_block, numbers, columns, starts, n_in, n_out, vectors)
+            loop(builder, first, last, vectors * LANES, [], block)
             first = last
         return context.get_dummy_value()
 
     return signature, codegen
 
 
-def _block(numbers, vectors, columns, starts, n_in, n_out):
-    """A block of outputs, for all columns at once."""
-
-    def block(first, _):
-        _columns(numbers, vectors, range(columns), first, starts, n_in, n_out)
-        return []
-
-    return block
-
-
-def _columns(numbers, vectors, columns, first, starts, n_in, n_out):
-    """The sums stay in registers while the weights stream past."""
+def _block(numbers, columns, starts, n_in, n_out, vectors, first, _):
+    """A block of outputs: the sums stay in registers while the weights stream past."""
     builder, (out, weight, rows, x, x_scale) = numbers.builder, starts
-    unit, chains = numbers.unit, numbers.chains[vectors] if len(columns) == 1 else 1
-    inputs = [builder.gep(x, [builder.mul(n_in, I64(c))]) for c in columns]
-    each = vectors * len(columns)  # sums in a chain
+    unit, chains = numbers.unit, numbers.chains[vectors] if columns == 1 else 1
+    inputs = [builder.gep(x, [builder.mul(n_in, I64(c))]) for c in range(columns)]
+    each = vectors * columns  # sums in a chain
 
     def affine(start, step, times):
         return builder.add(start, builder.mul(step, I64(times)))
@@ -115,9 +107,10 @@ def _columns(numbers, vectors, columns, first, starts, n_in, n_out):
         return new
 
     sums = loop(builder, I64(0), n_in, unit * chains, [numbers.nothing] * (chains * each), step)
-    for k, (v, c) in enumerate(product(range(vectors), columns)):
+    for k, (v, c) in enumerate(product(range(vectors), range(columns))):
         place = builder.add(first, I64(v * LANES))
         here = builder.gep(rows, [builder.mul(place, I64(2))]), builder.gep(x_scale, [I64(c)])
         target = at(builder, out, affine(place, n_out, c), FLOATS)
         added = builder.fadd(load(builder, target, 4), numbers.result(sums[k::each], *here))
         builder.store(added, target, align=4)
+    return []
