@@ -16,20 +16,25 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PACKAGE = ROOT / "musicai"
 
 # Who may import whom inside the package. Only cli, notebook and exercises see everything.
+FLOOR = {"audio", "notes", "train", "storage", "threads", "scale", "pretrained"}
+MODELS = {"data", "gmm", "gan", "wavenet"}
+VERBS = {"search", "composition", "performance", "metrics"}
 ARROWS = {
+    "storage": set(),
     "threads": set(),
-    "audio": {"threads"},
-    "notes": set(),
     "scale": set(),
-    "train": set(),
-    "data": {"audio", "notes"},
-    "synth": {"audio", "notes", "data"},
-    "gmm": {"threads"},
-    "pretrained": set(),
-    "gan": {"audio", "pretrained", "train"},
-    "metrics": {"audio", "notes", "pretrained"},
-    "wavenet": {"audio", "notes", "gmm", "pretrained"},
-    "sampling": {"audio", "notes", "wavenet", "gmm", "threads"},
+    "audio": {"storage", "threads"},
+    "notes": {"storage"},
+    "train": {"storage"},
+    "pretrained": {"storage"},
+    "data": {"audio", "notes", "storage"},
+    "gmm": {"storage", "threads"},
+    "gan": FLOOR,
+    "wavenet": FLOOR | {"gmm"},
+    "performance": FLOOR | MODELS,
+    "metrics": FLOOR | {"data"},
+    "recipes": FLOOR | MODELS | VERBS,
+    "__main__": {"cli"},
 }
 SEE_EVERYTHING = {"cli", "notebook", "exercises"}
 LAZY_ONLY = {"matplotlib", "IPython", "ipywidgets", "librosa", "music21", "sklearn", "tensorboard"}
