@@ -62,7 +62,7 @@ def cache_dir() -> Path:
     """The folder for downloads and parsed data: $MUSICAI_CACHE, or "musicai" in the platform's cache folder.
 
     >>> cache_dir()  # doctest: +SKIP
-    PosixPath('/home/me/.cache/musicai')
+    PosixPath('/Users/me/Library/Caches/musicai')
 
     Returns: the folder, created if needed.
 

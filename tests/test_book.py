@@ -1,7 +1,6 @@
 """The rendered book, opened page by page in headless Chromium with no network but this machine's loopback."""
 
 import json
-import shutil
 import subprocess
 import sys
 import threading
@@ -14,23 +13,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 ROOT = Path(__file__).parent.parent
-CHROMIUM = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)
-CHROMEDRIVER = shutil.which("chromedriver")
 PHONE = 390
-FLAGS = [
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-    "--window-size=1280,900",
-]
-
-needs_chromium = pytest.mark.skipif(not (CHROMIUM and CHROMEDRIVER), reason="Chromium or chromedriver is not installed")
 
 
 @pytest.fixture(scope="module")
@@ -124,22 +107,6 @@ def site(html) -> str:
     server.shutdown()
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in FLAGS:
-        options.add_argument(flag)
-    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('chromium')}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(CHROMEDRIVER))
-    driver.set_page_load_timeout(60)
-    yield driver
-    driver.quit()
-
-
 def open_page(browser, url: str) -> None:
     """Load a page, and wait until its mathematics is set and its widgets stand."""
     browser.get(url)
@@ -169,7 +136,6 @@ return {
 }"""
 
 
-@needs_chromium
 def test_pages_work_with_no_network(html, site, browser):
     for path in pages(html):
         name = path.relative_to(html).as_posix()
@@ -183,7 +149,6 @@ def test_pages_work_with_no_network(html, site, browser):
         assert not any(faults.values()), f"{name}: {faults}"
 
 
-@needs_chromium
 def test_pages_fit_a_phone(html, site, browser):
     size = {"width": PHONE, "height": 844, "deviceScaleFactor": 1, "mobile": True}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)

@@ -19,7 +19,7 @@ from jupyter_client.manager import run_kernel
 from PIL import Image
 
 from musicai import notebook as nb
-from musicai.notebook import interact, live, plots
+from musicai.notebook import figures, interact, plots
 from musicai.notebook.code import source_of
 from musicai.notebook.display import bundle_to_html
 from musicai.notebook.figures import render
@@ -220,7 +220,7 @@ def test_decibels_are_relative_to_the_loudest_and_kept_where_they_are():
 def test_plots_name_bad_input():
     with pytest.raises(ValueError, match=r"shape \(4,\)"):
         plots.plot_spectrogram(np.zeros(4), SR)
-    with pytest.raises(ValueError, match="axis='log' is unknown; it is \"linear\""):
+    with pytest.raises(ValueError, match="axis='log' is unknown; use \"linear\""):
         plots.plot_spectrogram(np.zeros((4, 4)), SR, axis="log")
     _, ax = nb.figure()
     with pytest.raises(ValueError, match="one channel"):
@@ -371,7 +371,7 @@ def test_the_first_error_is_raised(shell):
 
 
 def test_explore_names_what_is_no_control(shell):
-    with pytest.raises(ValueError, match="x=None makes no control"):
+    with pytest.raises(ValueError, match="x=None does not describe a control"):
         nb.explore(print, x=None)
 
 
@@ -415,8 +415,8 @@ def drawn(monkeypatch):
     class Handle:
         update = staticmethod(updated.append)
 
-    monkeypatch.setattr(live, "_in_notebook", lambda: True)
-    monkeypatch.setattr(live, "display", lambda picture, display_id: shown.append(picture) or Handle)
+    monkeypatch.setattr(figures, "_in_notebook", lambda: True)
+    monkeypatch.setattr(figures, "display", lambda picture, display_id: shown.append(picture) or Handle)
     return shown, updated
 
 
@@ -444,7 +444,7 @@ def test_live_plot_follows_fit_in_one_display(drawn):
     assert len(shown) == 1
     assert len(updated) == 5
     first, last = run.history["distance"][0], run.history["distance"][-1]
-    assert f"Learning: the course of the losses over 12 steps: distance {first:.3g} to {last:.3g}" in updated[-1].html
+    assert f"Learning: losses over 12 steps: distance {first:.3g} to {last:.3g}" in updated[-1].html
     assert "grad/" not in updated[-1].html
 
 
@@ -456,13 +456,13 @@ def test_live_plot_draws_seldom_but_always_the_end(drawn):
 
 
 def test_a_curve_skips_gaps_and_averages_long_stretches():
-    steps, values = live._course(np.array([np.nan, 2.0, np.nan, 4.0]))
+    steps, values = figures._smoothed(np.array([np.nan, 2.0, np.nan, 4.0]))
     np.testing.assert_array_equal(steps, [2, 4])
     np.testing.assert_array_equal(values, [2, 4])
-    steps, values = live._course(np.arange(90_000.0))
-    assert len(steps) == live.MOST_POINTS
+    steps, values = figures._smoothed(np.arange(90_000.0))
+    assert len(steps) == figures.MOST_POINTS
     np.testing.assert_allclose(values, steps - 1)
-    assert len(live._course(np.array([np.nan]))[0]) == 0
+    assert len(figures._smoothed(np.array([np.nan]))[0]) == 0
 
 
 def test_import_musicai_does_not_import_the_notebook():
@@ -476,17 +476,34 @@ def test_import_musicai_does_not_import_the_notebook():
 
 def test_em_to_be_dragged_carries_its_data_and_names_itself():
     shown = nb.drag_em(torch.tensor([-0.25, 0.5, 2.5]), (-1.0, 0.0), 'x in "octaves"')
-    assert "const x = [-0.25, 0.5, 2.5]" in shown.html
-    assert "start = [-1.0, 0.0]" in shown.html
-    assert "/ 3" in shown.html  # as far as the data go
-    assert "REACH" not in shown.html
+    assert "[-0.25, 0.5, 2.5], [-1.0, 0.0], 3);" in shown.html  # data, start, and how far the axis reaches
     assert "x in &quot;octaves&quot;" in shown.html
     assert re.search(r'<svg [^>]*aria-label="[^"]{10,}"', shown.html)
     assert "http" not in shown.html
-    assert repr(shown) == "[Interaction: EM on 3 numbers, its start to be dragged]"
+    assert repr(shown) == "[Interaction: EM on 3 numbers; drag its starting means]"
 
 
 @pytest.mark.parametrize("x", [[], [0, np.nan], [np.inf]])
 def test_em_to_be_dragged_refuses_what_it_cannot_draw(x):
     with pytest.raises(ValueError, match="finite"):
         nb.drag_em(x)
+
+
+def test_em_in_the_page_agrees_with_python(browser, tmp_path):
+    """Steps taken in the browser give the means, weights and likelihood of the package's own E and M steps."""
+    rng = np.random.default_rng(3)
+    x = torch.from_numpy(np.concatenate([rng.normal(-1, 0.4, 120), rng.normal(1.2, 0.7, 80)]).round(4))
+    page = tmp_path / "em.html"
+    page.write_text(f"<!doctype html><meta charset=utf-8>{nb.drag_em(x, (-0.5, 0.25)).html}")
+    browser.get(page.as_uri())
+    weights, means, stds = torch.full((2,), 0.5).double(), torch.tensor([-0.5, 0.25]).double(), torch.full((2,), 0.5)
+    for taken in range(4):
+        joint = torch.distributions.Normal(means, stds.double()).log_prob(x[:, None]) + weights.log()
+        pairs = [" and ".join(f"{v:.2f}" for v in values.tolist()) for values in (means, weights)]
+        level = joint.logsumexp(1).mean().item()
+        said = browser.execute_script("return document.querySelector('output').textContent")
+        assert said == f"step {taken}: log-likelihood {level:.3f} per sample; means {pairs[0]}; weights {pairs[1]}"
+        shares = joint.softmax(1)
+        weights, means = shares.mean(0), (shares * x[:, None]).sum(0) / shares.sum(0)
+        stds = ((shares * (x[:, None] - means) ** 2).sum(0) / shares.sum(0)).sqrt()
+        browser.execute_script("document.querySelector('button[data-n=\"1\"]').click()")

@@ -163,3 +163,40 @@ def test_no_machine_paths_or_registry_hosts():
             continue
         text = path.read_bytes().decode("utf-8", "ignore") if path.suffix not in {".flac", ".mat"} else ""
         assert not bad.search(text), f"{name}: {bad.search(text)[0]}"
+
+
+def packages() -> list[Path]:
+    return sorted(p.parent for p in PACKAGE.rglob("__init__.py"))
+
+
+@pytest.mark.parametrize("package", packages(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_no_name_is_both_a_module_and_a_function(package):
+    """Whichever was imported last would own the name."""
+    modules = {p.stem for p in package.glob("*.py")} | {p.parent.name for p in package.glob("*/__init__.py")}
+    public = {n.name for n in definitions(package) if not n.name.startswith("_")}
+    assert not modules & public, f"{package.name} has modules and functions called {sorted(modules & public)}"
+
+
+def definitions(package: Path) -> list[ast.AST]:
+    """Functions and classes at the top level of a package's own files."""
+    kinds = ast.FunctionDef | ast.ClassDef
+    return [n for p in package.glob("*.py") for n in ast.parse(p.read_text()).body if isinstance(n, kinds)]
+
+
+def test_no_class_name_exists_twice():
+    names = [n.name for package in packages() for n in definitions(package) if isinstance(n, ast.ClassDef)]
+    twice = sorted({name for name in names if names.count(name) > 1 and not name.startswith("_")})
+    assert not twice, f"two classes are called {', '.join(twice)}"
+
+
+def test_no_circles_inside_a_room():
+    """Files of one room import each other one way only."""
+    for part in parts():
+        arrows = {path: imports(path, top_level_only=True) for path in files(part)}
+        module = {path: ".".join(path.relative_to(ROOT).with_suffix("").parts) for path in arrows}
+        after = {p: {q for q, name in module.items() if q != p and any(n.startswith(f"{name}.") for n in used)}
+                 for p, used in arrows.items()}  # fmt: skip
+        done = set()
+        while ready := {p for p, needs in after.items() if needs <= done} - done:
+            done |= ready
+        assert len(done) == len(after), f"{part}: circle among {sorted(p.name for p in after if p not in done)}"

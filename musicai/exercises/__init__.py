@@ -1,12 +1,12 @@
-"""The book's exercises: check your answer, look at a solution.
+"""The book's exercises: check your answer, ask for a hint, look at the solution.
 
->>> from musicai.exercises import check, solution
+>>> from musicai.exercises import check
 >>> check("01.1", 10_584_000)
 Exercise 01.1: right.
 True
 
-An answer is a value or a function, as the exercise asks. A chapter's exercises live in a file of their own
-(`ch01.py`, ...); each is a solution, what its checker demands, a hint, and wrong answers that must fail.
+An answer is a value or a function, as the exercise asks. Each chapter's exercises live in a file of their own
+(`ch01.py`, ...): a solution, a hint and a checker each.
 """
 
 from importlib import import_module
@@ -19,17 +19,23 @@ __all__ = ["Exercise", "check", "exercises", "hint", "solution", "stub"]
 
 
 def check(number: str, answer: object = None) -> bool:
-    """Print whether the answer to an exercise is right and, where it is not, why.
+    """Print whether the answer to an exercise is right and, if it is not, why.
+
+    >>> check("01.1", 1)
+    Exercise 01.1: not yet. Your number of bits is off: it is 1.
+    Hint: ...
+    False
 
     Args:
-        number: as the chapter gives it, such as "01.2".
-        answer: your value, or your function.
+        number: the exercise's number, such as "01.2".
+        answer: your value or your function.
 
-    Returns:
-        True where the answer is right. Whatever the answer does, it never raises.
+    Returns: whether the answer is right. Never raises because of the answer, whatever it does.
 
     Raises:
-        ValueError: there is no exercise of this number.
+        ValueError: if there is no exercise with this number.
+
+    Used in Chapters 1 to 5.
     """
     exercise = _find(number)
     why_not = verdict(exercise, answer)
@@ -41,22 +47,72 @@ def check(number: str, answer: object = None) -> bool:
 
 
 def solution(number: str) -> Solution:
-    """A solution: shown as source code at the end of a cell, and callable."""
+    """A solution: shown as source code at the end of a cell, and callable.
+
+    >>> solution("03.1")()
+    1847
+
+    Args:
+        number: the exercise's number, such as "01.2".
+
+    Returns: the solution.
+
+    Raises:
+        ValueError: if there is no exercise with this number.
+
+    Used in Chapters 1 to 5.
+    """
     return Solution(_find(number))
 
 
 def hint(number: str) -> str:
-    """A nudge in the right direction."""
+    """A nudge in the right direction.
+
+    >>> hint("03.1")
+    'A symmetric D x D matrix has D (D + 1) / 2 free numbers; the weights sum to one.'
+
+    Args:
+        number: the exercise's number, such as "01.2".
+
+    Returns: one or two sentences.
+
+    Raises:
+        ValueError: if there is no exercise with this number.
+
+    Used in Chapters 1 to 5.
+    """
     return _find(number).hint
 
 
 def stub(number: str) -> str:
-    """What the reader starts from: the exercise without its solution, as text for a notebook cell."""
+    """What the reader starts from: the exercise without its solution, as text for a notebook cell.
+
+    >>> print(stub("03.1"))
+    free_numbers = None  # How many free parameters has ...
+
+    Args:
+        number: the exercise's number, such as "01.2".
+
+    Returns: Python code.
+
+    Raises:
+        ValueError: if there is no exercise with this number.
+
+    Used in Chapters 1 to 5.
+    """
     return _find(number).stub
 
 
 def exercises() -> dict[str, Exercise]:
-    """All exercises by number, in the book's order."""
+    """All exercises by number, in the book's order.
+
+    >>> list(exercises())[:2]
+    ['01.1', '01.2']
+
+    Returns: number -> exercise.
+
+    Used in Chapters 1 to 5.
+    """
     for module in iter_modules(__path__):
         if module.name.startswith("ch"):
             import_module(f"{__name__}.{module.name}")
@@ -66,5 +122,5 @@ def exercises() -> dict[str, Exercise]:
 def _find(number: str) -> Exercise:
     known = exercises()
     if number not in known:
-        raise ValueError(f"there is no exercise {number!r}; there are {', '.join(known)}")
+        raise ValueError(f"there is no exercise {number!r}; choose one of {', '.join(known)}")
     return known[number]

@@ -20,9 +20,6 @@ def _(answer: Any) -> None:
     close(answer, 10_584_000, "Your number of bytes", rtol=1e-9)
 
 
-bytes_a_minute.wrong(5_292_000, 84_672_000, 176_400, "10584000", -10_584_000)
-
-
 @exercise("01.2", hint="Sampled tones repeat every sr hertz; fold what lies above sr / 2 back below it.")
 def alias(frequency: float, sr: float) -> float:
     """The frequency in Hz, from 0 to sr / 2, that is heard when a tone of `frequency` Hz is sampled at `sr` Hz."""
@@ -35,14 +32,6 @@ def _(answer: Callable[..., Any]) -> None:
     for frequency, sr in ((440, 16_000), (9_000, 16_000), (15_560, 16_000), (16_440, 16_000), (30_000, 8_000)):
         heard = min(frequency % sr, -frequency % sr)
         close(call(answer, frequency, sr), heard, f"The alias of {frequency} Hz at {sr} samples a second")
-
-
-alias.wrong(
-    lambda frequency, sr: frequency % sr,
-    lambda frequency, sr: abs(sr - frequency),
-    lambda frequency, sr: min(frequency, sr / 2),
-    lambda frequency, sr: None,
-)
 
 
 @exercise("01.3", hint="Solve |y| = log(1 + mu |x|) / log(1 + mu) for |x|, and keep the sign.")
@@ -59,14 +48,6 @@ def _(answer: Callable[..., Any]) -> None:
         close(call(answer, y.copy(), mu), x, f"What {len(y)} values expand to with mu = {mu}")
 
 
-expand.wrong(
-    lambda y, mu: y,
-    lambda y, mu: ((1 + mu) ** np.abs(y) - 1) / mu,
-    lambda y, mu: ((1 + mu) ** y - 1) / mu,
-    lambda y, mu: np.sign(y) * np.log1p(mu * np.abs(y)) / np.log1p(mu),
-)
-
-
 @exercise("01.4", hint="Compare each pitch with the one before it: a tune of n notes has n - 1 letters.")
 def parsons(pitches: list[int]) -> str:
     """The Parsons code: "U", "D" or "R" for each step of a tune that goes up, down, or repeats the pitch."""
@@ -81,14 +62,6 @@ def _(answer: Callable[..., Any]) -> None:
             fail(f"The code should be text, not {type(got).__name__}.")
         if got != code:
             fail(f"The code of {pitches} should be {code!r}, not {got[:40]!r}.")
-
-
-parsons.wrong(
-    lambda pitches: "*" + "".join("U" if b > a else "D" for a, b in pairwise(pitches)),
-    lambda pitches: "".join("U" if b >= a else "D" for a, b in pairwise(pitches)),
-    lambda pitches: "".join("DUR"[0 if b > a else 1 if b < a else 2] for a, b in pairwise(pitches)),
-    lambda pitches: list("RURURD"),
-)
 
 
 @exercise("01.5", hint="Search the query's intervals among the tune's, not the pitches themselves.")
@@ -110,14 +83,6 @@ def _(answer: Callable[..., Any]) -> None:
             fail(f"With the tune {tune} and the query {query} the answer should be {want}.")
 
 
-contains.wrong(
-    lambda tune, query: any(tune[i : i + len(query)] == query for i in range(len(tune))),
-    lambda tune, query: set(np.diff(query)) <= set(np.diff(tune)),
-    lambda tune, query: np.diff(query).tolist() == np.diff(tune).tolist()[: len(query) - 1],
-    lambda tune, query: True,
-)
-
-
 @exercise("01.6", hint="Make a set of the training tunes' intervals, as tuples; look up each test tune in it.")
 def leaked(train: list[list[int]], test: list[list[int]]) -> float:
     """The share, from 0 to 1, of the `test` tunes that are in `train` in some transposition; tunes are pitches."""
@@ -134,14 +99,6 @@ def _(answer: Callable[..., Any]) -> None:
         ([[55, 60, 64, 67], [54, 59, 63, 66]], 1.0),
     ):
         close(call(answer, [*train], [*test]), want, f"The share of {test} that leaks")
-
-
-leaked.wrong(
-    lambda train, test: sum(tune in train for tune in test) / len(test),
-    lambda train, test: sum(tuple(np.diff(tune)) in {tuple(np.diff(t)) for t in train} for tune in test),
-    lambda train, test: sum(tuple(np.diff(tune)) in {tuple(np.diff(t)) for t in train} for tune in test) / len(train),
-    lambda train, test: sum(len(tune) in map(len, train) for tune in test) / len(test),
-)
 
 
 @exercise("01.7", hint="Fill a list with `size` items; then yield a random one and put the next item in its place.")
@@ -193,11 +150,3 @@ def _drawn(output: Any, items: _Counted, size: int) -> list[Any]:
         if items.taken - len(got) > size:
             fail(f"With a buffer of {size}, {items.taken} items were taken before item {len(got)} came out.")
     return got
-
-
-shuffled.wrong(
-    lambda items, size, rng: iter(rng.permutation(list(items)).tolist()),
-    lambda items, size, rng: iter(items),
-    lambda items, size, rng: islice(items, size),
-    lambda items, size, rng: [next(items)] * 40,
-)

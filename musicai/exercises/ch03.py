@@ -21,9 +21,6 @@ def _(answer: Any) -> None:
     close(answer, 1847, "Your number of parameters", rtol=1e-9)
 
 
-free_numbers.wrong(1848, 3367, 327, 1840, "1847")
-
-
 @exercise("03.2", hint="Take the logarithm on paper first: -log(std) - log(2 pi) / 2 - ((x - mean) / std)^2 / 2.")
 def log_gaussian(x: np.ndarray, mean: float, std: float) -> np.ndarray:
     """The log density of a Gaussian at `x`, any shape; finite also a thousand `std` away from the mean."""
@@ -36,13 +33,6 @@ def _(answer: Callable[..., Any]) -> None:
     for mean, std in ((0.0, 1.0), (0.7, 0.25), (-3.0, 2.0)):
         want = -np.log(std) - 0.5 * np.log(2 * np.pi) - 0.5 * ((x - mean) / std) ** 2
         close(call(answer, x.copy(), mean, std), want, f"The log density with mean {mean} and std {std}")
-
-
-log_gaussian.wrong(
-    lambda x, mean, std: -0.5 * ((x - mean) / std) ** 2,
-    lambda x, mean, std: -np.log(std) - 0.5 * np.log(2 * np.pi) - 0.5 * (x - mean) ** 2 / std,
-    lambda x, mean, std: np.log(1e-300 + np.exp(-0.5 * ((x - mean) / std) ** 2) / (std * np.sqrt(2 * np.pi))),
-)
 
 
 def _log_joint(x: np.ndarray) -> np.ndarray:
@@ -71,20 +61,6 @@ def _(answer: Callable[..., Any]) -> None:
         close(got, _responsibilities(x), f"The responsibilities {where}")
 
 
-def _direct(x: np.ndarray, weights: np.ndarray, means: np.ndarray, stds: np.ndarray) -> np.ndarray:
-    joint = weights / stds * np.exp(-0.5 * ((x[:, None] - means) / stds) ** 2)
-    with np.errstate(invalid="ignore"):
-        return joint / joint.sum(1, keepdims=True)
-
-
-responsibilities.wrong(
-    _direct,
-    lambda x, weights, means, stds: _responsibilities(x).T,
-    lambda x, weights, means, stds: np.eye(3)[_responsibilities(x).argmax(1)],
-    lambda x, weights, means, stds: np.exp(_log_joint(x)),
-)
-
-
 @exercise("03.4", hint="Count with r, average with r / count, and measure the spread about the new means.")
 def m_step(x: np.ndarray, r: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The M step: weights, means, standard deviations, each (K,), from data `x` (N,) and the `r` (N, K) of its rows."""
@@ -108,15 +84,6 @@ def _(answer: Callable[..., Any]) -> None:
     close(got[2], np.sqrt((r * (x[:, None] - means) ** 2).sum(0) / count), "The standard deviations")
 
 
-m_step.wrong(
-    lambda x, r: (r.sum(0), r.T @ x / r.sum(0), np.ones(3)),
-    lambda x, r: (r.mean(0), r.T @ x / len(x), np.ones(3)),
-    lambda x, r: (r.mean(0), r.T @ x / r.sum(0), (r * (x[:, None] - r.T @ x / r.sum(0)) ** 2).sum(0) / r.sum(0)),
-    lambda x, r: (np.full(3, 1 / 3), r.T @ x / r.sum(0), np.ones(3)),
-    lambda x, r: r.mean(0),
-)
-
-
 @exercise("03.5", hint="-2 log likelihood + log(N) times the free numbers: K - 1 weights, K D means, K D variances.")
 def bic(log_likelihood: float, n: int, k: int, d: int) -> float:
     """Schwarz's criterion of a diagonal mixture: `log_likelihood` of all `n` rows, `k` components, `d` dimensions."""
@@ -128,14 +95,6 @@ def _(answer: Callable[..., Any]) -> None:
     for total, n, k, d in ((-1234.5, 500, 3, 2), (10.0, 80, 1, 19), (-9e4, 1749, 12, 38)):
         want = -2 * total + np.log(n) * (k - 1 + 2 * k * d)
         close(call(answer, total, n, k, d), want, f"The BIC of {k} components in {d} dimensions", rtol=1e-9)
-
-
-bic.wrong(
-    lambda log_likelihood, n, k, d: -2 * log_likelihood + 2 * (k - 1 + 2 * k * d),
-    lambda log_likelihood, n, k, d: -2 * log_likelihood + np.log(n) * (k + 2 * k * d),
-    lambda log_likelihood, n, k, d: -2 * n * log_likelihood + np.log(n) * (k - 1 + 2 * k * d),
-    lambda log_likelihood, n, k, d: log_likelihood - np.log(n) * (k - 1 + 2 * k * d),
-)
 
 
 @exercise(
@@ -156,14 +115,6 @@ def _(answer: Callable[..., Any]) -> None:
     for low, high, share in ((-9, -0.4, 0.522), (-0.4, 2.3, 0.267), (2.3, 9, 0.211)):
         close(np.mean((got > low) & (got < high)), share, f"The share from {low} to {high}", rtol=0, atol=0.015)
     close(got[got > 2.3].std(), 0.22, "The spread of the third component", rtol=0, atol=0.05)
-
-
-draw.wrong(
-    lambda weights, means, stds, n, rng: rng.normal(weights @ means, 1.5, n),
-    lambda weights, means, stds, n, rng: rng.normal(means, stds, (n, 3)) @ weights,
-    lambda weights, means, stds, n, rng: rng.normal(means[k := rng.integers(3, size=n)], stds[k]),
-    lambda weights, means, stds, n, rng: means[rng.choice(3, size=n, p=weights)],
-)
 
 
 @exercise(
@@ -196,10 +147,3 @@ def _(answer: Callable[..., Any]) -> None:
 
 def _worth(scores: np.ndarray, path: np.ndarray, penalty: float) -> float:
     return scores[np.arange(len(path)), path].sum() - penalty * np.count_nonzero(np.diff(path))
-
-
-best_path.wrong(
-    lambda scores, penalty: scores.argmax(1),
-    lambda scores, penalty: np.full(len(scores), scores.sum(0).argmax()),
-    lambda scores, penalty: np.repeat([0, 2, 1], 5),
-)

@@ -21,9 +21,6 @@ def _(answer: Any) -> None:
     close(answer, 91, "Your receptive field", rtol=0)
 
 
-reach.wrong(90, 46, 61, 45, 4096)
-
-
 @exercise("05.2", hint="Change one input at a time, k steps before the last, and see if the last output differs.")
 def lags_seen(f: Callable[[np.ndarray], np.ndarray], length: int) -> list[int]:
     """The lags k, sorted, at which outputs of `f` (N,) -> (N,) depend on the input k steps before; try N = `length`."""
@@ -60,14 +57,6 @@ def _(answer: Callable[..., Any]) -> None:
             fail(f"For a function that sees the lags {lags} the list should be just that.")
 
 
-lags_seen.wrong(
-    lambda f, length: [k for k in range(length) if f(np.eye(length)[0])[k] != 0],
-    lambda f, length: list(range(length)),
-    lambda f, length: list(range(1 + max(lags_seen.solve(f, length)))),
-    lambda f, length: [k + 1 for k in lags_seen.solve(f, length)],
-)
-
-
 @exercise("05.3", hint="Go from the first key on: log s(u) where it is down, log (1 - s(u)) where it is up; then add.")
 def joint_log_prob(logit: Callable[[np.ndarray], float], frame: np.ndarray) -> float:
     """log p(frame) of 0s and 1s (K,); `logit(above)` gives the logit of the key after the keys `above` (n,)."""
@@ -102,20 +91,6 @@ def _(answer: Callable[..., Any]) -> None:
     close(sure, -800.0, "log p where a key's logit is -800", rtol=1e-6)
 
 
-def _underflowing(logit: Callable[[np.ndarray], float], frame: np.ndarray) -> float:
-    with np.errstate(all="ignore"):
-        p = [1 / (1 + np.exp(-logit(frame[:n]))) for n in range(len(frame))]
-        return float(np.log(np.prod([q if down else 1 - q for q, down in zip(p, frame, strict=True)])))
-
-
-joint_log_prob.wrong(
-    lambda logit, frame: sum(-np.logaddexp(0, -logit(frame[:0]) if d else logit(frame[:0])) for d in frame),
-    lambda logit, frame: sum(-np.logaddexp(0, -logit(frame[:n])) for n, d in enumerate(frame) if d),
-    lambda logit, frame: -joint_log_prob.solve(logit, frame),
-    _underflowing,
-)
-
-
 @exercise(
     "05.4",
     hint="Sharpen p(a) by itself, then each row p(b | a) by itself, and multiply.",
@@ -141,15 +116,6 @@ def _(answer: Callable[..., Any]) -> None:
             want = np.array([a * _sharp(row / row.sum(), temperature) for a, row in zip(first, joint, strict=True)])
             what = f"With p(a, b) = {joint.tolist()} at temperature {temperature} the table"
             close(call(answer, joint.copy(), temperature), want, what)
-
-
-drawn_at.wrong(
-    _sharp,
-    lambda joint, temperature: joint,
-    lambda joint, temperature: joint ** (1 / temperature),
-    lambda joint, temperature: drawn_at.solve(joint, 1 / temperature),
-    lambda joint, temperature: drawn_at.solve(joint.T, temperature).T,
-)
 
 
 @exercise(
@@ -181,26 +147,3 @@ def _(answer: Callable[..., Any]) -> None:
     for piece, corpus, want in cases:
         got = call(answer, list(piece), [list(other) for other in corpus])
         close(got, want, f"The longest copy of {piece} in {corpus}", rtol=0)
-
-
-def _across(piece: list[int], corpus: list[list[int]]) -> int:
-    return longest_copy.solve(piece, [[x for other in corpus for x in other]])
-
-
-def _with_gaps(piece: list[int], corpus: list[list[int]]) -> int:
-    best = 0
-    for other in corpus:
-        table = np.zeros((len(piece) + 1, len(other) + 1), int)
-        for i, x in enumerate(piece):
-            for j, y in enumerate(other):
-                table[i + 1, j + 1] = table[i, j] + 1 if x == y else max(table[i, j + 1], table[i + 1, j])
-        best = max(best, int(table[-1, -1]))
-    return best
-
-
-longest_copy.wrong(
-    _across,
-    _with_gaps,
-    lambda piece, corpus: len(set(piece) & {x for other in corpus for x in other}),
-    lambda piece, corpus: int(piece in corpus) * len(piece),
-)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from scipy.integrate import quad
-from scipy.special import log_ndtr, ndtr
+from scipy.special import log_ndtr
 
 from .framework import as_numbers, call, close, exercise, fail
 
@@ -34,20 +34,6 @@ def _(answer: Callable[..., Any]) -> None:
         close(call(answer, probs.copy(), top_p), np.array(want, float), f"{probs.tolist()} with top_p = {top_p}")
 
 
-def _only_below(probs: np.ndarray, top_p: float) -> np.ndarray:
-    order = np.argsort(-probs)
-    kept = np.where(np.cumsum(probs[order]) <= top_p, probs[order], 0)[np.argsort(order)]
-    return kept / max(kept.sum(), 1e-9)
-
-
-nucleus.wrong(
-    _only_below,
-    lambda probs, top_p: np.where(probs >= 1 - top_p, probs, 0),
-    lambda probs, top_p: np.where(probs >= np.quantile(probs, 1 - top_p), probs, 0),
-    lambda probs, top_p: probs,
-)
-
-
 @exercise(
     "05.7", hint="The gated convolution has two taps and twice R outputs; the last layer has nobody to hand x on to."
 )
@@ -62,14 +48,6 @@ def _(answer: Callable[..., Any]) -> None:
         layers, r, s, a, q = shape
         want = layers * (4 * r * r + r * s + r * r) - r * r + s * a + a * q
         close(call(answer, *shape), want, "The products of layers, R, S, A, Q = " + ", ".join(map(str, shape)), rtol=0)
-
-
-products_of.wrong(
-    lambda layers, R, S, A, Q: layers * (4 * R * R + R * S + R * R) + S * A + A * Q,
-    lambda layers, R, S, A, Q: layers * (2 * R * R + R * S) + (layers - 1) * R * R + S * A + A * Q,
-    lambda layers, R, S, A, Q: layers * (4 * R * R + R * S) + (layers - 1) * R * R,
-    lambda layers, R, S, A, Q: 2**layers * (4 * R * R + R * S + R * R) + S * A + A * Q,
-)
 
 
 @exercise(
@@ -96,14 +74,6 @@ def _(answer: Callable[..., Any]) -> None:
         if got.shape == () and got == -np.inf:
             fail(f"log P({a} <= x < {b}) is not minus infinity: the difference was lost in rounding.")
         close(got, _integrated(a, b), f"log P({a} <= x < {b})", rtol=1e-6)
-
-
-log_interval.wrong(
-    lambda a, b: np.log(ndtr(b) - ndtr(a)),
-    lambda a, b: np.log(max(ndtr(b) - ndtr(a), 1e-12)),
-    lambda a, b: -(((a + b) / 2) ** 2) / 2 - np.log(2 * np.pi) / 2 + np.log(b - a),
-    lambda a, b: ndtr(b) - ndtr(a),
-)
 
 
 @exercise(
@@ -140,27 +110,3 @@ def _(answer: Callable[..., Any]) -> None:
         if not all(value.shape == () for value in got):
             fail("Each output should be one number.")
         close(np.array(got), want, f"With old = {old}, new = {new}, dilation = {dilation} the output")
-
-
-def _backwards(samples: Iterator[float], old: float, new: float, dilation: int) -> Iterator[float]:
-    yield from flowing.solve(samples, new, old, dilation)
-
-
-def _too_late(samples: Iterator[float], old: float, new: float, dilation: int) -> Iterator[float]:
-    yield from flowing.solve(samples, old, new, dilation + 1)
-
-
-def _all_at_once(samples: Iterator[float], old: float, new: float, dilation: int) -> Iterator[float]:
-    yield from flowing.solve(iter(list(samples)), old, new, dilation)
-
-
-def _forgetful(samples: Iterator[float], old: float, new: float, dilation: int) -> Iterator[float]:
-    past = 0.0
-    for x in samples:
-        yield old * past + new * x
-        past = x
-
-
-flowing.wrong(
-    _backwards, _too_late, _all_at_once, _forgetful, lambda samples, old, new, dilation: list(islice(samples, 40))
-)

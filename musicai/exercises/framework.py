@@ -1,10 +1,10 @@
-"""What an exercise is made of, and the demands that checkers are written in."""
+"""How an exercise is defined, and the functions that its checker is written with."""
 
 import ast
 import inspect
 import textwrap
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import numpy as np
@@ -13,28 +13,39 @@ registry: dict[str, "Exercise"] = {}
 
 
 class Wrong(Exception):
-    """An answer is not right; the message says why, in a sentence for the reader."""
+    """The answer is not right; the message tells the reader why, in one sentence."""
 
 
 @dataclass
 class Exercise:
-    """One exercise: made by the decorator `exercise`, completed by `.checker` and `.wrong`."""
+    """One exercise: a solution, a hint and a checker.
+
+    >>> from musicai.exercises import exercises
+    >>> exercises()["01.1"].stub
+    'bits_a_minute = None  # ...'
+
+    Made by the decorator `exercise` and completed by its `checker`.
+
+    Args:
+        number: chapter and exercise, such as "01.2".
+        solve: the solution; where the answer is a value, a function without arguments that returns it.
+        hint: one sentence, printed with a wrong answer.
+        value: whether the answer is a value rather than a function.
+        check: takes an answer; raises `Wrong` unless it is right.
+
+    Used in Chapters 1 to 5.
+    """
 
     number: str
-    solve: Callable[..., Any]  # the solution; for a value, a function without arguments that returns it
+    solve: Callable[..., Any]
     hint: str
-    value: bool = False  # whether the answer is a value rather than a function
-    demands: Callable[[Any], None] | None = None
-    wrong_answers: list[Any] = field(default_factory=list)
+    value: bool = False
+    check: Callable[[Any], None] | None = None
 
-    def checker(self, demands: Callable[[Any], None]) -> Callable[[Any], None]:
-        """Register what is demanded of an answer: a function of it that raises `Wrong`, or returns."""
-        self.demands = demands
-        return demands
-
-    def wrong(self, *answers: Any) -> None:
-        """Note plausible wrong answers; the tests see to it that the checker refuses each."""
-        self.wrong_answers.extend(answers)
+    def checker(self, check: Callable[[Any], None]) -> Callable[[Any], None]:
+        """Use the decorated function as the checker: it raises `Wrong` unless the answer is right."""
+        self.check = check
+        return check
 
     @property
     def answer(self) -> Any:
@@ -43,12 +54,12 @@ class Exercise:
 
     @property
     def source(self) -> str:
-        """The solution's source without the decorator."""
+        """The source code of the solution, without the decorator."""
         return _source(self.solve)
 
     @property
     def stub(self) -> str:
-        """The solution's head and docstring without its body."""
+        """What the reader starts from: the solution's signature and docstring, without its body."""
         if self.value:
             return f"{self.solve.__name__} = None  # {_first_line(self.solve)}"
         function = ast.parse(self.source).body[0]
@@ -57,28 +68,30 @@ class Exercise:
 
 
 def exercise(number: str, *, hint: str, value: bool = False) -> Callable[[Callable[..., Any]], Exercise]:
-    """Make the decorated solution an exercise.
+    """Turn the decorated solution into an exercise; its docstring is the question.
 
-    >>> @exercise("99.1", hint="Count on.", value=True)
-    ... def two():
-    ...     "The number after one."
+    >>> @exercise("99.1", hint="Add one.", value=True)
+    ... def successor():
+    ...     "Which number comes after one?"
     ...     return 1 + 1
 
     Args:
-        number: chapter and exercise, "01.2".
+        number: chapter and exercise, such as "01.2".
         hint: printed with a wrong answer.
-        value: the answer is what the solution returns, not a function like it.
+        value: whether the answer is the value that the solution returns, rather than a function like it.
+
+    Returns: the decorator.
 
     Raises:
-        ValueError: the number is taken, or the solution has no docstring (it is the question).
+        ValueError: if the number is taken, or the solution has no docstring.
     """
 
     def register(solve: Callable[..., Any]) -> Exercise:
         if not solve.__doc__:
-            raise ValueError(f"the solution of exercise {number} needs a docstring: it is the question")
+            raise ValueError(f"the solution of exercise {number} needs a docstring, which is the question")
         known = registry.get(number)
         if known and known.solve.__qualname__ != solve.__qualname__:
-            raise ValueError(f"exercise {number} is there twice: {known.solve.__name__} and {solve.__name__}")
+            raise ValueError(f"exercise {number} is defined twice: {known.solve.__name__} and {solve.__name__}")
         registry[number] = Exercise(number, solve, hint, value)
         return registry[number]
 
@@ -86,7 +99,7 @@ def exercise(number: str, *, hint: str, value: bool = False) -> Callable[[Callab
 
 
 class Solution:
-    """A solution that shows itself as source code and can be called."""
+    """A solution: displays its own source code, and can be called."""
 
     def __init__(self, exercise: Exercise):
         self._exercise = exercise
@@ -102,24 +115,21 @@ class Solution:
 
 
 def verdict(exercise: Exercise, answer: Any) -> str | None:
-    """None where the answer is right, else why it is not. Raises nothing, whatever the answer does."""
+    """None if the answer is right, otherwise the reason why not. Never raises, whatever the answer does."""
     try:
-        if exercise.value:
-            _demand_value(answer)
-        else:
-            _demand_function(answer)
-        exercise.demands(answer)
+        _require_kind(answer, exercise.value)
+        exercise.check(answer)
     except Wrong as wrong:
         return str(wrong)
     except NotImplementedError:
-        return "It is still to be written."
+        return "You still have to write it."
     except (Exception, SystemExit) as error:
         return f"Checking your answer ended in {type(error).__name__}: {_shortened(error)}"
     return None
 
 
 def call(function: Callable[..., Any], *args: Any) -> Any:
-    """`function(*args)`; an exception becomes a `Wrong` that says for which arguments."""
+    """Call `function(*args)`; turn an exception into a `Wrong` that names the arguments."""
     try:
         return function(*args)
     except NotImplementedError:
@@ -129,10 +139,16 @@ def call(function: Callable[..., Any], *args: Any) -> Any:
 
 
 def close(got: Any, want: Any, what: str, *, rtol: float = 1e-4, atol: float = 1e-6) -> None:
-    """Demand numbers equal to `want` within tolerance, of the same shape; `what` starts the message.
+    """Require numbers of the same shape as `want` and equal to them within tolerance.
+
+    Args:
+        got: a number, list, array or tensor.
+        want: the right values.
+        what: the start of the message, such as "The weights".
+        rtol, atol: as for `numpy.allclose`.
 
     Raises:
-        Wrong: not numbers, another shape, not finite, or too far off.
+        Wrong: if `got` is not numeric, has another shape, is not finite or too far off.
     """
     got, want = as_numbers(got, what), np.asarray(want)
     if got.shape != want.shape:
@@ -144,7 +160,7 @@ def close(got: Any, want: Any, what: str, *, rtol: float = 1e-4, atol: float = 1
 
 
 def as_numbers(got: Any, what: str) -> np.ndarray:
-    """A number, list, array or tensor as an array of numbers."""
+    """Convert a number, list, array or tensor to a numeric array, or raise `Wrong`."""
     if got is None:
         raise Wrong(f"{what} is None; is a `return` missing?")
     try:
@@ -156,22 +172,18 @@ def as_numbers(got: Any, what: str) -> np.ndarray:
     return array
 
 
-def _demand_value(answer: Any) -> None:
+def _require_kind(answer: Any, value: bool) -> None:
+    """Reject a missing answer, a function where a value is asked for, and the other way round."""
     if answer is None:
         raise Wrong("There is no answer yet.")
-    if callable(answer):
+    if value and callable(answer):
         raise Wrong("The answer is a value, not a function; call it.")
-
-
-def _demand_function(answer: Any) -> None:
-    if answer is None:
-        raise Wrong("There is no answer yet.")
-    if not callable(answer):
+    if not value and not callable(answer):
         raise Wrong(f"The answer is a function, not a {type(answer).__name__}; give its name without brackets.")
 
 
 def _by_how_much(got: np.ndarray, want: np.ndarray) -> str:
-    """Where the answer is a single number, both numbers; else the largest difference, where it lies."""
+    """For a single number, the number itself; otherwise the largest difference and its index."""
     if want.ndim == 0:
         return f": it is {got.item():.6g}" if got.dtype.kind in "biuf" else ""
     worst = np.unravel_index(np.abs(got - want).argmax(), want.shape)
@@ -193,7 +205,7 @@ def _shown(args: tuple[Any, ...]) -> str:
 
 
 def _shortened(text: Any, most: int = 120) -> str:
-    """Text of what may not even have text."""
+    """Text of an object whose `__str__` may itself fail."""
     try:
         line = " ".join(str(text).split())
     except Exception:
@@ -202,5 +214,5 @@ def _shortened(text: Any, most: int = 120) -> str:
 
 
 def fail(message: str) -> NoReturn:
-    """Refuse the answer with this message."""
+    """Reject the answer with this message."""
     raise Wrong(message)

@@ -1,4 +1,4 @@
-"""What the chapters show: figures, players, live source code, interactions.
+"""What the chapters use to show things: figures, players, live source code, interactions.
 
 The only part of `musicai` that imports matplotlib, IPython and ipywidgets (`pip install "musicai[notebook]"`).
 Importing it sets the book's figure style for the session; `matplotlib.rcdefaults()` undoes that.
@@ -10,12 +10,9 @@ Importing it sets the book's figure style for the session; `matplotlib.rcdefault
 
 from .code import show_code
 from .display import Html
-from .drag import drag_em
-from .figures import PALETTE, figure, show
-from .interact import explore
-from .keys import keyboard
-from .live import LivePlot
-from .players import listening_ladder, player
+from .figures import PALETTE, LivePlot, figure, show
+from .interact import drag_em, explore
+from .players import keyboard, listening_ladder, player
 from .plots import plot_melody, plot_piano_roll, plot_spectrogram, plot_waveform
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Source code as it is now, never a paste that grows old."""
+"""Show source code as it is now, rather than a copy that goes stale."""
 
 import ast
 import inspect
@@ -11,23 +11,25 @@ from IPython.display import display
 
 
 def show_code(*objects: Any, docstring: bool = True) -> None:
-    """Show the live source of functions, methods, classes or modules.
+    """Display the current source code of functions, methods, classes or modules.
 
     >>> show_code(musicai.audio.frame, docstring=False)  # doctest: +SKIP
 
     Args:
-        objects: what to show, in this order.
+        objects: what to display, in this order.
         docstring: whether to keep the docstrings.
 
     Raises:
-        TypeError: the object has no Python source (a number, a built-in function).
+        TypeError: if an object has no Python source (a number, a built-in function).
+
+    Used in Chapters 1 to 5.
     """
     for item in objects:
         display(Source(source_of(item, docstring=docstring)))
 
 
 class Source:
-    """Python source, coloured by the notebook or the page itself in its own theme."""
+    """Python source, highlighted by the notebook or the page in its own theme."""
 
     def __init__(self, text: str):
         self.text = text
@@ -46,7 +48,7 @@ def source_of(item: Any, *, docstring: bool = True) -> str:
         lines, first = inspect.getsourcelines(item)
         file = inspect.getsourcefile(item) or ""
     except (TypeError, OSError) as error:
-        raise TypeError(f"{item!r} has no Python source to show; give a function, class or module") from error
+        raise TypeError(f"{item!r} has no Python source; give a function, class or module") from error
     source = textwrap.dedent("".join(lines)).strip("\n")
     if not docstring:
         source = _without_docstrings(source)
@@ -64,7 +66,7 @@ def _place(item: Any, file: str, line: int) -> str:
 
 
 def _without_docstrings(source: str) -> str:
-    """Cut each docstring's lines out; the rest of the text stays as it was written."""
+    """Remove the lines of each docstring and leave the rest as it was written."""
     lines = source.splitlines()
     for node in _documented(ast.parse(source)):
         text, body = node.body[0], node.body

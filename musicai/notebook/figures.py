@@ -1,25 +1,31 @@
-"""Figures in one style, each with a text for who cannot see it."""
+"""Figures in one style, each with alt text; and losses drawn while a model trains."""
 
 import io
 import sys
+import time
+from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import matplotlib
+import numpy as np
+from IPython.core.getipython import get_ipython
 from IPython.display import display
 from matplotlib.figure import Figure
 
 from .display import Html, attribute, data_uri
 
-# Okabe and Ito's palette: told apart with every common colour blindness, and in grey.
+# Okabe and Ito's palette, which stays distinguishable with every common colour blindness, and in grey.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 WIDTH = 5.6  # inches: 11-point text is still 10 pixels high on a telephone 390 pixels wide
 PAGE_PIXELS = 600  # width on a large screen
-LOSSLESS_BYTES = 60_000  # beyond this (spectrograms) the picture is compressed with loss
+LOSSLESS_BYTES = 60_000  # larger pictures (spectrograms) are compressed lossily
+MOST_POINTS = 300  # longer curves are averaged over stretches; otherwise noise would hide the trend
 
 STYLE = {
     "figure.figsize": (WIDTH, 2.8),
     "figure.dpi": 160,
-    "figure.facecolor": "#fcfcfc",  # light also on the dark theme's page
+    "figure.facecolor": "#fcfcfc",  # stays light in the dark theme
     "figure.constrained_layout.use": True,
     "savefig.facecolor": "#fcfcfc",
     "axes.facecolor": "#fcfcfc",
@@ -42,38 +48,56 @@ STYLE = {
 matplotlib.rcParams.update(STYLE)
 
 
-def figure(rows: int = 1, cols: int = 1, *, height: float = 2.8, **options: Any) -> tuple[Figure, Any]:
-    """A figure of the book's width and its axes, as from `plt.subplots`, but shown only by `show`.
+def figure(
+    rows: int = 1,
+    cols: int = 1,
+    *,
+    height: float = 2.8,
+    sharex: bool = False,
+    sharey: bool = False,
+    squeeze: bool = True,
+    width_ratios: Sequence[float] | None = None,
+) -> tuple[Figure, Any]:
+    """A figure of the book's width and its axes, as from `plt.subplots`, but displayed only by `show`.
 
     >>> fig, ax = figure()
     >>> fig, (left, right) = figure(1, 2, sharey=True)
 
     Args:
         rows, cols: the grid of axes.
-        height: of the whole figure, in inches; its width is always the page's.
-        options: passed to `Figure.subplots` (`sharex`, `sharey`, `squeeze`, ...).
+        height: height of the whole figure, in inches; its width is always that of the page.
+        sharex, sharey, squeeze, width_ratios: as for `matplotlib.pyplot.subplots`.
+
+    Returns: (figure, axes): one axis, or an array of them.
+
+    Used in Chapters 1 to 5.
     """
     fig = Figure(figsize=(WIDTH, height), layout="constrained")
-    return fig, fig.subplots(rows, cols, **options)
+    axes = fig.subplots(rows, cols, sharex=sharex, sharey=sharey, squeeze=squeeze, width_ratios=width_ratios)
+    return fig, axes
 
 
 def show(fig: Figure, alt: str) -> None:
-    """Show a figure as a picture with a text alternative, and close it.
+    """Display a figure as a picture with alt text, and close it.
+
+    >>> show(fig, alt="A sine wave of three periods")  # doctest: +SKIP
 
     Args:
         fig: any matplotlib figure.
-        alt: what there is to see, for who cannot see it. Required.
+        alt: a sentence that says what there is to see, for readers who cannot see it. Required.
 
     Raises:
-        ValueError: `alt` is empty.
+        ValueError: if `alt` is empty.
+
+    Used in Chapters 1 to 5.
     """
     display(render(fig, alt))
 
 
 def render(fig: Figure, alt: str) -> Html:
-    """The figure as an HTML picture, as `show` shows it."""
+    """The figure as an HTML picture, as displayed by `show`."""
     if not isinstance(alt, str) or not alt.strip():
-        raise ValueError(f"alt={alt!r} says nothing; describe the figure in a sentence for who cannot see it")
+        raise ValueError(f"alt={alt!r} says nothing; describe the figure in a sentence for readers who cannot see it")
     picture = _webp(fig)
     if "matplotlib.pyplot" in sys.modules:  # else nothing holds the figure open
         sys.modules["matplotlib.pyplot"].close(fig)
@@ -85,8 +109,76 @@ def render(fig: Figure, alt: str) -> Html:
     return Html(html, f"[Figure: {' '.join(alt.split())}]")
 
 
+class LivePlot:
+    """A callback for `musicai.train.fit` that keeps drawing the losses in the same place.
+
+    Works in Jupyter and Colab and does nothing outside a notebook. Its last drawing remains as the cell's output.
+
+    >>> fit(step, batches, steps=20_000, state=state, callbacks=[(100, LivePlot())])  # doctest: +SKIP
+
+    Args:
+        names: which columns of the run's history to draw; by default all except the gradient norms.
+        title: shown above the curves.
+        log: whether to use a logarithmic scale.
+        seconds: the shortest time between two drawings.
+
+    Chapter 4.
+    """
+
+    def __init__(self, *names: str, title: str = "Training", log: bool = False, seconds: float = 2.0):
+        self.names, self.title, self.log, self.seconds = names, title, log, seconds
+        self._handle: Any = None
+        self._drawn = float("-inf")
+
+    def __call__(self, run: Any) -> None:
+        """Draw `run.history` if the last drawing is old enough or the run has finished."""
+        if not _in_notebook() or (time.monotonic() - self._drawn < self.seconds and not run.finished):
+            return
+        curves = self._curves(run.history)
+        if not curves:
+            return
+        picture = render(self._figure(curves), alt=self._alt(curves, run.step))
+        if self._handle is None:
+            self._handle = display(picture, display_id=True)
+        else:
+            self._handle.update(picture)
+        self._drawn = time.monotonic()
+
+    def _curves(self, history: Mapping[str, Sequence[float]]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Name -> (steps, values), leaving out steps without a value."""
+        names = self.names or [name for name in history if not name.startswith("grad/")]
+        curves = {name: _smoothed(np.asarray(history[name])) for name in names if name in history}
+        return {name: curve for name, curve in curves.items() if len(curve[0])}
+
+    def _figure(self, curves: dict[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
+        fig, ax = figure()
+        for colour, (name, (steps, values)) in zip(cycle(PALETTE), curves.items(), strict=False):
+            ax.plot(steps, values, ".-" if len(steps) < 20 else "-", color=colour, label=name)
+        ax.set(xlabel="Step", ylabel="Loss", title=self.title, yscale="log" if self.log else "linear")
+        ax.legend()
+        return fig
+
+    def _alt(self, curves: dict[str, tuple[np.ndarray, np.ndarray]], step: int) -> str:
+        last = ", ".join(f"{name} {values[0]:.3g} to {values[-1]:.3g}" for name, (_, values) in curves.items())
+        return f"{self.title}: losses over {step:,} steps: {last}"
+
+
+def _smoothed(column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Steps and values of a column, in which NaN means no value; long columns are averaged over stretches."""
+    steps = np.flatnonzero(np.isfinite(column))
+    parts = min(len(steps), MOST_POINTS)
+    stretches = np.array_split(steps, parts) if parts else []
+    means = [column[stretch].mean() for stretch in stretches]
+    return np.array([stretch.mean() + 1 for stretch in stretches]), np.array(means)
+
+
+def _in_notebook() -> bool:
+    shell = get_ipython()
+    return shell is not None and getattr(shell, "kernel", None) is not None
+
+
 def _webp(fig: Figure) -> bytes:
-    """The figure as WebP: exact where that is small (lines), else lossy (images)."""
+    """The figure as WebP: lossless if that is small (lines), otherwise lossy (images)."""
     data = _saved(fig, lossless=True, quality=80)
     return data if len(data) <= LOSSLESS_BYTES else _saved(fig, quality=80)
 

@@ -1,35 +1,41 @@
-"""One function under sliders: live where Python runs, a picture of it where only the page is left."""
+"""Interactions: a function under sliders, live where Python runs; and EM to drag, which lives in the page itself."""
 
+import json
 from collections.abc import Callable
 from html import escape
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
+import numpy as np
 from IPython.display import display
 from IPython.utils.capture import capture_output
 
-from .display import Html, bundle_to_html
+from .display import Html, attribute, bundle_to_html
 
 STATIC_NOTE = "In Jupyter or Colab, run this cell and move the controls."
 _number = count(1)
 
 
 def explore(fn: Callable[..., Any], **controls: Any) -> None:
-    """Call `fn` with the values of the controls, now and at each change, and show what it shows or returns.
+    """Call `fn` with the values of some controls, now and after each change, and show what it shows or returns.
 
-    The first result is an ordinary output under the controls: it stays on the rendered page. From the first change
-    on, live results take its place.
+    The first result is an ordinary output below the controls, so it stays on the rendered page; live results replace
+    it after the first change.
 
     >>> explore(hear_alias, frequency=(100, 7_900, 100), sr=[8_000, 16_000])  # doctest: +SKIP
 
     Args:
-        fn: called with one keyword for each control; shows figures and players, or returns them.
-        controls: for each argument a widget, or as for `ipywidgets.interactive`: (low, high[, step[, first value]])
-            for a slider, a list or dict for a menu, True or False for a tick box, text for a text field.
+        fn: called with one keyword argument per control; shows figures and players, or returns them.
+        controls: one widget per argument, or an abbreviation as for `ipywidgets.interactive`: (low, high[, step[,
+            first value]]) for a slider, a list or dict for a menu, True or False for a checkbox, a string for a text
+            field.
 
     Raises:
-        ValueError: a control is none of these, or `fn` returns a bare figure (use `show(fig, alt=...)` in it).
+        ValueError: if a control is none of these, or `fn` returns a bare figure (use `show(fig, alt=...)` in it).
+
+    Used in Chapters 1 to 5.
     """
     inputs = {name: _widget(name, value) for name, value in controls.items()}
     mark = f"musicai-explore-{next(_number)}"
@@ -54,12 +60,53 @@ def explore(fn: Callable[..., Any], **controls: Any) -> None:
     display(Html(f'<div class="{mark}">{first}{note}</div>', f"{fn.__name__}: {settings}"))
 
 
+def drag_em(x: Any, means: tuple[float, float] = (-1.0, 0.0), label: str = "") -> Html:
+    """EM for a mixture of two Gaussians on a line; the reader drags the start and takes the steps, without Python.
+
+    The weights start equal and the standard deviations at 0.5. At most one per page.
+
+    >>> drag_em([-0.25, 0.5, 2.5], label="brightness in octaves")
+    [Interaction: EM on 3 numbers; drag its starting means]
+
+    Args:
+        x: finite numbers, shape (N,), within a few units of 0.
+        means: where the two means start.
+        label: what the numbers are, with their unit.
+
+    Returns: the interaction, to be displayed.
+
+    Raises:
+        ValueError: if `x` is empty or not finite.
+
+    Chapter 3.
+    """
+    values = np.asarray(x, dtype=float).ravel()
+    if not values.size or not np.isfinite(values).all():
+        raise ValueError(f"x must hold at least one number, all of them finite; got {values!r:.100}")
+    reach = max(1, int(np.ceil(np.abs([*values, *means]).max())))
+    data = ", ".join(map(json.dumps, (values.round(4).tolist(), list(means), reach)))
+    script = Path(__file__).with_name("drag_em.js").read_text(encoding="utf-8").split("\n", 2)[2]
+    button = '<button type="button" data-n="{}" style="margin:3px;padding:3px 12px">{}</button>'
+    buttons = "".join(button.format(n, says) for n, says in ((1, "one step"), (10, "ten steps"), (0, "start again")))
+    alt = "A histogram under two Gaussians; drag the two triangles to choose where their means start"
+    html = (
+        '<div id="musicai-drag-em" style="max-width:600px;background:#fcfcfc;color:#222;border-radius:4px;padding:6px">'
+        f'<svg viewBox="0 0 600 245" style="width:100%;touch-action:none" role="group" aria-label="{alt}">'
+        f'</svg><div style="text-align:center;font-size:0.85em">{attribute(label)}</div>{buttons}'
+        '<div style="font-size:0.85em;min-height:3.2em"><output>This needs JavaScript.</output></div></div>'
+        f'<script>({script.rstrip()})(document.getElementById("musicai-drag-em"), {data});</script>'
+    )
+    return Html(html, f"[Interaction: EM on {values.size} numbers; drag its starting means]")
+
+
 def _widget(name: str, value: Any) -> widgets.Widget:
-    """The control for one argument; a slider reports when it is let go, so that slow functions keep up."""
+    """The control for one argument; a slider reports when it is released, so that slow functions keep up."""
     *limits, first = value if isinstance(value, tuple) and len(value) == 4 else (value, None)
     made = widgets.interactive.widget_from_abbrev(value if first is None else tuple(limits))
     if made is None:
-        raise ValueError(f"{name}={value!r} makes no control; give (low, high, step), a list, True, text or a widget")
+        raise ValueError(
+            f"{name}={value!r} does not describe a control; give (low, high, step), a list, True, text or a widget"
+        )
     if made is value:
         return made
     made.description = name.replace("_", " ")
@@ -77,13 +124,9 @@ def _call(fn: Callable[..., Any], values: dict[str, Any]) -> str:
     with capture_output() as captured:
         result = fn(**values)
         for item in result if isinstance(result, tuple | list) else [result]:
+            if hasattr(item, "savefig"):
+                raise ValueError('a figure needs alt text: call show(fig, alt="...") inside the function')
             if item is not None:
-                _refuse_bare_figure(item)
                 display(item)
     printed = f"<pre>{escape(captured.stdout)}</pre>" if captured.stdout else ""
     return printed + "".join(bundle_to_html(output.data) for output in captured.outputs)
-
-
-def _refuse_bare_figure(item: Any) -> None:
-    if hasattr(item, "savefig"):
-        raise ValueError('a figure needs words for who cannot see it: call show(fig, alt="...") in the function')

@@ -1,4 +1,4 @@
-"""Sound that travels inside the page: an HTML5 player that holds a small MP3."""
+"""Sound inside the page: players, tables of players and a keyboard, each holding its sound as a small MP3."""
 
 import io
 from collections.abc import Mapping
@@ -9,18 +9,23 @@ import numpy as np
 import soundfile
 import soxr
 
+from musicai.notes import note_name
+
 from .display import Html, attribute, data_uri
 
 MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 FADE_SECONDS = 0.002  # long enough to hide a step at either end, too short to dull an attack
 TAIL_SECONDS = 0.05  # browsers cut the last MP3 frame short
+BLACK = {1, 3, 6, 8, 10}  # pitch classes
+PLAY = "new Audio(this.dataset.sound).play()"
+KEY = "position:absolute;padding:0;border:1px solid #555;border-radius:0 0 4px 4px;cursor:pointer;font:10px sans-serif;"
 
 
 def player(audio: Any, sr: int, label: str = "") -> Html:
     """A sound with its label, played by the browser.
 
-    The audio goes into the page as MP3, about 5 kB a second at 16 kHz, so a chapter can hold minutes of it. It is
-    turned down only where it exceeds [-1, 1]. Chapter 1.
+    The audio is stored in the page as MP3, about 5 kB per second at 16 kHz, so a chapter can hold minutes of it. It is
+    turned down only if it exceeds [-1, 1].
 
     >>> player(audio, 16_000, "Piano, C4")  # doctest: +SKIP
 
@@ -29,8 +34,12 @@ def player(audio: Any, sr: int, label: str = "") -> Html:
         sr: sampling rate in Hz.
         label: what is heard; also what a screen reader says.
 
+    Returns: the player, to be displayed.
+
     Raises:
-        ValueError: the audio is empty, not finite, not one or two channels, or its rate is not a positive number.
+        ValueError: if the audio is empty, not finite or not one or two channels, or `sr` is not a positive number.
+
+    Chapter 1.
     """
     samples = _samples(audio, sr)
     seconds = samples.shape[1] / sr
@@ -46,17 +55,24 @@ def player(audio: Any, sr: int, label: str = "") -> Html:
 
 
 def listening_ladder(sounds: Mapping[Any, Any], sr: int, heading: str = "Step") -> Html:
-    """A table of players, one row for each sound: how a model's sound grows while it trains.
+    """A table of players, one row per sound: for instance how a model sounds as it trains.
 
     >>> listening_ladder({0: noise, 1_000: better, 10_000: good}, 16_000)  # doctest: +SKIP
 
     Args:
         sounds: audio by step (or any other label), in the order of the rows; each as for `player`.
         sr: sampling rate of all of them, in Hz.
-        heading: what the labels are.
+        heading: the heading of the column of labels.
+
+    Returns: the table, to be displayed.
+
+    Raises:
+        ValueError: if there is no sound, or one of them cannot be played.
+
+    Chapter 4.
     """
     if not sounds:
-        raise ValueError("there is no sound to put in the table; give at least one, such as {0: audio}")
+        raise ValueError("there are no sounds to put in the table; give at least one, such as {0: audio}")
     labels = [f"{key:,}" if isinstance(key, int) else str(key) for key in sounds]
     players = [player(audio, sr, f"{heading} {label}") for label, audio in zip(labels, sounds.values(), strict=True)]
     narrow = "width:1%;white-space:nowrap;text-align:right"
@@ -69,26 +85,55 @@ def listening_ladder(sounds: Mapping[Any, Any], sr: int, heading: str = "Step") 
     return Html(html, "\n".join(one.text for one in players))
 
 
+def keyboard(sounds: Mapping[int, Any], sr: int, label: str = "Keyboard") -> Html:
+    """Piano keys that play when clicked, touched, or reached with Tab and pressed with Enter; no Python needed.
+
+    >>> keyboard({p: generator.play(p, "flute")[0] for p in range(60, 73)}, 16_000, "Flute")  # doctest: +SKIP
+
+    Args:
+        sounds: audio by MIDI pitch, each as for `player`; keys without a sound are drawn grey.
+        sr: sampling rate of all of them, in Hz.
+        label: what is heard.
+
+    Returns: the keyboard, to be displayed.
+
+    Raises:
+        ValueError: if there is no sound, or one of them cannot be played.
+
+    Chapter 4.
+    """
+    if not sounds:
+        raise ValueError("there is no sound for any key; give at least one, such as {60: audio}")
+    low, high = min(sounds), max(sounds)
+    reach = range(low - _is_black(low), high + 1 + _is_black(high))  # white keys at both ends
+    white = [pitch for pitch in reach if not _is_black(pitch)]
+    keys = "".join(_key(p, white, sounds, sr) for p in sorted(range(white[0], white[-1] + 1), key=_is_black))
+    board = f'<div style="position:relative;height:7.5em;width:100%;max-width:{2.4 * len(white):.1f}em">{keys}</div>'
+    group = f'<div class="musicai-keyboard" role="group" aria-label="{attribute(label)}" style="margin:0.4em 0">'
+    text = f"{label}: {len(sounds)} keys, {note_name(low)} to {note_name(high)}"
+    return Html(f"{group}<div>{escape(label)}</div>{board}</div>", text)
+
+
 def _without_caption(one: Html) -> str:
     return one.html[one.html.index("<audio") : one.html.index("</audio>")] + "</audio>"
 
 
 def _samples(audio: Any, sr: int) -> np.ndarray:
-    """The audio as float32 (channels, time), checked, and no louder than [-1, 1]."""
+    """The audio as float32 (channels, time), checked, and scaled down if it exceeds [-1, 1]."""
     if not (np.isscalar(sr) and np.isfinite(sr) and sr > 0):
-        raise ValueError(f"sr={sr!r} is not a sampling rate; give samples per second, such as 16_000")
+        raise ValueError(f"sr={sr!r} is not a sampling rate; give a number of samples per second, such as 16_000")
     if hasattr(audio, "detach"):
         audio = audio.detach().cpu().float().numpy()
     samples = np.atleast_2d(np.asarray(audio, dtype=np.float32))
     if samples.ndim != 2 or samples.shape[0] > 2 or samples.size == 0:
         raise ValueError(f"audio of shape {np.shape(audio)} cannot be played; give (time,), (1, time) or (2, time)")
     if not np.isfinite(samples).all():
-        raise ValueError("the audio holds NaN or infinite samples; look at where they come from before listening")
+        raise ValueError("the audio contains NaN or infinity; find out where they come from before you listen")
     return samples / max(1.0, float(np.abs(samples).max()))
 
 
 def _smooth_ends(samples: np.ndarray, sr: int) -> np.ndarray:
-    """Fade both ends over two milliseconds and add a short silence: no click at either end."""
+    """Fade both ends over two milliseconds and append a short silence, so that neither end clicks."""
     length = min(int(sr * FADE_SECONDS) + 1, samples.shape[1])
     ramp = np.linspace(0, 1, length, endpoint=False, dtype=np.float32)
     faded = samples.copy()
@@ -98,10 +143,29 @@ def _smooth_ends(samples: np.ndarray, sr: int) -> np.ndarray:
 
 
 def _mp3(samples: np.ndarray, sr: int) -> bytes:
-    """MP3 bytes; a rate that MP3 does not know is first resampled to the next one that it does."""
+    """Encode as MP3, first resampling to the next higher rate that MP3 supports if necessary."""
     rate = next((known for known in MP3_RATES if known >= sr), MP3_RATES[-1])
     if rate != sr:
         samples = soxr.resample(samples.T, sr, rate).T
     buffer = io.BytesIO()
     soundfile.write(buffer, np.clip(samples, -1, 1).T, rate, format="MP3")
     return buffer.getvalue()
+
+
+def _key(pitch: int, white: list[int], sounds: Mapping[int, Any], sr: int) -> str:
+    """One key, positioned as a percentage of the keyboard's width."""
+    width, name = 100 / len(white), note_name(pitch)
+    left = width * sum(one < pitch for one in white)
+    place = f"left:{left:.2f}%;top:0;width:{width:.2f}%;height:100%;background:#fff;color:#333;z-index:1"
+    if _is_black(pitch):
+        place = f"left:{left - 0.3 * width:.2f}%;top:0;width:{0.6 * width:.2f}%;height:62%;background:#222;z-index:2"
+    text = f'<span style="position:absolute;bottom:4px;left:0;right:0">{name}</span>' if pitch % 12 == 0 else ""
+    if pitch not in sounds:
+        return f'<span style="{KEY}{place};opacity:0.3"></span>'
+    sound = data_uri(_mp3(_smooth_ends(_samples(sounds[pitch], sr), sr), sr), "audio/mpeg")
+    button = f'<button type="button" aria-label="{name}" data-sound="{sound}" onclick="{PLAY}"'
+    return f'{button} style="{KEY}{place}">{text}</button>'
+
+
+def _is_black(pitch: int) -> bool:
+    return pitch % 12 in BLACK

@@ -1,4 +1,4 @@
-"""The book's drawings of sound and notes; each returns a Figure for `show`."""
+"""The book's plots of sound and notes; each returns a Figure for `show`."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -12,20 +12,29 @@ from .figures import PALETTE, figure
 NAMES = ("C", "C♯", "D", "D♯", "E", "F", "F♯", "G", "G♯", "A", "A♯", "B")
 BLACK_KEYS = (1, 3, 6, 8, 10)
 HZ_TICKS = (30, 60, 125, 250, 500, 1_000, 2_000, 4_000, 8_000, 16_000)
-MOST_NAMED = 24  # notes; more names than this cannot be read at 390 pixels
+MOST_NAMED = 24  # notes; more names than this would be illegible at 390 pixels
 
 
 def plot_waveform(audio: Any, sr: int, *, start: float = 0.0, title: str = "", ax: Axes | None = None) -> Figure:
-    """Draw sound pressure against time, one axis for each channel.
+    """Plot amplitude against time, one axis per channel.
 
-    Short excerpts (up to 200 samples) also show the samples themselves. Chapter 1.
+    Short excerpts (up to 200 samples) also show the individual samples.
+
+    >>> fig = plot_waveform(np.sin(np.arange(800) / 10), 16_000, title="A sine wave")
 
     Args:
         audio: samples, shape (time,) or (channels, time).
         sr: sampling rate in Hz.
         start: time of the first sample, in seconds.
-        title: drawn above.
-        ax: draw one channel here instead of in a new figure.
+        title: shown above.
+        ax: axes to draw one channel on, instead of a new figure.
+
+    Returns: the figure.
+
+    Raises:
+        ValueError: if `ax` is given but there are several channels.
+
+    Chapter 1.
     """
     channels = np.atleast_2d(_array(audio))
     fig, axes = _axes(ax, len(channels))
@@ -54,22 +63,29 @@ def plot_spectrogram(
     title: str = "",
     ax: Axes | None = None,
 ) -> Figure:
-    """Draw a spectrogram with its frequencies in Hz. Chapter 2.
+    """Plot a spectrogram with its frequencies in Hz.
+
+    >>> fig = plot_spectrogram(np.random.rand(513, 100), 16_000, hop_length=256)
 
     Args:
-        values: shape (bins, frames). Complex or magnitudes are drawn in dB below the loudest; a picture that holds
-            negative numbers is taken to be in dB already.
+        values: shape (bins, frames). Complex values and magnitudes are shown in dB relative to the loudest; values that
+            include negative numbers are taken to be in dB already.
         sr: sampling rate in Hz.
-        hop_length: samples from one frame to the next.
+        hop_length: samples between successive frames.
         axis: "linear" (bins of an FFT), "mel" (Slaney's mel bands) or "cqt" (constant-Q bins).
-        fmin, fmax: of the lowest and the highest mel band (0 and sr / 2), or of the lowest constant-Q bin (C1, 32.7).
-        bins_per_octave: of the constant-Q transform.
-        decibels: False draws the values as they are.
-        title: drawn above.
-        ax: draw here instead of in a new figure.
+        fmin, fmax: limits of the mel bands in Hz (default 0 and sr / 2); `fmin` is also the lowest constant-Q bin
+            (default C1, 32.7 Hz).
+        bins_per_octave: resolution of the constant-Q transform.
+        decibels: False plots the values as they are.
+        title: shown above.
+        ax: axes to draw on, instead of a new figure.
+
+    Returns: the figure.
 
     Raises:
-        ValueError: `values` is not a matrix, or `axis` is none of the three.
+        ValueError: if `values` is not a matrix, or `axis` is none of the three.
+
+    Chapter 2.
     """
     matrix = _array(values)
     if matrix.ndim != 2 or matrix.size == 0:
@@ -89,13 +105,22 @@ def plot_spectrogram(
 
 
 def plot_piano_roll(score: Any, *, step: float = 0.25, title: str = "", ax: Axes | None = None) -> Figure:
-    """Draw notes as bars: pitch against time in beats, one colour for each track. Chapter 1.
+    """Plot notes as bars: pitch against time in beats, one colour per track.
+
+    >>> fig = plot_piano_roll(np.eye(88, 16, dtype=bool))
 
     Args:
         score: a `Score`, a `Track`, a `Melody`, or a boolean roll of shape (88, frames) whose lowest key is A0.
-        step: length of a frame of the roll, in beats.
-        title: drawn above; a score's name by default.
-        ax: draw here instead of in a new figure.
+        step: duration of one frame of the roll, in beats.
+        title: shown above; by default the score's name.
+        ax: axes to draw on, instead of a new figure.
+
+    Returns: the figure.
+
+    Raises:
+        ValueError: if a roll is not a matrix.
+
+    Chapter 1.
     """
     fig, (axes,) = _axes(ax, 1, height=3.4)
     parts = [("", _roll_bars(_array(score), step))] if _is_roll(score) else _score_parts(score)
@@ -109,12 +134,19 @@ def plot_piano_roll(score: Any, *, step: float = 0.25, title: str = "", ax: Axes
 
 
 def plot_melody(melody: Any, *, title: str = "", ax: Axes | None = None) -> Figure:
-    """Draw a melody: a bar for each note, with its name where there are few. Chapter 1.
+    """Plot a melody, one bar per note, labelled with its name if there are only a few.
+
+    >>> from musicai.notes import Melody
+    >>> fig = plot_melody(Melody.from_pitches([60, 64, 67]))
 
     Args:
         melody: a `Melody`, or its notes.
-        title: drawn above; the melody's name by default.
-        ax: draw here instead of in a new figure.
+        title: shown above; by default the melody's name.
+        ax: axes to draw on, instead of a new figure.
+
+    Returns: the figure.
+
+    Chapter 1.
     """
     notes = tuple(getattr(melody, "notes", melody))
     fig, (axes,) = _axes(ax, 1)
@@ -139,12 +171,12 @@ def _axes(ax: Axes | None, rows: int, height: float = 2.8) -> tuple[Figure, list
         fig, axes = figure(rows, 1, height=height if rows == 1 else 1.8 * rows, sharex=True, squeeze=False)
         return fig, list(axes[:, 0])
     if rows != 1:
-        raise ValueError(f"ax= takes one channel, but the audio has {rows}; draw each by itself")
+        raise ValueError(f"ax= takes one channel, but the audio has {rows}; plot each one separately")
     return ax.figure, [ax]
 
 
 def _bin_frequencies(axis: str, bins: int, sr: int, fmin: float | None, fmax: float | None, octave: int) -> np.ndarray:
-    """The centre frequency of each bin in Hz, rising."""
+    """The centre frequency of each bin in Hz, in ascending order."""
     if axis == "linear":
         return np.linspace(0, sr / 2, bins)
     if axis == "mel":
@@ -152,7 +184,7 @@ def _bin_frequencies(axis: str, bins: int, sr: int, fmin: float | None, fmax: fl
         return _mel_to_hertz(np.linspace(low, high, bins + 2)[1:-1])
     if axis == "cqt":
         return (fmin or 32.703) * 2 ** (np.arange(bins) / octave)
-    raise ValueError(f'axis={axis!r} is unknown; it is "linear", "mel" or "cqt"')
+    raise ValueError(f'axis={axis!r} is unknown; use "linear", "mel" or "cqt"')
 
 
 def _hertz_to_mel(hertz: float) -> float:
@@ -180,7 +212,7 @@ def _row(tick: float, hertz: np.ndarray) -> float:
 
 
 def _levels(matrix: np.ndarray, decibels: bool) -> tuple[np.ndarray, str]:
-    """What to draw, and its unit."""
+    """The values to draw, and their unit."""
     if not decibels:
         return np.abs(matrix) if np.iscomplexobj(matrix) else matrix, ""
     if not np.iscomplexobj(matrix) and matrix.min() < 0:
@@ -194,7 +226,7 @@ def _is_roll(score: Any) -> bool:
 
 
 def _score_parts(score: Any) -> list[tuple[str, list[tuple[int, float, float]]]]:
-    """Each pitched track's name and bars (pitch, start, duration)."""
+    """The name and bars (pitch, start, duration) of each pitched track."""
     tracks: Sequence[Any] = getattr(score, "tracks", (score,))
     return [
         (getattr(track, "name", ""), [(note.pitch, note.start, note.duration) for note in track.notes])

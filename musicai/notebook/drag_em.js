@@ -1,21 +1,11 @@
-"""EM for two Gaussians under the reader's finger: it runs in the page itself, so also where no Python is left."""
-
-import json
-from typing import Any
-
-import numpy as np
-
-from .display import Html, attribute
-
-BUTTONS = ((1, "one step"), (10, "ten steps"), (0, "back to the start"))
-ALT = "Two Gaussians over a histogram; two triangles to drag show where their means start"
-SCRIPT = """
-(root => {
-const x = DATA, K = [0, 1], colour = ["#0072B2", "#D55E00"], svg = root.querySelector("svg");
+// EM for two Gaussians on a line, which the reader steps and whose start the reader drags. interact.py calls this
+// with the root element, the data, the starting means and the half-width of the axis.
+(root, x, start_means, REACH) => {
+const K = [0, 1], colour = ["#0072B2", "#D55E00"], svg = root.querySelector("svg");
 const px = v => 300 + 290 * v / REACH, unpx = p => (p - 300) * REACH / 290, py = d => 205 - 320 * d / REACH;
 const sum = a => a.reduce((s, v) => s + v, 0);
 const normal = (v, m, s) => Math.exp(-0.5 * ((v - m) / s) ** 2) / s / Math.sqrt(2 * Math.PI);
-let start = MEANS, w, m, s, n, held = null;
+let start = [...start_means], w, m, s, n, held = null;
 const joint = v => K.map(k => w[k] * normal(v, m[k], s[k]));
 const step = () => {  // E step, M step
   const r = x.map(v => { const j = joint(v), p = sum(j); return p > 0 ? j.map(q => q / p) : [0.5, 0.5]; });
@@ -44,7 +34,7 @@ const draw = () => {
   const level = sum(x.map(v => Math.log(sum(joint(v)) + 1e-300))) / x.length;
   const show = a => a.map(v => v.toFixed(2)).join(" and ");
   root.querySelector("output").textContent =
-    `step ${n}: log-likelihood ${level.toFixed(3)} each; means ${show(m)}; weights ${show(w)}`;
+    `step ${n}: log-likelihood ${level.toFixed(3)} per sample; means ${show(m)}; weights ${show(w)}`;
 };
 const reset = () => { w = [0.5, 0.5]; m = [...start]; s = [0.5, 0.5]; n = 0; draw(); };
 const move = (k, v) => { start[k] = Math.min(REACH, Math.max(-REACH, v)); reset(); };
@@ -72,37 +62,4 @@ root.onclick = e => {
   draw();
 };
 reset();
-})(document.getElementById("musicai-drag-em"));
-"""
-
-
-def drag_em(x: Any, means: tuple[float, float] = (-1.0, 0.0), label: str = "") -> Html:
-    """EM for a mixture of two Gaussians on one line, to be stepped, its start to be dragged; no Python needed.
-
-    Weights start equal, standard deviations at 0.5. One in a page. Chapter 3.
-
-    >>> drag_em(brightness, (-1.0, 0.0), "brightness in octaves")  # doctest: +SKIP
-
-    Args:
-        x: finite numbers, shape (N,), within a few units of 0.
-        means: where the two means start at first.
-        label: what the numbers are, with their unit.
-
-    Raises:
-        ValueError: `x` is empty or not finite.
-    """
-    values = np.asarray(x, dtype=float).ravel()
-    if not values.size or not np.isfinite(values).all():
-        raise ValueError(f"x of shape {values.shape} must hold finite numbers, and at least one")
-    reach = max(1, int(np.ceil(np.abs([*values, *means]).max())))
-    script = SCRIPT.replace("DATA", json.dumps(values.round(4).tolist())).replace("MEANS", json.dumps(list(means)))
-    button = '<button type="button" data-n="{}" style="margin:3px;padding:3px 12px">{}</button>'
-    html = (
-        '<div id="musicai-drag-em" style="max-width:600px;background:#fcfcfc;color:#222;border-radius:4px;padding:6px">'
-        f'<svg viewBox="0 0 600 245" style="width:100%;touch-action:none" role="group" aria-label="{attribute(ALT)}">'
-        f'</svg><div style="text-align:center;font-size:0.85em">{attribute(label)}</div>'
-        f"{''.join(button.format(n, says) for n, says in BUTTONS)}"
-        '<div style="font-size:0.85em;min-height:3.2em"><output>This needs JavaScript.</output></div></div>'
-        f"<script>{script.replace('REACH', str(reach))}</script>"
-    )
-    return Html(html, f"[Interaction: EM on {values.size} numbers, its start to be dragged]")
+}

@@ -1,0 +1,53 @@
+"""Plausible wrong answers to the exercises of chapter 1; the checker must refuse each of them."""
+
+from itertools import islice, pairwise
+
+import numpy as np
+
+WRONG = {
+    "01.1": [
+        5_292_000,
+        84_672_000,
+        176_400,
+        "10584000",
+        -10_584_000,
+    ],
+    "01.2": [
+        lambda frequency, sr: frequency % sr,
+        lambda frequency, sr: abs(sr - frequency),
+        lambda frequency, sr: min(frequency, sr / 2),
+        lambda frequency, sr: None,
+    ],
+    "01.3": [
+        lambda y, mu: y,
+        lambda y, mu: ((1 + mu) ** np.abs(y) - 1) / mu,
+        lambda y, mu: ((1 + mu) ** y - 1) / mu,
+        lambda y, mu: np.sign(y) * np.log1p(mu * np.abs(y)) / np.log1p(mu),
+    ],
+    "01.4": [
+        lambda pitches: "*" + "".join("U" if b > a else "D" for a, b in pairwise(pitches)),
+        lambda pitches: "".join("U" if b >= a else "D" for a, b in pairwise(pitches)),
+        lambda pitches: "".join("DUR"[0 if b > a else 1 if b < a else 2] for a, b in pairwise(pitches)),
+        lambda pitches: list("RURURD"),
+    ],
+    "01.5": [
+        lambda tune, query: any(tune[i : i + len(query)] == query for i in range(len(tune))),
+        lambda tune, query: set(np.diff(query)) <= set(np.diff(tune)),
+        lambda tune, query: np.diff(query).tolist() == np.diff(tune).tolist()[: len(query) - 1],
+        lambda tune, query: True,
+    ],
+    "01.6": [
+        lambda train, test: sum(tune in train for tune in test) / len(test),
+        lambda train, test: sum(tuple(np.diff(tune)) in {tuple(np.diff(t)) for t in train} for tune in test),
+        lambda train, test: (
+            sum(tuple(np.diff(tune)) in {tuple(np.diff(t)) for t in train} for tune in test) / len(train)
+        ),
+        lambda train, test: sum(len(tune) in map(len, train) for tune in test) / len(test),
+    ],
+    "01.7": [
+        lambda items, size, rng: iter(rng.permutation(list(items)).tolist()),
+        lambda items, size, rng: iter(items),
+        lambda items, size, rng: islice(items, size),
+        lambda items, size, rng: [next(items)] * 40,
+    ],
+}

@@ -1,0 +1,57 @@
+"""Plausible wrong answers to the exercises of chapter 3; the checker must refuse each of them."""
+
+import numpy as np
+
+from musicai.exercises.ch03 import _log_joint, _responsibilities
+
+
+def _direct(x: np.ndarray, weights: np.ndarray, means: np.ndarray, stds: np.ndarray) -> np.ndarray:
+    joint = weights / stds * np.exp(-0.5 * ((x[:, None] - means) / stds) ** 2)
+    with np.errstate(invalid="ignore"):
+        return joint / joint.sum(1, keepdims=True)
+
+
+WRONG = {
+    "03.1": [
+        1848,
+        3367,
+        327,
+        1840,
+        "1847",
+    ],
+    "03.2": [
+        lambda x, mean, std: -0.5 * ((x - mean) / std) ** 2,
+        lambda x, mean, std: -np.log(std) - 0.5 * np.log(2 * np.pi) - 0.5 * (x - mean) ** 2 / std,
+        lambda x, mean, std: np.log(1e-300 + np.exp(-0.5 * ((x - mean) / std) ** 2) / (std * np.sqrt(2 * np.pi))),
+    ],
+    "03.3": [
+        _direct,
+        lambda x, weights, means, stds: _responsibilities(x).T,
+        lambda x, weights, means, stds: np.eye(3)[_responsibilities(x).argmax(1)],
+        lambda x, weights, means, stds: np.exp(_log_joint(x)),
+    ],
+    "03.4": [
+        lambda x, r: (r.sum(0), r.T @ x / r.sum(0), np.ones(3)),
+        lambda x, r: (r.mean(0), r.T @ x / len(x), np.ones(3)),
+        lambda x, r: (r.mean(0), r.T @ x / r.sum(0), (r * (x[:, None] - r.T @ x / r.sum(0)) ** 2).sum(0) / r.sum(0)),
+        lambda x, r: (np.full(3, 1 / 3), r.T @ x / r.sum(0), np.ones(3)),
+        lambda x, r: r.mean(0),
+    ],
+    "03.5": [
+        lambda log_likelihood, n, k, d: -2 * log_likelihood + 2 * (k - 1 + 2 * k * d),
+        lambda log_likelihood, n, k, d: -2 * log_likelihood + np.log(n) * (k + 2 * k * d),
+        lambda log_likelihood, n, k, d: -2 * n * log_likelihood + np.log(n) * (k - 1 + 2 * k * d),
+        lambda log_likelihood, n, k, d: log_likelihood - np.log(n) * (k - 1 + 2 * k * d),
+    ],
+    "03.6": [
+        lambda weights, means, stds, n, rng: rng.normal(weights @ means, 1.5, n),
+        lambda weights, means, stds, n, rng: rng.normal(means, stds, (n, 3)) @ weights,
+        lambda weights, means, stds, n, rng: rng.normal(means[k := rng.integers(3, size=n)], stds[k]),
+        lambda weights, means, stds, n, rng: means[rng.choice(3, size=n, p=weights)],
+    ],
+    "03.7": [
+        lambda scores, penalty: scores.argmax(1),
+        lambda scores, penalty: np.full(len(scores), scores.sum(0).argmax()),
+        lambda scores, penalty: np.repeat([0, 2, 1], 5),
+    ],
+}
