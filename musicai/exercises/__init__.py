@@ -22,8 +22,8 @@ def check(number: str, answer: object = None) -> bool:
     """Print whether the answer to an exercise is right and, if it is not, why.
 
     >>> check("01.1", 1)
-    Exercise 01.1: not yet. Your number of bits is off: it is 1.
-    Hint: ...
+    Exercise 01.1: not yet. Your number of bytes is off: it is 1.
+    Hint: Samples per second, times channels, times bytes per sample, times seconds.
     False
 
     Args:
@@ -69,7 +69,7 @@ def hint(number: str) -> str:
     """A nudge in the right direction.
 
     >>> hint("03.1")
-    'A symmetric D x D matrix has D (D + 1) / 2 free numbers; the weights sum to one.'
+    'A symmetric D x D matrix has D (D + 1) / 2 free entries; the weights sum to one.'
 
     Args:
         number: the exercise's number, such as "01.2".
@@ -88,7 +88,7 @@ def stub(number: str) -> str:
     """What the reader starts from: the exercise without its solution, as text for a notebook cell.
 
     >>> print(stub("03.1"))
-    free_numbers = None  # How many free parameters has ...
+    free_numbers = None  # How many free parameters does ...
 
     Args:
         number: the exercise's number, such as "01.2".

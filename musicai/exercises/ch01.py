@@ -9,9 +9,9 @@ import numpy as np
 from .framework import call, close, exercise, fail
 
 
-@exercise("01.1", value=True, hint="Samples a second, times channels, times bytes a sample, times seconds.")
+@exercise("01.1", value=True, hint="Samples per second, times channels, times bytes per sample, times seconds.")
 def bytes_a_minute() -> int:
-    """How many bytes is one minute of stereo audio at 44.1 kHz and 16 bits, uncompressed?"""
+    """How many bytes does one minute of uncompressed stereo audio take at 44.1 kHz and 16 bits?"""
     return 44_100 * 2 * 2 * 60
 
 
@@ -20,9 +20,9 @@ def _(answer: Any) -> None:
     close(answer, 10_584_000, "Your number of bytes", rtol=1e-9)
 
 
-@exercise("01.2", hint="Sampled tones repeat every sr hertz; fold what lies above sr / 2 back below it.")
+@exercise("01.2", hint="The spectrum repeats every sr hertz; fold whatever lies above sr / 2 back below it.")
 def alias(frequency: float, sr: float) -> float:
-    """The frequency in Hz, from 0 to sr / 2, that is heard when a tone of `frequency` Hz is sampled at `sr` Hz."""
+    """The frequency in Hz, from 0 to sr / 2, that you hear when a tone of `frequency` Hz is sampled at `sr` Hz."""
     folded = frequency % sr
     return min(folded, sr - folded)
 
@@ -64,7 +64,7 @@ def _(answer: Callable[..., Any]) -> None:
             fail(f"The code of {pitches} should be {code!r}, not {got[:40]!r}.")
 
 
-@exercise("01.5", hint="Search the query's intervals among the tune's, not the pitches themselves.")
+@exercise("01.5", hint="Look for the query's intervals among the tune's, not for the pitches themselves.")
 def contains(tune: list[int], query: list[int]) -> bool:
     """Whether the pitches of `query` (two or more) occur in a row in `tune`, in any transposition."""
     steps, wanted = np.diff(tune).tolist(), np.diff(query).tolist()
@@ -85,7 +85,7 @@ def _(answer: Callable[..., Any]) -> None:
 
 @exercise("01.6", hint="Make a set of the training tunes' intervals, as tuples; look up each test tune in it.")
 def leaked(train: list[list[int]], test: list[list[int]]) -> float:
-    """The share, from 0 to 1, of the `test` tunes that are in `train` in some transposition; tunes are pitches."""
+    """The fraction of `test` tunes that also occur in `train`, in any transposition; a tune is a list of pitches."""
     known = {tuple(np.diff(tune)) for tune in train}
     return sum(tuple(np.diff(tune)) in known for tune in test) / len(test)
 
@@ -128,7 +128,7 @@ def _(answer: Callable[..., Any]) -> None:
 
 
 class _Counted:
-    """The numbers 0 to n - 1, and how many of them were asked for."""
+    """The numbers 0 to n - 1, counting how many have been asked for."""
 
     def __init__(self, n: int):
         self.left, self.taken = iter(range(n)), 0
@@ -143,7 +143,7 @@ class _Counted:
 
 
 def _drawn(output: Any, items: _Counted, size: int) -> list[Any]:
-    """What comes out, watching that little of it waits inside."""
+    """The items that come out, while checking that the buffer holds few of them."""
     got: list[Any] = []
     for item in islice(output, 100):
         got.append(item)

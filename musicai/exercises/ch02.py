@@ -20,7 +20,7 @@ def _(answer: Any) -> None:
     close(answer, 16_384, "Your frame length", rtol=1e-9)
 
 
-@exercise("02.2", hint="As the transform, but turning the other way, and divided by N.")
+@exercise("02.2", hint="Like the transform, but rotating the other way and divided by N.")
 def idft(X: np.ndarray) -> np.ndarray:
     """The inverse DFT: `X`, complex (N,), back to `x`, complex (N,)."""
     n = np.arange(len(X))
@@ -54,7 +54,7 @@ def _(answer: Callable[..., Any]) -> None:
 
 @exercise("02.4", hint="np.roll(a, n) moves the chroma up by n semitones; try all twelve and keep the best.")
 def transposition(a: np.ndarray, b: np.ndarray) -> int:
-    """How many semitones up, 0 to 11, chroma `a` (12,) must go to correlate best with `b`."""
+    """By how many semitones, 0 to 11, chroma `a` (12,) must be raised to correlate best with `b`."""
     return int(np.argmax([np.corrcoef(np.roll(a, n), b)[0, 1] for n in range(12)]))
 
 
@@ -67,7 +67,10 @@ def _(answer: Callable[..., Any]) -> None:
         close(call(answer, a.copy(), b), n, f"The transposition of a chroma that was rolled up by {n}")
 
 
-@exercise("02.5", hint="Find all local maxima, go through them from the strongest down, keep those far from all kept.")
+@exercise(
+    "02.5",
+    hint="Find all local maxima, go through them from the strongest down, keep those far enough from all kept.",
+)
 def pick(strength: np.ndarray, threshold: float, gap: int) -> list[int]:
     """Frames of onsets, in order: local maxima above `threshold`, at least `gap` apart.
 
@@ -92,7 +95,7 @@ def _(answer: Callable[..., Any]) -> None:
         close(got, want, f"The onsets of {strength.astype(int).tolist()} with threshold {threshold:g} and gap {gap}")
 
 
-@exercise("02.6", hint="Fill the first row of D with its own costs alone, carry along where each path began.")
+@exercise("02.6", hint="Fill the first row of D with its own costs alone, and carry along where each path began.")
 def locate(cost: np.ndarray) -> tuple[int, int]:
     """First and last column of the cheapest path through all rows of `cost`.
 

@@ -10,9 +10,9 @@ from .framework import as_numbers, call, close, exercise, fail
 WEIGHTS, MEANS, STDS = np.array([0.5, 0.3, 0.2]), np.array([-1.0, 0.5, 3.0]), np.array([0.4, 1.0, 0.2])
 
 
-@exercise("03.1", value=True, hint="A symmetric D x D matrix has D (D + 1) / 2 free numbers; the weights sum to one.")
+@exercise("03.1", value=True, hint="A symmetric D x D matrix has D (D + 1) / 2 free entries; the weights sum to one.")
 def free_numbers() -> int:
-    """How many free numbers has a mixture of 8 Gaussians in 20 dimensions, with full covariances?"""
+    """How many free parameters does a mixture of 8 Gaussians in 20 dimensions have, with full covariances?"""
     return 8 * (20 * 21 // 2) + 8 * 20 + 7
 
 
@@ -23,7 +23,7 @@ def _(answer: Any) -> None:
 
 @exercise("03.2", hint="Take the logarithm on paper first: -log(std) - log(2 pi) / 2 - ((x - mean) / std)^2 / 2.")
 def log_gaussian(x: np.ndarray, mean: float, std: float) -> np.ndarray:
-    """The log density of a Gaussian at `x`, any shape; finite also a thousand `std` away from the mean."""
+    """The log density of a Gaussian at `x`, of any shape; finite even a thousand `std` away from the mean."""
     return -np.log(std) - 0.5 * np.log(2 * np.pi) - 0.5 * ((x - mean) / std) ** 2
 
 
@@ -46,7 +46,7 @@ def _responsibilities(x: np.ndarray) -> np.ndarray:
     return shares / shares.sum(1, keepdims=True)
 
 
-@exercise("03.3", hint="Work with logarithms, and subtract each row's largest before you take the exponential.")
+@exercise("03.3", hint="Work with logarithms, and subtract each row's maximum before you take the exponential.")
 def responsibilities(x: np.ndarray, weights: np.ndarray, means: np.ndarray, stds: np.ndarray) -> np.ndarray:
     """The E step: (N, K) for data `x` (N,) and K Gaussians; rows sum to one, even for an x far from all of them."""
     joint = np.log(weights) - np.log(stds) - 0.5 * ((x[:, None] - means) / stds) ** 2
@@ -61,9 +61,9 @@ def _(answer: Callable[..., Any]) -> None:
         close(got, _responsibilities(x), f"The responsibilities {where}")
 
 
-@exercise("03.4", hint="Count with r, average with r / count, and measure the spread about the new means.")
+@exercise("03.4", hint="Sum r for the counts, average with r / count, and measure the spread around the new means.")
 def m_step(x: np.ndarray, r: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The M step: weights, means, standard deviations, each (K,), from data `x` (N,) and the `r` (N, K) of its rows."""
+    """The M step: weights, means and stds, each (K,), from data `x` (N,) and responsibilities `r` (N, K)."""
     count = r.sum(0)
     means = (r * x[:, None]).sum(0) / count
     stds = np.sqrt((r * (x[:, None] - means) ** 2).sum(0) / count)
@@ -84,9 +84,9 @@ def _(answer: Callable[..., Any]) -> None:
     close(got[2], np.sqrt((r * (x[:, None] - means) ** 2).sum(0) / count), "The standard deviations")
 
 
-@exercise("03.5", hint="-2 log likelihood + log(N) times the free numbers: K - 1 weights, K D means, K D variances.")
+@exercise("03.5", hint="-2 log likelihood + log(N) per free parameter: K - 1 weights, K D means, K D variances.")
 def bic(log_likelihood: float, n: int, k: int, d: int) -> float:
-    """Schwarz's criterion of a diagonal mixture: `log_likelihood` of all `n` rows, `k` components, `d` dimensions."""
+    """The BIC of a diagonal mixture: `log_likelihood` of all `n` rows, `k` components, `d` dimensions."""
     return -2 * log_likelihood + np.log(n) * (k - 1 + 2 * k * d)
 
 
@@ -98,7 +98,7 @@ def _(answer: Callable[..., Any]) -> None:
 
 
 @exercise(
-    "03.6", hint="First draw a component for each sample with rng.choice(..., p=weights); then one Gaussian number."
+    "03.6", hint="First draw a component for each sample with rng.choice(..., p=weights), then one Gaussian number."
 )
 def draw(weights: np.ndarray, means: np.ndarray, stds: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
     """`n` samples (n,) of the mixture."""
@@ -118,10 +118,11 @@ def _(answer: Callable[..., Any]) -> None:
 
 
 @exercise(
-    "03.7", hint="Keep the best score of a path that ends in each class; at each frame compare staying with jumping."
+    "03.7",
+    hint="Keep the best score of a path that ends in each class; at each frame compare staying with switching.",
 )
 def best_path(scores: np.ndarray, penalty: float) -> np.ndarray:
-    """The labels (T,) with the largest sum of their `scores` (T, C), less `penalty` for each change of label."""
+    """The labels (T,) that maximise the sum of their `scores` (T, C) minus `penalty` per change of label."""
     best, came = scores[0], np.zeros(scores.shape, dtype=int)
     for t in range(1, len(scores)):
         jump = best.max() - penalty

@@ -8,9 +8,11 @@ import numpy as np
 from .framework import call, close, exercise, fail
 
 
-@exercise("04.1", value=True, hint="Then the best discriminator says 1/2 everywhere; put that into its loss.")
+@exercise(
+    "04.1", value=True, hint="In that case the best discriminator outputs 1/2 everywhere; put that into its loss."
+)
 def stalemate() -> float:
-    """The loss (cross-entropy, in nats) of the best discriminator when generated is exactly like real?"""
+    """The best discriminator's loss (cross-entropy, in nats) if generated data are just like real data?"""
     return float(np.log(4))
 
 
@@ -24,7 +26,9 @@ def _kl(p: np.ndarray, q: np.ndarray) -> float:
     return float((p[some] * np.log(p[some] / q[some])).sum())
 
 
-@exercise("04.2", hint="Compare each with their mean (p + q) / 2, which is zero only where both are; 0 log 0 is 0.")
+@exercise(
+    "04.2", hint="Compare each with their mean (p + q) / 2, which is zero only where both are; 0 log 0 counts as 0."
+)
 def jsd(p: np.ndarray, q: np.ndarray) -> float:
     """The Jensen-Shannon divergence, in nats, of two lists of probabilities; some may be zero."""
     m, total = (p + q) / 2, 0.0
@@ -47,9 +51,11 @@ def _(answer: Callable[..., Any]) -> None:
         close(call(answer, p.astype(float), q.astype(float)), want, f"The divergence of {p.tolist()} and {q.tolist()}")
 
 
-@exercise("04.3", hint="With s the sigmoid, the derivative of softplus(u) is s(u). Mind the signs: both are minimised.")
+@exercise(
+    "04.3", hint="With s the sigmoid, the derivative of softplus(u) is s(u). Mind the signs: both losses are minimised."
+)
 def generator_slopes(u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The slopes, in the logits `u` of generated sounds, of the minimax and of the non-saturating generator loss."""
+    """Gradients of the minimax and the non-saturating generator loss in the logits `u` of generated sounds."""
     s = 1 / (1 + np.exp(-u))
     return -s, s - 1
 
@@ -65,9 +71,7 @@ def _(answer: Callable[..., Any]) -> None:
     close(got[1], s - 1, "The slope of -log s(u)", rtol=1e-3)
 
 
-@exercise(
-    "04.4", hint="Every input sample pastes a copy of the kernel, scaled by it, `stride` samples after the last one."
-)
+@exercise("04.4", hint="Every input sample adds a scaled copy of the kernel, `stride` samples after the previous one.")
 def transposed_convolution(x: np.ndarray, kernel: np.ndarray, stride: int) -> np.ndarray:
     """The transposed convolution of `x` (N,) with `kernel` (K,), without padding: ((N - 1) stride + K,)."""
     y = np.zeros((len(x) - 1) * stride + len(kernel))
@@ -91,9 +95,9 @@ def _(answer: Callable[..., Any]) -> None:
         close(got, _transposed(x, kernel, stride), f"With {n} samples, a kernel of {k} and stride {stride} the output")
 
 
-@exercise("04.5", hint="np.pad(x, (left, right), mode='reflect') fills the gap; then cut the same length out again.")
+@exercise("04.5", hint="np.pad(x, (left, right), mode='reflect') fills the gap; then cut out the same length again.")
 def phase_shuffle(x: np.ndarray, shift: int) -> np.ndarray:
-    """`x` (N,) moved `shift` samples to the right (left if negative); the gap is filled by reflection. Still (N,)."""
+    """`x` (N,) moved `shift` samples to the right (left if negative), the gap filled by reflection; again (N,)."""
     padded = np.pad(x, (max(shift, 0), max(-shift, 0)), mode="reflect")
     return padded[: len(x)] if shift > 0 else padded[-len(x) :]
 
@@ -108,10 +112,10 @@ def _(answer: Callable[..., Any]) -> None:
 
 
 @exercise(
-    "04.6", hint="With w the angle between a and b, weigh a by sin((1 - t) w) / sin(w) and b by sin(t w) / sin(w)."
+    "04.6", hint="With w the angle between a and b, weight a by sin((1 - t) w) / sin(w) and b by sin(t w) / sin(w)."
 )
 def slerp(a: np.ndarray, b: np.ndarray, t: float) -> np.ndarray:
-    """The point at `t` in [0, 1] on the arc from `a` to `b`, (D,) each and equally long; the walk keeps that length."""
+    """The point at `t` in [0, 1] on the arc from `a` to `b`, vectors (D,) of equal length; the length is kept."""
     cosine = a @ b / (np.linalg.norm(a) * np.linalg.norm(b))
     w = np.arccos(np.clip(cosine, -1, 1))
     if np.isclose(np.sin(w), 0):
@@ -134,7 +138,7 @@ def _(answer: Callable[..., Any]) -> None:
 
 @exercise("04.7", hint="trace((A B)^(1/2)) is the sum of the square roots of the eigenvalues of A B.")
 def frechet(mean_a: np.ndarray, cov_a: np.ndarray, mean_b: np.ndarray, cov_b: np.ndarray) -> float:
-    """The Fréchet distance of two Gaussians: means (D,), covariances (D, D); squared, as the audio distance has it."""
+    """The squared Fréchet distance between two Gaussians with means (D,) and covariances (D, D)."""
     values = np.linalg.eigvals(cov_a @ cov_b).real
     root = np.sqrt(np.clip(values, 0, None)).sum()
     return ((mean_a - mean_b) ** 2).sum() + np.trace(cov_a) + np.trace(cov_b) - 2 * root

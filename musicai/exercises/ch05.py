@@ -9,10 +9,10 @@ from .framework import as_numbers, call, close, exercise, fail
 
 
 @exercise(
-    "05.1", value=True, hint="Each layer adds (kernel_size - 1) times its dilation to the one frame you begin with."
+    "05.1", value=True, hint="Each layer adds (kernel_size - 1) times its dilation to the one frame you start with."
 )
 def reach() -> int:
-    """How many inputs does an output see after 3 stacks of dilations 1, 2, 4, 8, kernel size 3?"""
+    """How many inputs does one output see after 3 stacks of dilations 1, 2, 4, 8 with kernel size 3?"""
     return 1 + (3 - 1) * 3 * (1 + 2 + 4 + 8)
 
 
@@ -21,9 +21,9 @@ def _(answer: Any) -> None:
     close(answer, 91, "Your receptive field", rtol=0)
 
 
-@exercise("05.2", hint="Change one input at a time, k steps before the last, and see if the last output differs.")
+@exercise("05.2", hint="Change one input at a time, k steps before the last, and see whether the last output differs.")
 def lags_seen(f: Callable[[np.ndarray], np.ndarray], length: int) -> list[int]:
-    """The lags k, sorted, at which outputs of `f` (N,) -> (N,) depend on the input k steps before; try N = `length`."""
+    """The sorted lags k at which outputs of `f` (N,) -> (N,) depend on inputs k steps earlier; use N = `length`."""
     x, n = np.random.default_rng(0).normal(size=length), length - 1
     before = f(x.copy())
     lags = []
@@ -36,7 +36,7 @@ def lags_seen(f: Callable[[np.ndarray], np.ndarray], length: int) -> list[int]:
 
 
 def _taps(lags: list[int], bend: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
-    """A causal function with these lags, every weight another."""
+    """A causal function with these lags, each with a different weight."""
 
     def f(x: np.ndarray) -> np.ndarray:
         x = np.asarray(x, dtype=float)
@@ -57,9 +57,11 @@ def _(answer: Callable[..., Any]) -> None:
             fail(f"For a function that sees the lags {lags} the list should be just that.")
 
 
-@exercise("05.3", hint="Go from the first key on: log s(u) where it is down, log (1 - s(u)) where it is up; then add.")
+@exercise(
+    "05.3", hint="Go through the keys in order: log s(u) if it is down, log (1 - s(u)) if it is up; add them all."
+)
 def joint_log_prob(logit: Callable[[np.ndarray], float], frame: np.ndarray) -> float:
-    """log p(frame) of 0s and 1s (K,); `logit(above)` gives the logit of the key after the keys `above` (n,)."""
+    """log p(frame) for 0s and 1s (K,); `logit(above)` is the logit of the key that follows the keys `above` (n,)."""
     total = 0.0
     for n, down in enumerate(frame):
         u = logit(frame[:n])
@@ -93,10 +95,10 @@ def _(answer: Callable[..., Any]) -> None:
 
 @exercise(
     "05.4",
-    hint="Sharpen p(a) by itself, then each row p(b | a) by itself, and multiply.",
+    hint="Sharpen p(a) on its own, then each row p(b | a) on its own, and multiply.",
 )
 def drawn_at(joint: np.ndarray, temperature: float) -> np.ndarray:
-    """What is drawn, as a table like `joint` (A, B) of p(a, b), when first a, then b given a, are sharpened."""
+    """The distribution drawn from, shaped like `joint` (A, B), if first p(a) and then p(b | a) are sharpened."""
     first = joint.sum(1)
     second = joint / first[:, None]
     first, second = first ** (1 / temperature), second ** (1 / temperature)
@@ -120,10 +122,10 @@ def _(answer: Callable[..., Any]) -> None:
 
 @exercise(
     "05.5",
-    hint="For each length, put all stretches of the corpus into a set of tuples; grow the length while one is in it.",
+    hint="For each length, put all runs of the corpus into a set; increase the length while one of yours is in it.",
 )
 def longest_copy(piece: list[int], corpus: list[list[int]]) -> int:
-    """The length of the longest stretch of `piece` that is also, without a gap, in one of the pieces of `corpus`."""
+    """The length of the longest run in `piece` that also occurs, without a gap, in one of the pieces of `corpus`."""
     longest = 0
     for length in range(1, len(piece) + 1):
         known = {tuple(other[i : i + length]) for other in corpus for i in range(len(other) - length + 1)}

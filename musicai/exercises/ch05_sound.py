@@ -11,9 +11,12 @@ from scipy.special import log_ndtr
 from .framework import as_numbers, call, close, exercise, fail
 
 
-@exercise("05.6", hint="Sort from the likeliest down; keep a code while the mass of all likelier ones is below top_p.")
+@exercise(
+    "05.6",
+    hint="Sort by probability, largest first; keep a code while the mass of all more likely ones is below top_p.",
+)
 def nucleus(probs: np.ndarray, top_p: float) -> np.ndarray:
-    """Keep the fewest codes that have at least `top_p` of the mass of `probs` (Q,), others 0; the sum is 1 again."""
+    """Keep the fewest codes of `probs` (Q,) with a mass of at least `top_p`, zero the others, renormalise."""
     order = np.argsort(-probs)
     before = np.cumsum(probs[order]) - probs[order]
     kept = np.zeros_like(probs)
@@ -34,11 +37,9 @@ def _(answer: Callable[..., Any]) -> None:
         close(call(answer, probs.copy(), top_p), np.array(want, float), f"{probs.tolist()} with top_p = {top_p}")
 
 
-@exercise(
-    "05.7", hint="The gated convolution has two taps and twice R outputs; the last layer has nobody to hand x on to."
-)
+@exercise("05.7", hint="The gated convolution has two taps and 2 R outputs; the last layer need not pass x on.")
 def products_of(layers: int, R: int, S: int, A: int, Q: int) -> int:
-    """How many weights one sample is multiplied with: a cached WaveNet, kernel 2, no condition, a head of Q codes."""
+    """Multiplications per sample of a cached WaveNet: kernel size 2, no conditioning, a head of Q codes."""
     return layers * (2 * R * 2 * R + R * S) + (layers - 1) * R * R + S * A + A * Q
 
 
@@ -51,17 +52,17 @@ def _(answer: Callable[..., Any]) -> None:
 
 
 @exercise(
-    "05.8", hint="On the right of the mean, turn the interval round: P(a..b) = P(-b..-a). Then log_ndtr and log1p."
+    "05.8", hint="To the right of the mean, mirror the interval: P(a..b) = P(-b..-a). Then use log_ndtr and log1p."
 )
 def log_interval(a: float, b: float) -> float:
-    """log P(a <= x < b) of a standard Gaussian, a < b, to 6 digits also where both lie 40 deviations out."""
+    """log P(a <= x < b) of a standard Gaussian, a < b, to 6 digits even where both lie 40 deviations out."""
     if a + b > 0:
         a, b = -b, -a
     return float(log_ndtr(b) + np.log1p(-np.exp(log_ndtr(a) - log_ndtr(b))))
 
 
 def _integrated(a: float, b: float) -> float:
-    """The same by quadrature, in units of the density at the end that is nearer to the mean."""
+    """The same by numerical integration, in units of the density at the end nearer to the mean."""
     nearest = min(max(0.0, a), b)
     area = quad(lambda x: np.exp((nearest**2 - x**2) / 2), a, b, epsrel=1e-10)[0]
     return float(np.log(area) - nearest**2 / 2 - np.log(2 * np.pi) / 2)
@@ -77,10 +78,10 @@ def _(answer: Callable[..., Any]) -> None:
 
 
 @exercise(
-    "05.9", hint="Keep the last `dilation` inputs in a queue, zeros at first; each step takes one out and puts one in."
+    "05.9", hint="Keep the last `dilation` inputs in a queue, initially zeros; each step takes one out and puts one in."
 )
 def flowing(samples: Iterator[float], old: float, new: float, dilation: int) -> Iterator[float]:
-    """Yield old x[n - dilation] + new x[n] for each x[n] of an endless iterator, before the next is asked for."""
+    """Yield old x[n - dilation] + new x[n] for each x[n] of an endless iterator, before taking the next."""
     queue = [0.0] * dilation
     for n, x in enumerate(samples):
         past, queue[n % dilation] = queue[n % dilation], x
@@ -88,7 +89,7 @@ def flowing(samples: Iterator[float], old: float, new: float, dilation: int) -> 
 
 
 def _in_time(x: np.ndarray, got: list) -> Iterator[float]:
-    """The inputs, each only after the output before it."""
+    """The inputs, each given only after the previous output."""
     for n, value in enumerate(x):
         if n > len(got):
             fail(f"It asked for input {n + 1} before it gave output {len(got) + 1}: nobody would hear it in time.")

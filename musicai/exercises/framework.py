@@ -22,7 +22,7 @@ class Exercise:
 
     >>> from musicai.exercises import exercises
     >>> exercises()["01.1"].stub
-    'bits_a_minute = None  # ...'
+    'bytes_a_minute = None  # How many bytes does ...'
 
     Made by the decorator `exercise` and completed by its `checker`.
 
