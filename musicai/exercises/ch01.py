@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .framework import call, close, exercise, fail
+from .framework import call, exercise, fail
 
 
 @exercise("01.1", value=True, hint="Samples per second, times channels, times bytes per sample, times seconds.")
@@ -15,9 +15,7 @@ def bytes_a_minute() -> int:
     return 44_100 * 2 * 2 * 60
 
 
-@bytes_a_minute.checker
-def _(answer: Any) -> None:
-    close(answer, 10_584_000, "Your number of bytes", rtol=1e-9)
+bytes_a_minute.cases("Your number of bytes")
 
 
 @exercise("01.2", hint="The spectrum repeats every sr hertz; fold whatever lies above sr / 2 back below it.")
@@ -27,11 +25,10 @@ def alias(frequency: float, sr: float) -> float:
     return min(folded, sr - folded)
 
 
-@alias.checker
-def _(answer: Callable[..., Any]) -> None:
-    for frequency, sr in ((440, 16_000), (9_000, 16_000), (15_560, 16_000), (16_440, 16_000), (30_000, 8_000)):
-        heard = min(frequency % sr, -frequency % sr)
-        close(call(answer, frequency, sr), heard, f"The alias of {frequency} Hz at {sr} samples a second")
+alias.cases(
+    "The alias of {} Hz at {} samples per second",
+    *((440, 16_000), (9_000, 16_000), (15_560, 16_000), (16_440, 16_000), (30_000, 8_000)),
+)
 
 
 @exercise("01.3", hint="Solve |y| = log(1 + mu |x|) / log(1 + mu) for |x|, and keep the sign.")
@@ -40,12 +37,7 @@ def expand(y: np.ndarray, mu: int) -> np.ndarray:
     return np.sign(y) * ((1 + mu) ** np.abs(y) - 1) / mu
 
 
-@expand.checker
-def _(answer: Callable[..., Any]) -> None:
-    x = np.array([-1, -0.3, -0.01, 0, 0.001, 0.2, 0.9, 1])
-    for mu in (255, 7):
-        y = np.sign(x) * np.log1p(mu * np.abs(x)) / np.log1p(mu)
-        close(call(answer, y.copy(), mu), x, f"What {len(y)} values expand to with mu = {mu}")
+expand.cases("{} expanded with mu = {}", *((np.array([-1, -0.6, -0.1, 0, 0.002, 0.4, 0.9, 1]), mu) for mu in (255, 7)))
 
 
 @exercise("01.4", hint="Compare each pitch with the one before it: a tune of n notes has n - 1 letters.")
@@ -90,15 +82,13 @@ def leaked(train: list[list[int]], test: list[list[int]]) -> float:
     return sum(tuple(np.diff(tune)) in known for tune in test) / len(test)
 
 
-@leaked.checker
-def _(answer: Callable[..., Any]) -> None:
-    train = [[60, 62, 64], [67, 67, 69, 71], [72, 71, 69, 67], [55, 60, 64, 67]]
-    for test, want in (
-        ([[65, 67, 69], [60, 62, 65], [48, 48, 50, 52], [72, 71, 69, 67], [67, 67, 69]], 0.6),
-        ([[67, 65, 64, 62], [60, 62, 64, 65]], 0.0),
-        ([[55, 60, 64, 67], [54, 59, 63, 66]], 1.0),
-    ):
-        close(call(answer, [*train], [*test]), want, f"The share of {test} that leaks")
+_TRAIN = [[60, 62, 64], [67, 67, 69, 71], [72, 71, 69, 67], [55, 60, 64, 67]]
+leaked.cases(
+    "The fraction of leaked tunes for train = {} and test = {}",
+    (_TRAIN, [[65, 67, 69], [60, 62, 65], [48, 48, 50, 52], [72, 71, 69, 67], [67, 67, 69]]),
+    (_TRAIN, [[67, 65, 64, 62], [60, 62, 64, 65]]),
+    (_TRAIN, [[55, 60, 64, 67], [54, 59, 63, 66]]),
+)
 
 
 @exercise("01.7", hint="Fill a list with `size` items; then yield a random one and put the next item in its place.")

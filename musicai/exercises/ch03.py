@@ -16,9 +16,7 @@ def free_numbers() -> int:
     return 8 * (20 * 21 // 2) + 8 * 20 + 7
 
 
-@free_numbers.checker
-def _(answer: Any) -> None:
-    close(answer, 1847, "Your number of parameters", rtol=1e-9)
+free_numbers.cases("Your number of parameters")
 
 
 @exercise("03.2", hint="Take the logarithm on paper first: -log(std) - log(2 pi) / 2 - ((x - mean) / std)^2 / 2.")
@@ -27,12 +25,10 @@ def log_gaussian(x: np.ndarray, mean: float, std: float) -> np.ndarray:
     return -np.log(std) - 0.5 * np.log(2 * np.pi) - 0.5 * ((x - mean) / std) ** 2
 
 
-@log_gaussian.checker
-def _(answer: Callable[..., Any]) -> None:
-    x = np.array([-2.0, 0.0, 0.7, 900.0])
-    for mean, std in ((0.0, 1.0), (0.7, 0.25), (-3.0, 2.0)):
-        want = -np.log(std) - 0.5 * np.log(2 * np.pi) - 0.5 * ((x - mean) / std) ** 2
-        close(call(answer, x.copy(), mean, std), want, f"The log density with mean {mean} and std {std}")
+log_gaussian.cases(
+    "The log density with mean {1} and std {2}",
+    *((np.array([-2.0, 0.0, 0.7, 900.0]), mean, std) for mean, std in ((0.0, 1.0), (0.7, 0.25), (-3.0, 2.0))),
+)
 
 
 def _log_joint(x: np.ndarray) -> np.ndarray:
@@ -54,11 +50,10 @@ def responsibilities(x: np.ndarray, weights: np.ndarray, means: np.ndarray, stds
     return shares / shares.sum(1, keepdims=True)
 
 
-@responsibilities.checker
-def _(answer: Callable[..., Any]) -> None:
-    for x, where in ((np.array([-1.0, 0.2, 1.5, 3.1]), "near the data"), (np.array([-300.0, 500.0]), "far away")):
-        got = call(answer, x.copy(), WEIGHTS.copy(), MEANS.copy(), STDS.copy())
-        close(got, _responsibilities(x), f"The responsibilities {where}")
+responsibilities.cases(
+    "The responsibilities for x = {}",
+    *((np.array(x), WEIGHTS, MEANS, STDS) for x in ((-1.0, 0.2, 1.5, 3.1), (-300.0, 500.0))),
+)
 
 
 @exercise("03.4", hint="Sum r for the counts, average with r / count, and measure the spread around the new means.")
@@ -90,11 +85,7 @@ def bic(log_likelihood: float, n: int, k: int, d: int) -> float:
     return -2 * log_likelihood + np.log(n) * (k - 1 + 2 * k * d)
 
 
-@bic.checker
-def _(answer: Callable[..., Any]) -> None:
-    for total, n, k, d in ((-1234.5, 500, 3, 2), (10.0, 80, 1, 19), (-9e4, 1749, 12, 38)):
-        want = -2 * total + np.log(n) * (k - 1 + 2 * k * d)
-        close(call(answer, total, n, k, d), want, f"The BIC of {k} components in {d} dimensions", rtol=1e-9)
+bic.cases("The BIC of {2} components in {3} dimensions", (-1234.5, 500, 3, 2), (10.0, 80, 1, 19), (-9e4, 1749, 12, 38))
 
 
 @exercise(

@@ -16,9 +16,7 @@ def reach() -> int:
     return 1 + (3 - 1) * 3 * (1 + 2 + 4 + 8)
 
 
-@reach.checker
-def _(answer: Any) -> None:
-    close(answer, 91, "Your receptive field", rtol=0)
+reach.cases("Your receptive field", rtol=0)
 
 
 @exercise("05.2", hint="Change one input at a time, k steps before the last, and see whether the last output differs.")
@@ -105,19 +103,8 @@ def drawn_at(joint: np.ndarray, temperature: float) -> np.ndarray:
     return (first / first.sum())[:, None] * second / second.sum(1, keepdims=True)
 
 
-def _sharp(p: np.ndarray, temperature: float) -> np.ndarray:
-    return p ** (1 / temperature) / (p ** (1 / temperature)).sum()
-
-
-@drawn_at.checker
-def _(answer: Callable[..., Any]) -> None:
-    tables = [np.array([[0.4, 0.0], [0.3, 0.3]]), np.array([[0.1, 0.2, 0.1], [0.05, 0.5, 0.05]])]
-    for joint in tables:
-        for temperature in (1.0, 0.5, 2.0):
-            first = _sharp(joint.sum(1), temperature)
-            want = np.array([a * _sharp(row / row.sum(), temperature) for a, row in zip(first, joint, strict=True)])
-            what = f"With p(a, b) = {joint.tolist()} at temperature {temperature} the table"
-            close(call(answer, joint.copy(), temperature), want, what)
+_TABLES = np.array([[0.4, 0.0], [0.3, 0.3]]), np.array([[0.1, 0.2, 0.1], [0.05, 0.5, 0.05]])
+drawn_at.cases("With p(a, b) = {} at temperature {} the table", *((p, t) for p in _TABLES for t in (1.0, 0.5, 2.0)))
 
 
 @exercise(

@@ -4,6 +4,7 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -24,7 +25,7 @@ class Exercise:
     >>> exercises()["01.1"].stub
     'bytes_a_minute = None  # How many bytes does ...'
 
-    Made by the decorator `exercise` and completed by its `checker`.
+    Made by the decorator `exercise` and completed by `cases` or `checker`.
 
     Args:
         number: chapter and exercise, such as "01.2".
@@ -46,6 +47,21 @@ class Exercise:
         """Use the decorated function as the checker: it raises `Wrong` unless the answer is right."""
         self.check = check
         return check
+
+    def cases(self, what: str, *arguments: tuple, rtol: float = 1e-4, atol: float = 1e-6) -> None:
+        """Check an answer by comparing it with the solution: the value, or what both return for these arguments.
+
+        `what` starts the message; the arguments fill its {}.
+        """
+
+        def check(answer: Any) -> None:
+            if self.value:
+                close(answer, self.answer, what, rtol=rtol, atol=atol)
+            for args in arguments:
+                got, want = call(answer, *deepcopy(args)), self.solve(*deepcopy(args))
+                close(got, want, what.format(*map(_shortened, args)), rtol=rtol, atol=atol)
+
+        self.check = check
 
     @property
     def answer(self) -> Any:

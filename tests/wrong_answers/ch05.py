@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from musicai.exercises.ch05 import _sharp, drawn_at, joint_log_prob, lags_seen, longest_copy
+from musicai.exercises.ch05 import drawn_at, joint_log_prob, lags_seen, longest_copy
 
 
 def _underflowing(logit: Callable[[np.ndarray], float], frame: np.ndarray) -> float:
@@ -26,6 +26,10 @@ def _with_gaps(piece: list[int], corpus: list[list[int]]) -> int:
                 table[i + 1, j + 1] = table[i, j] + 1 if x == y else max(table[i, j + 1], table[i + 1, j])
         best = max(best, int(table[-1, -1]))
     return best
+
+
+def _sharp(p: np.ndarray, temperature: float) -> np.ndarray:
+    return p ** (1 / temperature) / (p ** (1 / temperature)).sum()
 
 
 WRONG = {

@@ -1,0 +1,140 @@
+"""The solutions themselves, held against known answers and independent implementations."""
+
+import numpy as np
+import pytest
+from scipy import linalg, signal, stats
+from scipy.integrate import quad
+from scipy.spatial.distance import jensenshannon
+from sklearn.mixture import GaussianMixture
+
+from musicai import exercises as book
+
+SOLVE = {number: exercise.solve for number, exercise in book.exercises().items()}
+RNG = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize(
+    ("number", "value"),
+    [("01.1", 10_584_000), ("02.1", 16_384), ("03.1", 1847), ("04.1", 1.3862944), ("05.1", 91)],
+)
+def test_values(number, value):
+    assert SOLVE[number]() == pytest.approx(value)
+
+
+@pytest.mark.parametrize("frequency", [440, 9_000, 15_560, 16_440, 30_000])
+def test_alias_is_the_strongest_bin_of_the_sampled_tone(frequency):
+    tone = np.cos(2 * np.pi * frequency * np.arange(16_000) / 16_000)
+    assert SOLVE["01.2"](frequency, 16_000) == np.abs(np.fft.rfft(tone)).argmax()
+
+
+def test_expand_inverts_compression():
+    x = np.linspace(-1, 1, 41)
+    for mu in (7, 255):
+        compressed = np.sign(x) * np.log1p(mu * np.abs(x)) / np.log1p(mu)
+        np.testing.assert_allclose(SOLVE["01.3"](compressed, mu), x, atol=1e-12)
+
+
+def test_leaks_by_hand():
+    train = [[60, 62, 64], [67, 67, 69, 71]]
+    assert SOLVE["01.6"](train, [[65, 67, 69], [60, 62, 65], [48, 48, 50, 52], [67, 67, 69]]) == 0.5
+    assert SOLVE["01.6"](train, [[62, 60, 58]]) == 0.0
+
+
+def test_idft_is_numpys():
+    X = RNG.normal(size=7) + 1j * RNG.normal(size=7)
+    np.testing.assert_allclose(SOLVE["02.2"](X), np.fft.ifft(X), atol=1e-12)
+
+
+def test_centroid_by_hand():
+    S = np.zeros((5, 3))
+    S[1, 0], S[[0, 4], 1], S[[1, 2], 2] = 2, 1, (3, 1)
+    np.testing.assert_allclose(SOLVE["02.3"](S, 800), [100, 200, 125])
+
+
+def test_transposition_finds_how_far_a_chroma_was_rolled():
+    for n in range(12):
+        a = RNG.random(12)
+        assert SOLVE["02.4"](a, 0.5 * np.roll(a, n) + 0.1) == n
+
+
+def test_onsets_by_hand():
+    strength = np.array([9, 0, 1, 5, 1, 0, 3, 3, 0, 7, 0, 6, 0, 8, 2, 0, 0, 2, 0, 9], dtype=float)
+    cases = ((0.5, 1, [3, 6, 9, 11, 13, 17]), (2.5, 1, [3, 6, 9, 11, 13]), (0.5, 3, [3, 6, 9, 13, 17]))
+    for threshold, gap, frames in (*cases, (0.5, 5, [3, 13]), (8, 1, [])):
+        assert SOLVE["02.5"](strength, threshold, gap) == frames
+
+
+def test_log_gaussian_and_responsibilities_are_scipys():
+    x, weights, means, stds = RNG.normal(size=9), np.array([0.2, 0.8]), np.array([-1.0, 2.0]), np.array([0.5, 1.5])
+    np.testing.assert_allclose(SOLVE["03.2"](x, 0.3, 2.0), stats.norm.logpdf(x, 0.3, 2.0))
+    joint = weights * stats.norm.pdf(x[:, None], means, stds)
+    np.testing.assert_allclose(SOLVE["03.3"](x, weights, means, stds), joint / joint.sum(1, keepdims=True))
+
+
+def test_bic_is_scikit_learns():
+    rows = RNG.normal(size=(200, 4))
+    fitted = GaussianMixture(3, covariance_type="diag", random_state=0).fit(rows)
+    assert SOLVE["03.5"](fitted.score(rows) * 200, 200, 3, 4) == pytest.approx(fitted.bic(rows))
+
+
+def test_jsd_is_scipys():
+    for p, q in (([0.2, 0.3, 0.5], [0.6, 0.3, 0.1]), ([1.0, 0.0], [0.0, 1.0]), ([0, 0.4, 0.6], [0.1, 0.9, 0])):
+        assert SOLVE["04.2"](np.array(p), np.array(q)) == pytest.approx(jensenshannon(p, q) ** 2)
+
+
+def test_generator_slopes_are_numerical_derivatives():
+    u, h = np.linspace(-4, 4, 9), 1e-5
+    minimax, non_saturating = SOLVE["04.3"](u)
+    for slope, loss in ((minimax, lambda v: -np.log1p(np.exp(v))), (non_saturating, lambda v: np.log1p(np.exp(-v)))):
+        np.testing.assert_allclose(slope, (loss(u + h) - loss(u - h)) / (2 * h), atol=1e-8)
+
+
+def test_transposed_convolution_is_scipys():
+    for n, k, stride in ((4, 3, 1), (5, 4, 2), (3, 5, 4)):
+        x, kernel = RNG.normal(size=n), RNG.normal(size=k)
+        np.testing.assert_allclose(SOLVE["04.4"](x, kernel, stride), signal.upfirdn(kernel, x, up=stride))
+
+
+def test_phase_shuffle_by_hand():
+    x = np.array([1.0, 2.0, 3.0, 4.0])
+    assert SOLVE["04.5"](x, 2).tolist() == [3, 2, 1, 2]
+    assert SOLVE["04.5"](x, -1).tolist() == [2, 3, 4, 3]
+
+
+def test_slerp_walks_along_the_arc():
+    for t in (0.0, 0.25, 1.0):
+        point = SOLVE["04.6"](np.array([0.0, 3.0]), np.array([3.0, 0.0]), t)
+        np.testing.assert_allclose(point, [3 * np.sin(t * np.pi / 2), 3 * np.cos(t * np.pi / 2)], atol=1e-12)
+
+
+def test_frechet_with_scipys_matrix_root():
+    a, b = RNG.normal(size=(2, 3, 3))
+    cov_a, cov_b, mean = a @ a.T, b @ b.T, np.array([1.0, -1.0, 2.0])
+    want = mean @ mean + np.trace(cov_a + cov_b - 2 * linalg.sqrtm(cov_a @ cov_b).real)
+    assert SOLVE["04.7"](mean, cov_a, np.zeros(3), cov_b) == pytest.approx(want)
+
+
+def test_sharpened_in_two_steps_by_hand():
+    joint = np.array([[0.4, 0.0], [0.3, 0.3]])  # p(a) = 0.4, 0.6; squared and normalised: 4/13, 9/13
+    np.testing.assert_allclose(SOLVE["05.4"](joint, 1.0), joint)
+    np.testing.assert_allclose(SOLVE["05.4"](joint, 0.5), [[4 / 13, 0], [4.5 / 13, 4.5 / 13]])
+
+
+def test_nucleus_by_hand():
+    probs = np.array([0.05, 0.3, 0.125, 0.5, 0.025])
+    for top_p, kept in ((0.4, [3]), (0.7, [1, 3]), (0.9, [1, 2, 3]), (1.0, [0, 1, 2, 3, 4])):
+        want = np.where(np.isin(np.arange(5), kept), probs, 0)
+        np.testing.assert_allclose(SOLVE["05.6"](probs, top_p), want / want.sum())
+
+
+def test_products_by_hand():
+    """One layer of one channel: 4 for the gate, 1 for the skip; then 1 and 1. Two layers: 4 + 1 + 1 more."""
+    assert SOLVE["05.7"](1, 1, 1, 1, 1) == 7
+    assert SOLVE["05.7"](2, 1, 1, 1, 1) == 13
+
+
+@pytest.mark.parametrize(("a", "b"), [(-1.0, 1.0), (-0.3, 2.0), (-9.0, -8.0), (8.0, 9.0), (40.0, 40.5), (-40.5, -40.0)])
+def test_log_interval_by_numerical_integration(a, b):
+    nearest = min(max(0.0, a), b)  # work relative to the density there, which would underflow
+    area = quad(lambda x: np.exp((nearest**2 - x**2) / 2), a, b, epsrel=1e-10)[0]
+    assert SOLVE["05.8"](a, b) == pytest.approx(np.log(area) - nearest**2 / 2 - np.log(2 * np.pi) / 2, rel=1e-8)
