@@ -7,8 +7,8 @@ configuration may not make its class build more than a small multiple of the wei
 import dataclasses
 import json
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -71,13 +71,16 @@ class Pretrained:
             PretrainedError: if the config is not JSON, weights are not finite, or the files cannot be written.
         """
         plain = dataclasses.asdict(self.config) if dataclasses.is_dataclass(self.config) else self.config
-        weights = _stored(self.state_dict(), dtype)
+        weights = {}
+        for key, tensor in self.state_dict().items():  # each in memory of its own, as safetensors wants
+            kept = dtype if tensor.is_floating_point() else None
+            weights[key] = tensor.detach().to("cpu", kept, copy=True).contiguous()
         try:
             text = json.dumps({"class": type(self).__name__, **plain}, indent=2)
             self._check_sizes(json.loads(text), weights)
         except (TypeError, ValueError) as error:
             raise PretrainedError(f"the config must be JSON that can be loaded again: {error}") from error
-        files = {WEIGHTS: save(weights), CONFIG: text.encode() + b"\n"}
+        files = {WEIGHTS: save(_finite(weights)), CONFIG: text.encode() + b"\n"}
         if card is not None:
             files[CARD] = card.rstrip().encode() + b"\n"
         try:
@@ -108,21 +111,19 @@ class Pretrained:
                 and unexpected key and every other shape is listed.
         """
         folder = resolve(name)
-        config = _read_config(folder / CONFIG)
-        found = config.pop("class", None)
-        if found != cls.__name__:
+        with _reading(folder / CONFIG) as path, path.open("rb") as file:
+            config = {**json.loads(file.read(MAX_CONFIG))}  # what is longer ends in the middle: an error
+        if (found := config.pop("class", None)) != cls.__name__:
             raise PretrainedError(f"{folder} holds a {found!r}, not a {cls.__name__}: load it with its own class")
-        weights = _read_weights(folder / WEIGHTS)
+        with _reading(folder / WEIGHTS) as path:
+            weights = _finite(load_file(path))
         model = cls._build(config, weights, folder / CONFIG)
-        own = model.state_dict()
-        wrong = [
-            key
-            for key in own
-            if key in weights and own[key].dtype.is_floating_point != weights[key].dtype.is_floating_point
-        ]
+        for key, own in model.state_dict().items():
+            if key in weights and own.is_floating_point() != weights[key].is_floating_point():
+                raise PretrainedError(
+                    f"{folder}: {key} is {weights[key].dtype} in the file and {own.dtype} in the model"
+                )
         try:
-            if wrong:
-                raise RuntimeError(f"another type is stored than the model has of {', '.join(wrong)}")
             model.load_state_dict(weights)
         except RuntimeError as error:  # torch lists every missing and unexpected key and every other shape
             raise PretrainedError(f"{folder} does not fit {cls.__name__}: {str(error)[:10_000]}") from error
@@ -213,15 +214,17 @@ def _from_hub(name: str) -> Path:
 # ---- reading
 
 
-def _read_config(path: Path) -> dict[str, Any]:
-    if not path.is_file():
+@contextmanager
+def _reading(path: Path) -> Iterator[Path]:
+    """Whatever a damaged or hostile file provokes in its reader becomes a PretrainedError."""
+    if not path.is_file():  # opening a pipe would wait for ever
         raise PretrainedError(f"{path.parent} holds no model: there is no file {path.name}")
     try:
-        with path.open("rb") as file:
-            config = json.loads(file.read(MAX_CONFIG))  # a longer one ends in the middle, and does not parse
-        return {**config}
-    except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise PretrainedError(f"{path} is not the configuration of a model: {str(error)[:200]}") from error
+        yield path
+    except Exception as error:
+        raise PretrainedError(
+            f"{path} is incomplete or corrupt ({type(error).__name__}: {str(error)[:200]})"
+        ) from error
 
 
 def _numbers(value: Any, field: str = "") -> Iterator[tuple[str, int | float]]:
@@ -242,17 +245,11 @@ def _tuples(value: Any) -> Any:
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():  # opening a pipe would wait for ever
-        raise PretrainedError(f"{path.parent} holds no weights: there is no file {path.name}")
-    try:
-        weights = load_file(path)
-        for key, tensor in weights.items():
-            if not torch.isfinite(tensor).all():
-                raise ValueError(f"{key} holds numbers that are not finite")
-        return weights
-    except Exception as error:  # what a hostile file provokes in the reader
-        raise PretrainedError(f"{path} is incomplete or corrupt ({type(error).__name__}: {error})") from error
+def _finite(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    for key, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise PretrainedError(f"{key} is not finite as {tensor.dtype}")
+    return tensors
 
 
 class _Budget(TorchDispatchMode):
@@ -275,14 +272,3 @@ class _Budget(TorchDispatchMode):
         if self.spent:
             raise ValueError("the budget is spent")
         return func(*args, **kwargs)
-
-
-def _stored(state: Mapping[str, Tensor], dtype: torch.dtype | None) -> dict[str, Tensor]:
-    """The tensors as they go into the file: on the CPU, each in memory of its own, finite."""
-    stored = {}
-    for key, tensor in state.items():
-        value = tensor.detach().to("cpu", dtype if tensor.is_floating_point() else None, copy=True).contiguous()
-        if not torch.isfinite(value).all():
-            raise PretrainedError(f"{key} is not finite as {value.dtype}: nothing was saved")
-        stored[key] = value
-    return stored

@@ -222,7 +222,7 @@ def test_every_difference_is_listed_at_once(folder):
 
 def test_another_type_is_named(folder):
     change_weights(folder, lambda tensors: tensors.update(count=torch.zeros(())))
-    with pytest.raises(PretrainedError, match=r"does not fit Small: another type .* count"):
+    with pytest.raises(PretrainedError, match=r"count is torch.float32 in the file and torch.int64 in the model"):
         Small.from_pretrained(folder)
 
 
@@ -243,7 +243,7 @@ def test_weights_that_are_not_finite_are_neither_saved_nor_loaded(folder, value)
     change_weights(folder, lambda tensors: tensors["layers.0.bias"].fill_(value))
     with pytest.raises(
         PretrainedError,
-        match=r"model\.safetensors is incomplete or corrupt .*layers\.0\.bias holds numbers that are not finite",
+        match=r"model\.safetensors is incomplete or corrupt .*layers\.0\.bias is not finite",
     ):
         Small.from_pretrained(folder)
 
@@ -455,15 +455,15 @@ def test_weights_that_are_none(folder, data):
 def test_a_missing_file_a_folder_and_a_pipe_in_place_of_the_weights(folder):
     path = folder / "model.safetensors"
     path.unlink()
-    with pytest.raises(PretrainedError, match="holds no weights"):
+    with pytest.raises(PretrainedError, match=r"there is no file model\.safetensors"):
         Small.from_pretrained(folder)
     path.mkdir()
-    with pytest.raises(PretrainedError, match="holds no weights"):
+    with pytest.raises(PretrainedError, match=r"there is no file model\.safetensors"):
         Small.from_pretrained(folder)
     if hasattr(os, "mkfifo"):  # to open a pipe would wait for ever
         path.rmdir()
         os.mkfifo(path)
-        with pytest.raises(PretrainedError, match="holds no weights"):
+        with pytest.raises(PretrainedError, match=r"there is no file model\.safetensors"):
             Small.from_pretrained(folder)
         (folder / "config.json").unlink()
         os.mkfifo(folder / "config.json")
@@ -493,7 +493,7 @@ def good(name):
     """The bytes of a good model's file, made once."""
     if not GOOD:
         model = Small()
-        GOOD["model.safetensors"] = pretrained.save(pretrained._stored(model.state_dict(), None))
+        GOOD["model.safetensors"] = pretrained.save({key: value.clone() for key, value in model.state_dict().items()})
         GOOD["config.json"] = json.dumps({"class": "Small", **model.config}).encode()
     return GOOD[name]
 

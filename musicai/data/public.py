@@ -39,8 +39,7 @@ class _PublicSet(Dataset):
         self.split, self.source = split, source
         self.rows = [row for row in rows if keep is None or keep(row)]
         if not self.rows:
-            reason = "is empty" if keep is None else "holds nothing that `keep` keeps"
-            raise DataError(f"{source}: split {split!r} {reason}")
+            raise DataError(f"{source}: split {split!r} holds nothing" + " that `keep` keeps" * (keep is not None))
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -59,9 +58,7 @@ class _PublicSet(Dataset):
 class _Table(_PublicSet):
     """A set whose rows stand in one table."""
 
-    known, table = "", ""  # the set's name in the catalogue, and the file in its folder
-    columns: tuple[str, ...] = ()
-
+    # subclasses name the set in the catalogue (`known`), the file in its folder (`table`) and its `columns`
     def __init__(self, root: str | Path, split: str = "train", *, download: bool = False, keep: Keep | None = None):
         split, root = _split(split), Path(root).expanduser()
         if root.name in {SETS[self.known.format(name)].folder for name in SPLITS}:
@@ -174,7 +171,7 @@ class SpeechCommands(_PublicSet):
 
     An item is ``{"audio": (length,) float32, "sr": 16000, "name": "yes/0a7c2a8d_nohash_0.wav", "word": "yes", "label":
     its index in `.words`, "speaker": "0a7c2a8d", "take": int}``. Shorter recordings are padded with zeros at the end,
-    so that items make batches.
+    so that items make batches. The folder `_background_noise_` holds minutes of noise and no items.
 
     Args:
         root: the folder that holds speech_commands_v0.02, or is it.
@@ -207,12 +204,6 @@ class SpeechCommands(_PublicSet):
         self.words, names = self._read(split, self.default_words if words is None else tuple(words))
         super().__init__(map(self._row, names), split, self.folder, keep)
 
-    @property
-    def background_noise(self) -> tuple[Path, ...]:
-        """The recordings of noise, about a minute each, that come with the words (none in a prepared SC09)."""
-        folder = self.folder / "_background_noise_"
-        return tuple(folder / name for name in _sounds(folder)) if folder.is_dir() else ()
-
     def _item(self, row: dict) -> dict:
         sound, sr = audio.load(self.folder / row["name"], mono=True)
         sound = sound[0, : self.length]  # (time,)
@@ -238,7 +229,7 @@ class SpeechCommands(_PublicSet):
     def _listed(self, split: str, there: set[str], words: tuple[str, ...] | None) -> set[str]:
         """The names in a split's list; those of the wanted words must be files."""
         file = self.folder / LISTS[split]
-        lines = _text_of(file).splitlines()
+        lines = _records(file)
         for number, line in enumerate(lines, 1):
             if line not in there and (words is None or "/" not in line or line.split("/")[0] in words):
                 raise DataError(f"{file}, row {number} ({line!r:.200}): there is no such recording in {self.folder}")
@@ -286,7 +277,8 @@ class SC09(SpeechCommands):
     def _read(self, split: str, words: tuple[str, ...] | None) -> tuple[tuple[str, ...], list[str]]:
         if not any((self.folder / name).is_dir() for name in SPLITS):
             return super()._read(split, words)
-        return words, [f"{split}/{name}" for name in _sounds(self.folder / split)]
+        other = {f"{word.title()}_" for word in DIGITS if word not in words}
+        return words, [f"{split}/{name}" for name in _sounds(self.folder / split) if not name.startswith(tuple(other))]
 
 
 # ---- folders and tables
@@ -315,13 +307,6 @@ def _sounds(folder: Path) -> list[str]:
         raise DataError(f"cannot read the folder {folder}: {error.strerror}") from error
 
 
-def _text_of(path: Path) -> str:
-    try:
-        return path.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {path}: {error}") from error
-
-
 def _rows(path: Path, columns: Iterable[str]) -> Iterable[dict]:
     """The rows of a table, each column checked, converted and under the key that our items use."""
     for number, record in enumerate(_records(path), 1):
@@ -338,14 +323,14 @@ def _rows(path: Path, columns: Iterable[str]) -> Iterable[dict]:
 
 
 def _records(path: Path) -> list:
-    """The records of a CSV file, or of a JSON file that holds them by name."""
-    text = _text_of(path)
+    """The records of a CSV file, of a JSON file that holds them by name, or the lines of a text."""
     try:
+        text = path.read_text("utf-8-sig")
         if path.suffix == ".csv":
             return list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
-        return list(json.loads(text).values())
-    except (ValueError, AttributeError, RecursionError, csv.Error) as error:
-        raise DataError(f"{path} is damaged: {error}") from error
+        return text.splitlines() if path.suffix == ".txt" else list(json.loads(text).values())
+    except (OSError, ValueError, AttributeError, RecursionError, csv.Error) as error:
+        raise DataError(f"{path} is damaged or cannot be read: {error}") from error
 
 
 def _text(value: str, folder: Path) -> str:
@@ -357,7 +342,7 @@ def _text(value: str, folder: Path) -> str:
 def _file(name: str, folder: Path) -> str:
     """A file's name, written by others: it must be one below `folder`."""
     if _recording(name, folder) is None:
-        raise ValueError(f"there is no such file in {folder}; move that away and get the whole set")
+        raise ValueError(f"there is no such file in {folder}; move it away and get the whole set")
     return name
 
 
@@ -375,14 +360,12 @@ COLUMNS = {  # of all the tables, where a column is no plain text or has another
     "note_str": ("note", lambda name, folder: _file(f"audio/{name}.wav", folder) and name),
     "sample_rate": ("sr", _plain(index)),
     "instrument_str": ("instrument_name", _text),
-    "instrument_family_str": ("family", _text),
-    "instrument_source_str": ("source", _text),
+    **{f"instrument_{key}_str": (key, _text) for key in ("family", "source")},
     **{key: (key, _plain(index)) for key in ("pitch", "velocity", "instrument")},
     "qualities": ("qualities", _plain(tuple)),
     "midi_filename": ("name", _file),
     "audio_filename": ("audio", _recording),
-    "canonical_composer": ("composer", _text),
-    "canonical_title": ("title", _text),
+    **{f"canonical_{key}": (key, _text) for key in ("composer", "title")},
     **{key: (key, _plain(int)) for key in ("year", "bpm")},
     "duration": ("duration", _plain(float)),
     "time_signature": ("time_signature", _plain(lambda value: tuple(map(int, value.split("-"))))),

@@ -25,9 +25,8 @@ BLOCK = 1 << 18  # bytes read at a time
 TIMEOUT = 30.0  # seconds without a byte
 LONGEST_HEADER = 1 << 20  # tarfile reads a header in one go: a gigabyte of "comment" must not fill the memory
 MAX_RATIO, SPARE_BYTES = 100, 16 << 20  # by default an archive may unpack to 100 times its size, plus 16 MiB
-UNPORTABLE = re.compile(
-    r"[\x00-\x1f\\:\ud800-\udfff]|[. ]$|^(con|prn|aux|nul|com\d|lpt\d)(\..*)?$", re.IGNORECASE
-)  # names that Windows cannot hold or reads as something else, and bytes that are not UTF-8
+# names that Windows cannot hold or reads as something else, and names that are not UTF-8
+UNPORTABLE = re.compile(r"[\x00-\x1f\\:\ud800-\udfff]|[. ]$|^(con|prn|aux|nul|com\d|lpt\d)(\..*)?$", re.IGNORECASE)
 OPENERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 
 
@@ -60,8 +59,6 @@ def download(url: str, path: str | Path, *, known_hash: str | None = None, progr
     from pooch.hashes import hash_matches
 
     path = Path(path)
-    if not re.match(r"(https?|file)://", url, re.IGNORECASE):
-        raise DataError(f"{url!r} is not an http, https or file address, so it cannot be downloaded")
     try:
         if path.is_file() and hash_matches(path, known_hash):
             return path
@@ -177,12 +174,13 @@ class _Checker:
         parts = safe_parts(name)
         self.members += 1
         self.bytes += size
+        is_new = self._is_new(parts, is_folder)
         reasons = {
             "only folders and plain files, stored or deflated, are unpacked": not is_plain,
             "it is a file without a name": not parts and not is_folder,
             f"the archive unpacks to more than {self.max_bytes:,} bytes": size < 0 or self.bytes > self.max_bytes,
-            "its name appears twice (upper and lower case count as one)": not self._is_new(parts, is_folder),
-            f"it is one of more than {self.max_files:,}": max(self.members, len(self.seen)) > self.max_files,
+            "its name appears twice (upper and lower case count as one)": not is_new,
+            f"it is one of more than {self.max_files:,} members": max(self.members, len(self.seen)) > self.max_files,
         }
         for reason, holds in reasons.items():
             if holds:
