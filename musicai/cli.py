@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from musicai import __version__
+from musicai.storage import cache_dir
+
+__all__ = ["main"]
 
 Run = Callable[[argparse.Namespace], int]
 
@@ -104,9 +107,8 @@ def data(parser: argparse.ArgumentParser) -> Run:
 
 def _list(options: argparse.Namespace) -> int:
     from musicai.data.catalogue import SETS
-    from musicai.storage import cache_dir
 
-    print(f"cache folder: {cache_dir()}\n")
+    print(f"cache folder: {cache_dir(create=False)}\n")
     for known in SETS.values():
         place = known.place()
         size = _size(known.files()) if place else "not here"
@@ -117,10 +119,6 @@ def _list(options: argparse.Namespace) -> int:
 def _fetch(options: argparse.Namespace) -> int:
     known = _known(options.name)
     if known.place() is None:
-        if not hasattr(known, "fetch"):
-            raise FileNotFoundError(f"{known.name} cannot be downloaded: {known.absence()}")
-        from musicai.storage import cache_dir
-
         known.fetch(cache_dir())
     print(known.place())
     return 0

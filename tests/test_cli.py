@@ -206,6 +206,8 @@ def make_groove(root: Path, audio: bool = True) -> Path:
 
 
 def test_data_lists_every_set_its_size_and_place(capsys, cache):
+    assert rows(run(capsys, "data")[0])["groove"] == ("not here", "musicai data fetch groove (3 MB)")
+    assert not cache.exists()
     make_groove(cache)
     out, err = run(capsys, "data")
     assert not err
@@ -334,6 +336,7 @@ def test_remove_touches_nothing_outside_the_cache(capsys, cache, tmp_path, monke
         assert "nothing to remove" in run(capsys, "data", "remove", name, "--yes", code=1)[1][0]
     assert SETS["chorales"].place()
     elsewhere = make_groove(tmp_path / "elsewhere")
+    cache.mkdir()
     (cache / "groove").symlink_to(elsewhere, target_is_directory=True)
     (cache / "folk").mkdir()
     run(capsys, "data", "remove", "groove", "--yes")
@@ -356,4 +359,5 @@ def test_remove_without_an_answer_keeps(capsys, cache, monkeypatch):
 def test_a_cache_folder_that_cannot_be_used_is_one_line(capsys, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("MUSICAI_CACHE", str(tmp_path / "file" / "cache"))
-    assert "set MUSICAI_CACHE to a folder you can write to" in run(capsys, "data", code=1)[1][0]
+    assert "set MUSICAI_CACHE to a folder you can write to" in run(capsys, "data", "fetch", "groove", code=1)[1][0]
+    assert run(capsys, "data")[0][0] == f"cache folder: {tmp_path / 'file' / 'cache'}"  # a look needs no writing

@@ -83,6 +83,12 @@ def test_cache_dir_from_the_environment(tmp_path, monkeypatch):
     assert (tmp_path / "a" / "b").is_dir()
 
 
+def test_a_look_at_the_cache_neither_creates_nor_writes(tmp_path, monkeypatch):
+    monkeypatch.setenv("MUSICAI_CACHE", str(tmp_path / "a"))
+    assert cache_dir(create=False) == tmp_path / "a"
+    assert not (tmp_path / "a").exists()
+
+
 @pytest.mark.parametrize(
     ("platform", "variables", "place"),
     [

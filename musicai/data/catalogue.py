@@ -57,6 +57,10 @@ class KnownSet:
         """What to do when the set is not here."""
         return "install musicai again"
 
+    def fetch(self, root: str | Path, *, progress: bool = True) -> Path:
+        """Download the set, if it is one that can be."""
+        raise DataError(f"{self.name} is not downloaded by itself: {self.absence()}")
+
     def files(self) -> list[Path]:
         """The set's files on this machine."""
         place = self.place()
@@ -92,7 +96,7 @@ class FolkSet(KnownSet):
 
     def cached(self) -> list[Path]:
         """The parsed tunes."""
-        return _existing(cache_dir() / "folk")
+        return _existing(cache_dir(create=False) / "folk")
 
     def problems(self) -> Iterator[str]:
         """Count the tunes of each collection."""
@@ -141,7 +145,7 @@ class PublishedSet(KnownSet):
 
     def cached(self) -> list[Path]:
         """The set's folder, and an archive that could not be unpacked."""
-        return _existing(cache_dir() / self.folder, cache_dir() / self.url.rsplit("/", 1)[-1])
+        return _existing(self._root() / self.folder, self._root() / self.url.rsplit("/", 1)[-1])
 
     def fetch(self, root: str | Path, *, progress: bool = True) -> Path:
         """Download the archive into `root`, unpack it there, remove the archive, and return the set's folder."""
@@ -162,7 +166,7 @@ class PublishedSet(KnownSet):
             yield f"{self.place()} holds {len(self.files()):,} recordings, not {self.recordings:,}"
         for split, count in self.counts.items():
             try:
-                items = getattr(importlib.import_module("musicai.data"), self.loader)(cache_dir(), split)
+                items = getattr(importlib.import_module("musicai.data"), self.loader)(self._root(), split)
                 if len(items) != count:
                     yield f"{self.place()}: split {split!r} has {len(items):,} items, not {count:,}"
                 for i in tqdm(range(len(items)), desc=f"reading {self.name} {split}", leave=False, disable=None):
@@ -171,7 +175,7 @@ class PublishedSet(KnownSet):
                 yield str(error)
 
     def _root(self) -> Path:
-        return cache_dir()
+        return cache_dir(create=False)
 
 
 def _existing(*paths: Path) -> list[Path]:
