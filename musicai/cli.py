@@ -90,18 +90,11 @@ def data(parser: argparse.ArgumentParser) -> Run:
     """show which sets of music are here and where; fetch, verify or remove one"""
     parser.set_defaults(name=None)
     actions = parser.add_subparsers(metavar="ACTION", title="actions")
-    for name, run, help in (
-        ("fetch", _fetch, "download a public set into the cache folder"),
-        ("verify", _verify, "check hashes, sizes and counts of what is here"),
-        ("remove", _remove, "delete a set from the cache folder"),
-    ):
-        action = actions.add_parser(name, help=help, description=help)
-        action.add_argument(
-            "name", metavar="NAME", nargs="?" if run is _verify else None, help="as `musicai data` lists it"
-        )
+    for run in (_fetch, _verify, _remove):
+        action = actions.add_parser(run.__name__[1:], help=run.__doc__, description=run.__doc__)
+        action.add_argument("name", metavar="NAME", nargs="?" if run is _verify else None, help="as in `musicai data`")
         action.set_defaults(run=run)
-        if run is _remove:
-            action.add_argument("--yes", action="store_true", help="do not ask")
+    action.add_argument("--yes", action="store_true", help="do not ask")  # for `remove`
     return _list
 
 
@@ -117,6 +110,7 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _fetch(options: argparse.Namespace) -> int:
+    """download a public set into the cache folder"""
     known = _known(options.name)
     if known.place() is None:
         known.fetch(cache_dir())
@@ -125,6 +119,7 @@ def _fetch(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
+    """check hashes, sizes and counts of what is here"""
     from musicai.data.catalogue import SETS
 
     chosen = [_known(options.name)] if options.name else [known for known in SETS.values() if known.place()]
@@ -139,6 +134,7 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _remove(options: argparse.Namespace) -> int:
+    """delete a set from the cache folder, and nothing elsewhere"""
     known = _known(options.name)
     if not known.cached():
         raise FileNotFoundError(f"{known.name} is not in the cache folder, so there is nothing to remove")

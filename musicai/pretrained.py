@@ -27,6 +27,7 @@ CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 MAX_CONFIG, MAX_NUMBER = 1 << 16, 1 << 24  # bytes, the largest number in a config
 FREE_SIZE = 1 << 12  # a size in a config may be this large, or 4 times the largest dimension of the weights
 FREE_ELEMENTS, FREE_OPERATIONS = 1 << 22, 1000  # what building may take beyond the weights, for tables and the like
+Device = str | torch.device | None
 
 
 class PretrainedError(ValueError):
@@ -94,9 +95,7 @@ class Pretrained:
             raise PretrainedError(f"cannot write the model to {folder}: {error}") from error
 
     @classmethod
-    def from_pretrained(
-        cls, name: str | Path, device: str | torch.device | None = None, dtype: torch.dtype | None = None
-    ):
+    def from_pretrained(cls, name: str | Path, device: Device = None, dtype: torch.dtype | None = None):
         """Load the model in a local folder, shipped with musicai, or on the Hugging Face hub; it is in eval mode.
 
         Args:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -208,6 +209,10 @@ def make_groove(root: Path, audio: bool = True) -> Path:
 def test_data_lists_every_set_its_size_and_place(capsys, cache):
     assert rows(run(capsys, "data")[0])["groove"] == ("not here", "musicai data fetch groove (3 MB)")
     assert not cache.exists()
+    (cache / "groove").mkdir(parents=True)
+    (cache / "groove" / ".DS_Store").touch()
+    assert rows(run(capsys, "data")[0])["groove"][0] == "not here"
+    shutil.rmtree(cache)
     make_groove(cache)
     out, err = run(capsys, "data")
     assert not err

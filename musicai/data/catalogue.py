@@ -84,7 +84,7 @@ class KnownSet:
         return SHIPPED
 
     def _owns(self, path: Path) -> bool:
-        return path.is_file() and path.name != "SHA256SUMS"
+        return path.is_file() and not path.name.startswith(".") and path.name != "SHA256SUMS"  # .DS_Store is no music
 
 
 class FolkSet(KnownSet):
