@@ -119,9 +119,7 @@ class Pretrained:
         model = cls._build(config, weights, folder / CONFIG)
         for key, own in model.state_dict().items():
             if key in weights and own.is_floating_point() != weights[key].is_floating_point():
-                raise PretrainedError(
-                    f"{folder}: {key} is {weights[key].dtype} in the file and {own.dtype} in the model"
-                )
+                raise PretrainedError(f"{folder}: {key} is {weights[key].dtype} in the file, {own.dtype} in the model")
         try:
             model.load_state_dict(weights)
         except RuntimeError as error:  # torch lists every missing and unexpected key and every other shape
@@ -221,9 +219,8 @@ def _reading(path: Path) -> Iterator[Path]:
     try:
         yield path
     except Exception as error:
-        raise PretrainedError(
-            f"{path} is incomplete or corrupt ({type(error).__name__}: {str(error)[:200]})"
-        ) from error
+        reason = f"{type(error).__name__}: {str(error)[:200]}"
+        raise PretrainedError(f"{path} is incomplete or corrupt ({reason})") from error
 
 
 def _numbers(value: Any, field: str = "") -> Iterator[tuple[str, int | float]]:
@@ -256,11 +253,7 @@ class _Budget(TorchDispatchMode):
 
     def __init__(self, elements: int, operations: int):
         super().__init__()
-        self.elements, self.operations = elements + FREE_ELEMENTS, operations + FREE_OPERATIONS
-
-    @property
-    def spent(self) -> bool:
-        return self.elements < 0 or self.operations < 0
+        self.elements, self.operations, self.spent = elements + FREE_ELEMENTS, operations + FREE_OPERATIONS, False
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
@@ -268,6 +261,7 @@ class _Budget(TorchDispatchMode):
         if any(argument.name == "device" for argument in func._schema.arguments):  # makes a tensor, or copies one
             drawn = {"generator": None} if "generator" in kwargs else {}  # a CPU's generator cannot draw on "meta"
             self.elements -= func(*args, **kwargs | drawn | {"device": "meta"}).numel()
+        self.spent = self.elements < 0 or self.operations < 0
         if self.spent:
             raise ValueError("the budget is spent")
         return func(*args, **kwargs)

@@ -222,7 +222,7 @@ def test_every_difference_is_listed_at_once(folder):
 
 def test_another_type_is_named(folder):
     change_weights(folder, lambda tensors: tensors.update(count=torch.zeros(())))
-    with pytest.raises(PretrainedError, match=r"count is torch.float32 in the file and torch.int64 in the model"):
+    with pytest.raises(PretrainedError, match=r"count is torch.float32 in the file, torch.int64 in the model"):
         Small.from_pretrained(folder)
 
 
