@@ -13,10 +13,10 @@ __version__ = "0.1.0"
 
 
 def __dir__() -> list[str]:
-    return ["__version__", *(module.name for module in iter_modules(__path__))]
+    return ["__version__", *(module.name for module in iter_modules(__path__) if not module.name.startswith("_"))]
 
 
 def __getattr__(name: str):
-    if not name.startswith("_") and name in __dir__():
+    if name in __dir__()[1:]:
         return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module 'musicai' has no attribute {name!r}; it has {', '.join(__dir__()[1:])}")

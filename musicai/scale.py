@@ -6,7 +6,7 @@
 400
 
 The environment variable MUSICAI_SCALE ("smoke", "cpu" or "full") decides; without it a CUDA GPU means "full" and
-anything else "cpu". Preface.
+anything else "cpu". MUSICAI_DEVICE ("cpu", "cuda:1", ...) decides about the device. Preface.
 """
 
 import os
@@ -14,14 +14,24 @@ from typing import Literal, TypeVar
 
 import torch
 
+__all__ = ["SCALES", "device", "scale", "scaled"]
+
 SCALES = ("smoke", "cpu", "full")
 T = TypeVar("T")
 
 
 def scale() -> Literal["smoke", "cpu", "full"]:
-    """The size of this run: MUSICAI_SCALE where it is set, else "full" with a CUDA GPU and "cpu" without.
+    """Tell how large this run should be.
 
-    Raises ValueError when MUSICAI_SCALE is set to anything else.
+    >>> scale() in SCALES
+    True
+
+    Returns: what MUSICAI_SCALE says; without it "full" with a CUDA GPU and "cpu" otherwise.
+
+    Raises:
+        ValueError: if MUSICAI_SCALE is set to anything else.
+
+    Preface.
     """
     chosen = os.environ.get("MUSICAI_SCALE", "").strip().lower()
     if not chosen:
@@ -32,10 +42,21 @@ def scale() -> Literal["smoke", "cpu", "full"]:
 
 
 def scaled(full: T, *, cpu: T | None = None, smoke: T | None = None) -> T:
-    """The value for this scale: `scaled(20_000, cpu=400, smoke=3)`.
+    """Choose the value for this scale.
 
-    A scale that is not given takes the value of the next larger one: without `smoke`, smoke is as cpu; without `cpu`
-    too, both are as full.
+    >>> steps = scaled(20_000, cpu=400, smoke=3)
+
+    Args:
+        full: the value of the full run.
+        cpu: the value on a CPU. None: as in the full run.
+        smoke: the value in a test. None: as on a CPU.
+
+    Returns: one of the three.
+
+    Raises:
+        ValueError: if MUSICAI_SCALE is not one of the three scales.
+
+    Preface.
     """
     values = {"full": full, "cpu": full if cpu is None else cpu}
     values["smoke"] = values["cpu"] if smoke is None else smoke
@@ -43,7 +64,24 @@ def scaled(full: T, *, cpu: T | None = None, smoke: T | None = None) -> T:
 
 
 def device() -> torch.device:
-    """The best device here: CUDA, then Apple's MPS, then the CPU; under `torchrun`, each process gets its own GPU."""
+    """Choose the best device of this machine; under `torchrun`, each process gets a GPU of its own.
+
+    >>> model = torch.nn.Linear(2, 2).to(device())
+
+    Returns: what MUSICAI_DEVICE says; without it CUDA, then Apple's MPS, then the CPU.
+
+    Raises:
+        ValueError: if MUSICAI_DEVICE does not name a device that is here.
+
+    Preface.
+    """
+    chosen = os.environ.get("MUSICAI_DEVICE", "").strip().lower()
+    if chosen:
+        try:
+            return torch.empty(0, device=chosen).device
+        except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch's reason takes many lines
+            reason = str(error).splitlines()[0]
+            raise ValueError(f"the device {chosen!r} cannot be used here ({reason}); try cpu") from error
     if torch.cuda.is_available():
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

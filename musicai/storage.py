@@ -58,13 +58,16 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
             temporary.unlink(missing_ok=True)
 
 
-def cache_dir() -> Path:
-    """The folder for downloads and parsed data: $MUSICAI_CACHE, or "musicai" in the platform's cache folder.
+def cache_dir(*, create: bool = True) -> Path:
+    """Find the folder for downloads and parsed data: $MUSICAI_CACHE, or "musicai" in the platform's cache folder.
 
-    >>> cache_dir()  # doctest: +SKIP
-    PosixPath('/Users/me/Library/Caches/musicai')
+    >>> cache_dir(create=False).name  # doctest: +SKIP
+    'musicai'
 
-    Returns: the folder, created if needed.
+    Args:
+        create: whether to create the folder and make sure that it can be written to. False: just for a look.
+
+    Returns: the folder.
 
     Raises:
         OSError: if the folder cannot be created or written to.
@@ -74,6 +77,8 @@ def cache_dir() -> Path:
     folder = Path(os.environ.get("MUSICAI_CACHE") or _platform_cache() / "musicai")
     try:
         folder = folder.expanduser()
+        if not create:
+            return folder
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError("it is read-only")

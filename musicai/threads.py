@@ -1,4 +1,9 @@
-"""Work shared between threads: whole pieces, handed out as threads get free, results in order."""
+"""Work shared among threads: whole pieces, handed out as threads become free, with the results in order.
+
+>>> with Workers(torch.device("cpu")) as workers:
+...     list(workers.map(lambda i: i * i, range(4)))
+[0, 1, 4, 9]
+"""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -10,13 +15,24 @@ from typing import Any
 
 import torch
 
+__all__ = ["Workers", "one_core"]
+
 
 class Workers:
-    """As many threads as torch has; each runs torch on one core, and torch lets the others run meanwhile.
+    """As many threads as torch has, each running torch on one core.
 
-    One operator split over all cores waits, at every operator, for the slowest core: on a loaded machine, that is most
-    of the time. Whole pieces of work need no waiting. Results come in the order of the pieces, so that sums do not
-    depend on which thread was first. Use it in a `with`.
+    An operator that is split over all cores waits for the slowest of them, every time: on a busy machine that is most
+    of the time. Whole pieces of work do not wait for each other. Results come in the order of the pieces, so a sum over
+    them does not depend on which thread was first. No gradients are recorded.
+
+    >>> with Workers(torch.device("cpu")) as workers:
+    ...     sum(workers.map(len, ["a", "bc"]))
+    3
+
+    Args:
+        device: where the work is done; on anything but the CPU it stays in the calling thread.
+
+    Chapter 3.
     """
 
     def __init__(self, device: torch.device):
@@ -32,7 +48,7 @@ class Workers:
             self._pool = None
 
     def map(self, function: Callable[[Any], Any], pieces: Iterable) -> Iterator:
-        """`map(function, pieces)`, of which few are held at a time."""
+        """Yield `function(piece)` for each piece, in order; only a few pieces are held at a time."""
         pieces = iter(pieces)
         first = list(islice(pieces, 2))
         if len(first) < 2 or self.threads == 1:
@@ -53,15 +69,23 @@ class Workers:
             for _ in range(self.threads):
                 self._pool.submit(together.wait)
             together.wait()
-            torch.set_num_threads(self.threads)  # what torch gives to threads that it meets from now on
+            torch.set_num_threads(self.threads)  # torch's default for threads started from now on
         return self._pool
 
 
 @contextmanager
 def one_core() -> Iterator[None]:
-    """Torch keeps to one core inside: for operators so small that meeting another core costs more than they do.
+    """Keep torch on one core inside a `with`, for operators so small that sharing them costs more than they do.
 
-    Numbers below 1e-38 are 0 inside, for the processor needs many times as long for them.
+    Numbers below 1e-38 become 0 inside, because the processor takes many times as long for them.
+
+    >>> with one_core():
+    ...     torch.get_num_threads()
+    1
+
+    Yields: nothing.
+
+    Chapter 3.
     """
     threads, flushed = torch.get_num_threads(), bool(torch.tensor(1e-40) * 1 == 0)
     _on_one_core()
@@ -73,11 +97,11 @@ def one_core() -> Iterator[None]:
 
 
 def _on_one_core() -> None:
-    torch.get_num_threads()  # a thread's first question sets its number to everybody's: ask before setting
+    torch.get_num_threads()  # the first call in a thread resets its number to the global one: ask before setting
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
 
 
 def _without_graph(function: Callable[[Any], Any], piece: Any) -> Any:
-    with torch.no_grad():  # each thread has its own switch
+    with torch.no_grad():  # each thread has a switch of its own
         return function(piece)

@@ -43,7 +43,7 @@ from musicai.metrics import (
     report,
     timbre,
 )
-from musicai.pretrained import find
+from musicai.pretrained import resolve
 
 SR = 16_000
 NAMES = ("pitch", "instrument", "velocity")
@@ -187,7 +187,7 @@ def main() -> None:
     )
     parser.add_argument("--json", type=Path, help="where to keep the scores")
     options = parser.parse_args()
-    kind = json.loads((find(options.model) / "config.json").read_text())["class"]
+    kind = json.loads((resolve(options.model) / "config.json").read_text())["class"]
     if kind == "InstrumentGenerator":
         scores = instrument_scores(InstrumentGenerator.from_pretrained(options.model), options)
     else:

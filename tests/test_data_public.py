@@ -1,10 +1,10 @@
 """Loaders of public sets, on small fixtures in exactly the published formats, and on every kind of damage."""
 
 import csv
+import dataclasses
 import hashlib
 import io
 import json
-import pickle
 import re
 import shutil
 import struct
@@ -17,16 +17,12 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from musicai.data import groove, maestro, nsynth, public, speech_commands
-from musicai.data.errors import DataError
-from musicai.data.groove import Groove
-from musicai.data.maestro import MAESTRO
-from musicai.data.nsynth import NSynth
-from musicai.data.speech_commands import DIGITS, SC09, SpeechCommands
+from musicai import audio
+from musicai.data import MAESTRO, SC09, DataError, Groove, NSynth, SpeechCommands
+from musicai.data.catalogue import SETS
+from musicai.data.public import DIGITS
 
 
 def write_wav(path: Path, samples: int = 160, sr: int = 16_000, channels: int = 1) -> np.ndarray:
@@ -70,7 +66,7 @@ def nsynth_record(name: str = "bass_synthetic_033-022-050", **changes) -> dict:
     record = {
         "note": 201034,
         "sample_rate": 16000,
-        "instrument_family": nsynth.FAMILIES.index(family),
+        "instrument_family": 3,
         "qualities": [0, 1, 0, 0, 0, 0, 0, 0, 0, 0],
         "instrument_source_str": source,
         "note_str": name,
@@ -79,7 +75,7 @@ def nsynth_record(name: str = "bass_synthetic_033-022-050", **changes) -> dict:
         "pitch": int(pitch),
         "instrument": 417,
         "velocity": int(velocity),
-        "instrument_source": nsynth.SOURCES.index(source),
+        "instrument_source": 0,
         "qualities_str": ["dark"],
     }
     return record | changes
@@ -142,7 +138,7 @@ def test_nsynth_keep_and_places(tmp_path):
     folder = make_nsynth(tmp_path, "valid")
     for root, split in ((tmp_path, "valid"), (tmp_path, "validation"), (folder, "valid"), (str(tmp_path), "valid")):
         assert len(NSynth(root, split)) == 3
-    dataset = NSynth(tmp_path, "valid", keep=lambda note: note.family == "guitar" and note.pitch > 60)
+    dataset = NSynth(tmp_path, "valid", keep=lambda note: note["family"] == "guitar" and note["pitch"] > 60)
     assert [item["note"] for item in read_all(dataset)] == [NOTES[1]]
     with pytest.raises(DataError, match="keep"):
         NSynth(tmp_path, "valid", keep=lambda note: False)
@@ -152,47 +148,29 @@ def test_nsynth_keep_and_places(tmp_path):
 
 NSYNTH_FIELDS = {
     "pitch missing": {"pitch": KeyError},
-    "note_str missing": {"note_str": KeyError},
     "instrument_family_str missing": {"instrument_family_str": KeyError},
     "qualities missing": {"qualities": KeyError},
     "pitch text": {"pitch": "66"},
     "pitch fraction": {"pitch": 66.5},
-    "pitch true": {"pitch": True},
     "pitch null": {"pitch": None},
-    "pitch 128": {"pitch": 128},
-    "pitch negative": {"pitch": -1},
-    "velocity 128": {"velocity": 128},
-    "sample_rate 0": {"sample_rate": 0},
-    "sample_rate other": {"sample_rate": 44_100},
-    "instrument negative": {"instrument": -1},
     "instrument_str empty": {"instrument_str": ""},
     "instrument_str number": {"instrument_str": 3},
-    "family unknown": {"instrument_family_str": "kazoo"},
-    "family contradiction": {"instrument_family": 0},
-    "family out of range": {"instrument_family": 11},
-    "source unknown": {"instrument_source_str": "imaginary"},
-    "qualities short": {"qualities": [0, 1]},
-    "qualities wrong": {"qualities": [0, 2] + [0] * 8},
-    "qualities text": {"qualities": "0100000000"},
-    "note_str empty": {"note_str": ""},
-    "note_str other": {"note_str": "another-060-100"},
 }
 
 
 @pytest.mark.parametrize("name", NSYNTH_FIELDS)
 def test_nsynth_wrong_field_names_file_and_row(tmp_path, name):
     change_note(make_nsynth(tmp_path), **NSYNTH_FIELDS[name])
-    with pytest.raises(DataError, match=rf"examples\.json, row '{NOTES[1]}'.*{name.split()[0].split('_')[-1]}"):
+    with pytest.raises(DataError, match=rf"examples\.json, row 2 \({NOTES[1]}\): {name.split()[0]} is"):
         read_all(NSynth(tmp_path, "test"))
 
 
-@pytest.mark.parametrize("name", ["../../evil", "/etc/evil", "a/b", "..\\evil", "C:evil", "nul", ""])
-def test_nsynth_paths_in_names_are_refused(tmp_path, name):
+@pytest.mark.parametrize("name", ["../../evil", "/etc/evil", "a/b", "..\\evil", "C:evil", "nul", "", None, 3])
+def test_nsynth_names_that_lead_elsewhere_or_nowhere_are_refused(tmp_path, name):
     folder = make_nsynth(tmp_path)
     write_wav(tmp_path.parent / "evil.wav")
-    table = {name: nsynth_record() | {"note_str": name}}
-    (folder / "examples.json").write_text(json.dumps(table))
-    with pytest.raises(DataError, match=r"examples\.json, row"):
+    (folder / "examples.json").write_text(json.dumps({"x": nsynth_record() | {"note_str": name}}))
+    with pytest.raises(DataError, match=r"examples\.json, row 1 \(\): note_str"):
         NSynth(tmp_path, "test")
 
 
@@ -205,12 +183,9 @@ def test_nsynth_audio_missing_empty_or_broken(tmp_path):
             NSynth(tmp_path, "test")[1]
     dataset = NSynth(tmp_path, "test")
     wav.unlink()
-    with pytest.raises(DataError, match=rf"row '{NOTES[1]}'.*missing"):
+    with pytest.raises(DataError, match=rf"row '{NOTES[1]}'.*{NOTES[1]}\.wav"):
         dataset[1]
-    with pytest.raises(DataError, match=rf"row '{NOTES[1]}'.*missing"):
-        NSynth(tmp_path, "test")
-    shutil.rmtree(wav.parent)
-    with pytest.raises(DataError, match=r"examples\.json.*audio is missing"):
+    with pytest.raises(DataError, match=r"row 2 \(\): note_str .* there is no such file"):
         NSynth(tmp_path, "test")
 
 
@@ -231,20 +206,8 @@ DAMAGED_JSON = {
 @pytest.mark.parametrize("kind", DAMAGED_JSON)
 def test_damaged_json_names_the_file(tmp_path, kind):
     (make_nsynth(tmp_path) / "examples.json").write_bytes(DAMAGED_JSON[kind])
-    (make_maestro(tmp_path) / "maestro-v3.0.0.json").write_bytes(DAMAGED_JSON[kind])
     with pytest.raises(DataError, match=r"examples\.json"):
         NSynth(tmp_path, "test")
-    with pytest.raises(DataError, match=r"maestro-v3\.0\.0\.json"):
-        MAESTRO(tmp_path)
-
-
-def test_json_truncated_anywhere_is_one_error(tmp_path):
-    file = make_nsynth(tmp_path) / "examples.json"
-    content = file.read_bytes()
-    for cut in range(0, len(content) - 1, 97):
-        file.write_bytes(content[:cut])
-        with pytest.raises(DataError, match=r"examples\.json, line \d+ column \d+"):
-            NSynth(tmp_path, "test")
 
 
 # ---- Speech Commands: word folders, validation_list.txt, testing_list.txt, _background_noise_
@@ -289,9 +252,8 @@ def test_speech_commands_items_and_splits(tmp_path):
     }
     assert len(SpeechCommands(tmp_path, "test", length=None)[0]["audio"]) == 100
     assert len(SpeechCommands(tmp_path, "test", length=7)[0]["audio"]) == 7
-    assert [path.name for path in dataset.background_noise] == ["white_noise.wav"]
     assert all(item["speaker"] == SPEAKERS["valid"] for item in read_all(SpeechCommands(tmp_path, "valid")))
-    assert len(SpeechCommands(tmp_path, keep=lambda row: row.take == 1)) == 12
+    assert len(SpeechCommands(tmp_path, keep=lambda row: row["take"] == 1)) == 12
 
 
 @pytest.mark.parametrize("place", ["", "SpeechCommands/speech_commands_v0.02"])
@@ -318,11 +280,12 @@ def test_sc09_as_prepared_for_wavegan(tmp_path, place):
         items = read_all(SC09(tmp_path, split))
         assert sorted((item["label"], item["word"]) for item in items) == list(enumerate(DIGITS))
         assert {(item["speaker"], item["take"]) for item in items} == {(speaker, 2)}
+        assert [item["word"] for item in read_all(SC09(tmp_path, split, words=("six", "two")))] == ["six", "two"]
     write_wav(tmp_path / place / "train" / "Ten_0a7c2a8d_nohash_0.wav")
-    with pytest.raises(DataError, match=r"train, row 'Ten_0a7c2a8d_nohash_0\.wav'.*Nine"):
+    with pytest.raises(DataError, match=r"row 'train/Ten_0a7c2a8d_nohash_0\.wav'"):
         SC09(tmp_path, "train")
     shutil.rmtree(tmp_path / place / "test")
-    with pytest.raises(DataError, match="test: the folder is missing"):
+    with pytest.raises(DataError, match=r"cannot read the folder .*test"):
         SC09(tmp_path, "test")
 
 
@@ -352,13 +315,8 @@ def test_speech_commands_other_damage(tmp_path):
     folder = make_commands(tmp_path / "speech_commands_v0.02")
     with pytest.raises(DataError, match="'maybe'"):
         SpeechCommands(tmp_path, words=("yes", "maybe"))
-    edit(folder / "testing_list.txt", f"no/{SPEAKERS['test']}", f"no/{SPEAKERS['valid']}")
-    with pytest.raises(
-        DataError, match=r"testing_list\.txt: row 'no/11aa22bb_nohash_0\.wav' is in validation_list\.txt"
-    ):
-        SpeechCommands(tmp_path)
     (folder / "testing_list.txt").write_bytes(b"yes/\xff\xfe.wav\n")
-    with pytest.raises(DataError, match=r"testing_list\.txt, line 1: not UTF-8"):
+    with pytest.raises(DataError, match=r"testing_list\.txt is damaged or cannot be read.*utf-8"):
         SpeechCommands(tmp_path)
     (folder / "testing_list.txt").unlink()
     with pytest.raises(DataError, match=r"testing_list\.txt"):
@@ -377,7 +335,22 @@ def test_speech_commands_audio_damage(tmp_path):
         SpeechCommands(tmp_path)
 
 
-# ---- MAESTRO: the JSON of version 3 is by column, of version 2 a list of records; a CSV file beside it
+@pytest.mark.parametrize("name", ["._0a7c2a8d_nohash_0.wav", "._x.wav", ".DS_Store", "Thumbs.db", ".hidden.wav"])
+def test_hidden_files_and_folders_are_not_items(tmp_path, name):
+    folder = make_commands(tmp_path / "speech_commands_v0.02")
+    before = {split: len(SpeechCommands(tmp_path, split)) for split in ("train", "valid", "test")}
+    for place in ("yes", "", "__MACOSX/yes", "_background_noise_", ".git"):
+        (folder / place).mkdir(parents=True, exist_ok=True)
+        (folder / place / name).write_bytes(b"Mac OS X, no sound")
+    assert {split: len(SpeechCommands(tmp_path, split)) for split in before} == before
+    assert len(read_all(SpeechCommands(tmp_path))) == before["train"]
+    for split in ("train", "valid", "test"):
+        write_wav(tmp_path / "sc09" / split / "Zero_0a7c2a8d_nohash_0.wav")
+        (tmp_path / "sc09" / split / name).write_bytes(b"Mac OS X, no sound")
+    assert len(read_all(SC09(tmp_path))) == 1
+
+
+# ---- MAESTRO: maestro-v3.0.0.csv (the JSON beside it says the same)
 
 
 PIECES = [
@@ -401,20 +374,13 @@ PIECES = [
 ]
 
 
-def make_maestro(root: Path, version: str = "v3.0.0", pieces=PIECES, *, audio: bool = True, kind: str = "json") -> Path:
-    folder = root / f"maestro-{version}"
+def make_maestro(root: Path, pieces=PIECES, *, audio: bool = True) -> Path:
+    folder = root / "maestro-v3.0.0"
     for i, piece in enumerate(PIECES):
         write_midi(folder / piece["midi_filename"], 60 + i)
         if audio:
             write_wav(folder / piece["audio_filename"], 4410, 44_100, 2)
-    columns = {
-        column: {str(i): piece[column] for i, piece in enumerate(pieces) if column in piece} for column in PIECES[0]
-    }
-    if kind == "json":
-        table = columns if version == "v3.0.0" else pieces
-        (folder / f"maestro-{version}.json").write_text(json.dumps(table))
-    else:
-        write_csv(folder / f"maestro-{version}.csv", list(PIECES[0]), pieces)
+    write_csv(folder / "maestro-v3.0.0.csv", list(PIECES[0]), pieces)
     return folder
 
 
@@ -426,18 +392,14 @@ def write_csv(path: Path, columns: list[str], rows: list[dict]) -> None:
         writer.writerows(rows)
 
 
-FORMS = [("v3.0.0", "json"), ("v2.0.0", "json"), ("v3.0.0", "csv"), ("v2.0.0", "csv")]
-
-
-@pytest.mark.parametrize(("version", "kind"), FORMS)
-def test_maestro_items(tmp_path, version, kind):
-    folder = make_maestro(tmp_path, version, kind=kind)
-    dataset = MAESTRO(tmp_path, "train", version=version)
+def test_maestro_items(tmp_path):
+    folder = make_maestro(tmp_path)
+    dataset = MAESTRO(tmp_path, "train")
     assert len(dataset) == 2
     item = dataset[1]
     (note,) = item.pop("score").notes
     assert (note.pitch, note.start, note.duration, note.velocity) == (61, 0.0, 1.0, 80)
-    sound = item.pop("audio")
+    path = item.pop("audio")
     assert item == {
         "composer": "Alexander Scriabin",
         "title": "24 Preludes Op. 11, No. 13-24",
@@ -445,48 +407,23 @@ def test_maestro_items(tmp_path, version, kind):
         "duration": 699.66116,
         "name": PIECES[1]["midi_filename"],
     }
-    expected = soundfile.read(folder / PIECES[1]["audio_filename"], dtype="float32")[0].T
-    audio, sr = sound()
-    assert sound
-    assert sr == 44_100
-    np.testing.assert_array_equal(audio.numpy(), expected)
-    np.testing.assert_array_equal(sound(start=0.02, duration=0.01)[0].numpy(), expected[:, 882:1323])
-    assert sound(mono=True, sr=22_050)[0].shape == (1, 2205)
-    assert pickle.loads(pickle.dumps(sound)) == sound
+    assert path == folder / PIECES[1]["audio_filename"]
+    expected = soundfile.read(path, dtype="float32")[0].T
+    np.testing.assert_array_equal(audio.load(path, start=0.02, duration=0.01)[0].numpy(), expected[:, 882:1323])
     for split in ("valid", "validation"):
-        assert [item["title"] for item in read_all(MAESTRO(folder, split, version=version))] == [
-            'Étude "La Campanella"'
-        ]
-    assert len(MAESTRO(tmp_path, "test", version=version, audio=True)) == 1
+        assert [item["title"] for item in read_all(MAESTRO(folder, split))] == ['Étude "La Campanella"']
+    assert len(MAESTRO(tmp_path, keep=lambda piece: piece["composer"] == "Alban Berg")) == 1
+    assert next(iter(DataLoader(dataset, batch_size=None, num_workers=1)))["year"] == 2018
 
 
 def test_maestro_midi_only(tmp_path):
-    folder = make_maestro(tmp_path, audio=False)
-    item = MAESTRO(tmp_path, "train")[0]
-    assert not item["audio"]
-    with pytest.raises(DataError, match=r"maestro-v3\.0\.0\.json, row 0 .*\.wav is missing"):
-        item["audio"](duration=1)
-    with pytest.raises(DataError, match=r"row 0 .*\.wav is missing"):
-        MAESTRO(tmp_path, "train", audio=True)
-    with pytest.raises(DataError, match="move it away"):
-        MAESTRO(folder, "train", audio=True, download=True)
-
-
-def test_maestro_keep_version_and_duplicates(tmp_path):
-    make_maestro(tmp_path)
-    assert len(MAESTRO(tmp_path, keep=lambda piece: piece.composer == "Alban Berg")) == 1
-    with pytest.raises(DataError, match=r"v1\.0\.0"):
-        MAESTRO(tmp_path, version="v1.0.0")
-    make_maestro(tmp_path, pieces=[*PIECES, PIECES[0] | {"split": "test"}])
-    with pytest.raises(DataError, match=r"maestro-v3\.0\.0\.json, row 4 .*another row"):
-        MAESTRO(tmp_path)
+    make_maestro(tmp_path, audio=False)
+    assert MAESTRO(tmp_path, "train")[0]["audio"] is None
 
 
 MAESTRO_FIELDS = {
     "split wrong": {"split": "training"},
-    "split valid": {"split": "valid"},
     "split empty": {"split": ""},
-    "audio_filename empty": {"audio_filename": ""},
     "midi_filename empty": {"midi_filename": ""},
     "midi_filename missing": {"midi_filename": "2018/none.midi"},
     "midi_filename parent": {"midi_filename": "../evil.midi"},
@@ -499,65 +436,22 @@ MAESTRO_FIELDS = {
     "audio_filename absolute": {"audio_filename": "/etc/evil.wav"},
     "canonical_composer empty": {"canonical_composer": ""},
     "year word": {"year": "last"},
-    "year far": {"year": 20180},
     "duration word": {"duration": "long"},
-    "duration negative": {"duration": -1.0},
-    "duration nan": {"duration": float("nan")},
-    "duration inf": {"duration": float("inf")},
-}
-MAESTRO_TYPES = {
-    "year text": {"year": "2018"},
-    "duration text": {"duration": "5.0"},
-    "title number": {"canonical_title": 3},
-    "title null": {"canonical_title": None},
-    "midi_filename list": {"midi_filename": ["a"]},
-    "audio_filename null": {"audio_filename": None},
 }
 
 
-@pytest.mark.parametrize(
-    ("version", "kind", "name"),
-    [(*form, name) for form in FORMS for name in (*MAESTRO_FIELDS, *(MAESTRO_TYPES if form[1] == "json" else ()))],
-)
-def test_maestro_wrong_field_names_file_and_row(tmp_path, version, kind, name):
-    pieces = [*PIECES[:2], PIECES[2] | (MAESTRO_FIELDS | MAESTRO_TYPES)[name], PIECES[3]]
-    make_maestro(tmp_path, version, pieces, kind=kind)
-    row = r"json, row 2\b" if kind == "json" else r"csv, row 3 \(line 4,"
-    with pytest.raises(DataError, match=rf"maestro-{re.escape(version)}\.{row}"):
-        MAESTRO(tmp_path, "train", version=version)
-
-
-@pytest.mark.parametrize("column", PIECES[0])
-def test_maestro_missing_fields_and_columns(tmp_path, column):
-    without = {key: value for key, value in PIECES[2].items() if key != column}
-    for version in ("v3.0.0", "v2.0.0"):
-        make_maestro(tmp_path, version, [*PIECES[:2], without, PIECES[3]])
-        with pytest.raises(DataError, match=rf"json, row 2\b.*'{column}' is missing"):
-            MAESTRO(tmp_path, version=version)
-    file = make_maestro(tmp_path) / "maestro-v3.0.0.json"
-    table = json.loads(file.read_text())
-    for wrong in (None, [1, 2], {key: value for key, value in table.items() if key != column}):
-        file.write_text(json.dumps(table | {column: wrong} if not isinstance(wrong, dict) else wrong))
-        with pytest.raises(DataError, match=rf"json: the column '{column}' is missing"):
-            MAESTRO(tmp_path)
-
-
-def test_maestro_records_that_are_no_records(tmp_path):
-    file = make_maestro(tmp_path, "v2.0.0") / "maestro-v2.0.0.json"
-    for wrong in (3, None, ["a"], "text"):
-        file.write_text(json.dumps([*PIECES[:2], wrong]))
-        with pytest.raises(DataError, match=r"json, row 2: it is .*not a record"):
-            MAESTRO(tmp_path, version="v2.0.0")
-    file.write_text("[]")
-    with pytest.raises(DataError, match=r"v2\.0\.0\.json: split 'train' is empty"):
-        MAESTRO(tmp_path, version="v2.0.0")
+@pytest.mark.parametrize("name", MAESTRO_FIELDS)
+def test_maestro_wrong_field_names_file_and_row(tmp_path, name):
+    make_maestro(tmp_path, [*PIECES[:2], PIECES[2] | MAESTRO_FIELDS[name], PIECES[3]])
+    with pytest.raises(DataError, match=rf"maestro-v3\.0\.0\.csv, row 3 \(.*{name.split()[0]} is"):
+        MAESTRO(tmp_path, "train")
 
 
 @pytest.mark.parametrize("content", [b"", b"MThd", midi_bytes()[:-9], b"RIFF" * 30])
 def test_maestro_damaged_midi_names_file_and_row(tmp_path, content):
     folder = make_maestro(tmp_path)
     (folder / PIECES[1]["midi_filename"]).write_bytes(content)
-    with pytest.raises(DataError, match=r"maestro-v3\.0\.0\.json, row 1 .*MIDI"):
+    with pytest.raises(DataError, match=r"maestro-v3\.0\.0\.csv, row '2004/.*"):
         MAESTRO(tmp_path)[1]
 
 
@@ -602,8 +496,9 @@ def test_groove_items(tmp_path):
     folder = make_groove(tmp_path)
     dataset = Groove(tmp_path, "train")
     item = dataset[0]
-    score, sound = item.pop("score"), item.pop("audio")
+    score, path = item.pop("score"), item.pop("audio")
     assert item == {
+        "name": TAKES[1]["midi_filename"],
         "drummer": "drummer1",
         "session": "drummer1/session1",
         "id": "drummer1/session1/2",
@@ -614,44 +509,23 @@ def test_groove_items(tmp_path):
         "duration": 27.872308,
     }
     assert [(track.is_drum, track.notes[0].pitch) for track in score.tracks] == [(True, 37)]
-    expected = soundfile.read(folder / TAKES[1]["audio_filename"], dtype="float32")[0]
-    np.testing.assert_array_equal(sound(start=0.002)[0][0].numpy(), expected[88:])
+    assert path == folder / TAKES[1]["audio_filename"]
     assert [item["id"] for item in read_all(Groove(folder, "valid"))] == ["drummer7/session3/4"]
-    assert len(Groove(tmp_path, "test", keep=lambda take: take.beat_type == "beat")) == 1
+    assert len(Groove(tmp_path, "test", keep=lambda take: take["beat_type"] == "beat")) == 1
 
 
 def test_groove_row_without_audio(tmp_path):
     make_groove(tmp_path)
-    assert len(Groove(tmp_path, "train")) == 2
-    sound = Groove(tmp_path, "train")[1]["audio"]
-    assert not sound
-    with pytest.raises(DataError, match=r"info\.csv, row 3 \(line 4, drummer3/session2/3\).*audio field is empty"):
-        sound()
-    assert [item["id"] for item in read_all(Groove(tmp_path, "train", audio=True))] == ["drummer1/session1/2"]
-
-
-def test_groove_midi_only(tmp_path):
-    folder = make_groove(tmp_path, audio=False)
-    with pytest.raises(DataError, match=r"info\.csv, row 2 .*\.wav is missing"):
-        Groove(tmp_path, "train")[0]["audio"]()
-    with pytest.raises(DataError, match=r"info\.csv, row 1 .*\.wav is missing"):
-        Groove(tmp_path, "train", audio=True)
-    with pytest.raises(DataError, match="move it away"):
-        Groove(folder, audio=True, download=True)
+    assert [item["audio"] is None for item in read_all(Groove(tmp_path, "train"))] == [False, True]
 
 
 GROOVE_FIELDS = {
-    "split wrong": {"split": "valid"},
     "split empty": {"split": ""},
     "bpm word": {"bpm": "fast"},
     "bpm empty": {"bpm": ""},
     "bpm fraction": {"bpm": "138.5"},
-    "bpm zero": {"bpm": 0},
-    "beat_type wrong": {"beat_type": "solo"},
     "time_signature slash": {"time_signature": "4/4"},
-    "time_signature zero": {"time_signature": "4-0"},
     "duration word": {"duration": "long"},
-    "duration nan": {"duration": "nan"},
     "drummer empty": {"drummer": ""},
     "id empty": {"id": ""},
     "style blank": {"style": " "},
@@ -659,7 +533,6 @@ GROOVE_FIELDS = {
     "midi_filename missing": {"midi_filename": "drummer1/none.mid"},
     "midi_filename parent": {"midi_filename": "../../evil.mid"},
     "midi_filename absolute": {"midi_filename": "/etc/evil.mid"},
-    "audio_filename blank": {"audio_filename": " "},
     "audio_filename parent": {"audio_filename": "../evil.wav"},
     "audio_filename absolute": {"audio_filename": "/etc/evil.wav"},
     "audio_filename NUL": {"audio_filename": "a\0.wav"},
@@ -669,22 +542,21 @@ GROOVE_FIELDS = {
 @pytest.mark.parametrize("name", GROOVE_FIELDS)
 def test_groove_wrong_field_names_file_and_row(tmp_path, name):
     make_groove(tmp_path, [*TAKES[:2], TAKES[2] | GROOVE_FIELDS[name], TAKES[3]])
-    with pytest.raises(DataError, match=r"info\.csv, (row 3 \(line 4,|line 4)"):
+    with pytest.raises(DataError, match=r"info\.csv(, row 3 \(| is damaged)"):
         Groove(tmp_path, "test")
 
 
 @pytest.mark.parametrize(
     ("old", "new", "place"),
     [
-        ("bpm,beat_type", "tempo,beat_type", "line 1: no column bpm"),
-        (",27.872308,train", ",train", r"row 2 \(line 3"),
-        (",27.872308,train", ",27.872308,train,extra", r"row 2 \(line 3"),
-        (",27.872308,train", ',27.872308,"train', r"line \d"),
+        ("bpm,beat_type", "tempo,beat_type", r"row 1 .*bpm is None"),
+        (",27.872308,train", ",train", r"row 2 .*duration is 'train'"),
+        (",27.872308,train", ',27.872308,"train', "damaged"),
     ],
 )
 def test_groove_damaged_table(tmp_path, old, new, place):
     edit(make_groove(tmp_path) / "info.csv", old, new)
-    with pytest.raises(DataError, match=rf"info\.csv, {place}"):
+    with pytest.raises(DataError, match=rf"info\.csv.*{place}"):
         Groove(tmp_path, "test")
 
 
@@ -692,52 +564,40 @@ def test_groove_empty_or_undecodable_table(tmp_path):
     file = make_groove(tmp_path) / "info.csv"
     content = file.read_bytes()
     file.write_bytes(content.replace(b"jazz/swing", b"jazz/\xff\xfe\xfd"))
-    with pytest.raises(DataError, match=r"info\.csv, line 4: not UTF-8"):
+    with pytest.raises(DataError, match=r"info\.csv is damaged or cannot be read.*utf-8"):
         Groove(tmp_path)
     file.write_bytes(b"")
-    with pytest.raises(DataError, match=r"info\.csv, line 1: no column drummer"):
+    with pytest.raises(DataError, match=r"info\.csv: split 'train' holds nothing"):
         Groove(tmp_path)
     file.write_bytes(content.splitlines(keepends=True)[0])
-    with pytest.raises(DataError, match=r"info\.csv: split 'train' is empty"):
+    with pytest.raises(DataError, match=r"info\.csv: split 'train' holds nothing"):
         Groove(tmp_path)
     file.write_bytes(b"\xef\xbb\xbf" + content.replace(b"\r\n", b"\n"))
     assert len(Groove(tmp_path)) == 2
     file.unlink()
     file.mkdir()
-    with pytest.raises(DataError, match=r"info\.csv: cannot read it"):
+    with pytest.raises(DataError, match=r"info\.csv is damaged or cannot be read"):
         Groove(tmp_path)
 
 
 # ---- all of them
 
 
-SETS = [NSynth, SpeechCommands, SC09, MAESTRO, Groove]
+LOADERS = [NSynth, SpeechCommands, SC09, MAESTRO, Groove]
 
 
-@pytest.mark.parametrize("loader", SETS)
+@pytest.mark.parametrize("loader", LOADERS)
 @pytest.mark.parametrize("folder", ["", "none"])
 def test_set_that_is_not_there_tells_how_to_get_it(tmp_path, loader, folder):
     with pytest.raises(DataError, match=r"is missing.*download=True \(.*[MG]B\), or unpack https?://.*there yourself"):
         loader(tmp_path / folder)
 
 
-@pytest.mark.parametrize("loader", SETS)
+@pytest.mark.parametrize("loader", LOADERS)
 @pytest.mark.parametrize("split", ["dev", "", None, 3, "Train", ["train"]])
 def test_wrong_split(tmp_path, loader, split):
-    with pytest.raises(DataError, match="train, valid"):
+    with pytest.raises(ValueError, match="train, valid"):
         loader(tmp_path, split)
-
-
-@given(st.text(max_size=30))
-def test_a_file_named_by_metadata_stays_below_its_folder(name):
-    root = Path("/data/set")
-    try:
-        path = public.member(root, name, "x.json, row 1")
-    except DataError:
-        return
-    assert path != root
-    assert path.is_relative_to(root)
-    assert ".." not in path.parts
 
 
 def pack_tar(folder: Path, prefix: str) -> bytes:
@@ -755,23 +615,20 @@ def pack_zip(folder: Path, prefix: str) -> bytes:
     return buffer.getvalue()
 
 
-def serve(monkeypatch, module, key, archive: Path, content: bytes) -> None:
-    """Publish an archive at a file address, with its hash, as the module's source."""
+def serve(monkeypatch, name: str, archive: Path, content: bytes) -> None:
+    """Publish an archive at a file address, with its hash, in the catalogue."""
     archive.parent.mkdir(exist_ok=True)
     archive.write_bytes(content)
-    source = public.Source(archive.as_uri(), "1 MB", 10**7, len(content), hashlib.sha256(content).hexdigest())
-    if key is None:
-        monkeypatch.setattr(module, "ARCHIVE", source)
-    else:
-        monkeypatch.setitem(module.ARCHIVES, key, source)
+    known_hash = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    monkeypatch.setitem(SETS, name, dataclasses.replace(SETS[name], url=archive.as_uri(), known_hash=known_hash))
 
 
-def test_downloads_and_unpacks_as_published(tmp_path, monkeypatch, capfd):
+def test_downloads_and_unpacks_as_published(tmp_path, monkeypatch):
     made, server, root = tmp_path / "made", tmp_path / "server", tmp_path / "root"
-    serve(monkeypatch, nsynth, "test", server / "n.tar.gz", pack_tar(make_nsynth(made), "nsynth-test"))
-    serve(monkeypatch, speech_commands, None, server / "s.tar.gz", pack_tar(make_commands(made / "words"), "."))
-    serve(monkeypatch, maestro, ("v3.0.0", False), server / "m.zip", pack_zip(make_maestro(made), "maestro-v3.0.0"))
-    serve(monkeypatch, groove, False, server / "g.zip", pack_zip(make_groove(made), "groove"))
+    serve(monkeypatch, "nsynth-test", server / "n.tar.gz", pack_tar(make_nsynth(made), "nsynth-test"))
+    serve(monkeypatch, "speech-commands", server / "s.tar.gz", pack_tar(make_commands(made / "words"), "."))
+    serve(monkeypatch, "maestro", server / "m.zip", pack_zip(make_maestro(made), "maestro-v3.0.0"))
+    serve(monkeypatch, "groove", server / "g.zip", pack_zip(make_groove(made), "groove"))
     for _ in range(2):  # the second time nothing is fetched
         assert len(NSynth(root, "test", download=True)) == 3
         assert len(SpeechCommands(root, "test", download=True)) == 12
@@ -779,39 +636,40 @@ def test_downloads_and_unpacks_as_published(tmp_path, monkeypatch, capfd):
         assert len(MAESTRO(root, "test", download=True)) == 1
         assert len(Groove(root, "test", download=True)) == 1
         shutil.rmtree(server, ignore_errors=True)
-    assert {path.name for path in root.iterdir()} == {
-        "nsynth-test",
-        "speech_commands_v0.02",
-        "maestro-v3.0.0",
-        "groove",
-    }
+    folders = {"nsynth-test", "speech_commands_v0.02", "maestro-v3.0.0", "groove"}
+    assert {path.name for path in root.iterdir()} == folders
 
 
 def test_download_with_a_wrong_hash_leaves_nothing(tmp_path, monkeypatch):
     content = pack_zip(make_groove(tmp_path / "made"), "groove")
-    serve(monkeypatch, groove, False, tmp_path / "server" / "g.zip", content)
+    serve(monkeypatch, "groove", tmp_path / "server" / "g.zip", content)
     (tmp_path / "server" / "g.zip").write_bytes(content[:-1] + b"!")
-    with pytest.raises(DataError, match="sha256"):
+    with pytest.raises(DataError, match="SHA256"):
         Groove(tmp_path / "root", download=True)
     assert not list((tmp_path / "root").iterdir())
 
 
+def test_a_folder_that_holds_something_else_is_not_replaced(tmp_path, monkeypatch):
+    serve(monkeypatch, "groove", tmp_path / "server" / "g.zip", pack_zip(make_groove(tmp_path / "made"), "groove"))
+    (tmp_path / "root" / "groove").mkdir(parents=True)
+    (tmp_path / "root" / "groove" / "mine.txt").write_text("mine")
+    with pytest.raises(DataError, match="exists already"):
+        Groove(tmp_path / "root", download=True)
+    assert [path.name for path in (tmp_path / "root" / "groove").iterdir()] == ["mine.txt"]
+    assert [path.name for path in (tmp_path / "root").iterdir()] == ["groove"]
+
+
 def test_published_addresses():
-    sources = [
-        *nsynth.ARCHIVES.values(),
-        speech_commands.ARCHIVE,
-        *maestro.ARCHIVES.values(),
-        *groove.ARCHIVES.values(),
-    ]
-    assert len({source.url for source in sources}) == len(sources) == 10
+    sources = [known for known in SETS.values() if hasattr(known, "url")]
+    assert len({source.url for source in sources}) == len(sources) == 8
     for source in sources:
         assert re.fullmatch(r"https?://[\w./-]+\.(zip|tar\.gz)", source.url)
-        assert re.fullmatch("[0-9a-f]{64}", source.sha256 or "") or re.fullmatch("[0-9a-f]{32}", source.md5 or "")
+        assert re.fullmatch("sha256:[0-9a-f]{64}|md5:[0-9a-f]{32}", source.known_hash)
 
 
 def test_no_file_is_left_open(tmp_path):
     make_nsynth(tmp_path)
-    make_maestro(tmp_path, kind="csv")
+    make_maestro(tmp_path)
     with warnings.catch_warnings():
         warnings.simplefilter("error", ResourceWarning)
         read_all(NSynth(tmp_path, "test"))

@@ -16,18 +16,19 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PACKAGE = ROOT / "musicai"
 
 # Who may import whom inside the package. Only cli, notebook and exercises see everything.
-FLOOR = {"audio", "notes", "train", "storage", "threads", "scale", "pretrained"}
+FLOOR = {"audio", "extras", "notes", "pretrained", "scale", "storage", "threads", "train"}
 MODELS = {"data", "gmm", "gan", "wavenet"}
 VERBS = {"search", "composition", "performance", "metrics"}
 ARROWS = {
+    "extras": set(),
     "storage": set(),
     "threads": set(),
     "scale": set(),
     "audio": {"storage", "threads"},
     "notes": {"storage"},
     "train": {"storage"},
-    "pretrained": {"storage"},
-    "data": {"audio", "notes", "storage"},
+    "pretrained": {"extras", "storage"},
+    "data": {"audio", "extras", "notes", "storage"},
     "gmm": {"storage", "threads"},
     "gan": FLOOR,
     "wavenet": FLOOR | {"gmm"},

@@ -44,8 +44,19 @@ def test_a_scale_that_is_not_given_takes_the_next_larger_one(monkeypatch, name, 
     assert scaled(20_000, **given) == value
 
 
+def test_the_environment_variable_decides_about_the_device(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setenv("MUSICAI_DEVICE", "CPU")
+    assert device() == torch.device("cpu")
+    for wrong in ("cuda:99", "gpu", "cpu,cuda"):
+        monkeypatch.setenv("MUSICAI_DEVICE", wrong)
+        with pytest.raises(ValueError, match=f"the device '{wrong}' cannot be used here"):
+            device()
+
+
 def test_device_prefers_cuda_then_mps_then_the_cpu(monkeypatch):
     monkeypatch.delenv("LOCAL_RANK", raising=False)
+    monkeypatch.delenv("MUSICAI_DEVICE", raising=False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert device().type == "cuda"
     monkeypatch.setenv("LOCAL_RANK", "1")

@@ -14,12 +14,8 @@ _HOME = {
     "folders": ("AudioFolder", "MidiFolder"),
     "shards": ("ShardedArrays", "ShardedMelodies", "write_shards"),
     "million": ("folder_bytes", "own_memory", "pieces_a_second", "variations"),
-    "nsynth": ("NSynth",),
-    "speech_commands": ("SC09", "SpeechCommands"),
-    "maestro": ("MAESTRO",),
-    "groove": ("Groove",),
-    "download": ("cache_dir", "download"),
-    "archive": ("ArchiveError", "extract"),
+    "public": ("MAESTRO", "SC09", "Groove", "NSynth", "SpeechCommands"),
+    "transport": ("download", "extract"),
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
 __all__ = sorted(_MODULE)
@@ -35,7 +31,3 @@ def __getattr__(name: str):
     if name in _HOME:
         return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
-
-
-# at once, not lazily: function and module have one name, and whoever comes last owns it
-from musicai.data.download import download  # noqa: E402, F401

@@ -1,5 +1,14 @@
 """The one error that reading data raises."""
 
+__all__ = ["DataError"]
+
 
 class DataError(ValueError):
-    """Something is wrong with a data set on disk or on its way there; the message names the file, the row, the cure."""
+    """Something is wrong with a data set on disk or on its way there; the message names the file, the row, the cure.
+
+    >>> raise DataError("groove/info.csv, row 3: bpm is 'fast'")
+    Traceback (most recent call last):
+    musicai.data.errors.DataError: groove/info.csv, row 3: bpm is 'fast'
+
+    Chapter 1.
+    """

@@ -22,9 +22,9 @@ from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
 from musicai.data.abc import PARSER_VERSION, parse_block
-from musicai.data.errors import DataError
 from musicai.data.splits import check_split, group_duplicates, melody_key, split_of
 from musicai.notes import Melody, Note
+from musicai.storage import cache_dir
 
 COLLECTIONS = ("ryansMammoth", "oneills1850", "airdsAirs")
 ESSEN = "essenFolksong"
@@ -197,11 +197,9 @@ def _parsed(blocks, workers: int):
 
 def _cache_paths(blocks) -> dict[tuple[str, ...], Path | None]:
     """Where each block is kept: its name is a hash of its texts, so that a changed text is parsed again."""
-    from musicai.data.download import cache_dir
-
     try:
         folder = cache_dir() / "folk" / f"music21-{metadata.version('music21')}-parser-{PARSER_VERSION}"
-    except DataError as error:
+    except OSError as error:
         warnings.warn(f"parsed tunes are not cached: {error}", stacklevel=2)
         return dict.fromkeys(blocks)
     digests = {block: hashlib.blake2b("\0".join(block).encode(), digest_size=12).hexdigest() for block in blocks}

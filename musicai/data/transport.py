@@ -1,0 +1,249 @@
+"""Bring a data set here: download a file, check its hash, unpack it. Nothing half-done stands under a final name."""
+
+import bz2
+import gzip
+import lzma
+import os
+import re
+import shutil
+import stat
+import tarfile
+import unicodedata
+import urllib.request
+import zipfile
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import BinaryIO
+
+from musicai.storage import atomic_write
+
+from .errors import DataError
+
+__all__ = ["download", "extract", "safe_parts"]
+
+BLOCK = 1 << 18  # bytes read at a time
+TIMEOUT = 30.0  # seconds without a byte
+LONGEST_HEADER = 1 << 20  # tarfile reads a header in one go: a gigabyte of "comment" must not fill the memory
+MAX_RATIO, SPARE_BYTES = 100, 16 << 20  # by default an archive may unpack to 100 times its size, plus 16 MiB
+# names that Windows cannot hold or reads as something else, and names that are not UTF-8
+UNPORTABLE = re.compile(r"[\x00-\x1f\\:\ud800-\udfff]|[. ]$|^(con|prn|aux|nul|com\d|lpt\d)(\..*)?$", re.IGNORECASE)
+OPENERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
+
+
+def download(url: str, path: str | Path, *, known_hash: str | None = None, progress: bool = True) -> Path:
+    """Fetch a file, unless it is already there with the right hash.
+
+    The file appears under its name only once it is complete and its hash has been checked; after an error or Ctrl-C
+    nothing is left of it, and an older file at `path` stays as it was. A broken download starts again from the
+    beginning, so for the largest sets you may prefer a tool that resumes, such as `curl -C - -O`.
+
+    >>> groove = "https://storage.googleapis.com/magentadata/datasets/groove/groove-v1.0.0-midionly.zip"
+    >>> download(groove, "data/groove.zip")  # doctest: +SKIP
+    PosixPath('data/groove.zip')
+
+    Args:
+        url: the address, http, https or file.
+        path: the file to write; its folder is created.
+        known_hash: the published hash in hexadecimal, as pooch takes it: "sha256:..." or "md5:...". None: no check.
+        progress: whether to show a progress bar.
+
+    Returns: `path`.
+
+    Raises:
+        DataError: if the file cannot be fetched or written, or has another hash; names the address and the reason.
+
+    Source: downloading and hashing are pooch's (Uieda et al. 2020, JOSS 5(45)).
+
+    Chapter 1.
+    """
+    from pooch.hashes import hash_matches
+
+    path = Path(path)
+    try:
+        if path.is_file() and hash_matches(path, known_hash):
+            return path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as file:
+            _fetch(url, file, progress)
+            file.flush()
+            hash_matches(file.name, known_hash, strict=True, source=url)
+    except (OSError, ValueError) as error:  # those of requests are OSErrors
+        raise DataError(f"cannot download {url} to {path}: {error}; nothing was kept") from error
+    return path
+
+
+def _fetch(url: str, file: BinaryIO, progress: bool) -> None:
+    if url.lower().startswith("file:"):
+        with urllib.request.urlopen(url) as source:
+            shutil.copyfileobj(source, file, BLOCK)
+        return
+    from pooch import HTTPDownloader
+
+    # identity: a server that "compresses" an archive once more would change its bytes, and so its hash
+    headers = {"User-Agent": "musicai", "Accept-Encoding": "identity"}
+    HTTPDownloader(progress, chunk_size=BLOCK, timeout=TIMEOUT, headers=headers)(url, file, None)
+
+
+def extract(
+    archive: str | Path, folder: str | Path, *, max_bytes: int | None = None, max_files: int = 1_000_000
+) -> Path:
+    """Unpack a tar (plain, gzip, bzip2 or xz) or zip archive into a new folder, completely or not at all.
+
+    The archive may come from a stranger: tarfile's "data" filter and zipfile do the unpacking, and before each member
+    is written its name, kind and size are checked. Everything goes to a temporary folder, which is renamed at the end.
+    If all members lie in one folder with the name of `folder`, that folder is it: no `groove/groove`.
+
+    >>> extract("groove-v1.0.0-midionly.zip", "data/groove")  # doctest: +SKIP
+    PosixPath('data/groove')
+
+    Args:
+        archive: the file; its content, not its name, tells its format.
+        folder: where the members go; it must not exist yet, or be empty.
+        max_bytes: the most bytes to write. None: 100 times the archive's size, plus 16 MiB.
+        max_files: the most members, folders included.
+
+    Returns: `folder`.
+
+    Raises:
+        DataError: if `folder` holds something, the disk is full, or the archive is damaged, truncated, encrypted or too
+            large, or holds a link, a device, a sparse file, or a name that is absolute, leaves the folder, appears
+            twice (upper and lower case count as one) or cannot exist on every system. Nothing is then left behind.
+
+    Chapter 1.
+    """
+    archive, folder = Path(archive), Path(folder)
+    try:
+        if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
+            raise DataError(f"{folder} exists already; move it away or unpack into another folder")
+        if max_bytes is None:
+            max_bytes = MAX_RATIO * archive.stat().st_size + SPARE_BYTES
+        nearest = next(parent for parent in folder.absolute().parents if parent.exists())
+        with TemporaryDirectory(prefix=".", suffix=".tmp", dir=nearest) as temporary:
+            new = Path(temporary, "new")  # not `temporary` itself, which only its owner may read
+            new.mkdir()
+            _unpack(archive, new, _Checker(max_bytes, max_files))
+            inside = list(new.iterdir())
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            if folder.exists():
+                folder.rmdir()
+            (inside[0] if [path.name for path in inside] == [folder.name] else new).rename(folder)
+    except Exception as error:  # a hostile archive provokes all sorts in the readers
+        reason = error if str(error) else type(error).__name__
+        raise DataError(f"cannot unpack {archive} into {folder}: {reason}") from error
+    return folder
+
+
+def safe_parts(name: str) -> tuple[str, ...]:
+    """Split a relative path that somebody else wrote, or refuse it.
+
+    >>> safe_parts("./2018/piece--1.wav")
+    ('2018', 'piece--1.wav')
+
+    Args:
+        name: the path, with "/" between its parts.
+
+    Returns: its parts, without empty ones and ".".
+
+    Raises:
+        DataError: if the path is absolute, leaves its folder, is too long, or cannot exist on every system.
+
+    Chapter 1.
+    """
+    parts = tuple(part for part in name.split("/") if part not in ("", "."))
+    reasons = {
+        "it is absolute": name.startswith("/"),
+        "it leaves its folder": ".." in parts,
+        "not every system can hold that name": any(map(UNPORTABLE.search, parts)),
+        "it is too long": len(name) > 1024 or len(parts) > 32 or any(len(os.fsencode(part)) > 255 for part in parts),
+    }
+    for reason, holds in reasons.items():
+        if holds:
+            raise DataError(f"unsafe path {name[:200]!r}: {reason}")
+    return parts
+
+
+class _Checker:
+    """Checks each member before it is written, and counts members and bytes."""
+
+    def __init__(self, max_bytes: int, max_files: int):
+        self.max_bytes, self.max_files = max_bytes, max_files
+        self.bytes, self.members, self.seen = 0, 0, {}
+
+    def check(self, name: str, size: int, *, is_folder: bool, is_plain: bool) -> None:
+        """Raise DataError unless the member may be unpacked."""
+        parts = safe_parts(name)
+        self.members += 1
+        self.bytes += size
+        is_new = self._is_new(parts, is_folder)
+        reasons = {
+            "only folders and plain files, stored or deflated, are unpacked": not is_plain,
+            "it is a file without a name": not parts and not is_folder,
+            f"the archive unpacks to more than {self.max_bytes:,} bytes": size < 0 or self.bytes > self.max_bytes,
+            "its name appears twice (upper and lower case count as one)": not is_new,
+            f"it is one of more than {self.max_files:,} members": max(self.members, len(self.seen)) > self.max_files,
+        }
+        for reason, holds in reasons.items():
+            if holds:
+                raise DataError(f"member {name[:200]!r}: {reason}")
+
+    def _is_new(self, parts: tuple[str, ...], is_folder: bool) -> bool:
+        """Whether the name is free on systems that ignore case or normalise letters. Folders may be listed again."""
+        for depth in range(1, len(parts) + 1):
+            entry = ("/".join(parts[:depth]), depth < len(parts) or is_folder)
+            folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", entry[0]).casefold())
+            known = self.seen.setdefault(folded, entry)
+            if known != entry or (known is not entry and not known[1]):
+                return False
+        return True
+
+
+def _unpack(archive: Path, folder: Path, checker: _Checker) -> None:
+    with archive.open("rb") as file:
+        magic = file.read(5)
+        file.seek(0)
+        if magic[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
+            _unpack_zip(file, folder, checker)
+            return
+        opener = next((opener for start, opener in OPENERS.items() if magic.startswith(start)), None)
+        _unpack_tar(opener(file) if opener else file, folder, checker)
+
+
+def _unpack_zip(file: BinaryIO, folder: Path, checker: _Checker) -> None:
+    with zipfile.ZipFile(file) as packed:
+        for member in packed.infolist():
+            is_plain = stat.S_IFMT(member.external_attr >> 16) in (0, stat.S_IFREG, stat.S_IFDIR)
+            is_plain &= member.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+            name = member.orig_filename  # `filename` ends at the first NUL
+            checker.check(name, member.file_size, is_folder=member.is_dir(), is_plain=is_plain)
+            packed.extract(member, folder)
+
+
+def _unpack_tar(file: BinaryIO, folder: Path, checker: _Checker) -> None:
+    stream = _TarStream(file, checker.max_bytes + 4096 * checker.max_files)
+    with tarfile.TarFile(fileobj=stream, encoding="utf-8") as packed:
+        for member in iter(packed.next, None):
+            packed.members = []  # tarfile remembers every member: ten million of them would fill the memory
+            is_plain = member.isdir() or (member.isreg() and not member.issparse())
+            checker.check(member.name, member.size, is_folder=member.isdir(), is_plain=is_plain)
+            packed.extract(member, folder, filter="data")
+    if len(stream.last) < 512 or stream.last.strip(b"\0"):  # tarfile takes a broken header for the end
+        raise DataError("it is truncated or damaged: there is no end-of-archive block")
+    while stream.read(BLOCK):  # to the very end, where gzip, bzip2 and xz keep their checksums
+        pass
+
+
+class _TarStream:
+    """An uncompressed tar, bounded in length and in what is read at once."""
+
+    def __init__(self, file: BinaryIO, longest: int):
+        self.file, self.longest, self.last = file, longest, b""
+        self.tell, self.seek = file.tell, file.seek
+
+    def read(self, size: int) -> bytes:
+        """Read exactly as a file does."""
+        if not 0 <= size <= LONGEST_HEADER:
+            raise DataError(f"it has a header of {size:,} bytes (at most {LONGEST_HEADER:,})")
+        self.last = self.file.read(size)
+        if self.tell() > self.longest:
+            raise DataError(f"it unpacks to more than {self.longest:,} bytes")
+        return self.last

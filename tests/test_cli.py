@@ -1,0 +1,368 @@
+"""The command line: what it prints is true, what goes wrong is one line, and exit codes say which kind it was."""
+
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+import types
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import musicai
+from musicai import cli
+from musicai.data import catalogue
+from musicai.data.catalogue import SETS
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("MUSICAI_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("MUSICAI_DEVICE", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "cache"
+
+
+def run(capsys, *words, code=0):
+    """The lines of stdout and of stderr."""
+    try:
+        found = cli.main(list(words))
+    except SystemExit as end:
+        found = end.code or 0
+    out, err = capsys.readouterr()
+    assert found == code, err
+    return out.splitlines(), err.splitlines()
+
+
+def process(*words, **options):
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        [sys.executable, "-m", "musicai", *words],
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        **options,
+    )
+
+
+# ---- the skeleton
+
+
+def test_help_names_every_verb_and_version_is_the_packages(capsys):
+    for words in ((), ("--help",)):
+        out, err = run(capsys, *words)
+        assert not err
+        assert all(any(line.split()[:1] == [verb.__name__] for line in out) for verb in cli.VERBS)
+    assert run(capsys, "--version")[0] == [f"musicai {musicai.__version__}"]
+    assert all(run(capsys, verb.__name__, "--help")[0] for verb in cli.VERBS)
+
+
+def test_help_and_the_list_of_sets_load_neither_torch_nor_numpy():
+    code = "import sys; from musicai.cli import main\ntry: main({})\nexcept SystemExit: pass\nprint(*sys.modules)"
+    for words in (["--help"], ["data"]):
+        out = subprocess.run(
+            [sys.executable, "-c", code.format(words)], capture_output=True, text=True, check=True, cwd=ROOT
+        ).stdout
+        assert not {"torch", "numpy", "music21", "pooch", "tqdm"} & set(out.splitlines()[-1].split())
+
+
+def test_python_m_musicai_and_the_entry_point():
+    out, err = process("--version").communicate(timeout=60)
+    assert (out, err) == (f"musicai {musicai.__version__}\n", "")
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"] == {"musicai": "musicai.cli:main"}
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["trian"], "there is no command 'trian'; did you mean train?"),
+        (["xyz"], "there is no command 'xyz'; choose from train, data"),
+        (["data", "fech"], "there is no command 'fech'; did you mean fetch?"),
+        (["data", "fetch", "grove"], "there is no set 'grove'; did you mean groove"),
+        (["data", "verify", "nsynt-test"], "did you mean nsynth-test"),
+        (["data", "remove", "xyz"], "choose from notes, drums"),
+        (["data", "fetch"], "NAME"),
+        (["train", "--steps", "0"], "'0' is not a whole number of 1 or more"),
+        (["train", "--steps", "3.5"], "'3.5' is not a whole number of 1 or more"),
+        (["train", "--seed", "x"], "invalid int value: 'x'"),
+        (["train", "--nothing"], "--nothing"),
+    ],
+)
+def test_a_command_that_makes_no_sense_is_one_line_and_code_2(capsys, words, hint):
+    out, err = run(capsys, *words, code=2)
+    assert not out
+    assert len(err) == 1
+    assert err[0].startswith("musicai: error: ")
+    assert hint in err[0]
+
+
+def test_a_pipe_that_closes_is_quiet():
+    for words in (["data"], ["--help"]):
+        started = process(*words, bufsize=0)
+        started.stdout.close()
+        assert started.stderr.read() == ""
+        assert started.wait(timeout=60) in (0, 1)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_ctrl_c_is_130_without_a_traceback(tmp_path):
+    # `remove` asks a question and waits; its set is a folder in the cache
+    (tmp_path / "cache" / "groove").mkdir(parents=True)
+    started = process("data", "remove", "groove", stdin=subprocess.PIPE)
+    while not started.stdout.read(1):
+        time.sleep(0.01)
+    started.send_signal(signal.SIGINT)
+    _, err = started.communicate(timeout=60)
+    assert started.returncode == 130
+    assert err == "musicai: interrupted\n"
+    assert (tmp_path / "cache" / "groove").is_dir()
+
+
+# ---- train
+
+
+@pytest.fixture
+def recipes(monkeypatch):
+    calls = []
+
+    def train(name, *, out=None, steps=None, seed=0, progress=True):
+        calls.append((name, str(out), steps, seed, os.environ.get("MUSICAI_DEVICE")))
+        if name == "broken":
+            raise RuntimeError("it broke\nin two lines")
+        return Path(out)
+
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    module = types.SimpleNamespace(RECIPES={"drums": "a WaveGAN of drums", "broken": "no good"}, train=train)
+    monkeypatch.setitem(sys.modules, "musicai.recipes", module)
+    monkeypatch.setattr(musicai, "recipes", module, raising=False)
+    return calls
+
+
+def test_train_without_a_name_lists_the_recipes(capsys, recipes):
+    assert [line.split(maxsplit=1) for line in run(capsys, "train")[0]] == [
+        ["drums", "a WaveGAN of drums"],
+        ["broken", "no good"],
+    ]
+    assert not recipes
+
+
+def test_train_hands_its_options_on_and_prints_the_folder(capsys, recipes):
+    assert run(capsys, "train", "drums")[0] == [str(Path("runs", "drums"))]
+    words = ["train", "drums", "--steps", "3", "--out", "here", "--seed", "7", "--device", "cpu"]
+    assert run(capsys, *words)[0] == ["here"]
+    run(capsys, "train", "rolls/mine.mat")
+    assert recipes == [
+        ("drums", str(Path("runs", "drums")), None, 0, None),
+        ("drums", "here", 3, 7, "cpu"),
+        ("rolls/mine.mat", str(Path("runs", "mine")), None, 0, "cpu"),
+    ]
+
+
+def test_train_goes_on_only_when_asked(capsys, recipes, tmp_path):
+    assert "holds no run to resume" in run(capsys, "train", "drums", "--out", "here", "--resume", code=1)[1][0]
+    (tmp_path / "here").mkdir()
+    run(capsys, "train", "drums", "--out", "here")
+    (tmp_path / "here" / "run.pt").touch()
+    assert "add --resume to go on" in run(capsys, "train", "drums", "--out", "here", code=1)[1][0]
+    run(capsys, "train", "drums", "--out", "here", "--resume")
+    assert len(recipes) == 2
+
+
+def test_train_fails_in_one_line(capsys, recipes):
+    assert run(capsys, "train", "broken", code=1)[1] == ["musicai: error: it broke in two lines"]
+    assert "did you mean drums?" in run(capsys, "train", "drum", code=2)[1][0]
+
+
+# ---- data
+
+
+def rows(lines: list[str]) -> dict[str, tuple[str, str]]:
+    """By name: size and place, as `musicai data` prints them."""
+    pairs = zip(lines[2::2], lines[3::2], strict=True)
+    return {first.split()[0]: (first[16:25].strip(), second.strip()) for first, second in pairs}
+
+
+def make_groove(root: Path, audio: bool = True) -> Path:
+    """One take, in the published form."""
+    folder = root / "groove"
+    take = folder / "drummer1" / "session1"
+    take.mkdir(parents=True)
+    header = "drummer,session,id,style,bpm,beat_type,time_signature,midi_filename,audio_filename,duration,split\n"
+    row = "drummer1,drummer1/session1,drummer1/session1/1,funk,138,beat,4-4,drummer1/session1/1.mid,{},27.8,train\n"
+    (folder / "info.csv").write_text(header + row.format("drummer1/session1/1.wav" if audio else ""))
+    events = b"\x00\x99\x24\x50\x83\x60\x89\x24\x00\x00\xff\x2f\x00"
+    (take / "1.mid").write_bytes(b"MThd\0\0\0\6\0\0\0\1\1\xe0MTrk" + len(events).to_bytes(4, "big") + events)
+    if audio:
+        (take / "1.wav").write_bytes(b"x" * 2_000_000)
+    return folder
+
+
+def test_data_lists_every_set_its_size_and_place(capsys, cache):
+    assert rows(run(capsys, "data")[0])["groove"] == ("not here", "musicai data fetch groove (3 MB)")
+    assert not cache.exists()
+    (cache / "groove").mkdir(parents=True)
+    (cache / "groove" / ".DS_Store").touch()
+    assert rows(run(capsys, "data")[0])["groove"][0] == "not here"
+    shutil.rmtree(cache)
+    make_groove(cache)
+    out, err = run(capsys, "data")
+    assert not err
+    assert out[0] == f"cache folder: {cache}"
+    found = rows(out)
+    assert found.keys() == SETS.keys()
+    shipped = ROOT / "musicai" / "data" / "shipped"
+    size = (shipped / "polyphonic" / "Nottingham.mat").stat().st_size
+    assert found["nottingham"] == (f"{size / 1e6:.1f} MB", str(shipped / "polyphonic"))
+    notes = sum(path.stat().st_size for path in (shipped / "notes").glob("[!d]*.*"))
+    assert found["notes"] == (f"{notes / 1e6:.1f} MB", str(shipped / "notes"))
+    assert found["groove"] == found["groove-audio"] == ("2.0 MB", str(cache / "groove"))
+    assert found["nsynth-train"] == ("not here", "musicai data fetch nsynth-train (about 24 GB)")
+    assert sum("CC BY-NC-SA 4.0" in line for line in out) == 2
+
+
+def test_data_says_when_music21_is_not_installed(capsys, monkeypatch):
+    pytest.importorskip("music21")
+    assert rows(run(capsys, "data")[0])["folk"][1].endswith("corpus")
+    assert "folk            right" in run(capsys, "data", "verify", "folk")[0]
+    monkeypatch.setattr(catalogue, "find_spec", lambda name: None)
+    assert rows(run(capsys, "data")[0])["folk"] == ("not here", "pip install 'musicai[corpus]'")
+    assert "pip install 'musicai[corpus]'" in run(capsys, "data", "verify", "folk", code=1)[1][0]
+    assert "pip install 'musicai[corpus]'" in run(capsys, "data", "fetch", "folk", code=1)[1][0]
+
+
+def test_the_catalogue_counts_what_the_loaders_count():
+    from musicai.data import JSBChorales, MusicAIDrums, MusicAINotes, Nottingham
+
+    for name, loader in {
+        "notes": MusicAINotes,
+        "drums": MusicAIDrums,
+        "chorales": JSBChorales,
+        "nottingham": Nottingham,
+    }.items():
+        splits = (None,) if loader in (MusicAINotes, MusicAIDrums) else ("train", "valid", "test")
+        count = sum(len(loader(split)) for split in splits)
+        assert SETS[name].about.startswith(f"{count:,} "), name
+
+
+def test_verify_finds_what_is_wrong_with_the_shipped_sets(capsys, tmp_path, monkeypatch):
+    shipped = tmp_path / "shipped"
+    for name in ("polyphonic/Nottingham.mat", "polyphonic/JSB_Chorales.mat", "polyphonic/SHA256SUMS"):
+        path = shipped / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes((catalogue.SHIPPED / name).read_bytes())
+    monkeypatch.setattr(catalogue, "SHIPPED", shipped)
+    assert run(capsys, "data", "verify", "chorales")[0] == ["chorales        right"]
+    path = shipped / "polyphonic" / "JSB_Chorales.mat"
+    path.write_bytes(path.read_bytes()[:-1])
+    out, err = run(capsys, "data", "verify", "chorales", code=1)
+    assert out == ["chorales        wrong"]
+    assert "JSB_Chorales.mat is damaged: its SHA-256 is not ac0e6085" in err[0]
+    assert run(capsys, "data", "verify", "nottingham")[0] == ["nottingham      right"]
+    out, err = run(capsys, "data", "verify", code=1)
+    assert "chorales        wrong" in out
+    assert len(err) == 1
+    path.unlink()
+    assert rows(run(capsys, "data")[0])["chorales"] == ("not here", "install musicai again")
+    assert "install musicai again" in run(capsys, "data", "verify", "chorales", code=1)[1][0]
+
+
+def test_verify_counts_and_reads_what_is_in_the_cache(capsys, cache, monkeypatch):
+    out, err = run(capsys, "data", "verify", "groove", code=1)
+    assert out == ["groove          not here"]
+    assert "musicai data fetch groove (3 MB)" in err[0]
+    folder = make_groove(cache)
+    assert "split 'train' has 1 items, not 897" in run(capsys, "data", "verify", "groove", code=1)[1][0]
+    one = {"counts": {"train": 1}}
+    for name, more in (("groove", one), ("groove-audio", one | {"recordings": 1})):
+        monkeypatch.setitem(SETS, name, replace(SETS[name], **more))
+        assert run(capsys, "data", "verify", name)[0] == [f"{name:16}right"]
+    (folder / "drummer1" / "session1" / "1.wav").rename(folder / "drummer1" / "session1" / "._1.wav")
+    monkeypatch.setitem(SETS, "groove-audio", replace(SETS["groove-audio"], recordings=2))
+    assert "not here" in run(capsys, "data", "verify", "groove-audio", code=1)[0][0]
+    midi = folder / "drummer1" / "session1" / "1.mid"
+    midi.write_bytes(midi.read_bytes()[:-8])
+    out, err = run(capsys, "data", "verify", "groove", code=1)
+    assert out == ["groove          wrong"]
+    assert "info.csv, row 'drummer1/session1/1.mid'" in err[0]
+    midi.unlink()
+    assert "there is no such file" in run(capsys, "data", "verify", "groove", code=1)[1][0]
+
+
+def serve(monkeypatch, tmp_path) -> Path:
+    """Publish a Groove of one take at a file address."""
+    archive = tmp_path / "server" / "groove.zip"
+    made = make_groove(tmp_path / "server", audio=False)
+    with zipfile.ZipFile(archive, "w") as packed:
+        for path in made.rglob("*"):
+            packed.write(path, path.relative_to(made.parent))
+    known_hash = f"sha256:{hashlib.sha256(archive.read_bytes()).hexdigest()}"
+    entry = replace(SETS["groove"], url=archive.as_uri(), known_hash=known_hash, counts={"train": 1})
+    monkeypatch.setitem(SETS, "groove", entry)
+    return archive
+
+
+def test_fetch_verify_remove(capsys, cache, tmp_path, monkeypatch):
+    archive = serve(monkeypatch, tmp_path)
+    for _ in range(2):  # the second time it is here already
+        assert run(capsys, "data", "fetch", "groove")[0] == [str(cache / "groove")]
+        archive.unlink(missing_ok=True)
+    assert [path.name for path in cache.iterdir()] == ["groove"]
+    assert run(capsys, "data", "verify", "groove")[0] == ["groove          right"]
+    monkeypatch.setattr("builtins.input", lambda question: "n" if str(cache / "groove") in question else "y")
+    assert run(capsys, "data", "remove", "groove")[0] == [f"kept {cache / 'groove'}"]
+    monkeypatch.setattr("builtins.input", lambda question: "y")
+    run(capsys, "data", "remove", "groove")
+    assert not list(cache.iterdir())
+    assert "not in the cache folder" in run(capsys, "data", "remove", "groove", code=1)[1][0]
+
+
+def test_fetch_fails_in_one_line_and_leaves_nothing(capsys, cache, tmp_path, monkeypatch):
+    archive = serve(monkeypatch, tmp_path)
+    archive.write_bytes(b"another")
+    assert "SHA256 hash of downloaded file" in run(capsys, "data", "fetch", "groove", code=1)[1][0]
+    archive.unlink()
+    assert "No such file" in run(capsys, "data", "fetch", "groove", code=1)[1][0]
+    assert not list(cache.iterdir())
+    make_groove(cache, audio=False)  # the MIDI files are here, their recordings are wanted
+    assert "remove or move it first" in run(capsys, "data", "fetch", "groove-audio", code=1)[1][0]
+
+
+def test_remove_touches_nothing_outside_the_cache(capsys, cache, tmp_path, monkeypatch):
+    for name in ("notes", "drums", "chorales", "nottingham", "folk"):
+        assert "nothing to remove" in run(capsys, "data", "remove", name, "--yes", code=1)[1][0]
+    assert SETS["chorales"].place()
+    elsewhere = make_groove(tmp_path / "elsewhere")
+    cache.mkdir()
+    (cache / "groove").symlink_to(elsewhere, target_is_directory=True)
+    (cache / "folk").mkdir()
+    run(capsys, "data", "remove", "groove", "--yes")
+    run(capsys, "data", "remove", "folk", "--yes")
+    assert not list(cache.iterdir())
+    assert (elsewhere / "info.csv").is_file()
+
+
+def test_remove_without_an_answer_keeps(capsys, cache, monkeypatch):
+    make_groove(cache)
+
+    def nobody(question):
+        raise EOFError
+
+    monkeypatch.setattr("builtins.input", nobody)
+    assert "add --yes" in run(capsys, "data", "remove", "groove", code=1)[1][0]
+    assert (cache / "groove" / "info.csv").is_file()
+
+
+def test_a_cache_folder_that_cannot_be_used_is_one_line(capsys, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("MUSICAI_CACHE", str(tmp_path / "file" / "cache"))
+    assert "set MUSICAI_CACHE to a folder you can write to" in run(capsys, "data", "fetch", "groove", code=1)[1][0]
+    assert run(capsys, "data")[0][0] == f"cache folder: {tmp_path / 'file' / 'cache'}"  # a look needs no writing

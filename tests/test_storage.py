@@ -1,0 +1,119 @@
+"""Files that are whole or not there, and the cache folder."""
+
+import os
+from contextlib import ExitStack
+
+import pytest
+
+from musicai import storage
+from musicai.storage import atomic_write, cache_dir
+
+
+def write(path, data: bytes, error: BaseException | None = None) -> None:
+    with atomic_write(path) as file:
+        file.write(data)
+        if error:
+            raise error
+
+
+def test_a_file_is_replaced_when_the_block_ends(tmp_path):
+    path = tmp_path / "a.bin"
+    write(path, b"old")
+    with atomic_write(path) as file:
+        file.write(b"new")
+        file.flush()
+        assert path.read_bytes() == b"old"
+    assert path.read_bytes() == b"new"
+    assert os.listdir(tmp_path) == ["a.bin"]
+
+
+@pytest.mark.parametrize("error", [ValueError("wrong"), KeyboardInterrupt()])
+def test_after_an_error_the_old_file_is_there_and_nothing_else(tmp_path, error):
+    path = tmp_path / "a.bin"
+    write(path, b"old")
+    with pytest.raises(type(error)):
+        write(path, b"new", error)
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["a.bin"]
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
+    write(tmp_path / "a.bin", b"old")
+
+    def full(_descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(storage.os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write(tmp_path / "a.bin", b"new")
+    assert (tmp_path / "a.bin").read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["a.bin"]
+
+
+def test_several_files_together(tmp_path):
+    def both(error=None):
+        with ExitStack() as stack:
+            for name in ("a", "b"):
+                stack.enter_context(atomic_write(tmp_path / name)).write(b"x")
+            if error:
+                raise error
+
+    with pytest.raises(ValueError, match="wrong"):
+        both(ValueError("wrong"))
+    assert os.listdir(tmp_path) == []
+    both()
+    assert sorted(os.listdir(tmp_path)) == ["a", "b"]
+
+
+def test_a_name_as_long_as_the_system_allows(tmp_path):
+    write(tmp_path / ("n" * 255), b"x")
+    assert os.listdir(tmp_path) == ["n" * 255]
+
+
+def test_folders_in_the_way_or_missing_are_named(tmp_path):
+    with pytest.raises(IsADirectoryError, match="give the name of a file"):
+        write(tmp_path, b"")
+    with pytest.raises(FileNotFoundError, match=r"no folder .*none; create it first"):
+        write(tmp_path / "none" / "a.bin", b"")
+
+
+def test_cache_dir_from_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("MUSICAI_CACHE", str(tmp_path / "a" / "b"))
+    assert cache_dir() == tmp_path / "a" / "b"
+    assert (tmp_path / "a" / "b").is_dir()
+
+
+def test_a_look_at_the_cache_neither_creates_nor_writes(tmp_path, monkeypatch):
+    monkeypatch.setenv("MUSICAI_CACHE", str(tmp_path / "a"))
+    assert cache_dir(create=False) == tmp_path / "a"
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize(
+    ("platform", "variables", "place"),
+    [
+        ("linux", {}, ".cache/musicai"),
+        ("linux", {"XDG_CACHE_HOME": "xdg"}, "xdg/musicai"),
+        ("darwin", {}, "Library/Caches/musicai"),
+        ("win32", {"LOCALAPPDATA": "local"}, "local/musicai"),
+    ],
+)
+def test_cache_dir_by_default(tmp_path, monkeypatch, platform, variables, place):
+    for name in ("MUSICAI_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name, value in variables.items():
+        monkeypatch.setenv(name, str(tmp_path / value))
+    monkeypatch.setattr(storage.sys, "platform", platform)
+    assert cache_dir() == tmp_path / place
+
+
+def test_cache_dir_that_cannot_be_written(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("MUSICAI_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(OSError, match="set MUSICAI_CACHE to a folder you can write to"):
+        cache_dir()
+    monkeypatch.setenv("MUSICAI_CACHE", str(tmp_path))
+    monkeypatch.setattr(storage.os, "access", lambda *_: False)
+    with pytest.raises(OSError, match="read-only"):
+        cache_dir()
