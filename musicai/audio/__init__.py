@@ -9,11 +9,10 @@ differentiated. Chapters 1 and 2.
 """
 
 from .banks import hz_to_mel, mel_to_hz
-from .errors import AudioError, AudioNotFoundError
-from .files import load, save
+from .files import info, load, save
 from .invert import griffin_lim, mel_to_audio, mel_to_stft, mfcc_to_mel
 from .rhythm import onset_strength, tempo, tempogram
-from .signal import frame, mu_law_decode, mu_law_encode, resample
+from .signal import AudioError, AudioNotFoundError, frame, mu_law_decode, mu_law_encode, resample
 from .spectral import (
     chroma,
     cqt,
@@ -36,6 +35,7 @@ __all__ = [
     "frame",
     "griffin_lim",
     "hz_to_mel",
+    "info",
     "istft",
     "load",
     "log_mel",

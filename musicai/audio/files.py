@@ -2,8 +2,6 @@
 
 import io
 import math
-import os
-import secrets
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,9 +13,10 @@ import soundfile
 import torch
 from torch import Tensor
 
-from .containers import MAX_CHANNELS, check_container, check_sound
-from .errors import AudioError, AudioNotFoundError, require
-from .signal import resample, whole
+from musicai.storage import atomic_write
+
+from .containers import MAX_CHANNELS, check_sound, examine
+from .signal import AudioError, AudioNotFoundError, require, resample, whole
 
 FORMATS = {
     ".wav": ("WAV", "PCM_16"),
@@ -30,8 +29,7 @@ CHANNELS = {".mp3": 2, ".flac": 8}  # the most that a format holds, where fewer 
 MAX_SAMPLES = 2**29  # 2 GiB as float32: nine hours of mono at 16 kHz
 SAMPLES_A_BYTE = 8192  # no coding packs more, not even silence: 65,535 samples in a flac frame of ten bytes
 BLOCK = 2**18  # samples read or written at once
-MP3_SLACK = 2 * 1152  # frames; an mp3's header counts in steps of 1,152
-FORWARD_ONLY = ("mp3", "ogg")  # libsndfile's seek lands elsewhere in these, or in silence
+FORWARD_ONLY = ("mp3", "ogg", "flac stream")  # libsndfile's seek lands elsewhere in these, or in silence
 
 
 def load(
@@ -58,7 +56,6 @@ def load(
     """
     path = Path(path)
     with _naming(path):
-        _check_part(start, duration)
         sr = None if sr is None else whole("sr", sr)
         audio, rate = _read(path, start, duration)
         audio = audio.mean(0, keepdim=True) if mono else audio
@@ -66,6 +63,26 @@ def load(
             return audio, rate
         _check_size(len(audio) * -(-audio.shape[-1] * sr // rate))
         return _finite(resample(audio, rate, sr), sr), sr
+
+
+def info(path: str | PathLike) -> tuple[int, int]:
+    """The length of a sound file, without decoding it where the file says how long it is.
+
+    >>> frames, sr = info("song.mp3")  # doctest: +SKIP
+
+    Args:
+        path: the file.
+
+    Returns: the number of frames (samples per channel), and the sample rate in Hz.
+
+    Raises:
+        AudioError: the file is missing, truncated, empty, or of an unknown format.
+
+    Chapter 1.
+    """
+    path = Path(path)
+    with _naming(path), _open(path) as (file, frames, _):
+        return frames, file.samplerate
 
 
 def save(path: str | PathLike, audio: Tensor, sr: int) -> None:
@@ -94,62 +111,67 @@ def save(path: str | PathLike, audio: Tensor, sr: int) -> None:
         if peak > 1:
             loud = int((samples.abs() > 1).sum())
             warnings.warn(f"{path}: {loud} samples beyond [-1, 1] clipped (peak {peak:.3g})", stacklevel=4)
-        _replace(path, _encode(samples.clamp(-1, 1), sr, *FORMATS[suffix]))
+        content = _encode(samples.clamp(-1, 1), sr, *FORMATS[suffix])
+        with atomic_write(path) as file:
+            file.write(content.getbuffer())
 
 
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
     """Turn what goes wrong inside into one error that begins with the file's name."""
+    name = str(path).encode(errors="backslashreplace").decode()  # a name that is not UTF-8 cannot be printed
     try:
         yield
     except AudioError as error:
-        raise type(error)(f"{path}: {error}") from error.__cause__
+        raise type(error)(f"{name}: {error}") from error.__cause__
     except soundfile.LibsndfileError as error:
-        raise AudioError(f"{path}: {error.error_string.strip()}") from error
+        raise AudioError(f"{name}: libsndfile says: {error.error_string.strip()}") from error
     except (OSError, soundfile.SoundFileError, ValueError, OverflowError) as error:
-        raise AudioError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+        reason = getattr(error, "strerror", None) or str(error).removeprefix(str(path)).lstrip(": ")
+        raise AudioError(f"{name}: {reason}") from error
 
 
-def _check_part(start: float, duration: float | None) -> None:
-    require(math.isfinite(start) and start >= 0, f"start must be at least 0 seconds, not {start!r}")
-    require(duration is None or duration > 0, f"duration must be above 0 seconds, not {duration!r}")
-
-
-def _check_size(samples: int) -> None:
-    require(samples <= MAX_SAMPLES, f"{samples} samples, above the {MAX_SAMPLES} read at once; use start and duration")
-
-
-def _read(path: Path, start: float, duration: float | None) -> tuple[Tensor, int]:
+@contextmanager
+def _open(path: Path) -> Iterator[tuple[soundfile.SoundFile, int, int]]:
+    """The decoder of a checked file, the frames it holds, and those to drop first."""
     if not path.exists():
         raise AudioNotFoundError("no such file")
     require(path.is_file(), "a folder, not a sound file" if path.is_dir() else "not a regular file")
     size = path.stat().st_size
     with path.open("rb") as raw:
-        kind = check_container(raw, size)
-    reader = _Forward if kind in FORWARD_ONLY else soundfile.SoundFile
-    with reader(str(path)) as file:
-        check_sound(file.channels, file.samplerate)
-        first, count = _frames_wanted(file, size, start, duration)
-        _move(file, first)
+        kind, stream, frames, lead = examine(raw, size)
+        if kind == "flac stream":
+            with _Forward(stream) as file:
+                frames = sum(map(len, _blocks(file, file.frames)))
+            stream.seek(0)
+        with (_Forward if kind in FORWARD_ONLY else soundfile.SoundFile)(stream) as file:
+            check_sound(file.channels, file.samplerate)
+            frames = file.frames if frames is None else frames
+            require(frames > 0, "it holds no samples (0 frames)")
+            possible = size * SAMPLES_A_BYTE
+            require(frames <= possible, f"the header promises {frames} frames, more than {size} bytes can hold")
+            yield file, frames, lead
+
+
+def _read(path: Path, start: float, duration: float | None) -> tuple[Tensor, int]:
+    require(math.isfinite(start) and start >= 0, f"start must be at least 0 seconds, not {start!r}")
+    require(duration is None or duration > 0, f"duration must be above 0 seconds, not {duration!r}")
+    with _open(path) as (file, frames, lead):
+        sr = file.samplerate
+        first = round(start * sr)
+        require(first < frames, f"start={start} s, but the sound ends at {frames / sr:.3f} s")
+        left = frames - first
+        count = left if duration is None else min(left, max(1, round(min(duration, 1e12) * sr)))
+        _check_size(count * file.channels)
+        _move(file, lead + first)
         blocks = list(_blocks(file, count))
-        read, slack = sum(map(len, blocks)), MP3_SLACK if kind == "mp3" else 0
-        require(read > 0, "it holds no samples (0 frames)")
-        require(read >= count - slack, f"truncated or damaged: {count} frames are promised, {read} could be read")
-        return _finite(torch.from_numpy(np.concatenate(blocks).T.copy()), file.samplerate), file.samplerate
+        read = sum(map(len, blocks))
+        require(read >= count, f"truncated or damaged: {count} frames are promised, {read} could be read")
+        return _finite(torch.from_numpy(np.concatenate(blocks).T.copy()), sr), sr
 
 
-def _frames_wanted(file: soundfile.SoundFile, size: int, start: float, duration: float | None) -> tuple[int, int]:
-    """The first frame to read, and how many."""
-    require(file.frames > 0, "it holds no samples (0 frames)")
-    require(file.frames < 2**62, "the header does not say how many samples follow, as in a stream; save it again")
-    possible = size * SAMPLES_A_BYTE
-    require(file.frames <= possible, f"the header promises {file.frames} frames, more than {size} bytes can hold")
-    first = round(start * file.samplerate)
-    require(first < file.frames, f"start={start} s, but the sound ends at {file.frames / file.samplerate:.3f} s")
-    left = file.frames - first
-    wanted = left if duration is None else min(left, max(1, round(min(duration, 1e12) * file.samplerate)))
-    _check_size(wanted * file.channels)
-    return first, wanted
+def _check_size(samples: int) -> None:
+    require(samples <= MAX_SAMPLES, f"{samples} samples, above the {MAX_SAMPLES} read at once; use start and duration")
 
 
 class _Forward(soundfile.SoundFile):
@@ -220,18 +242,3 @@ def _encode(samples: Tensor, sr: int, container: str, coding: str) -> io.BytesIO
         for block in frames.split(step):
             file.write(block.numpy())
     return buffer
-
-
-def _replace(path: Path, content: io.BytesIO) -> None:
-    """Write beside `path`, then put in its place: never half a file, nothing left over."""
-    require(not path.is_dir(), "a folder is in the way")
-    require(path.parent.is_dir(), f"no folder {path.parent}; make it first")
-    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            file.write(content.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from .banks import dct_matrix
-from .errors import require
-from .signal import constant_for, whole
+from .signal import constant_for, require, whole
 from .spectral import db_to_power, istft, mel_filterbank, stft
 
 

@@ -5,8 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .banks import hann
-from .errors import require
-from .signal import constant_for, frame, whole
+from .signal import constant_for, frame, require, whole
 from .spectral import log_mel
 
 FRAMES_AT_ONCE = 4096  # bounds the memory that `tempo` takes for a long piece

@@ -10,8 +10,6 @@ from torch import Tensor
 
 from musicai.threads import Workers
 
-from .errors import AudioError, require
-
 # The resampling filter, as for soxr's "high quality": flat up to 0.913 of the lower Nyquist frequency, and at
 # least 85 dB down from that frequency on. Kaiser's formulas give beta from the attenuation.
 ZERO_CROSSINGS = 64
@@ -23,6 +21,34 @@ BANK = 2**20  # weights in one matrix
 CACHED_WEIGHTS = (
     2**23
 )  # weights for a pair of rates; larger filter banks (odd pairs of rates) are made again at each call
+
+
+class AudioError(ValueError):
+    """A sound, a file or a setting that cannot be used; the message names it, its value and the way out.
+
+    >>> load("absent.wav")  # doctest: +SKIP
+    AudioNotFoundError: absent.wav: no such file
+
+    Chapter 1.
+    """
+
+
+class AudioNotFoundError(AudioError, FileNotFoundError):
+    """There is no such file. Caught by `except AudioError` as well as by `except FileNotFoundError`.
+
+    >>> load("absent.wav")  # doctest: +SKIP
+    AudioNotFoundError: absent.wav: no such file
+
+    Chapter 1.
+    """
+
+    __str__ = Exception.__str__
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise `AudioError(message)` unless `condition` holds."""
+    if not condition:
+        raise AudioError(message)
 
 
 def as_audio(x: Tensor) -> Tensor:
@@ -203,6 +229,3 @@ def _sinc_weights(up: int, down: int, p: int, stop: int) -> Tensor:
     window = torch.special.i0(beta * torch.sqrt(1 - inside**2)) / torch.special.i0(beta)
     window = torch.where((t * scale).abs() >= ZERO_CROSSINGS, 0.0, window)
     return torch.sinc(t * CUTOFF * scale) * window * CUTOFF * scale
-
-
-__all__ = ["AudioError", "frame", "mu_law_decode", "mu_law_encode", "resample"]

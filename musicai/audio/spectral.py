@@ -11,8 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .banks import chroma_filters, constant_q_kernels, constant_q_lengths, dct_matrix, hann, mel_filters, mel_reach
-from .errors import AudioError, require
-from .signal import as_audio, by_rows, constant, constant_for, frame, matmul, whole
+from .signal import as_audio, by_rows, constant, constant_for, frame, matmul, require, whole
 
 C1 = 440 * 2 ** (-45 / 12)  # the lowest C of a piano in Hz
 MEL_GROUP = 16  # mel bands multiplied at once: neighbours share the few frequencies that they need
@@ -310,9 +309,3 @@ def _octave(x: Tensor, sr: int, hop: int, fmin: float, bins: range, per_octave: 
 
 def _kernels(device, dtype, *args) -> Tensor:
     return constant(constant_q_kernels, *args, device=device, dtype=dtype)
-
-
-__all__ = [
-    "AudioError", "chroma", "cqt", "db_to_power", "istft", "log_mel", "mel_filterbank", "melspectrogram", "mfcc",
-    "power_to_db", "stft",
-]  # fmt: skip
