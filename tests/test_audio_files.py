@@ -167,9 +167,9 @@ def test_flac_headers_that_lie(tmp_path, real):
     save(path, real, 24_000)
     data = path.read_bytes()
     for words, lie in [
-        ("promised", {"frames": real.shape[1] + 5000}),
+        ("damaged or truncated", {"frames": real.shape[1] + 5000}),
         ("more than", {"frames": 2**36 - 1}),
-        ("0 Hz", {"rate": 0}),
+        ("damaged or truncated", {"rate": 0}),
     ]:
         path.write_bytes(flac_with(data, **lie))
         refused(path, words)
@@ -254,7 +254,7 @@ def test_rf64_that_claims_2_to_the_40(tmp_path):
 def test_hostile_headers_take_no_memory(tmp_path):
     """In a process that may take 300 MiB more than it needs for the import."""
     made = [
-        wav(claimed=2**32 - 1),
+        wav(claimed=2**31 - 5000),
         wav(channels=1024, claimed=2**31),
         flac_with(REAL.read_bytes()[:5000], frames=2**36 - 1),
     ]
@@ -308,7 +308,7 @@ def test_sound_that_cannot_be_saved_leaves_the_old_file(tmp_path, audio, words):
     ("name", "sr", "words"),
     [("a.xyz", 8000, "suffix"), ("a", 8000, "suffix"), ("a.wav", 0, "sr"), ("a.wav", 8000.5, "sr"),
      ("a.wav", 10**9, "Hz"), ("a.opus", 12_345, "."),
-     ("no/a.wav", 8000, "there is no folder no; create it first"), ("folder.wav", 8000, "is a folder; give the name of a file")],
+     ("no/a.wav", 8000, "there is no folder .*no; create it first"), ("folder.wav", 8000, "is a folder; give the name of a file")],
 )  # fmt: skip
 def test_places_and_rates_that_cannot_be_saved(tmp_path, name, sr, words):
     (tmp_path / "folder.wav").mkdir()

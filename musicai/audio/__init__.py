@@ -8,51 +8,27 @@ The features agree with librosa 0.11 (tests state how closely), work on batches 
 differentiated. Chapters 1 and 2.
 """
 
-from .banks import hz_to_mel, mel_to_hz
+from .features import chroma, cqt, onset_strength, tempo
 from .files import info, load, save
-from .invert import griffin_lim, mel_to_audio, mel_to_stft, mfcc_to_mel
-from .rhythm import onset_strength, tempo, tempogram
-from .signal import AudioError, AudioNotFoundError, frame, mu_law_decode, mu_law_encode, resample
-from .spectral import (
-    chroma,
-    cqt,
+from .fourier import griffin_lim, istft, stft
+from .mel import (
     db_to_power,
-    istft,
+    hz_to_mel,
     log_mel,
     mel_filterbank,
+    mel_to_audio,
+    mel_to_hz,
+    mel_to_stft,
     melspectrogram,
     mfcc,
+    mfcc_to_mel,
     power_to_db,
-    stft,
 )
+from .signal import AudioError, AudioNotFoundError, frame, mu_law_decode, mu_law_encode, resample
 
-__all__ = [
-    "AudioError",
-    "AudioNotFoundError",
-    "chroma",
-    "cqt",
-    "db_to_power",
-    "frame",
-    "griffin_lim",
-    "hz_to_mel",
-    "info",
-    "istft",
-    "load",
-    "log_mel",
-    "mel_filterbank",
-    "mel_to_audio",
-    "mel_to_hz",
-    "mel_to_stft",
-    "melspectrogram",
-    "mfcc",
-    "mfcc_to_mel",
-    "mu_law_decode",
-    "mu_law_encode",
-    "onset_strength",
-    "power_to_db",
-    "resample",
-    "save",
-    "stft",
-    "tempo",
-    "tempogram",
-]
+__all__ = ["AudioError", "AudioNotFoundError", "info", "load", "save"]
+__all__ += ["frame", "mu_law_decode", "mu_law_encode", "resample"]
+__all__ += ["griffin_lim", "istft", "stft"]
+__all__ += ["db_to_power", "hz_to_mel", "log_mel", "mel_filterbank", "mel_to_audio", "mel_to_hz", "mel_to_stft"]
+__all__ += ["melspectrogram", "mfcc", "mfcc_to_mel", "power_to_db"]
+__all__ += ["chroma", "cqt", "onset_strength", "tempo"]

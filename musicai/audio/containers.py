@@ -6,16 +6,15 @@ truncated or damaged, or is put right. Chapter 1.
 """
 
 import io
+import re
 import struct
 import zlib
-from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
 from .signal import AudioError, require
 
 MAX_CHANNELS = 256
 MIN_RATE, MAX_RATE = 100, 10_000_000
-MAX_CHUNKS = 10_000
 WAV_PCM, WAV_FLOAT, WAV_EXTENSIBLE = 1, 3, 0xFFFE
 OGG_LAST_PAGE = 4
 SAME_STREAM = 0xFFFE0C00  # the bits of an mpeg header that stay the same: sync word, version, layer and sample rate
@@ -41,22 +40,22 @@ class Source(NamedTuple):
 
 def examine(file: BinaryIO, size: int) -> Source:
     """Tell the format by the file's first bytes and check its structure; `AudioError` if it is damaged."""
-    head = file.read(12)
     require(size > 0, "the file is empty (0 bytes)")
-    if head[:4] in (b"RIFF", b"RIFX", b"RF64") and head[8:] == b"WAVE":
-        source = Source("wav", _check_chunks(file, size, ">" if head[:4] == b"RIFX" else "<"))
-    elif head[:4] == b"FORM" and head[8:] in (b"AIFF", b"AIFC"):
-        source = Source("aiff", _check_chunks(file, size, ">"))
-    elif head[:4] == b"fLaC":
-        known = int.from_bytes((head + file.read(14))[18:26], "big") & (1 << 36) - 1  # written into a pipe: 0
+    head = file.read(26)
+    kind, order = head[:4], ">" if head[:4] in (b"RIFX", b"FORM") else "<"
+    if head[8:12] in (b"WAVE", b"AIFF", b"AIFC") and kind in (b"RIFF", b"RIFX", b"RF64", b"FORM"):
+        finished = 0 <= size - 8 - struct.unpack(order + "I", head[4:8])[0] <= 1
+        source = Source("wav", _check_chunks(file, size, order, finished))
+    elif kind == b"fLaC":
+        known = int.from_bytes(head[18:26], "big") & (1 << 36) - 1  # 0 if it was written into a pipe
         source = Source("flac" if known else "flac stream", file)
-    elif head[:4] == b"OggS":
+    elif kind == b"OggS":
         _check_ogg(file, size)
         source = Source("ogg", file)
-    elif head[:3] == b"ID3" or (len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0):
+    elif kind[:3] == b"ID3" or (len(kind) > 1 and kind[0] == 0xFF and kind[1] & 0xE0 == 0xE0):
         source = _examine_mp3(file)
     else:
-        raise AudioError(f"not a sound file: it begins with {head[:4]!r}; known are wav, flac, ogg, opus, mp3 and aiff")
+        raise AudioError(f"not a sound file: it begins with {kind!r}; known are wav, flac, ogg, opus, mp3 and aiff")
     source.stream.seek(0)
     return source
 
@@ -70,46 +69,37 @@ def check_sound(channels: int, rate: int) -> None:
 # ---- wav and aiff: chunks
 
 
-def _chunks(file: BinaryIO, order: str, position: int = 12) -> Iterator[tuple[bytes, int, int]]:
-    """(name, claimed size, where its content begins) of each chunk."""
-    for _ in range(MAX_CHUNKS):
+def _check_chunks(file: BinaryIO, size: int, order: str, finished: bool) -> BinaryIO:
+    """The file, or a copy with the size of the samples where the program wrote into a pipe and could not go back.
+
+    `finished` says whether the header knows the file's size.
+    """
+    position, long_size, long_at = 12, None, 0
+    while True:
         file.seek(position)
         header = file.read(8)
-        if len(header) < 8:
-            return
+        require(len(header) == 8, "truncated: the header is there, the samples are not")
         name, claimed = struct.unpack(order + "4sI", header)
-        yield name, claimed, position + 8
-        position += 8 + claimed + claimed % 2
-    raise AudioError(f"more than {MAX_CHUNKS} chunks before the samples")
-
-
-def _check_chunks(file: BinaryIO, size: int, order: str) -> BinaryIO:
-    """The file, or a copy with the real size of the samples where a program wrote into a pipe and could not go back."""
-    long_size, long_at = None, 0
-    for name, claimed, start in _chunks(file, order):
-        left = size - start
+        position, left = position + 8, size - position - 8
+        if name in (b"data", b"SSND"):
+            break
+        require(claimed <= left, f"truncated: chunk {name!r} claims {claimed} bytes, the file holds {left} more")
         if name == b"fmt ":
             _check_format(file.read(16), order)
         elif name == b"ds64":  # RF64: sizes beyond 4 GiB stand here
-            long_at = start + 8
-            long_size = int.from_bytes(file.read(16)[8:], "little")
-        elif name in (b"data", b"SSND"):
-            wide = long_size is not None and claimed == 0xFFFFFFFF
-            claimed = long_size if wide else claimed
-            if not _is_placeholder(claimed, wide):
-                require(
-                    claimed <= left, f"truncated: the header promises {claimed} bytes of samples, the file holds {left}"
-                )
-                return file
-            require(left > 0 and not _only_chunks(file, size, order, start), "it holds no samples (0 frames)")
-            return (
-                _patched(file, long_at, struct.pack("<Q", left))
-                if wide
-                else _patched(file, start - 4, struct.pack(order + "I", 0xFFFFFFFF))
-            )
-        else:
-            require(claimed <= left, f"truncated: chunk {name!r} claims {claimed} bytes, the file holds {left} more")
-    raise AudioError("truncated: the header is there, the samples are not")
+            long_size, long_at = int.from_bytes(file.read(16)[8:], "little"), position + 8
+        position += claimed + claimed % 2
+    long = long_size is not None and claimed == 0xFFFFFFFF
+    claimed, tops = (long_size, (2**63, 2**64)) if long else (claimed, (2**31, 2**32))
+    if claimed and not any(top - 4096 <= claimed <= top for top in tops):  # not 0 or the largest size, for "unknown"
+        require(claimed <= left, f"truncated: the header promises {claimed} bytes of samples, the file holds {left}")
+        return file
+    require(left > 0 and (claimed > 0 or not finished), "it holds no samples (0 frames)")
+    file.seek(0)
+    copy = io.BytesIO(file.read())
+    copy.seek(long_at if long else position - 4)
+    copy.write(struct.pack("<Q", left) if long else struct.pack(order + "I", 0xFFFFFFFF))
+    return copy
 
 
 def _check_format(fields: bytes, order: str) -> None:
@@ -118,30 +108,6 @@ def _check_format(fields: bytes, order: str) -> None:
     check_sound(channels, rate)
     right = tag not in (WAV_PCM, WAV_FLOAT, WAV_EXTENSIBLE) or block == channels * -(-bits // 8) > 0
     require(right, f"damaged header: {channels} channels of {bits} bits in frames of {block} bytes")
-
-
-def _is_placeholder(claimed: int, wide: bool) -> bool:
-    """Whether this size means "not known yet": zero, or the largest that fits, less some for a header."""
-    tops = (2**63, 2**64) if wide else (2**31, 2**32)
-    return claimed == 0 or any(top - 4096 <= claimed <= top for top in tops)
-
-
-def _only_chunks(file: BinaryIO, size: int, order: str, position: int) -> bool:
-    """Whether whole chunks, such as tags, fill the file from here to its end."""
-    end = position
-    for name, claimed, start in _chunks(file, order, position):
-        if not (name.isascii() and name.decode().isprintable()) or start + claimed > size:
-            return False
-        end = start + claimed + claimed % 2
-    return end >= size
-
-
-def _patched(file: BinaryIO, position: int, content: bytes) -> BinaryIO:
-    file.seek(0)
-    copy = io.BytesIO(file.read())
-    copy.seek(position)
-    copy.write(content)
-    return copy
 
 
 # ---- ogg: pages, each with a checksum: the common CRC-32 with its bits the other way round, started from 0
@@ -196,8 +162,10 @@ def _mpeg_frames(data: bytes) -> list[tuple[int, int]]:
     while position >= 0 and position + 4 <= len(data):
         header = int.from_bytes(data[position : position + 4], "big")
         found = _mpeg_frame(header)
-        if found and not found[0]:  # all frames of a free bit rate have one size, but for the padding
-            free = free or _free_size(data, position, header)
+        if found and not found[0] and not free:  # all frames of a free bit rate have one size, but for the padding
+            mark = re.escape(data[position : position + 2]) + b"[\x00-\x0f]"
+            after = re.search(mark, data[position + 24 : position + 6000])
+            free = after.start() + 24 - (header >> 9 & 1) if after else 0
         stop = position + (found[0] or free + (header >> 9 & 1)) if found else 0
         same = first is None or not (header ^ first) & SAME_STREAM
         if found and ((synced and same) or _followed(data, header, position, stop)):
@@ -219,15 +187,6 @@ def _followed(data: bytes, header: int, start: int, stop: int) -> bool:
     """Whether another frame of the same stream, or the file's end, comes next: a header alone may be chance."""
     after = int.from_bytes(data[stop : stop + 4], "big")
     return stop > start + 4 and (stop == len(data) or not (after ^ header) & SAME_STREAM)
-
-
-def _free_size(data: bytes, position: int, header: int) -> int:
-    """Bytes from a frame of free bit rate to the next, without padding."""
-    mark = data[position : position + 2]
-    after = data.find(mark, position + 24)
-    while after >= 0 and (int.from_bytes(data[after : after + 4], "big") ^ header) & (SAME_STREAM | 0xF000):
-        after = data.find(mark, after + 1)
-    return max(0, after - position - (header >> 9 & 1))
 
 
 def _examine_mp3(file: BinaryIO) -> Source:
@@ -254,9 +213,8 @@ def _examine_mp3(file: BinaryIO) -> Source:
     if tag >= 0 or stream[36:40] == b"VBRI":
         del frames[0], stream[: stop - start]
     require(bool(frames), "it holds no samples (0 frames)")
-    silent = (
-        int.from_bytes(data[start : start + 4], "big") & ~0xF200 | 0x11000
-    )  # lowest bit rate, no padding or checksum
+    first = int.from_bytes(data[start : start + 4], "big")
+    silent = first & ~0xF200 | 0x11000  # the lowest bit rate, no padding, no checksum
     size, samples = _mpeg_frame(silent)
     stream[:0] = silent.to_bytes(4, "big").ljust(size, b"\0")
     return Source("mp3", io.BytesIO(stream), len(frames) * samples, lead=samples)

@@ -18,9 +18,7 @@ KAISER_BETA = 8.7
 PHASES = 64  # output samples a matrix product makes at once
 BLOCK = 2**18  # numbers worked on at once on a CPU
 BANK = 2**20  # weights in one matrix
-CACHED_WEIGHTS = (
-    2**23
-)  # weights for a pair of rates; larger filter banks (odd pairs of rates) are made again at each call
+CACHED_WEIGHTS = 2**23  # for a pair of rates; larger filter banks (odd pairs of rates) are made again at each call
 
 
 class AudioError(ValueError):
@@ -127,7 +125,8 @@ def mu_law_encode(x: Tensor, channels: int = 256) -> Tensor:
     """
     mu = whole("channels", channels, 2) - 1
     x = as_audio(x)
-    require(not bool(x.isnan().any()), "mu_law_encode: the sound holds NaN; a code has no way to say so")
+    finite = bool(x.isfinite().all())
+    require(finite, "mu_law_encode: the sound holds NaN or infinite samples; a code has no way to say so")
     x = x.clamp(-1, 1)
     y = torch.sign(x) * torch.log1p(mu * x.abs()) / math.log1p(mu)
     return ((y + 1) / 2 * mu + 0.5).to(torch.int64)
