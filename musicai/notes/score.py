@@ -192,7 +192,7 @@ class Score:
         return _plain(beats[i] + (np.asarray(second, dtype=float) - seconds[i]) / pace[i])
 
     def transpose(self, semitones: int) -> "Score":
-        """Every note but those of drums, and the key, moved by semitones; ValueError names a note that leaves 0..127."""
+        """All notes but those of drums, and the key, moved by semitones; ValueError names a note that leaves 0..127."""
         tracks = [t if t.is_drum else replace(t, notes=transposed(t.notes, semitones)) for t in self.tracks]
         return replace(self, tracks=tuple(tracks), key=transpose_key(self.key, semitones))
 
