@@ -439,6 +439,34 @@ def test_all_mfccs_give_the_mel_spectrogram_back_and_twenty_a_smooth_one():
     assert error(audio.mfcc_to_mel(few), librosa.feature.inverse.mfcc_to_mel(few.numpy())) < 1e-9
 
 
+# ---- NaN and infinity: never a plausible number
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_stays_visible(bad):
+    x = torch.stack([BATCH[0, 0], BATCH[0, 1]])
+    x[0, 4500] = bad
+    calls = {
+        "stft": lambda x: audio.stft(x).abs(),
+        "istft": lambda x: audio.istft(audio.stft(x)),
+        "resample": lambda x: audio.resample(x, SR, 16_000),
+        "griffin_lim": lambda x: audio.griffin_lim(audio.stft(x).abs(), 2),
+        "mfcc_to_mel": lambda x: audio.mfcc_to_mel(audio.mfcc(x, SR)),
+        **{
+            f.__name__: lambda x, f=f: f(x, SR) for f in (audio.melspectrogram, audio.log_mel, audio.mfcc, audio.chroma)
+        },
+        **{f.__name__: lambda x, f=f: f(x, SR) for f in (audio.cqt, audio.onset_strength, audio.tempo)},
+    }
+    for name, call in calls.items():
+        y = call(x)
+        assert not bool(y[0].isfinite().all()), name
+        assert bool(y[1].isfinite().all()), name
+    assert bool(audio.tempo(x, SR)[0].isnan())
+    for refuse in (lambda: audio.mu_law_encode(x), lambda: audio.mel_to_stft(x[:, None], SR)):
+        with pytest.raises(AudioError, match="NaN or infinite"):
+            refuse()
+
+
 # ---- bad input
 
 
@@ -469,6 +497,10 @@ def test_all_mfccs_give_the_mel_spectrogram_back_and_twenty_a_smooth_one():
         (lambda: audio.mu_law_decode(torch.tensor([0.5])), "codes"),
         (lambda: audio.power_to_db(torch.ones(2), amin=0), "amin"),
         (lambda: audio.mel_to_stft(-torch.ones(8, 3), SR), "negative"),
+        (lambda: audio.tempo(torch.zeros(SR), SR, start_bpm=math.inf), "start_bpm=inf"),
+        (lambda: audio.tempo(torch.zeros(SR), SR, max_tempo=math.nan), "max_tempo=nan"),
+        (lambda: audio.log_mel(torch.zeros(SR), SR, fmax=math.inf), "fmax=inf"),
+        (lambda: audio.cqt(torch.zeros(SR), SR, fmin=math.nan), "fmin must be above 0 Hz"),
     ],
 )
 def test_bad_input_is_named(call, words):
