@@ -151,25 +151,23 @@ def test_power_to_db_by_hand_and_as_librosa():
     torch.testing.assert_close(audio.db_to_power(audio.power_to_db(S, top_db=None)), S.clamp(min=1e-10))
 
 
-@pytest.mark.parametrize(("n_fft", "hop"), [(2048, 512), (512, 128), (501, 100), (64, 64)])
+@pytest.mark.parametrize(("n_fft", "hop"), [(2048, 512), (512, 128), (501, 100), (64, 16)])
 def test_istft_inverts_stft_and_agrees_with_librosa(n_fft, hop):
     for x in (REAL.double(), BATCH):
-        window = torch.ones(n_fft, dtype=torch.float64) if hop == n_fft else "hann"
-        X = audio.stft(x, n_fft, hop, window)
-        back = audio.istft(X, hop, window, length=x.shape[-1], n_fft=n_fft)
-        reach = 1 + hop * (X.shape[-1] - 1) + (n_fft // 2 - 1 if window == "hann" else 0)  # the frames hold no more
+        X = audio.stft(x, n_fft, hop)
+        back = audio.istft(X, hop, length=x.shape[-1], n_fft=n_fft)
+        reach = hop * (X.shape[-1] - 1) + n_fft // 2  # the frames hold no more
         assert float((back - x)[..., :reach].abs().max()) < 1e-12
-        theirs = librosa.istft(X.numpy(), hop_length=hop, n_fft=n_fft, window="hann" if window == "hann" else "boxcar")
-        assert error(audio.istft(X, hop, window, n_fft=n_fft), theirs) < 1e-12
+        assert error(audio.istft(X, hop, n_fft=n_fft), librosa.istft(X.numpy(), hop_length=hop, n_fft=n_fft)) < 1e-12
     left = audio.istft(audio.stft(BATCH, center=False), center=False)
     assert float((left - BATCH[..., : left.shape[-1]])[..., 1:].abs().max()) < 1e-9  # the first sample has weight 0
 
 
 def test_parseval_holds_for_one_frame():
     x = BATCH[0, 0, :1024]
-    X = audio.stft(x, 1024, window="ones", center=False)[:, 0].abs().square()
+    X = audio.stft(x, 1024, center=False)[:, 0].abs().square()
     energy = (X[0] + X[-1] + 2 * X[1:-1].sum()) / 1024
-    assert float(energy) == pytest.approx(float(x.square().sum()), rel=1e-12)
+    assert float(energy) == pytest.approx(float((x * audio.fourier.hann(1024)).square().sum()), rel=1e-12)
 
 
 def test_chroma_names_the_note():
@@ -478,8 +476,6 @@ def test_what_is_not_finite_stays_visible(bad):
         (lambda: audio.stft(np.zeros(9)), "ndarray"),
         (lambda: audio.stft(torch.zeros(9), 0), "n_fft"),
         (lambda: audio.stft(torch.zeros(9), 8, 2.5), "hop_length"),
-        (lambda: audio.stft(torch.zeros(9), window="hat"), "hat"),
-        (lambda: audio.stft(torch.zeros(9), window=torch.ones(3)), "window of shape"),
         (lambda: audio.stft(torch.zeros(9), center=False), "shorter than one frame"),
         (lambda: audio.istft(torch.zeros(9, 3)), "complex"),
         (lambda: audio.frame(torch.zeros(3), 4, 1), "3 samples"),
@@ -497,8 +493,6 @@ def test_what_is_not_finite_stays_visible(bad):
         (lambda: audio.mu_law_decode(torch.tensor([0.5])), "codes"),
         (lambda: audio.power_to_db(torch.ones(2), amin=0), "amin"),
         (lambda: audio.mel_to_stft(-torch.ones(8, 3), SR), "negative"),
-        (lambda: audio.tempo(torch.zeros(SR), SR, start_bpm=math.inf), "start_bpm=inf"),
-        (lambda: audio.tempo(torch.zeros(SR), SR, max_tempo=math.nan), "max_tempo=nan"),
         (lambda: audio.log_mel(torch.zeros(SR), SR, fmax=math.inf), "fmax=inf"),
         (lambda: audio.cqt(torch.zeros(SR), SR, fmin=math.nan), "fmin must be above 0 Hz"),
     ],

@@ -11,19 +11,10 @@ differentiated. Chapters 1 and 2.
 from .features import chroma, cqt, onset_strength, tempo
 from .files import info, load, save
 from .fourier import griffin_lim, istft, stft
-from .mel import (
-    db_to_power,
-    hz_to_mel,
-    log_mel,
-    mel_filterbank,
-    mel_to_audio,
-    mel_to_hz,
-    mel_to_stft,
-    melspectrogram,
-    mfcc,
-    mfcc_to_mel,
-    power_to_db,
-)
+from .mel import db_to_power, hz_to_mel, log_mel, mel_filterbank, mel_to_audio, mel_to_hz, mel_to_stft
+
+# isort: split
+from .mel import melspectrogram, mfcc, mfcc_to_mel, power_to_db
 from .signal import AudioError, AudioNotFoundError, frame, mu_law_decode, mu_law_encode, resample
 
 __all__ = ["AudioError", "AudioNotFoundError", "info", "load", "save"]

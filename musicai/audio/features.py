@@ -120,8 +120,10 @@ def onset_strength(x: Tensor, sr: int, n_fft=2048, hop_length=512, n_mels=128, f
     return F.pad(rise, (delay, 0))[..., : S.shape[-1]]
 
 
-def tempo(x: Tensor, sr: int, hop_length=512, start_bpm=120.0, ac_size=8.0, max_tempo=320.0) -> Tensor:
-    """Beats per minute, from the autocorrelation of the onset strength. As librosa.feature.tempo.
+def tempo(x: Tensor, sr: int, hop_length: int = 512) -> Tensor:
+    """Beats per minute, from the autocorrelation of the onset strength over 8 seconds. As librosa.feature.tempo.
+
+    Tempi near 120 are likelier beforehand, and an octave away less likely (a log-normal prior); none is above 320.
 
     >>> clicks = torch.zeros(12 * 22_050)
     >>> clicks[::11_025] = 1  # two a second
@@ -132,9 +134,6 @@ def tempo(x: Tensor, sr: int, hop_length=512, start_bpm=120.0, ac_size=8.0, max_
         x: sound (..., time).
         sr: sample rate in Hz.
         hop_length: samples from one frame to the next.
-        start_bpm: the likeliest tempo beforehand; an octave away is less likely (a log-normal prior).
-        ac_size: seconds over which onsets are compared.
-        max_tempo: beats per minute above which nothing is looked for.
 
     Returns: (...) tempi that a whole number of frames can express, so coarse for fast ones; NaN where the sound holds
     NaN or infinite samples.
@@ -144,15 +143,11 @@ def tempo(x: Tensor, sr: int, hop_length=512, start_bpm=120.0, ac_size=8.0, max_
 
     Ellis, "Beat tracking by dynamic programming" (2007). Chapter 2.
     """
-    good = 0 < start_bpm < math.inf and max_tempo > 0
-    require(good, f"tempi must be finite and above 0, not start_bpm={start_bpm!r} and max_tempo={max_tempo!r}")
-    window = whole("ac_size * sr // hop_length", ac_size * sr // hop_length, 2)
     strength = onset_strength(x, sr, hop_length=hop_length)
+    window = whole("8 * sr // hop_length", 8 * sr // hop_length, 2)
     lag = torch.arange(1, window, dtype=strength.dtype, device=strength.device)
     bpm = 60 * sr / (hop_length * lag)
-    require(bool(bpm[-1] < max_tempo), f"no tempo below max_tempo={max_tempo} fits in ac_size={ac_size} s")
-    prior = -0.5 * (torch.log2(bpm) - math.log2(start_bpm)) ** 2
-    prior = prior.masked_fill(bpm >= max_tempo, -torch.inf)
+    prior = (-0.5 * torch.log2(bpm / 120) ** 2).masked_fill(bpm >= 320, -torch.inf)
     likelihood = torch.log1p(1e6 * tempogram(strength, window).mean(-1)[..., 1:])
     return bpm[(likelihood + prior).argmax(-1)].where(likelihood.isfinite().all(-1), torch.nan)
 

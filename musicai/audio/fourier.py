@@ -18,8 +18,8 @@ def hann(n: int) -> Tensor:
     return torch.hann_window(n, dtype=torch.float64)
 
 
-def stft(x: Tensor, n_fft=2048, hop_length=None, window: str | Tensor = "hann", center=True) -> Tensor:
-    """Short-time Fourier transform: the spectrum of each windowed frame. As librosa.stft.
+def stft(x: Tensor, n_fft: int = 2048, hop_length: int | None = None, center: bool = True) -> Tensor:
+    """Short-time Fourier transform: the spectrum of each frame under a periodic Hann window. As librosa.stft.
 
     >>> stft(torch.zeros(2, 16_000)).shape
     torch.Size([2, 1025, 32])
@@ -28,7 +28,6 @@ def stft(x: Tensor, n_fft=2048, hop_length=None, window: str | Tensor = "hann", 
         x: sound (..., time); differentiable.
         n_fft: samples in a frame.
         hop_length: samples from one frame to the next; None is n_fft // 4.
-        window: "hann" (periodic), "ones", or a tensor of n_fft samples.
         center: whether frame t is centred on sample t * hop_length, with zeros beyond the ends.
 
     Returns: complex (..., 1 + n_fft // 2, frames). NaN and infinite samples give NaN.
@@ -39,12 +38,10 @@ def stft(x: Tensor, n_fft=2048, hop_length=None, window: str | Tensor = "hann", 
     Chapter 2.
     """
     hop = n_fft // 4 if hop_length is None else hop_length
-    return framewise(x, lambda spectrum: spectrum, n_fft, hop, window, center)
+    return framewise(x, lambda spectrum: spectrum, n_fft, hop, center)
 
 
-def istft(
-    X: Tensor, hop_length=None, window: str | Tensor = "hann", center=True, length: int | None = None, n_fft=None
-) -> Tensor:
+def istft(X: Tensor, hop_length=None, center=True, length: int | None = None, n_fft: int | None = None) -> Tensor:
     """Inverse of `stft` by weighted overlap-add (Griffin and Lim, 1984). As librosa.istft.
 
     >>> istft(stft(torch.ones(16_000)), length=16_000).shape
@@ -53,7 +50,6 @@ def istft(
     Args:
         X: complex (..., 1 + n_fft // 2, frames).
         hop_length: samples from one frame to the next, as in `stft`; None is n_fft // 4.
-        window: as in `stft`.
         center: as in `stft`.
         length: samples wanted: cut, or padded with zeros; None is all that the frames hold.
         n_fft: samples in a frame; needed only if it was odd.
@@ -68,7 +64,7 @@ def istft(
     require(isinstance(X, Tensor) and X.is_complex() and X.ndim > 1, "istft needs a complex (..., frequencies, frames)")
     n_fft = whole("n_fft", 2 * (X.shape[-2] - 1) if n_fft is None else n_fft)
     hop = whole("hop_length", n_fft // 4 if hop_length is None else hop_length)
-    window = _window(X.real, window, n_fft)
+    window = constant_for(X.real, hann, n_fft)
     frames = torch.fft.irfft(X.mT, n_fft) * window  # (..., frames, n_fft)
     x = _overlap_add(frames.reshape(-1, *frames.shape[-2:]), hop)
     weight = _overlap_add(window.square().expand(1, frames.shape[-2], n_fft), hop)
@@ -114,10 +110,10 @@ def griffin_lim(S: Tensor, n_iter=32, hop_length=None, momentum=0.99, length: in
     return istft(S * phase, hop, length=length)
 
 
-def framewise(x: Tensor, features: Callable[[Tensor], Tensor], n_fft, hop, window="hann", center=True) -> Tensor:
+def framewise(x: Tensor, features: Callable[[Tensor], Tensor], n_fft: int, hop: int, center: bool = True) -> Tensor:
     """Apply `features` to the spectra (batch, frames, frequencies) of `x`; in what is returned frames come last."""
     x, n_fft, hop = as_audio(x), whole("n_fft", n_fft), whole("hop_length", hop)
-    window = _window(x, window, n_fft)
+    window = constant_for(x, hann, n_fft)
 
     def transform(x):  # (batch, time)
         x = F.pad(x, (n_fft // 2, n_fft // 2)) if center else x
@@ -140,11 +136,3 @@ def _overlap_add(frames: Tensor, hop: int) -> Tensor:
     _, count, n = frames.shape
     size = n + hop * (count - 1)
     return F.fold(frames.mT, (1, size), (1, n), stride=(1, hop)).reshape(len(frames), size)
-
-
-def _window(x: Tensor, window: str | Tensor, n_fft: int) -> Tensor:
-    if isinstance(window, Tensor):
-        require(window.shape == (n_fft,), f"window of shape {tuple(window.shape)} for frames of n_fft={n_fft} samples")
-        return window.to(x)
-    require(window in ("hann", "ones"), f'window must be "hann", "ones" or a tensor of n_fft samples, not {window!r}')
-    return constant_for(x, hann if window == "hann" else torch.ones, n_fft)

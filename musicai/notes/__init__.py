@@ -9,18 +9,10 @@
 from .midi import MidiError, read_midi, write_midi
 from .note import Note, Track
 from .score import Melody, Score
-from .theory import (
-    PITCH_CLASSES,
-    estimate_key,
-    hz_to_midi,
-    key_correlations,
-    midi_to_hz,
-    note_name,
-    note_number,
-    pitch_class,
-    pitch_class_weights,
-    transpose_key,
-)
+from .theory import PITCH_CLASSES, estimate_key, hz_to_midi, key_correlations, midi_to_hz
+
+# isort: split
+from .theory import note_name, note_number, pitch_class, pitch_class_weights, transpose_key
 
 __all__ = ["Melody", "MidiError", "Note", "Score", "Track", "read_midi", "write_midi"]
 __all__ += ["PITCH_CLASSES", "estimate_key", "hz_to_midi", "key_correlations", "midi_to_hz"]
