@@ -179,7 +179,8 @@ def _mpeg_frames(data: bytes) -> list[tuple[int, int]]:
             position += 10 + sum((byte & 127) << 7 * i for i, byte in enumerate(reversed(size)))
             synced = False
         else:
-            position, synced = data.find(b"\xff", position + 1) if not synced else position, False
+            free = free if frames else 0
+            position, synced = position if synced else data.find(b"\xff", position + 1), False
     return frames
 
 
@@ -202,7 +203,7 @@ def _examine_mp3(file: BinaryIO) -> Source:
     (start, stop), held = frames[0], len(frames) - 1
     stream = bytearray().join(data[a:b] for a, b in frames)
     tag = max(stream.find(mark, 0, min(stop - start, 44)) for mark in (b"Xing", b"Info"))
-    flags, promised, size = struct.unpack(">III", stream[tag + 4 : tag + 16]) if tag >= 0 else (0, 0, 0)
+    flags, promised, size = struct.unpack(">III", stream[tag + 4 : tag + 16].ljust(12)) if tag >= 0 else (0, 0, 0)
     if flags & 1:
         cut = size > frames[-1][1] - start if flags & 2 else promised > held + 1  # some count the header's own frame
         short = f"truncated: the header promises {promised} mp3 frames, the file holds {held}"

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from musicai.notes.note import Note, Track
 from musicai.notes.score import Melody, Score
+from musicai.notes.theory import transpose_key
 from musicai.storage import atomic_write
 
 TICKS = 960  # per quarter note; 64ths, triplets and quintuplets are exact
@@ -294,7 +295,9 @@ def _conductor(score: Score) -> bytes:
         events.append((_tick(beat), 1, _meta(TEMPO, microseconds.to_bytes(3, "big"))))
     for beat, numerator, denominator in score.time_signatures:
         events.append((_tick(beat), 1, _meta(TIME_SIGNATURE, bytes([numerator, denominator.bit_length() - 1, 24, 8]))))
-    events += [(0, 1, _meta(KEY_SIGNATURE, content)) for content, key in SIGNATURES.items() if key == score.key]
+    respelled = transpose_key(transpose_key(score.key, 1), -1)  # D# major has no signature, Eb major has
+    key = score.key if score.key in SIGNATURES.values() else respelled
+    events += [(0, 1, _meta(KEY_SIGNATURE, content)) for content, name in SIGNATURES.items() if name == key]
     return _chunk(events)
 
 
