@@ -2,6 +2,7 @@
 
 import os
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -210,6 +211,12 @@ def test_odd_events_do_not_lose_the_file(odd):
     assert read_midi(midi_file(odd + ON + OFF + END)) == read_midi(midi_file(ON + OFF + END))
     inside = b"\x60" + odd[1:] + b"\x60\x3c\x00"  # and a running status goes on after it
     assert read_midi(midi_file(ON + inside + END)).notes == (Note(60, 0, 2, 80),)
+
+
+def test_a_key_without_a_signature_is_respelled(folder):
+    score = Score((Track([Note(60, 0, 1)]),), key="D# major")
+    assert there_and_back(score, folder).key == "Eb major"
+    assert there_and_back(replace(score, key="E dorian"), folder).key == ""
 
 
 def test_longer_headers_other_chunks_and_riff_are_read():

@@ -203,19 +203,20 @@ def _examine_mp3(file: BinaryIO) -> Source:
     (start, stop), held = frames[0], len(frames) - 1
     stream = bytearray().join(data[a:b] for a, b in frames)
     tag = max(stream.find(mark, 0, min(stop - start, 44)) for mark in (b"Xing", b"Info"))
-    flags, promised, size = struct.unpack(">III", stream[tag + 4 : tag + 16].ljust(12)) if tag >= 0 else (0, 0, 0)
+    counts = stream[tag + 4 : tag + 16] if tag >= 0 else b""
+    flags, promised, size = struct.unpack(">III", counts.ljust(12, b"\0"))
     if flags & 1:
         cut = size > frames[-1][1] - start if flags & 2 else promised > held + 1  # some count the header's own frame
-        short = f"truncated: the header promises {promised} mp3 frames, the file holds {held}"
-        require(promised <= held or not cut, short)
+        whole = promised <= held or not cut
+        require(whole, f"truncated: the header promises {promised} mp3 frames, the file holds {held}")
         if any(stream[tag + 120 : tag + 124]):  # LAME's extension says how much to trim
             stream[tag + 8 : tag + 12] = held.to_bytes(4, "big")
             return Source("mp3", io.BytesIO(stream))
     if tag >= 0 or stream[36:40] == b"VBRI":
         del frames[0], stream[: stop - start]
     require(bool(frames), "it holds no samples (0 frames)")
-    first = int.from_bytes(data[start : start + 4], "big")
-    silent = first & ~0xF200 | 0x11000  # the lowest bit rate, no padding, no checksum
+    silent = int.from_bytes(data[start : start + 4], "big")
+    silent = silent & ~0xF200 | 0x11000  # the lowest bit rate, no padding, no checksum
     size, samples = _mpeg_frame(silent)
     stream[:0] = silent.to_bytes(4, "big").ljust(size, b"\0")
     return Source("mp3", io.BytesIO(stream), len(frames) * samples, lead=samples)

@@ -132,15 +132,13 @@ def _read_score(data: bytes) -> Score:
     if data[:4] == b"RIFF" and data[8:12] == b"RMID":  # a MIDI file wrapped in a RIFF file
         data = data[max(0, data.find(b"MThd")) :]
     position, layout, count, division = _read_header(data)
-    metas: dict[int, dict[float, bytes]] = {TEMPO: {}, TIME_SIGNATURE: {}, KEY_SIGNATURE: {}}
+    metas: dict[int, dict[float, bytes]] = {TEMPO: {}, TIME_SIGNATURE: {}, KEY_SIGNATURE: {}}  # content by beat
     tracks, names = [], []
     while len(names) < count:
-        promise = f"it ends after {len(names)} of the {count} tracks that its header promises"
-        _require(position + 8 <= len(data), promise)
+        _require(position + 8 <= len(data), f"it ends after {len(names)} of the {count} tracks its header promises")
         kind, length = struct.unpack(">4sI", data[position : position + 8])
         content = data[position + 8 : position + 8 + length]
-        promise = f"the chunk at byte {position} promises {length} bytes; {len(content)} are left"
-        _require(len(content) == length, promise)
+        _require(len(content) == length, f"chunk at byte {position} promises {length} bytes; {len(content)} are left")
         position += 8 + length
         if kind == b"MTrk":
             name, found = _read_track(content, len(names), division, metas)
@@ -160,8 +158,8 @@ def _read_header(data: bytes) -> tuple[int, int, int, int]:
     length, layout, count, division = struct.unpack(">IHHH", data[4:14])
     good = length >= 6 and layout <= 2 and 1 <= count <= (1 if layout == 0 else 65535)
     _require(good, f"its header of {length} bytes says format {layout} with {count} tracks")
-    patterns = "independent patterns (format 2), not one piece; save each as a file of its own first"
-    _require(layout < 2 or count == 1, f"its {count} tracks are {patterns}")
+    one = layout < 2 or count == 1
+    _require(one, f"its {count} tracks are independent patterns (format 2); save each as a file of its own first")
     _require(division > 0, "its header says 0 ticks per quarter note")
     _require(division < 0x8000, "it counts SMPTE frames, not ticks per quarter note; convert it with an editor first")
     return 8 + length, layout, count, division
@@ -295,8 +293,8 @@ def _conductor(score: Score) -> bytes:
         events.append((_tick(beat), 1, _meta(TEMPO, microseconds.to_bytes(3, "big"))))
     for beat, numerator, denominator in score.time_signatures:
         events.append((_tick(beat), 1, _meta(TIME_SIGNATURE, bytes([numerator, denominator.bit_length() - 1, 24, 8]))))
-    respelled = transpose_key(transpose_key(score.key, 1), -1)  # D# major has no signature, Eb major has
-    key = score.key if score.key in SIGNATURES.values() else respelled
+    known = score.key in SIGNATURES.values()
+    key = score.key if known else transpose_key(transpose_key(score.key, 1), -1)  # Eb major for D# major
     events += [(0, 1, _meta(KEY_SIGNATURE, content)) for content, name in SIGNATURES.items() if name == key]
     return _chunk(events)
 
