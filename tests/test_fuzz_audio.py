@@ -23,9 +23,11 @@ CODINGS = [
     ("WAV", "PCM_16", 1), ("WAV", "FLOAT", 2), ("WAV", "PCM_24", 2), ("WAV", "ULAW", 1), ("WAV", "IMA_ADPCM", 1),
     ("FLAC", "PCM_16", 1), ("FLAC", "PCM_24", 2), ("FLAC", "PCM_16", 2),
     ("OGG", "VORBIS", 1), ("OGG", "VORBIS", 2), ("OGG", "OPUS", 1),
+    ("MP3", "MPEG_LAYER_III", 1), ("MP3", "MPEG_LAYER_III", 2), ("AIFF", "PCM_16", 2),
 ]  # fmt: skip
 VALUES = [0, 1, 2, 255, 1000, 1024, 0x7FFF, 0xFFFF, 2**31 - 1, 2**31, 2**32 - 1, 2**40, 2**63 - 1, 2**64 - 1]
 MARKS = [b"RIFF", b"WAVE", b"fmt ", b"data", b"fact", b"PEAK", b"fLaC", b"OggS", b"vorbis", b"OpusHead", b"\xff\xf8"]
+MARKS += [b"\xff\xf3", b"Info", b"COMM", b"SSND"]
 
 
 def originals() -> list[bytes]:

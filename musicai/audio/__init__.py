@@ -8,51 +8,18 @@ The features agree with librosa 0.11 (tests state how closely), work on batches 
 differentiated. Chapters 1 and 2.
 """
 
-from .banks import hz_to_mel, mel_to_hz
-from .errors import AudioError, AudioNotFoundError
-from .files import load, save
-from .invert import griffin_lim, mel_to_audio, mel_to_stft, mfcc_to_mel
-from .rhythm import onset_strength, tempo, tempogram
-from .signal import frame, mu_law_decode, mu_law_encode, resample
-from .spectral import (
-    chroma,
-    cqt,
-    db_to_power,
-    istft,
-    log_mel,
-    mel_filterbank,
-    melspectrogram,
-    mfcc,
-    power_to_db,
-    stft,
-)
+from .features import chroma, cqt, onset_strength, tempo
+from .files import info, load, save
+from .fourier import griffin_lim, istft, stft
+from .mel import db_to_power, hz_to_mel, log_mel, mel_filterbank, mel_to_audio, mel_to_hz, mel_to_stft
 
-__all__ = [
-    "AudioError",
-    "AudioNotFoundError",
-    "chroma",
-    "cqt",
-    "db_to_power",
-    "frame",
-    "griffin_lim",
-    "hz_to_mel",
-    "istft",
-    "load",
-    "log_mel",
-    "mel_filterbank",
-    "mel_to_audio",
-    "mel_to_hz",
-    "mel_to_stft",
-    "melspectrogram",
-    "mfcc",
-    "mfcc_to_mel",
-    "mu_law_decode",
-    "mu_law_encode",
-    "onset_strength",
-    "power_to_db",
-    "resample",
-    "save",
-    "stft",
-    "tempo",
-    "tempogram",
-]
+# isort: split
+from .mel import melspectrogram, mfcc, mfcc_to_mel, power_to_db
+from .signal import AudioError, AudioNotFoundError, frame, mu_law_decode, mu_law_encode, resample
+
+__all__ = ["AudioError", "AudioNotFoundError", "info", "load", "save"]
+__all__ += ["frame", "mu_law_decode", "mu_law_encode", "resample"]
+__all__ += ["griffin_lim", "istft", "stft"]
+__all__ += ["db_to_power", "hz_to_mel", "log_mel", "mel_filterbank", "mel_to_audio", "mel_to_hz", "mel_to_stft"]
+__all__ += ["melspectrogram", "mfcc", "mfcc_to_mel", "power_to_db"]
+__all__ += ["chroma", "cqt", "onset_strength", "tempo"]

@@ -10,19 +10,43 @@ from torch import Tensor
 
 from musicai.threads import Workers
 
-from .errors import AudioError, require
-
 # The resampling filter, as for soxr's "high quality": flat up to 0.913 of the lower Nyquist frequency, and at
 # least 85 dB down from that frequency on. Kaiser's formulas give beta from the attenuation.
 ZERO_CROSSINGS = 64
 CUTOFF = 0.9565
 KAISER_BETA = 8.7
-PHASES = 64  # output samples a matrix product makes at once
+PHASES = 64  # output samples that a matrix product makes at once
 BLOCK = 2**18  # numbers worked on at once on a CPU
 BANK = 2**20  # weights in one matrix
-CACHED_WEIGHTS = (
-    2**23
-)  # weights for a pair of rates; larger filter banks (odd pairs of rates) are made again at each call
+CACHED_WEIGHTS = 2**23  # for a pair of rates; larger filter banks (odd pairs of rates) are made anew at each call
+
+
+class AudioError(ValueError):
+    """A sound, a file or a setting that cannot be used; the message names it, its value and the way out.
+
+    >>> load("absent.wav")  # doctest: +SKIP
+    AudioNotFoundError: absent.wav: no such file
+
+    Chapter 1.
+    """
+
+
+class AudioNotFoundError(AudioError, FileNotFoundError):
+    """There is no such file. Caught by `except AudioError` as well as by `except FileNotFoundError`.
+
+    >>> load("absent.wav")  # doctest: +SKIP
+    AudioNotFoundError: absent.wav: no such file
+
+    Chapter 1.
+    """
+
+    __str__ = Exception.__str__
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise `AudioError(message)` unless `condition` holds."""
+    if not condition:
+        raise AudioError(message)
 
 
 def as_audio(x: Tensor) -> Tensor:
@@ -79,11 +103,16 @@ def frame(x: Tensor, frame_length: int, hop_length: int) -> Tensor:
             [2., 3., 4., 5.]])
 
     Args:
-        x: (..., time).
+        x: sound (..., time).
         frame_length: samples in a frame.
         hop_length: samples from one frame to the next.
 
-    Returns a view (..., frames, frame_length); librosa.util.frame has the last two axes swapped. Chapter 2.
+    Returns: a view (..., frames, frame_length); librosa.util.frame has the last two axes swapped.
+
+    Raises:
+        AudioError: the sound is shorter than one frame, or a setting is not a whole number above 0.
+
+    Chapter 2.
     """
     length, hop = whole("frame_length", frame_length), whole("hop_length", hop_length)
     require(isinstance(x, Tensor) and x.ndim > 0, "frame needs a torch.Tensor of shape (..., time)")
@@ -92,16 +121,26 @@ def frame(x: Tensor, frame_length: int, hop_length: int) -> Tensor:
 
 
 def mu_law_encode(x: Tensor, channels: int = 256) -> Tensor:
-    """Turn samples in [-1, 1] into `channels` codes that are finer for quiet sounds (ITU-T G.711's curve).
+    """Turn samples in [-1, 1] into codes that are finer for quiet sounds (the mu-law curve of ITU-T G.711).
 
     >>> mu_law_encode(torch.tensor([-1.0, 0.0, 1.0]))
     tensor([  0, 128, 255])
 
-    Samples beyond [-1, 1] are clipped; NaN raises `AudioError`. Returns int64 codes 0..channels - 1. Chapter 1.
+    Args:
+        x: sound of any shape in [-1, 1]; what lies beyond is clipped.
+        channels: number of codes.
+
+    Returns: int64 codes 0..channels - 1 in the shape of x.
+
+    Raises:
+        AudioError: the sound is empty, not floating point, or holds NaN or infinite samples.
+
+    van den Oord et al., "WaveNet" (2016), section 2.2. Chapter 1.
     """
     mu = whole("channels", channels, 2) - 1
     x = as_audio(x)
-    require(not bool(x.isnan().any()), "mu_law_encode: the sound holds NaN; a code has no way to say so")
+    finite = bool(x.isfinite().all())
+    require(finite, "mu_law_encode: the sound holds NaN or infinite samples; a code has no way to say so")
     x = x.clamp(-1, 1)
     y = torch.sign(x) * torch.log1p(mu * x.abs()) / math.log1p(mu)
     return ((y + 1) / 2 * mu + 0.5).to(torch.int64)
@@ -113,7 +152,17 @@ def mu_law_decode(codes: Tensor, channels: int = 256, dtype: torch.dtype = torch
     >>> mu_law_decode(torch.tensor([0, 255]))
     tensor([-1.,  1.])
 
-    Raises `AudioError` for codes out of range. Chapter 1.
+    Args:
+        codes: whole numbers 0..channels - 1, of any shape.
+        channels: number of codes.
+        dtype: precision of the samples.
+
+    Returns: samples in the shape of `codes`.
+
+    Raises:
+        AudioError: codes are not whole numbers, or out of range.
+
+    Chapter 1.
     """
     mu = whole("channels", channels, 2) - 1
     require(isinstance(codes, Tensor) and not codes.is_floating_point() and codes.dtype != torch.bool,
@@ -132,11 +181,17 @@ def resample(x: Tensor, orig_sr: int, target_sr: int) -> Tensor:
     torch.Size([2, 16000])
 
     Args:
-        x: (..., time); differentiable.
-        orig_sr, target_sr: whole numbers of samples a second.
+        x: sound (..., time); differentiable.
+        orig_sr: its sample rate in Hz, a whole number.
+        target_sr: the sample rate wanted, in Hz.
 
-    Returns (..., ceil(time * target_sr / orig_sr)). Flat to 0.913 of the lower Nyquist frequency, 85 dB of aliasing
-    suppression beyond it. Smith, "Digital audio resampling" (2002). Chapter 1.
+    Returns: (..., ceil(time * target_sr / orig_sr)). The filter is flat to 0.913 of the lower Nyquist frequency and
+    suppresses aliases from beyond that frequency by 85 dB. NaN and infinite samples give NaN around them.
+
+    Raises:
+        AudioError: the sound is empty or not floating point, or a rate is not a whole number above 0.
+
+    Smith, "Digital audio resampling" (2002). Chapter 1.
     """
     down, up = whole("orig_sr", orig_sr), whole("target_sr", target_sr)
     x = as_audio(x)
@@ -203,6 +258,3 @@ def _sinc_weights(up: int, down: int, p: int, stop: int) -> Tensor:
     window = torch.special.i0(beta * torch.sqrt(1 - inside**2)) / torch.special.i0(beta)
     window = torch.where((t * scale).abs() >= ZERO_CROSSINGS, 0.0, window)
     return torch.sinc(t * CUTOFF * scale) * window * CUTOFF * scale
-
-
-__all__ = ["AudioError", "frame", "mu_law_decode", "mu_law_encode", "resample"]

@@ -7,6 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from musicai.audio import hz_to_mel, mel_to_hz
+
 from .figures import PALETTE, figure
 
 NAMES = ("C", "C♯", "D", "D♯", "E", "F", "F♯", "G", "G♯", "A", "A♯", "B")
@@ -180,20 +182,11 @@ def _bin_frequencies(axis: str, bins: int, sr: int, fmin: float | None, fmax: fl
     if axis == "linear":
         return np.linspace(0, sr / 2, bins)
     if axis == "mel":
-        low, high = _hertz_to_mel(fmin or 0), _hertz_to_mel(fmax or sr / 2)
-        return _mel_to_hertz(np.linspace(low, high, bins + 2)[1:-1])
+        low, high = float(hz_to_mel(fmin or 0)), float(hz_to_mel(fmax or sr / 2))
+        return mel_to_hz(np.linspace(low, high, bins + 2)[1:-1]).numpy()
     if axis == "cqt":
         return (fmin or 32.703) * 2 ** (np.arange(bins) / octave)
     raise ValueError(f'axis={axis!r} is unknown; use "linear", "mel" or "cqt"')
-
-
-def _hertz_to_mel(hertz: float) -> float:
-    """Slaney's scale: 3 mel to 200 Hz up to 1 kHz, logarithmic above."""
-    return 3 * hertz / 200 if hertz < 1_000 else 15 + 27 * np.log(hertz / 1_000) / np.log(6.4)
-
-
-def _mel_to_hertz(mel: np.ndarray) -> np.ndarray:
-    return np.where(mel < 15, 200 * mel / 3, 1_000 * 6.4 ** ((mel - 15) / 27))
 
 
 def _hertz_ticks(axis: str, hertz: np.ndarray) -> list[float]:

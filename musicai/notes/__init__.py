@@ -6,38 +6,14 @@
 ([2, 2], 'C4')
 """
 
-from musicai.notes.midi import MidiError, read_midi, write_midi
-from musicai.notes.note import Note, Track
-from musicai.notes.score import Melody, Score
-from musicai.notes.theory import (
-    PITCH_CLASSES,
-    estimate_key,
-    hz_to_midi,
-    key_correlations,
-    midi_to_hz,
-    note_name,
-    note_number,
-    pitch_class,
-    pitch_class_weights,
-    transpose_key,
-)
+from .midi import MidiError, read_midi, write_midi
+from .note import Note, Track
+from .score import Melody, Score
+from .theory import PITCH_CLASSES, estimate_key, hz_to_midi, key_correlations, midi_to_hz
 
-__all__ = [
-    "PITCH_CLASSES",
-    "Melody",
-    "MidiError",
-    "Note",
-    "Score",
-    "Track",
-    "estimate_key",
-    "hz_to_midi",
-    "key_correlations",
-    "midi_to_hz",
-    "note_name",
-    "note_number",
-    "pitch_class",
-    "pitch_class_weights",
-    "read_midi",
-    "transpose_key",
-    "write_midi",
-]
+# isort: split
+from .theory import note_name, note_number, pitch_class, pitch_class_weights, transpose_key
+
+__all__ = ["Melody", "MidiError", "Note", "Score", "Track", "read_midi", "write_midi"]
+__all__ += ["PITCH_CLASSES", "estimate_key", "hz_to_midi", "key_correlations", "midi_to_hz"]
+__all__ += ["note_name", "note_number", "pitch_class", "pitch_class_weights", "transpose_key"]

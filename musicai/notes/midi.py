@@ -1,187 +1,348 @@
-"""MIDI files in and out, through symusic. Chapter 1."""
+"""MIDI files in and out. Source: *Standard MIDI Files 1.0*, MIDI Manufacturers Association, 1988 (RP-001). Chapter 1.
+
+file  = "MThd" 6 format tracks division   then chunks
+chunk = "MTrk" length events              (other chunks are skipped)
+event = delta-time, then a channel message | F0/F7 length bytes | FF type length bytes
+"""
 
 import os
+import re
+import struct
+from collections import defaultdict
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-import numpy as np
-import symusic
-
-from musicai.notes.midi_check import MidiError, check
 from musicai.notes.note import Note, Track
 from musicai.notes.score import Melody, Score
-from musicai.notes.theory import pitch_class
+from musicai.notes.theory import transpose_key
+from musicai.storage import atomic_write
 
-TICKS = 960  # a quarter note; 64ths, triplets and quintuplets are exact
-MAX_BYTES = 8 << 20
-MAX_NOTES = 1_000_000
-MAX_HOURS = 24
-PAN = 10  # the controller's number
+TICKS = 960  # per quarter note; 64ths, triplets and quintuplets are exact
+MAX_BYTES, MAX_NOTES, MAX_HOURS = 8 << 20, 1_000_000, 24
+DRUMS = 9  # the channel of drums, counted from 0
+PITCHED = [channel for channel in range(16) if channel != DRUMS]
+NOTE_OFF, NOTE_ON, CONTROL, PROGRAM, PAN = 0x80, 0x90, 0xB0, 0xC0, 10
+NAME, END, TEMPO, TIME_SIGNATURE, KEY_SIGNATURE = 0xFF03, 0xFF2F, 0xFF51, 0xFF58, 0xFF59
+TONICS = {"major": "Cb Gb Db Ab Eb Bb F C G D A E B F# C#", "minor": "Ab Eb Bb F C G D A E B F# C# G# D# A#"}
+SIGNATURES = {  # from -7 (flats) to 7 (sharps) accidentals, major or minor
+    struct.pack("bB", n - 7, is_minor): f"{tonic} {mode}"
+    for is_minor, (mode, tonics) in enumerate(TONICS.items())
+    for n, tonic in enumerate(tonics.split())
+}
+JAPANESE = re.compile("[\u3040-\u30ff]|[\u4e00-\u9fff]{2}|[\uff66-\uff9f]{2}")  # kana, kanji, half-width kana
 
-# The keys of -7 (flats) to 7 (sharps) accidentals.
-MAJOR_SIGNATURES = ("Cb", "Gb", "Db", "Ab", "Eb", "Bb", "F", "C", "G", "D", "A", "E", "B", "F#", "C#")
-MINOR_SIGNATURES = ("Ab", "Eb", "Bb", "F", "C", "G", "D", "A", "E", "B", "F#", "C#", "G#", "D#", "A#")
+
+class MidiError(ValueError):
+    """A MIDI file that cannot be read, or a score that MIDI cannot hold; the message names the file and the reason.
+
+    >>> read_midi(b"RIFF")
+    Traceback (most recent call last):
+    musicai.notes.midi.MidiError: MIDI bytes: not a MIDI file: it does not begin with a whole MThd header
+
+    Chapter 1.
+    """
+
+
+def _require(condition: bool, reason: str) -> None:
+    if not condition:
+        raise MidiError(reason)
 
 
 def read_midi(source: str | os.PathLike | bytes) -> Score:
-    """`score = read_midi("song.mid")`: the score in a MIDI file, or in its bytes. Chapter 1.
+    """Read the score in a MIDI file, or in its bytes.
 
-    Each (track, channel, program) that holds notes becomes a `Track`. A note that is never let go is left out; one let
-    go at once gets one tick. Of a pitch struck again while it sounds, the first struck ends first. Kept: notes,
-    programs, drums, names, pan (as it stands at the first note), tempos, time signatures, the opening key.
+    Each (track, channel, program) that holds notes becomes a `Track`, with its name and its pan at the first note. As
+    in pretty_midi, a note-off ends all notes of its pitch that began before it, and a note that never ends is left
+    out; a note that ends at once gets one tick. Events that make no sense (a tempo of zero, nine flats) are ignored.
+
+    >>> score = read_midi("song.mid")  # doctest: +SKIP
+
+    Args:
+        source: the path of a .mid or .rmi file, or the bytes of one.
+
+    Returns: the notes, programs, drums, names, pan, tempos, time signatures and opening key.
 
     Raises:
-        MidiError: the file is broken, counts SMPTE frames, or is beyond all music (over 8 MiB, a million notes or
-            24 hours); the message names the file and the reason.
-        OSError: there is no such file, or it may not be read.
+        MidiError: the file is damaged, holds independent patterns (format 2), counts SMPTE frames, or is beyond all
+            music (over 8 MiB, a million notes or 24 hours).
+        OSError: there is no such file, or it cannot be read.
+
+    Chapter 1.
     """
-    what = "MIDI bytes" if isinstance(source, (bytes, bytearray, memoryview)) else os.fspath(source)
-    data = bytes(source) if what == "MIDI bytes" else _read(source)
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        name, data = "MIDI bytes", bytes(source)
+    else:
+        name = _printable(source)
+        with open(source, "rb") as file:
+            data = file.read(MAX_BYTES + 1)
     try:
-        if len(data) > MAX_BYTES:
-            raise MidiError(f"it is larger than {MAX_BYTES >> 20} MiB")
-        title = check(data).decode("utf-8", "replace")
-        return _from_symusic(symusic.Score.from_midi(data), title)
-    except (ValueError, RuntimeError, OverflowError, MemoryError) as error:
-        raise MidiError(f"{what}: {error}") from None
+        return _read_score(data)
+    except ValueError as error:
+        raise MidiError(f"{name}: {error}") from None
 
 
 def write_midi(path: str | os.PathLike, score: Score | Melody) -> None:
-    """`write_midi("song.mid", score)`: a score or a melody as a format-1 MIDI file, 960 ticks a quarter. Chapter 1.
+    """Write a score or a melody as a MIDI file (format 1, 960 ticks per quarter note).
 
-    Times move to the nearest tick (1/1920 beat at most), a note lasts one at least; pan keeps 7 bits; tempos keep
-    whole microseconds a beat; tracks without notes are not kept. A failed write leaves an old file as it was.
+    Times move to the nearest tick (1/1920 beat at most) and a note lasts at least one; pan keeps 7 bits; tempos keep
+    whole microseconds per beat; tracks without notes are left out. Up to 15 pitched tracks get a channel each; of
+    more, those with the same program and pan share one. After a failed write an old file is as it was.
+
+    >>> write_midi("song.mid", Melody.from_pitches([60, 62, 64]))  # doctest: +SKIP
+
+    Args:
+        path: the file to write.
+        score: the music.
 
     Raises:
-        MidiError: MIDI cannot hold the score (a tempo below 3.58, a length over 24 hours); the message says why.
+        MidiError: MIDI cannot hold the score: more than 15 instruments, a tempo below 3.58, more than 24 hours.
+        TypeError: `score` is neither a Score nor a Melody.
         OSError: the file cannot be written.
+
+    Chapter 1.
     """
     score = score.to_score() if isinstance(score, Melody) else score
     if not isinstance(score, Score):
-        raise TypeError(f"{os.fspath(path)}: give a Score or a Melody to write, not {type(score).__name__}")
+        raise TypeError(f"{_printable(path)}: give a Score or a Melody to write, not {type(score).__name__}")
     try:
-        data = _to_symusic(score).dumps_midi()
-    except (ValueError, RuntimeError, OverflowError) as error:
-        raise MidiError(f"{os.fspath(path)}: {error}") from None
-    _write(Path(path), data)
+        data = _score_bytes(score)
+    except ValueError as error:
+        raise MidiError(f"{_printable(path)}: {error}") from None
+    with atomic_write(Path(path)) as file:
+        file.write(data)
 
 
-def _read(path) -> bytes:
-    with open(path, "rb") as file:
-        return file.read(MAX_BYTES + 1)
+def _printable(path: str | os.PathLike) -> str:
+    """A path as text, also if it is not UTF-8."""
+    return os.fsdecode(path).encode(errors="backslashreplace").decode()
 
 
-def _write(path: Path, data: bytes) -> None:
-    """All of it or nothing: into a temporary file beside, then renamed."""
-    if path.is_dir():
-        raise IsADirectoryError(f"{path}: a folder is in the way")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path}: no folder {path.parent}; make it first")
-    temporary = path.with_name(f".{path.name[:100]}.{os.getpid()}.part")
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+def _checked_length(score: Score) -> Score:
+    hours = score.seconds(max(score.duration, score.tempos[-1][0], score.time_signatures[-1][0])) / 3600
+    _require(hours <= MAX_HOURS, f"it lasts {hours:,.0f} hours, more than {MAX_HOURS}")
+    return score
 
 
-def _from_symusic(midi, title: str) -> Score:
-    if midi.note_num() > MAX_NOTES:
-        raise MidiError(f"it holds more than {MAX_NOTES:,} notes")
-    tempos = {0.0: 120.0} | {event.time / midi.tpq: _bpm(event.mspq) for event in midi.tempos}
-    signatures = {0.0: (4, 4)} | {e.time / midi.tpq: (e.numerator, e.denominator) for e in midi.time_signatures}
-    score = Score(
-        tuple(_from_symusic_track(track, midi.tpq) for track in midi.tracks if len(track.notes)),
-        tuple(sorted(tempos.items())),
-        tuple((beat, *pair) for beat, pair in sorted(signatures.items())),
-        key=_key_name(midi.key_signatures[0]) if len(midi.key_signatures) else "",
-        name=title,
-    )
-    return _checked_length(score)
+# ---- reading
 
 
-def _from_symusic_track(track, tpq: int) -> Track:
-    events = track.notes.numpy()
-    starts, durations = events["time"] / tpq, np.maximum(events["duration"], 1) / tpq
-    columns = (events["pitch"], starts, durations, events["velocity"])
-    notes = [Note(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
-    first = events["time"].min()
-    pans = [event for event in track.controls if event.number == PAN]
-    pan = [event.value for event in pans if event.time <= first][-1:] or [event.value for event in pans][:1] or [64]
-    return Track(notes, track.program, track.is_drum, track.name, max(-1.0, (pan[0] - 64) / 63))
+def _read_score(data: bytes) -> Score:
+    _require(len(data) <= MAX_BYTES, f"it is larger than {MAX_BYTES >> 20} MiB")
+    if data[:4] == b"RIFF" and data[8:12] == b"RMID":  # a MIDI file wrapped in a RIFF file
+        data = data[max(0, data.find(b"MThd")) :]
+    position, layout, count, division = _read_header(data)
+    metas: dict[int, dict[float, bytes]] = {TEMPO: {}, TIME_SIGNATURE: {}, KEY_SIGNATURE: {}}  # content by beat
+    tracks, names = [], []
+    while len(names) < count:
+        _require(position + 8 <= len(data), f"it ends after {len(names)} of the {count} tracks its header promises")
+        kind, length = struct.unpack(">4sI", data[position : position + 8])
+        content = data[position + 8 : position + 8 + length]
+        _require(len(content) == length, f"chunk at byte {position} promises {length} bytes; {len(content)} are left")
+        position += 8 + length
+        if kind == b"MTrk":
+            name, found = _read_track(content, len(names), division, metas)
+            names.append(name if layout == 0 or not found else "")  # titles are where no notes are
+            tracks += found
+    tempos = {beat: _bpm(c) for beat, c in metas[TEMPO].items() if len(c) == 3 and any(c)}
+    meters = {beat: (c[0], 1 << c[1]) for beat, c in metas[TIME_SIGNATURE].items() if len(c) == 4 and c[0] and c[1] < 8}
+    keys = [SIGNATURES[c] for _, c in sorted(metas[KEY_SIGNATURE].items()) if c in SIGNATURES]
+    tempos, meters = sorted(({0.0: 120.0} | tempos).items()), sorted(({0.0: (4, 4)} | meters).items())
+    meters = [(beat, *meter) for beat, meter in meters]
+    return _checked_length(Score(tuple(tracks), tuple(tempos), tuple(meters), (keys or [""])[0], names[0]))
 
 
-def _to_symusic(score: Score):
+def _read_header(data: bytes) -> tuple[int, int, int, int]:
+    """Where the header ends, the format, the number of tracks, and ticks per quarter note."""
+    _require(data[:4] == b"MThd" and len(data) >= 14, "not a MIDI file: it does not begin with a whole MThd header")
+    length, layout, count, division = struct.unpack(">IHHH", data[4:14])
+    good = length >= 6 and layout <= 2 and 1 <= count <= (1 if layout == 0 else 65535)
+    _require(good, f"its header of {length} bytes says format {layout} with {count} tracks")
+    one = layout < 2 or count == 1
+    _require(one, f"its {count} tracks are independent patterns (format 2); save each as a file of its own first")
+    _require(division > 0, "its header says 0 ticks per quarter note")
+    _require(division < 0x8000, "it counts SMPTE frames, not ticks per quarter note; convert it with an editor first")
+    return 8 + length, layout, count, division
+
+
+def _read_track(data: bytes, number: int, division: int, metas: dict) -> tuple[str, list[Track]]:
+    """The name of a track chunk, and a track for each of its channels and programs; metas by beat go into `metas`."""
+    name, programs, struck = b"", [0] * 16, 0
+    sounding: dict[tuple[int, int], list[tuple[int, int, int]]] = defaultdict(list)  # (start, velocity, program)
+    notes: dict[tuple[int, int], list[Note]] = defaultdict(list)
+    pans: dict[int, list[tuple[float, int]]] = defaultdict(list)
+    for tick, status, content in _events(data, number):
+        kind, channel = status & 0xFFF0, status & 15
+        if kind == NOTE_ON and content[1]:
+            sounding[channel, content[0]].append((tick, content[1], programs[channel]))
+            struck += 1
+            if struck > MAX_NOTES:
+                raise MidiError(f"it holds more than {MAX_NOTES:,} notes")
+        elif kind in (NOTE_ON, NOTE_OFF):
+            began = sounding.pop((channel, content[0]), [])
+            ended = [note for note in began if note[0] < tick] or began
+            if len(ended) < len(began):  # those that begin at this tick sound on
+                sounding[channel, content[0]] = began[len(ended) :]
+            for start, velocity, program in ended:
+                note = Note(content[0], start / division, max(1, tick - start) / division, velocity)
+                notes[channel, program].append(note)
+        elif kind == PROGRAM:
+            programs[channel] = content[0]
+        elif kind == CONTROL and content[0] == PAN:
+            pans[channel].append((tick / division, content[1]))
+        elif status == NAME:
+            name = name or content
+        elif status in metas:
+            metas[status][tick / division] = content
+    text, tracks = _decoded(name), []
+    for (channel, program), found in sorted(notes.items()):
+        first, values = min(note.start for note in found), pans[channel] or [(0.0, 64)]
+        pan = ([value for beat, value in values if beat <= first] or [values[0][1]])[-1]
+        tracks.append(Track(found, program, channel == DRUMS, text, max(-1.0, (pan - 64) / 63)))
+    return text, tracks
+
+
+def _events(data: bytes, number: int) -> Iterator[tuple[int, int, bytes]]:
+    """(tick, status, content) of each event of a track; the status of a meta event is 0xFF00 plus its type."""
+    position, running, tick, size = 0, 0, 0, len(data)
+    data += bytes(8)  # so that what ends within an event is seen by its position
+    while position < size:
+        delta, position = _read_number(data, position)
+        tick, status, position = tick + delta, data[position], position + 1
+        if status == 0xFF:
+            status, position = 0xFF00 | data[position], position + 1
+        if status >= 0xFF00 or status in (0xF0, 0xF7):
+            length, position = _read_number(data, position)
+        else:
+            if status < 0x80:  # a data byte: the last status holds, across meta events too
+                status, position = running, position - 1
+            running, length = status, 1 if 0xC0 <= status < 0xE0 else 2
+            if not 0x80 <= status < 0xF0 or max(data[position : position + length]) > 127:
+                found = data[position - 1 : position + length].hex(" ")
+                raise MidiError(f"track {number}, byte {position}: {found} is no MIDI message")
+        content = data[position : position + length]
+        position += length
+        if position > size:
+            raise MidiError(f"track {number} ends within an event")
+        yield tick, status, content
+        if status == END:
+            return
+
+
+def _read_number(data: bytes, position: int) -> tuple[int, int]:
+    """A variable-length number (7 bits per byte, at most 4 bytes) and where it ends."""
+    value = 0
+    for i in range(position, position + 4):
+        value = value << 7 | data[i] & 0x7F
+        if data[i] < 0x80:
+            return value, i + 1
+    raise MidiError("a number is longer than 4 bytes")
+
+
+def _bpm(tempo: bytes) -> float:
+    """Microseconds per quarter note as the shortest decimal that is stored so: 618557 is 97, not 96.99995."""
+    microseconds = int.from_bytes(tempo, "big")
+    exact = 60e6 / microseconds
+    rounded = (round(exact, digits) for digits in range(12))
+    return next((bpm for bpm in rounded if bpm and round(60e6 / bpm) == microseconds), exact)
+
+
+def _decoded(name: bytes) -> str:
+    """Text in the encoding that it is most likely in; MIDI does not say."""
+    name = name.rstrip(b"\0")
+    for encoding in ("utf-8", "cp932", "cp1252"):  # cp932 is Shift-JIS as Windows writes it
+        with suppress(UnicodeDecodeError):
+            text = name.decode(encoding)
+            if encoding != "cp932" or JAPANESE.search(text):
+                return text
+    return name.decode("latin-1")
+
+
+# ---- writing
+
+
+def _score_bytes(score: Score) -> bytes:
     _checked_length(score)
-    midi = symusic.Score(TICKS)
+    tracks = [track for track in score.tracks if track.notes]
+    channels = _channels([(track.program, _pan(track)) for track in tracks if not track.is_drum])
+    kits = {(track.program, track.pan) for track in tracks if track.is_drum}
+    chunks = [_conductor(score)]
+    for track in tracks:
+        channel = DRUMS if track.is_drum else next(channels)
+        chunks.append(_track_chunk(track, channel, restate=track.is_drum and len(kits) > 1))
+    return struct.pack(">4sIHHH", b"MThd", 6, 1, len(chunks), TICKS) + b"".join(chunks)
+
+
+def _channels(instruments: list[tuple[int, int]]) -> Iterator[int]:
+    """A channel for each pitched track, given its program and pan."""
+    keys = instruments if len(instruments) > len(PITCHED) else range(len(instruments))
+    numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
+    way_out = "give some the same program and pan, or write several files"
+    reason = f"its tracks have {len(numbers)} different programs and pans; MIDI has {len(PITCHED)} channels for them"
+    _require(len(numbers) <= len(PITCHED), f"{reason}; {way_out}")
+    return (PITCHED[numbers[key]] for key in keys)
+
+
+def _conductor(score: Score) -> bytes:
+    """A first track without notes: the title, tempos, time signatures and key."""
+    events = [(0, 0, _meta(NAME, _encoded(score.name)))]
     for beat, bpm in score.tempos:
-        midi.tempos.append(symusic.Tempo(_tick(beat), mspq=_microseconds(bpm)))
+        microseconds = round(60e6 / bpm)  # a quarter note
+        possible = f"tempo {bpm} is outside the 3.58 to 60,000,000 beats per minute that MIDI can hold"
+        _require(1 <= microseconds < 1 << 24, possible)
+        events.append((_tick(beat), 1, _meta(TEMPO, microseconds.to_bytes(3, "big"))))
     for beat, numerator, denominator in score.time_signatures:
-        midi.time_signatures.append(symusic.TimeSignature(_tick(beat), numerator, denominator))
-    signature = _key_signature(score.key)
-    if signature:
-        midi.key_signatures.append(symusic.KeySignature(0, *signature))
-    if score.name:
-        midi.tracks.append(symusic.Track(name=score.name))  # a first track without notes is where titles live
-    for track in score.tracks:
-        midi.tracks.append(_to_symusic_track(track))
-    return midi
+        events.append((_tick(beat), 1, _meta(TIME_SIGNATURE, bytes([numerator, denominator.bit_length() - 1, 24, 8]))))
+    known = score.key in SIGNATURES.values()
+    key = score.key if known else transpose_key(transpose_key(score.key, 1), -1)  # Eb major for D# major
+    events += [(0, 1, _meta(KEY_SIGNATURE, content)) for content, name in SIGNATURES.items() if name == key]
+    return _chunk(events)
 
 
-def _to_symusic_track(track: Track):
-    out = symusic.Track(name=track.name, program=track.program, is_drum=track.is_drum)
-    if track.pan:
-        out.controls.append(symusic.ControlChange(0, PAN, 64 + round(63 * track.pan)))
+def _track_chunk(track: Track, channel: int, restate: bool) -> bytes:
+    """A track's notes; `restate` its sound before each note, on a channel that tracks of other sounds play too."""
+    sound = bytes([PROGRAM | channel, track.program, 0, CONTROL | channel, PAN, _pan(track)])
+    events = [(0, 0, _meta(NAME, _encoded(track.name))), (0, 2, sound)]
     for note in track.notes:
         start = _tick(note.start)
-        out.notes.append(symusic.Note(start, max(1, _tick(note.end) - start), note.pitch, note.velocity))
-    return out
+        stop = max(start + 1, _tick(note.end))
+        events += [(start, 2, sound)] * restate
+        events.append((start, 3, bytes([NOTE_ON | channel, note.pitch, note.velocity])))
+        events.append((stop, 1, bytes([NOTE_OFF | channel, note.pitch, 64])))
+    return _chunk(events)
+
+
+def _chunk(events: list[tuple[int, int, bytes]]) -> bytes:
+    """A track chunk of events (tick, order within the tick, message)."""
+    parts, last = [], 0
+    for tick, _, message in sorted(events):
+        parts += [_number(tick - last), message]
+        last = tick
+    data = b"".join(parts) + b"\0" + _meta(END, b"")
+    return b"MTrk" + struct.pack(">I", len(data)) + data
+
+
+def _number(value: int) -> bytes:
+    """A variable-length number, the inverse of `_read_number`."""
+    _require(value < 1 << 28, f"a gap of {value:,} ticks is longer than MIDI can count")
+    digits = [value >> shift & 0x7F for shift in (21, 14, 7, 0) if value >> shift or shift == 0]
+    return bytes([digit | 0x80 for digit in digits[:-1]] + digits[-1:])
+
+
+def _meta(status: int, content: bytes) -> bytes:
+    return status.to_bytes(2, "big") + _number(len(content)) + content
+
+
+def _encoded(name: str) -> bytes:
+    try:
+        return name.encode()
+    except UnicodeEncodeError:
+        raise MidiError(f"the name {name!a} holds a lone surrogate, which is no character; rename it") from None
 
 
 def _tick(beat: float) -> int:
     return round(beat * TICKS)
 
 
-def _checked_length(score: Score) -> Score:
-    hours = score.seconds(max(score.duration, score.tempos[-1][0], score.time_signatures[-1][0])) / 3600
-    if hours > MAX_HOURS:
-        raise MidiError(f"it lasts {hours:,.0f} hours, more than {MAX_HOURS}")
-    return score
-
-
-def _microseconds(bpm: float) -> int:
-    """Tempo as MIDI has it: microseconds a quarter note, in 24 bits."""
-    microseconds = round(60e6 / bpm)
-    if not 1 <= microseconds < 1 << 24:
-        raise MidiError(f"tempo {bpm} is outside the 3.58 to 60,000,000 beats a minute that MIDI can hold")
-    return microseconds
-
-
-def _bpm(microseconds: int) -> float:
-    """The shortest decimal that is stored as this many microseconds: 618557 is 97, not 96.99995."""
-    if microseconds < 1:
-        raise MidiError("a tempo is 0 microseconds a quarter note")
-    exact = 60e6 / microseconds
-    rounded = (round(exact, digits) for digits in range(12))
-    return next((bpm for bpm in rounded if bpm and round(60e6 / bpm) == microseconds), exact)
-
-
-def _key_name(signature) -> str:
-    names = {0: MAJOR_SIGNATURES, 1: MINOR_SIGNATURES}.get(signature.tonality)
-    if names is None or not -7 <= signature.key <= 7:
-        raise MidiError(f"a key signature has {signature.key} accidentals, mode {signature.tonality}")
-    return f"{names[signature.key + 7]} {('major', 'minor')[signature.tonality]}"
-
-
-def _key_signature(key: str) -> tuple[int, int] | None:
-    """(accidentals, mode) of "D minor"; None for what MIDI has no signature for."""
-    tonic, _, mode = key.partition(" ")
-    modes = {"major": (MAJOR_SIGNATURES, 0), "minor": (MINOR_SIGNATURES, 1)}
-    if mode not in modes:
-        return None
-    names, number = modes[mode]
-    with suppress(ValueError):
-        spelled = [tonic] if tonic in names else [n for n in names if pitch_class(n) == pitch_class(tonic)]
-        return names.index(spelled[0]) - 7, number
-    return None
+def _pan(track: Track) -> int:
+    return 64 + round(63 * track.pan)

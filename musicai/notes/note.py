@@ -1,7 +1,7 @@
 """One note, and a track of notes for one instrument. Chapter 1."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import index
 
 
@@ -16,7 +16,7 @@ def whole(value, low: int, high: int, what: str) -> int:
     return number
 
 
-def real(value, what: str, *, above: float = -math.inf, least: float = -math.inf) -> float:
+def real(value, what: str, above: float = -math.inf, least: float = -math.inf) -> float:
     """`value` as a finite float, > `above` and >= `least`, or a ValueError that says what it is."""
     try:
         number = float(value)
@@ -25,15 +25,16 @@ def real(value, what: str, *, above: float = -math.inf, least: float = -math.inf
     if not math.isfinite(number):
         raise ValueError(f"{what} {number} is not finite")
     if number <= above or number < least:
-        raise ValueError(
-            f"{what} {number} must be " + (f"above {above:g}" if number <= above else f"{least:g} or more")
-        )
+        raise ValueError(f"{what} {number} must be {f'above {above:g}' if number <= above else f'{least:g} or more'}")
     return number
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """`Note(60, start=0, duration=1)`: middle C for one beat. Chapter 1.
+    """A pitch, and when and how hard it is struck.
+
+    >>> Note(60, start=0, duration=1)  # middle C for one beat
+    Note(pitch=60, start=0.0, duration=1.0, velocity=80)
 
     Args:
         pitch: MIDI number 0..127; 60 is middle C.
@@ -43,6 +44,8 @@ class Note:
 
     Raises:
         ValueError: a value is out of range or not finite.
+
+    Chapter 1.
     """
 
     pitch: int
@@ -56,17 +59,16 @@ class Note:
         keep(self, "start", real(self.start, "start", least=0.0))
         keep(self, "duration", real(self.duration, "duration", above=0.0))
         keep(self, "velocity", whole(self.velocity, 1, 127, "velocity"))
-        if not math.isfinite(self.end):
-            raise ValueError(f"start {self.start} + duration {self.duration} is not finite")
+        real(self.end, f"start {self.start} + duration {self.duration}:")
 
     @property
     def end(self) -> float:
-        """When it is let go, in beats."""
+        """When it is released, in beats."""
         return self.start + self.duration
 
 
 def as_notes(notes, what: str) -> tuple[Note, ...]:
-    """Notes as a tuple, or a ValueError that names the first that is none."""
+    """Notes as a tuple, or a ValueError that names the first that is not a Note."""
     notes = tuple(notes)
     for i, note in enumerate(notes):
         if not isinstance(note, Note):
@@ -76,9 +78,8 @@ def as_notes(notes, what: str) -> tuple[Note, ...]:
 
 def changed(note: Note, i: int, **changes) -> Note:
     """A copy of note number `i` with changes; an error names the note."""
-    old = {"pitch": note.pitch, "start": note.start, "duration": note.duration, "velocity": note.velocity}
     try:
-        return Note(**(old | changes))
+        return replace(note, **changes)
     except ValueError as error:
         raise ValueError(f"note {i} ({note}): {error}") from None
 
@@ -91,14 +92,22 @@ def transposed(notes: tuple[Note, ...], semitones: int) -> tuple[Note, ...]:
 
 @dataclass(frozen=True)
 class Track:
-    """The notes that one instrument plays; they may overlap. Chapter 1.
+    """The notes that one instrument plays; they may overlap.
+
+    >>> Track([Note(64, 1, 1), Note(60, 0, 1)], program=73).notes[0].pitch  # a flute
+    60
 
     Args:
-        notes: any order; kept sorted by start, then pitch.
+        notes: in any order; kept sorted by start, then pitch.
         program: General MIDI instrument 0..127 (0 is a grand piano); for drums, the kit.
-        is_drum: a drum kit: pitches name drums (36 is the bass drum).
+        is_drum: whether it is a drum kit, whose pitches name drums (36 is the bass drum).
         name: what to call it.
-        pan: -1 (left) to 1 (right).
+        pan: from -1 (left) to 1 (right).
+
+    Raises:
+        ValueError: a value is out of range, or one of `notes` is not a Note.
+
+    Chapter 1.
     """
 
     notes: tuple[Note, ...]
@@ -113,6 +122,6 @@ class Track:
         keep(self, "notes", tuple(sorted(notes, key=lambda n: (n.start, n.pitch, n.duration, n.velocity))))
         keep(self, "program", whole(self.program, 0, 127, "program"))
         keep(self, "is_drum", bool(self.is_drum))
-        keep(self, "pan", real(self.pan, "pan", least=-1.0))
-        if self.pan > 1:
+        keep(self, "pan", real(self.pan, "pan"))
+        if not -1 <= self.pan <= 1:
             raise ValueError(f"pan {self.pan} is outside -1 (left)..1 (right)")

@@ -1,4 +1,4 @@
-"""Piano rolls: notes as a picture, one row a key and one column a step of time. Chapter 1."""
+"""Piano rolls: notes as a picture with one row per key and one column per step of time. Chapter 1."""
 
 import math
 from collections.abc import Iterable
@@ -14,22 +14,17 @@ MAX_CELLS = 2**31  # a larger picture is a mistake in `step`
 
 
 def to_frames(note: Note, step: float) -> tuple[int, int]:
-    """The frames [first, stop) that a note fills: both ends to the nearest frame, one frame at least."""
+    """The frames [first, stop) that a note fills: both ends to the nearest frame, at least one frame."""
     first = math.floor(note.start / step + 0.5)
     return first, max(first + 1, math.floor(note.end / step + 0.5))
-
-
-def check_keys(keys: tuple[int, int]) -> tuple[int, int]:
-    low, high = (whole(key, 0, 128, "key") for key in keys)
-    if low >= high:
-        raise ValueError(f"keys ({low}, {high}) hold no key; give (lowest, highest + 1)")
-    return low, high
 
 
 def notes_to_roll(notes: Iterable[Note], step: float, keys: tuple[int, int] = PIANO, onsets: bool = False) -> Tensor:
     """bool (keys, frames): which key sounds (or with `onsets`, begins) in which frame of `step` beats."""
     step = real(step, "step", above=0.0)
-    low, high = check_keys(keys)
+    low, high = (whole(key, 0, 128, "key") for key in keys)
+    if low >= high:
+        raise ValueError(f"keys ({low}, {high}) hold no key; give (lowest, highest + 1)")
     spans = [(note.pitch - low, *to_frames(note, step)) for note in notes]
     frames = max((stop for _, _, stop in spans), default=0)
     if frames * (high - low) > MAX_CELLS:
@@ -44,7 +39,7 @@ def notes_to_roll(notes: Iterable[Note], step: float, keys: tuple[int, int] = PI
 def roll_to_notes(
     roll: Tensor, step: float, onsets: Tensor | None = None, lowest: int = 21, velocity: int = 80
 ) -> list[Note]:
-    """The notes of a (keys, frames) roll: each run of sounding frames, parted where `onsets` begins another."""
+    """The notes of a (keys, frames) roll: each run of sounding frames, split where `onsets` begins another."""
     step = real(step, "step", above=0.0)
     on = as_roll(roll)
     begins = on & ~np.pad(on, ((0, 0), (1, 0)))[:, :-1]

@@ -1,8 +1,8 @@
 """A melody, one note at a time, and a score, many tracks in time. Times are beats (quarter notes). Chapter 1."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from itertools import accumulate, pairwise
+from itertools import pairwise
 
 import numpy as np
 from torch import Tensor
@@ -16,17 +16,22 @@ SLACK = 1e-6  # beats: what sums of fractions such as 1/3 may miss
 
 @dataclass(frozen=True)
 class Melody:
-    """`Melody.from_pitches([60, 62, 64])`: notes one after another; rests are the gaps. Chapter 1.
+    """Notes one after another; rests are the gaps.
+
+    >>> Melody.from_pitches([60, 62, 64]).intervals.tolist()
+    [2, 2]
 
     Args:
         notes: in order of start, no two overlapping.
         name: a title.
-        key: "D minor", or "" where unknown.
-        tempo: beats (quarter notes) a minute.
+        key: the key, such as "D minor", or "" where unknown.
+        tempo: beats (quarter notes) per minute.
         time_signature: (numerator, denominator).
 
     Raises:
         ValueError: a note starts before the one ahead of it ends; the message names its index.
+
+    Chapter 1.
     """
 
     notes: tuple[Note, ...]
@@ -48,25 +53,33 @@ class Melody:
                 )
 
     @classmethod
-    def from_pitches(cls, pitches: Sequence[int], durations: float | Sequence[float] = 1.0, **fields) -> "Melody":
-        """`Melody.from_pitches([60, None, 62], durations=[1, 0.5, 0.5])`: in a row; None is a rest.
+    def from_pitches(
+        cls, pitches, durations=1.0, *, velocity=80, name="", key="", tempo=120.0, time_signature=(4, 4)
+    ) -> "Melody":
+        """Notes in a row: `Melody.from_pitches([60, None, 62], durations=[1, 0.5, 0.5])`.
 
         Args:
-            pitches: MIDI numbers, or None for a rest.
-            durations: beats of each, or one number for all.
-            fields: name, key, tempo, time_signature; and `velocity`, one number or one for each.
+            pitches: MIDI numbers; None is a rest.
+            durations: beats, one number for all or one for each pitch.
+            velocity: 1..127, one number for all or one for each pitch.
+            name: a title.
+            key: the key, such as "D minor".
+            tempo: beats per minute.
+            time_signature: (numerator, denominator).
 
         Raises:
-            ValueError: the lists differ in length, or a value is bad; the message names the index.
+            ValueError: the lists differ in length, or a value is out of range; the message names the index.
         """
-        lengths = _one_each(durations, pitches, "durations")
-        velocities = _one_each(fields.pop("velocity", 80), pitches, "velocities")
-        starts = accumulate([real(d, f"note {i}: duration", above=0.0) for i, d in enumerate(lengths)], initial=0.0)
-        notes = []
-        for i, (pitch, start, length, velocity) in enumerate(zip(pitches, starts, lengths, velocities, strict=False)):
-            if pitch is not None:
-                notes.append(_numbered(i, pitch, start, length, velocity))
-        return cls(tuple(notes), **fields)
+        pitches, notes, start = list(pitches), [], 0.0
+        lengths, velocities = (_one_each(*x, pitches) for x in (("durations", durations), ("velocities", velocity)))
+        for i, (pitch, length) in enumerate(zip(pitches, lengths, strict=True)):
+            try:
+                length = real(length, "duration", above=0.0)
+                notes += [] if pitch is None else [Note(pitch, start, length, velocities[i])]
+            except ValueError as error:
+                raise ValueError(f"note {i}: {error}") from None
+            start += length
+        return cls(tuple(notes), name, key, tempo, time_signature)
 
     def __len__(self) -> int:
         return len(self.notes)
@@ -110,14 +123,23 @@ class Melody:
 
 @dataclass(frozen=True)
 class Score:
-    """Tracks that play together, with tempo and time signatures. Chapter 1.
+    """Tracks that play together, with tempo and time signatures.
+
+    >>> score = Score((Track([Note(60, 0, 2)]),), tempos=((0, 60), (1, 120)))
+    >>> score.seconds(score.duration)
+    1.5
 
     Args:
         tracks: the instruments.
-        tempos: (beat, beats a minute), the first at beat 0.
+        tempos: (beat, beats per minute), the first at beat 0.
         time_signatures: (beat, numerator, denominator), the first at beat 0.
-        key: the opening key, "D minor", or "" where unknown.
+        key: the opening key, such as "D minor", or "" where unknown.
         name: a title.
+
+    Raises:
+        ValueError: a value is out of range, or tempos or time signatures are out of order.
+
+    Chapter 1.
     """
 
     tracks: tuple[Track, ...]
@@ -138,7 +160,7 @@ class Score:
         keep(self, "tempos", _in_order(tempos, "tempo"))
         keep(self, "time_signatures", _in_order(signatures, "time signature"))
         beats, pace = np.array(self.tempos).T
-        pace = 60.0 / pace  # seconds a beat
+        pace = 60.0 / pace  # seconds per beat
         seconds = np.concatenate([[0.0], np.cumsum(np.diff(beats) * pace[:-1])])
         keep(self, "_clock", (beats, seconds, pace))
 
@@ -149,7 +171,7 @@ class Score:
 
     @property
     def pitched_notes(self) -> tuple[Note, ...]:
-        """All notes but the drums', by start, then pitch."""
+        """All notes but those of drums, by start, then pitch."""
         return Track([note for track in self.tracks if not track.is_drum for note in track.notes]).notes
 
     @property
@@ -170,52 +192,61 @@ class Score:
         return _plain(beats[i] + (np.asarray(second, dtype=float) - seconds[i]) / pace[i])
 
     def transpose(self, semitones: int) -> "Score":
-        """Every note but the drums', and the key, moved by semitones; ValueError names a note that leaves 0..127."""
+        """All notes but those of drums, and the key, moved by semitones; ValueError names a note that leaves 0..127."""
         tracks = [t if t.is_drum else replace(t, notes=transposed(t.notes, semitones)) for t in self.tracks]
         return replace(self, tracks=tuple(tracks), key=transpose_key(self.key, semitones))
 
     def melody(self) -> Melody:
-        """The skyline: the highest of what sounds, one note at a time (Uitdenbogerd & Zobel 1999); drums do not count.
+        """The skyline: the highest note at any time, without drums (Uitdenbogerd and Zobel, 1999).
 
-        Of notes that begin together the highest stays. A higher note cuts off the one that sounds; a lower one is
-        left out, unless the two hardly overlap (less than half of either: a legato), when it follows.
+        Of notes that begin together the highest stays. A higher note cuts off the one that sounds. A lower one is left
+        out, unless the two hardly overlap (by less than half of either, a legato): then it follows.
         """
         signature = self.time_signatures[0][1:]
         return Melody(tuple(skyline(self.pitched_notes)), self.name, self.key, self.tempos[0][1], signature)
 
     def piano_roll(self, step: float = 0.25, keys: tuple[int, int] = PIANO, onsets: bool = False) -> Tensor:
-        """`score.piano_roll()`: bool Tensor (88, frames), row 0 = A0: which key sounds in which step of time.
+        """Which key sounds in which step of time: bool (keys, frames), by default (88, frames) with row 0 = A0.
 
-        Both ends of a note move to the nearest frame; it fills one at least. Drums, and pitches outside `keys`, are
-        left out. A note repeated without a gap shows as one: `onsets=True` gives the frames where notes begin.
+        Both ends of a note move to the nearest frame, and it fills at least one. Drums, and pitches outside `keys`, are
+        left out. A note repeated without a gap shows as one; `onsets=True` gives the frames where notes begin instead.
 
         Args:
-            step: beats a frame.
+            step: beats per frame.
             keys: (lowest, highest + 1) MIDI pitches.
-            onsets: only each note's first frame.
+            onsets: whether to show only each note's first frame.
         """
         return notes_to_roll(self.pitched_notes, step, keys, onsets)
 
     @classmethod
     def from_piano_roll(
-        cls, roll: Tensor, step: float = 0.25, *, onsets: Tensor | None = None, lowest: int = 21, **track
+        cls, roll, step=0.25, *, onsets=None, lowest=21, velocity=80, tempo=120.0, program=0, name="", pan=0.0
     ) -> "Score":
-        """The score of a (keys, frames) roll: each run of frames above 0 is a note, parted where `onsets` has one.
+        """The score of a (keys, frames) roll: each run of frames above 0 is a note, split where `onsets` has one.
 
         Args:
-            roll: bool or numbers; row 0 is the pitch `lowest`.
-            step: beats a frame.
+            roll: tensor of bool or numbers.
+            step: beats per frame.
             onsets: the same shape as `roll`, where notes begin; without it a repeated note is one long note.
-            track: program, name, pan of its track; `velocity` of its notes; `tempo` in beats a minute.
+            lowest: the pitch of row 0.
+            velocity: 1..127, of all notes.
+            tempo: beats per minute.
+            program: General MIDI instrument 0..127.
+            name: a title.
+            pan: from -1 (left) to 1 (right).
         """
-        velocity, tempo = track.pop("velocity", 80), track.pop("tempo", 120.0)
-        notes = roll_to_notes(roll, step, onsets, lowest, velocity)
-        return cls((Track(notes, **track),), ((0.0, tempo),), name=track.get("name", ""))
+        track = Track(roll_to_notes(roll, step, onsets, lowest, velocity), program, name=name, pan=pan)
+        return cls((track,), ((0.0, tempo),), name=name)
 
     def quantise(self, step: float = 0.25) -> "Score":
-        """Both ends of every note moved to the nearest multiple of `step` beats; a note keeps one step at least."""
+        """Both ends of every note moved to the nearest multiple of `step` beats; a note keeps at least one step."""
         step = real(step, "step", above=0.0)
-        return self._each(lambda i, note: _on_grid(i, note, step))
+
+        def on_grid(i: int, note: Note) -> Note:
+            first, stop = to_frames(note, step)
+            return changed(note, i, start=first * step, duration=(stop - first) * step)
+
+        return self._each(on_grid)
 
     def concat(self, other: "Score", at: float | None = None) -> "Score":
         """This score, then the other from beat `at` (this one's end), with its tempos and time signatures."""
@@ -226,7 +257,7 @@ class Score:
         return replace(self.merge(later), tempos=tempos, time_signatures=signatures)
 
     def merge(self, other: "Score") -> "Score":
-        """Both scores at once, under this one's tempos; tracks alike in instrument, name and pan become one."""
+        """Both scores at once, at this one's tempos; tracks with equal program, name and pan become one."""
         tracks: dict[tuple, list[Note]] = {}
         for track in (*self.tracks, *other.tracks):
             tracks.setdefault((track.program, track.is_drum, track.name, track.pan), []).extend(track.notes)
@@ -277,23 +308,11 @@ def _follow(first: tuple, second: tuple, at: float) -> tuple:
     return (*(c for c in first if c[0] < at), *((c[0] + at, *c[1:]) for c in second))
 
 
-def _on_grid(i: int, note: Note, step: float) -> Note:
-    first, stop = to_frames(note, step)
-    return changed(note, i, start=first * step, duration=(stop - first) * step)
-
-
-def _one_each(value, items: Sequence, what: str) -> list:
+def _one_each(what: str, value, items: list) -> list:
     values = [value] * len(items) if np.ndim(value) == 0 else list(value)
     if len(values) != len(items):
         raise ValueError(f"{len(items)} pitches but {len(values)} {what}")
     return values
-
-
-def _numbered(i: int, *values) -> Note:
-    try:
-        return Note(*values)
-    except ValueError as error:
-        raise ValueError(f"note {i}: {error}") from None
 
 
 def _plain(x: np.ndarray):

@@ -6,12 +6,8 @@
 
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from musicai.notes.score import Melody, Score
 
 PITCH_CLASSES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 # The spelling with the fewest accidentals, as printed music has it.
@@ -26,15 +22,36 @@ _NAME = re.compile(r"([A-G])([#b]*)")
 
 
 def midi_to_hz(pitch):
-    """The frequency in Hz of a MIDI pitch (69 is 440 Hz); fractions, arrays and tensors are fine. Chapter 1."""
+    """The frequency of a MIDI pitch.
+
+    >>> midi_to_hz(69)
+    440.0
+
+    Args:
+        pitch: MIDI number, whole or fractional; a number, an array or a tensor.
+
+    Returns: frequency in Hz, in the shape of `pitch`.
+
+    Chapter 1.
+    """
     return 440.0 * 2.0 ** ((pitch - 69) / 12)
 
 
 def hz_to_midi(frequency):
-    """The (fractional) MIDI pitch of a frequency in Hz, a number or an array. Chapter 1.
+    """The (fractional) MIDI pitch of a frequency.
+
+    >>> hz_to_midi(440.0)
+    69.0
+
+    Args:
+        frequency: in Hz, above 0; a number or an array.
+
+    Returns: MIDI pitch, a float or a float64 array in the shape of `frequency`.
 
     Raises:
         ValueError: a frequency is not above 0.
+
+    Chapter 1.
     """
     frequency = np.asarray(frequency, dtype=float)
     if not np.all(frequency > 0):
@@ -44,39 +61,88 @@ def hz_to_midi(frequency):
 
 
 def note_name(pitch: int) -> str:
-    """`note_name(60)` is "C4": the name of a MIDI pitch, with sharps. Chapter 1.
+    """The name of a MIDI pitch, with sharps.
+
+    >>> note_name(60)
+    'C4'
+
+    Args:
+        pitch: a whole number from 0 to 127.
+
+    Returns: pitch class and octave.
 
     Raises:
         ValueError: the pitch is not a whole number from 0 to 127.
+
+    Chapter 1.
     """
-    if pitch != int(pitch) or not 0 <= pitch <= 127:
-        raise ValueError(f"pitch {pitch!r} is no MIDI pitch: they are the whole numbers 0 to 127")
+    if not 0 <= pitch <= 127 or pitch != int(pitch):
+        raise ValueError(f"pitch {pitch!r} is not a MIDI pitch, a whole number from 0 to 127")
     return f"{PITCH_CLASSES[int(pitch) % 12]}{int(pitch) // 12 - 1}"
 
 
 def note_number(name: str) -> int:
-    """`note_number("Bb3")` is 58: the MIDI pitch of a name, the inverse of `note_name`. Chapter 1.
+    """The MIDI pitch of a name, the inverse of `note_name`.
+
+    >>> note_number("Bb3")
+    58
+
+    Args:
+        name: a letter A to G, any number of # or b, and an octave.
+
+    Returns: MIDI pitch.
 
     Raises:
-        ValueError: the name is not a letter A to G, any # or b, and an octave.
+        ValueError: the name is not like that.
+
+    Chapter 1.
     """
-    match = re.fullmatch(r"([A-G][#b]*)(-?\d+)", name)
+    match = re.fullmatch(r"([A-G])([#b]*)(-?\d+)", name)
     if not match:
         raise ValueError(f'note name {name!r} is not like "C4", "F#3" or "Bb5"')
-    letter, accidentals = match[1][0], match[1][1:]
-    return _LETTERS[letter] + accidentals.count("#") - accidentals.count("b") + 12 * (int(match[2]) + 1)
+    return _semitones(match) + 12 * (int(match[3]) + 1)
 
 
 def pitch_class(name: str) -> int:
-    """`pitch_class("Bb")` is 10: the number 0..11 of a tonic's or pitch class's name."""
+    """The number of a tonic's or pitch class's name.
+
+    >>> pitch_class("Bb")
+    10
+
+    Args:
+        name: a letter A to G and any number of # or b.
+
+    Returns: 0 (C) to 11 (B).
+
+    Raises:
+        ValueError: the name is not like that.
+
+    Chapter 2.
+    """
     match = _NAME.fullmatch(name)
     if not match:
         raise ValueError(f'pitch class {name!r} is not like "C", "F#" or "Bb"')
-    return (_LETTERS[match[1]] + match[2].count("#") - match[2].count("b")) % 12
+    return _semitones(match) % 12
+
+
+def _semitones(match: re.Match) -> int:
+    return _LETTERS[match[1]] + match[2].count("#") - match[2].count("b")
 
 
 def transpose_key(key: str, semitones: int) -> str:
-    """`transpose_key("D minor", 3)` is "F minor"; a key that is no tonic and mode becomes "" (unknown)."""
+    """The name of a key moved by semitones, spelled with the fewest accidentals.
+
+    >>> transpose_key("D minor", 3)
+    'F minor'
+
+    Args:
+        key: a tonic and a mode.
+        semitones: how far to move it.
+
+    Returns: the moved key; "" (unknown) if `key` does not begin with a tonic.
+
+    Chapter 1.
+    """
     tonic, _, mode = key.partition(" ")
     if semitones % 12 == 0 or not _NAME.fullmatch(tonic):
         return key if semitones % 12 == 0 else ""
@@ -85,7 +151,19 @@ def transpose_key(key: str, semitones: int) -> str:
 
 
 def pitch_class_weights(notes: Iterable) -> np.ndarray:
-    """(12,): for how many beats each pitch class sounds."""
+    """For how many beats each pitch class sounds.
+
+    >>> from musicai.notes import Melody
+    >>> pitch_class_weights(Melody.from_pitches([60, 72, 64]).notes)[[0, 4]].tolist()
+    [2.0, 1.0]
+
+    Args:
+        notes: things with a `pitch` and a `duration`.
+
+    Returns: float64 (12,), in beats, C first.
+
+    Chapter 2.
+    """
     weights = np.zeros(12)
     for note in notes:
         weights[note.pitch % 12] += note.duration
@@ -93,7 +171,19 @@ def pitch_class_weights(notes: Iterable) -> np.ndarray:
 
 
 def key_correlations(weights: np.ndarray) -> dict[str, float]:
-    """The correlation of pitch-class weights (12,) with the profile of each of the 24 keys (Krumhansl 1990, ch. 4)."""
+    """The correlation of pitch-class weights with the profile of each of the 24 keys.
+
+    >>> scores = key_correlations(np.array(MAJOR_PROFILE))
+    >>> round(scores["C major"], 6)
+    1.0
+
+    Args:
+        weights: (12,), C first.
+
+    Returns: correlations from -1 to 1 by the name of the key.
+
+    Krumhansl, *Cognitive Foundations of Musical Pitch* (1990), chapter 4. Chapter 2.
+    """
     scores = {}
     for profile, names, mode in ((MAJOR_PROFILE, MAJOR_KEYS, "major"), (MINOR_PROFILE, MINOR_KEYS, "minor")):
         for tonic, name in enumerate(names):
@@ -101,19 +191,25 @@ def key_correlations(weights: np.ndarray) -> dict[str, float]:
     return scores
 
 
-def estimate_key(music: "Melody | Score") -> str:
-    """`estimate_key(melody)` is a name such as "D minor": the Krumhansl-Schmuckler key. Chapter 2.
+def estimate_key(music) -> str:
+    """The key whose profile correlates best with the beats that each pitch class sounds (Krumhansl-Schmuckler).
 
-    The key whose listeners' profile correlates best with the beats that each pitch class sounds; drums do not count.
-    Source: C. L. Krumhansl, *Cognitive Foundations of Musical Pitch*, Oxford 1990, chapter 4.
+    >>> from musicai.notes import Melody
+    >>> estimate_key(Melody.from_pitches([60, 62, 64, 65, 67, 69, 71, 72]))
+    'C major'
+
+    Args:
+        music: a Melody or a Score; drums do not count.
+
+    Returns: a name such as "D minor".
 
     Raises:
         ValueError: there are no pitched notes, or all twelve pitch classes sound equally long.
+
+    Krumhansl, *Cognitive Foundations of Musical Pitch* (1990), chapter 4. Chapter 2.
     """
     weights = pitch_class_weights(getattr(music, "pitched_notes", music.notes))
     if np.ptp(weights) == 0:
-        raise ValueError(
-            "no key to estimate: there are no pitched notes, or all twelve pitch classes sound equally long"
-        )
+        raise ValueError("no key to estimate: no pitched notes, or all twelve pitch classes sound equally long")
     scores = key_correlations(weights)
     return max(scores, key=scores.get)
