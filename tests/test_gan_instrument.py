@@ -376,7 +376,7 @@ def test_a_resumed_run_equals_one_that_was_not_broken_off(notes, tmp_path, monke
             batches = lambda n: notes.batch(torch.randint(len(notes), (4,)))  # noqa: E731
             fitted = fit(game.step, batches, steps=steps, state=game.state, ema={"generator": 0.9}, progress=False,
                          checkpoint=tmp_path / name, config=config)  # fmt: skip
-        weights = game.discriminator.state_dict() | game.codes.state_dict() | game.whole.state_dict()
+        weights = game.discriminator.state_dict() | game.codes.state_dict() | game.instrument.state_dict()
         return weights | {f"ema.{name}": value for name, value in fitted.ema["generator"].state_dict().items()}
 
     whole, broken = run("whole", 6), run("broken", 1, 3, 6)

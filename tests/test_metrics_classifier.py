@@ -10,7 +10,7 @@ from musicai.metrics import InstrumentClassifier, Sounds, instrument_accuracy, i
 
 @pytest.fixture(scope="module")
 def notes() -> Sounds:
-    return Sounds.of(MusicAINotes("test"), range(0, 225, 2))
+    return Sounds.from_dataset(MusicAINotes("test"), range(0, 225, 2))
 
 
 def test_it_knows_the_instruments_of_the_set(notes):
@@ -42,7 +42,7 @@ def test_noise_in_steps_lowers_the_accuracy(notes):
 
 def test_the_mixture_of_two_notes_in_steps(notes):
     """A trumpet that fades into a marimba: the trumpet is heard ever less."""
-    pairs = [Sounds.of(MusicAINotes(None, name)) for name in ("trumpet", "marimba")]
+    pairs = [Sounds.from_dataset(MusicAINotes(None, name)) for name in ("trumpet", "marimba")]
     trumpet, marimba = (s.audio[s.pitch < 85][:30] / s.audio[s.pitch < 85][:30].abs().amax() for s in pairs)
     name = pairs[0].instrument[0]
     heard = [instrument_accuracy((1 - w) * trumpet + w * marimba, name) for w in (0, 0.5, 0.95, 1)]

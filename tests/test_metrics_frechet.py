@@ -115,7 +115,9 @@ def test_gaussians_of_two_spaces_are_refused():
 @pytest.fixture(scope="module")
 def sets() -> tuple[Sounds, Sounds]:
     train = MusicAINotes("train")
-    return Sounds.of(train, range(0, len(train), 4)), Sounds.of(MusicAINotes("test"), range(0, 225, 2))
+    return Sounds.from_dataset(train, range(0, len(train), 4)), Sounds.from_dataset(
+        MusicAINotes("test"), range(0, 225, 2)
+    )
 
 
 EMBEDDINGS = pytest.mark.parametrize("embedding", [log_mel_statistics, timbre])

@@ -10,16 +10,18 @@ import musicai.metrics.judging
 import musicai.metrics.pitch
 from musicai.audio import resample
 from musicai.data import MusicAIDrums, MusicAINotes
-from musicai.metrics import Score, Sounds, judge, report
+from musicai.metrics import MetricScore, Sounds, judge, report
 
 
 @pytest.fixture(scope="module")
 def sets() -> tuple[Sounds, Sounds]:
     train = MusicAINotes("train")
-    return Sounds.of(train, range(0, len(train), 10)), Sounds.of(MusicAINotes("test"), range(0, 225, 6))
+    return Sounds.from_dataset(train, range(0, len(train), 10)), Sounds.from_dataset(
+        MusicAINotes("test"), range(0, 225, 6)
+    )
 
 
-def verdict(generated: Sounds, sets: tuple[Sounds, Sounds]) -> dict[str, Score]:
+def verdict(generated: Sounds, sets: tuple[Sounds, Sounds]) -> dict[str, MetricScore]:
     train, test = sets
     return {score.name: score for score in judge(generated, test, train)}
 
@@ -54,7 +56,10 @@ def test_each_fault_is_seen_by_its_judge(sets):
 
 
 def test_drums_need_no_labels():
-    train, test = Sounds.of(MusicAIDrums("train"), range(0, 540, 6)), Sounds.of(MusicAIDrums("test"))
+    train, test = (
+        Sounds.from_dataset(MusicAIDrums("train"), range(0, 540, 6)),
+        Sounds.from_dataset(MusicAIDrums("test")),
+    )
     test = Sounds(test.audio)
     scores = judge(test, test, train, embeddings={"log-mel": musicai.metrics.log_mel_statistics})
     assert [score.name.split(",")[0] for score in scores] == [
@@ -63,7 +68,9 @@ def test_drums_need_no_labels():
 
 
 def test_the_table():
-    table = report([Score("a", 0.5, 1.0), Score("a longer name", 300.0, 100.0, False), Score("none", 1.0, 0.0)])
+    table = report(
+        [MetricScore("a", 0.5, 1.0), MetricScore("a longer name", 300.0, 100.0, False), MetricScore("none", 1.0, 0.0)]
+    )
     assert [line.split()[-1] for line in table.splitlines()] == ["ratio", "0.500", "3.000", "inf"]
     assert len({len(line) for line in table.splitlines()}) == 1
 

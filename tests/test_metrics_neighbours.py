@@ -67,10 +67,10 @@ def test_scale_place_and_order_make_no_difference(seed, scale, k):
 
 
 def test_real_notes_cover_held_out_ones_and_one_instrument_does_not():
-    train, test = MusicAINotes("train"), Sounds.of(MusicAINotes("test"))
+    train, test = MusicAINotes("train"), Sounds.from_dataset(MusicAINotes("test"))
     real = embed(test.audio)
-    some = embed(Sounds.of(train, range(0, len(train), 8)).audio)
-    violins = embed(Sounds.of(MusicAINotes("train", "violin")).audio)
+    some = embed(Sounds.from_dataset(train, range(0, len(train), 8)).audio)
+    violins = embed(Sounds.from_dataset(MusicAINotes("train", "violin")).audio)
     whole, few = density_coverage(real, some), density_coverage(real, violins)
     assert whole.coverage > 0.6
     assert few.coverage < whole.coverage / 2

@@ -18,12 +18,12 @@ def later(x: torch.Tensor, samples: int) -> torch.Tensor:
 def training() -> torch.Tensor:
     """An eighth of the training notes, no two of them one recording at two levels."""
     notes = MusicAINotes("train")
-    return Sounds.of(notes, range(0, len(notes), 8)).audio
+    return Sounds.from_dataset(notes, range(0, len(notes), 8)).audio
 
 
 @pytest.fixture(scope="module")
 def held_out() -> torch.Tensor:
-    return Sounds.of(MusicAINotes("test"), range(0, 225, 3)).audio
+    return Sounds.from_dataset(MusicAINotes("test"), range(0, 225, 3)).audio
 
 
 def test_an_exact_copy_is_found(training):
@@ -76,8 +76,8 @@ def test_a_longer_shift_than_was_looked_for_is_missed(training):
 
 
 def test_drums_too():
-    kit = Sounds.of(MusicAIDrums("train"), range(0, 540, 4)).audio
-    others = Sounds.of(MusicAIDrums("test")).audio
+    kit = Sounds.from_dataset(MusicAIDrums("train"), range(0, 540, 4)).audio
+    others = Sounds.from_dataset(MusicAIDrums("test")).audio
     copies = novelty(0.5 * later(kit[::9], 300), kit, others)
     assert copies.ratio < 0.5
 

@@ -24,7 +24,7 @@ def tone(f: float, harmonics: list[float], seed: int = 0) -> torch.Tensor:
 @pytest.fixture(scope="module")
 def notes() -> Sounds:
     """Every other pitch of the test split, at one of its velocities."""
-    return Sounds.of(MusicAINotes("test"), range(0, 225, 6))
+    return Sounds.from_dataset(MusicAINotes("test"), range(0, 225, 6))
 
 
 @settings(max_examples=15, deadline=None)

@@ -57,7 +57,7 @@ class InstrumentGAN(GAN):
             weight=weight,
             every=every,
         )
-        self.whole, self.codes, self.warm, self.anchor, self.jitter = generator, codes, warm, anchor, jitter
+        self.instrument, self.codes, self.warm, self.anchor, self.jitter = generator, codes, warm, anchor, jitter
         self.steps = 0
 
     def step(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
@@ -92,7 +92,7 @@ class InstrumentGAN(GAN):
     @property
     def state(self) -> dict[str, object]:
         """What changes in a step, by name: the `state=` of `fit`."""
-        return super().state | {"generator": self.whole, "codes": self.codes}
+        return super().state | {"generator": self.instrument, "codes": self.codes}
 
     def state_dict(self) -> dict[str, int]:
         return super().state_dict() | {"steps": self.steps}

@@ -27,17 +27,16 @@ class CurveNotes(Dataset):
 
     Args:
         items: dicts with audio (16000,), pitch, velocity, instrument, as of `musicai.data.MusicAINotes`.
-        shifts: semitones to draw from; (0,) leaves the pitches alone.
         progress: whether to show a bar.
     """
 
-    def __init__(self, items: Iterable[Mapping], shifts: tuple[int, ...] = SHIFTS, progress: bool = True):
+    def __init__(self, items: Iterable[Mapping], progress: bool = True):
         items = [items[i] for i in range(len(items))] if hasattr(items, "__getitem__") else list(items)
         self.pitch, self.instrument, self.velocity = (
             torch.tensor([item[name] for item in items]) for name in ("pitch", "instrument", "velocity")
         )
         curves, self.recording = _analysed(items, progress)
-        self.curves, self.shifts = torch.stack(curves), shifts
+        self.curves = torch.stack(curves)
         count = int(self.instrument.max()) + 1
         ranges = [self.pitch[self.instrument == i] for i in range(count)]
         self.lowest = torch.tensor([int(p.min()) if len(p) else 0 for p in ranges])
@@ -59,7 +58,7 @@ class CurveNotes(Dataset):
     def batch(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """The items of index (B,) together, with draws of their own."""
         pitch, instrument, recording = self.pitch[index], self.instrument[index], self.recording[index]
-        to = pitch + torch.tensor(self.shifts)[torch.randint(len(self.shifts), index.shape)]
+        to = pitch + torch.tensor(SHIFTS)[torch.randint(len(SHIFTS), index.shape)]
         to = to.clamp(self.lowest[instrument], self.highest[instrument])
         low, high = self.nearest[index].unbind(1)
         velocity = low + (torch.rand(index.shape) * (high - low + 1)).long()

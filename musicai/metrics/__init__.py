@@ -11,7 +11,7 @@ from musicai.metrics.classifier import InstrumentClassifier, instrument_accuracy
 from musicai.metrics.copies import Nearest, Novelty, nearest, novelty
 from musicai.metrics.embeddings import levelled_log_mel, log_mel_statistics
 from musicai.metrics.frechet import embed, frechet_audio_distance, frechet_distance, gaussian
-from musicai.metrics.judging import Score, Sounds, judge, report
+from musicai.metrics.judging import MetricScore, Sounds, judge, report
 from musicai.metrics.neighbours import (
     DensityCoverage,
     ModeCoverage,
@@ -27,12 +27,12 @@ __all__ = [
     "DensityCoverage",
     "HeardNote",
     "InstrumentClassifier",
+    "MetricScore",
     "ModeCoverage",
     "Nearest",
     "NoteF1",
     "Novelty",
     "PrecisionRecall",
-    "Score",
     "Sounds",
     "crepe_pitch",
     "density_coverage",

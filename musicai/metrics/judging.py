@@ -23,14 +23,14 @@ class Sounds(NamedTuple):
     instrument: Tensor | None = None
 
     @classmethod
-    def of(cls, dataset: Dataset, indices: Sequence[int] | None = None) -> "Sounds":
+    def from_dataset(cls, dataset: Dataset, indices: Sequence[int] | None = None) -> "Sounds":
         """All, or some, of a dataset of notes such as `MusicAINotes`."""
         items = [dataset[i] for i in (range(len(dataset)) if indices is None else indices)]
         labels = (torch.tensor([item[name] for item in items]) for name in ("pitch", "instrument"))
         return cls(torch.stack([item["audio"] for item in items]), *labels)
 
 
-class Score(NamedTuple):
+class MetricScore(NamedTuple):
     """What a judge says of a model (`value`) and of real sounds (`ceiling`)."""
 
     name: str
@@ -52,12 +52,12 @@ def judge(
     pitch: Mapping[str, PitchEstimator] | None = None,
     classifiers: Mapping[str, nn.Module | Callable[[Tensor], Tensor]] | None = None,
     embeddings: Mapping[str, Embedding] | None = None,
-) -> list[Score]:
+) -> list[MetricScore]:
     """Every metric of this module, for a model and for real sounds that it never heard.
 
-    >>> held_out = Sounds.of(MusicAINotes("test"))  # doctest: +SKIP
+    >>> held_out = Sounds.from_dataset(MusicAINotes("test"))  # doctest: +SKIP
     >>> generated = Sounds(model(z, *asked), held_out.pitch, held_out.instrument)  # doctest: +SKIP
-    >>> print(report(judge(generated, held_out, Sounds.of(MusicAINotes("train")))))  # doctest: +SKIP
+    >>> print(report(judge(generated, held_out, Sounds.from_dataset(MusicAINotes("train")))))  # doctest: +SKIP
 
     Args:
         generated: what the model played, best with the labels of `held_out`; without labels no judge asks for them.
@@ -77,45 +77,51 @@ def judge(
     if generated.instrument is not None:
         for name, model in classifiers.items():
             both = (instrument_accuracy(s.audio, s.instrument, sr, model) for s in (generated, held_out))
-            scores.append(Score(f"instrument accuracy, {name}", *both))
+            scores.append(MetricScore(f"instrument accuracy, {name}", *both))
     for i, (name, embedding) in enumerate(embeddings.items()):
         scores += _feature_scores(generated, held_out, training, sr, name, embedding, varied=i == 0)
     new = novelty(generated.audio, training.audio, held_out.audio, sr)
     medians = (part.distance.median().item() for part in (new.generated, new.real))
-    return [*scores, Score("distance to nearest training sound", *medians), Score("copied", new.copied, 0.01, False)]
+    return [
+        *scores,
+        MetricScore("distance to nearest training sound", *medians),
+        MetricScore("copied", new.copied, 0.01, False),
+    ]
 
 
-def _pitch_scores(generated: Sounds, held_out: Sounds, sr: int, estimators: Mapping) -> list[Score]:
+def _pitch_scores(generated: Sounds, held_out: Sounds, sr: int, estimators: Mapping) -> list[MetricScore]:
     if generated.pitch is None:
         return []
     return [
-        Score(f"pitch accuracy, {name}", *(pitch_accuracy(s.audio, s.pitch, sr, f) for s in (generated, held_out)))
+        MetricScore(
+            f"pitch accuracy, {name}", *(pitch_accuracy(s.audio, s.pitch, sr, f) for s in (generated, held_out))
+        )
         for name, f in estimators.items()
     ]
 
 
-def _feature_scores(generated, held_out, training, sr, name, embedding, varied: bool) -> list[Score]:
+def _feature_scores(generated, held_out, training, sr, name, embedding, varied: bool) -> list[MetricScore]:
     fake, real, known = (embed(s.audio, sr, embedding) for s in (generated, held_out, training))
     distances = (frechet_audio_distance(known, x, features=True) for x in (fake, real))
-    scores = [Score(f"Frechet audio distance, {name}", *distances, higher_is_better=False)]
+    scores = [MetricScore(f"Frechet audio distance, {name}", *distances, higher_is_better=False)]
     if varied:
         some = known[torch.randperm(len(known), generator=torch.Generator().manual_seed(0))[: len(fake)]]
         pair = zip(("density", "coverage"), density_coverage(real, fake), density_coverage(real, some), strict=True)
-        scores += [Score(f"{what}, {name}", *values) for what, *values in pair]
+        scores += [MetricScore(f"{what}, {name}", *values) for what, *values in pair]
     return scores
 
 
-def report(scores: Sequence[Score]) -> str:
+def report(scores: Sequence[MetricScore]) -> str:
     """The scores as a table: ours, ceiling (real held-out sounds), ratio; an arrow says which way is better.
 
-    >>> print(report([Score("pitch accuracy, ours", 0.91, 0.98)]))
+    >>> print(report([MetricScore("pitch accuracy, ours", 0.91, 0.98)]))
     judge                       ours  ceiling    ratio
     pitch accuracy, ours  ↑    0.910    0.980    0.929
     """
     width = max([5, *(len(score.name) for score in scores)])
     lines = [f"{'judge':{width}}  {'':1}  {'ours':>7}  {'ceiling':>7}  {'ratio':>7}"]
     for name, value, ceiling, higher in scores:
-        ratio = Score(name, value, ceiling).ratio
+        ratio = MetricScore(name, value, ceiling).ratio
         arrow = "↑" if higher else "↓"
         lines.append(f"{name:{width}}  {arrow}  {_number(value)}  {_number(ceiling)}  {_number(ratio)}")
     return "\n".join(lines)
