@@ -156,7 +156,7 @@ class InstrumentGenerator(Pretrained, nn.Module):
         if not ((seconds > 0) & (seconds <= 60)).all() or not 0 <= release <= 10:
             limits = "durations must be above 0 and at most 60 seconds, and the release 0 to 10"
             raise ValueError(f"{limits}; got {durations} and {release}")
-        notes = self._batch(z, pitches, instruments, velocities, seed, len(seconds))
+        notes = self._batch(z, pitches, instruments, velocities, seed, seconds.shape)
         self._check(*notes)
         curves = self.curves(*notes)
         return [
@@ -169,23 +169,19 @@ class InstrumentGenerator(Pretrained, nn.Module):
         audio = self.synthesise(extend_curves(curves[None], -(-length // HOP)), z, pitch, velocity)
         return fade_out(audio, length, max(tail, SR // 200))[0]
 
-    def _batch(self, z, pitch, instrument, velocity, seed: int, *sizes: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _batch(self, z, pitch, instrument, velocity, seed: int, *shapes: torch.Size) -> list[Tensor]:
         """z, pitch, instrument and velocity as batches of one length, on this model's device."""
-        device = self.phases.device
-        pitch, velocity = (
-            torch.as_tensor(v, dtype=torch.float32, device=device).reshape(-1) for v in (pitch, velocity)
-        )
-        instrument = torch.as_tensor(self.index(instrument), device=device).reshape(-1)
-        sizes = {*sizes, *map(len, (pitch, instrument, velocity))} | (
-            {len(z)} if z is not None and z.ndim == 2 else set()
-        )
-        count = max(sizes)
-        if 0 in sizes or sizes - {1, count}:
-            raise ValueError(f"lists of {sorted(sizes)} values: pass one value for all notes, or one per note")
+        labels = [
+            torch.as_tensor(v, dtype=torch.float32).reshape(-1) for v in (pitch, self.index(instrument), velocity)
+        ]
+        shapes = [*shapes, *(v.shape for v in labels), *([] if z is None else [z.shape[:-1]])]
+        try:
+            (count,) = torch.broadcast_shapes(*shapes)
+        except (RuntimeError, ValueError):
+            raise ValueError(f"{[*map(tuple, shapes)]} values: pass one for all notes, or one per note") from None
         if z is None:
             z = torch.randn(count, self.config["z_size"], generator=torch.Generator().manual_seed(seed))
-        z = z.to(device, torch.float32).expand(count, -1)
-        return z, pitch.expand(count), instrument.expand(count), velocity.expand(count)
+        return [v.to(self.phases.device) for v in (z.float().expand(count, -1), *(v.expand(count) for v in labels))]
 
     def index(self, instrument: Instruments) -> int | list[int] | Tensor:
         """The index of an instrument by name, or of each of several. Raises ValueError for an unknown name."""
