@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from musicai.gan.losses import Loss, non_saturating
 from musicai.train import update
+
+from .losses import Loss, non_saturating
 
 
 def discriminator_step(

@@ -16,9 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from musicai.gan.curves import FRAMES, HARMONICS, HOP, ROWS, SR, extend_curves, fade_out, play_curves, regularise
-from musicai.gan.game import check_input
 from musicai.pretrained import CONFIG, SHIPPED, Pretrained
+
+from .curves import FRAMES, HARMONICS, HOP, ROWS, SR, extend_curves, fade_out, play_curves, regularise
+from .game import check_input
 
 PACK = 4  # frames that share one time step of the networks
 STEPS = FRAMES // PACK

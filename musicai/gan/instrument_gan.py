@@ -8,11 +8,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from tqdm.auto import tqdm
 
-from musicai.gan.curves import note_curves, transpose_curves
-from musicai.gan.game import GAN, frozen
-from musicai.gan.instrument import InstrumentDiscriminator, InstrumentGenerator
-from musicai.gan.losses import r1_r2, relativistic
 from musicai.train import update
+
+from .curves import note_curves, transpose_curves
+from .game import GAN, frozen
+from .instrument import InstrumentDiscriminator, InstrumentGenerator
+from .losses import r1_r2, relativistic
 
 SHIFTS = (-2, -1, -1, 0, 0, 0, 0, 1, 1, 2)  # semitones, one drawn per item
 SAME = 1e-3  # recordings that differ by less are one

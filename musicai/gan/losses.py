@@ -106,8 +106,8 @@ relativistic = Loss(relativistic_discriminator, relativistic_generator, paired=T
 def gradient_penalty(discriminator: Callable[..., Tensor], real: Tensor, fake: Tensor, *condition: Tensor) -> Tensor:
     """The penalty of WGAN-GP: ``E (|grad D(x')| - 1)^2`` at random points x' between real and generated sounds.
 
-    >>> gradient_penalty(lambda x: 3 * x.sum(1, keepdim=True), torch.ones(4, 1), torch.zeros(4, 1))
-    tensor(4., grad_fn=<MeanBackward0>)
+    >>> gradient_penalty(lambda x: 3 * x.sum(1, keepdim=True), torch.ones(4, 1), torch.zeros(4, 1)).item()
+    4.0
 
     ``x' = e x + (1 - e) G(z)`` with e uniform in [0, 1] for each pair; the norm runs over all of one example.
 
@@ -131,8 +131,8 @@ def gradient_penalty(discriminator: Callable[..., Tensor], real: Tensor, fake: T
 def r1(discriminator: Callable[..., Tensor], real: Tensor, fake: Tensor, *condition: Tensor) -> Tensor:
     """The R1 penalty: ``1/2 E |grad D(x)|^2`` at the real sounds.
 
-    >>> r1(lambda x: 3 * x.sum(1, keepdim=True), torch.ones(4, 1), torch.zeros(4, 1))
-    tensor(4.5000, grad_fn=<DivBackward0>)
+    >>> r1(lambda x: 3 * x.sum(1, keepdim=True), torch.ones(4, 1), torch.zeros(4, 1)).item()
+    4.5
 
     Args:
         discriminator, real, fake, condition: as for `gradient_penalty`; `fake` is not used.
@@ -149,8 +149,8 @@ def r1(discriminator: Callable[..., Tensor], real: Tensor, fake: Tensor, *condit
 def r2(discriminator: Callable[..., Tensor], real: Tensor, fake: Tensor, *condition: Tensor) -> Tensor:
     """The R2 penalty: ``1/2 E |grad D(G(z))|^2`` at the generated sounds.
 
-    >>> r2(lambda x: 3 * x.sum(1, keepdim=True), torch.ones(4, 1), torch.zeros(4, 1))
-    tensor(4.5000, grad_fn=<DivBackward0>)
+    >>> r2(lambda x: 3 * x.sum(1, keepdim=True), torch.ones(4, 1), torch.zeros(4, 1)).item()
+    4.5
 
     Args:
         discriminator, real, fake, condition: as for `gradient_penalty`; `real` is not used.
@@ -167,8 +167,8 @@ def r2(discriminator: Callable[..., Tensor], real: Tensor, fake: Tensor, *condit
 def r1_r2(discriminator: Callable[..., Tensor], real: Tensor, fake: Tensor, *condition: Tensor) -> Tensor:
     """R1 + R2, which the relativistic game needs in order to converge.
 
-    >>> r1_r2(lambda x: 3 * x.sum(1, keepdim=True), torch.ones(4, 1), torch.zeros(4, 1))
-    tensor(9., grad_fn=<AddBackward0>)
+    >>> r1_r2(lambda x: 3 * x.sum(1, keepdim=True), torch.ones(4, 1), torch.zeros(4, 1)).item()
+    9.0
 
     Args:
         discriminator, real, fake, condition: as for `gradient_penalty`.

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
-from musicai.gan.game import check_input
 from musicai.pretrained import Pretrained
+
+from .game import check_input
 
 WIDTHS = (16, 8, 4, 2, 1)  # channels of the generator's layers, in units of `size`; the discriminator's are reversed
 STEPS = 16  # time steps of the first layer

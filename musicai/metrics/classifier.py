@@ -6,13 +6,15 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from musicai.metrics.features import as_labels, as_sounds, embed, in_batches, levelled_log_mel
 from musicai.pretrained import Pretrained
+
+from .features import as_labels, as_sounds, embed, in_batches, levelled_log_mel
 
 
 class InstrumentClassifier(Pretrained, nn.Module):
     """Names the instrument of a note: a convolutional network on its log-mel spectrogram, insensitive to level.
 
+    >>> import torch
     >>> classifier = InstrumentClassifier.from_pretrained("instrument-classifier")
     >>> classifier(torch.randn(2, 16_000)).shape  # a logit for each of classifier.names
     torch.Size([2, 17])
@@ -29,11 +31,7 @@ class InstrumentClassifier(Pretrained, nn.Module):
     """
 
     def __init__(
-        self,
-        names: tuple[str, ...],
-        channels: tuple[int, ...] = (16, 32, 64, 64),
-        n_mels: int = 64,
-        sr: int = 16_000,
+        self, names: tuple[str, ...], channels: tuple[int, ...] = (16, 32, 64, 64), n_mels: int = 64, sr: int = 16_000
     ):
         super().__init__()
         self.config = {"names": tuple(names), "channels": tuple(channels), "n_mels": n_mels, "sr": sr}
@@ -87,6 +85,7 @@ def instrument_classifier() -> InstrumentClassifier:
 def timbre(audio: Tensor, sr: int = 16_000) -> Tensor:
     """The embedding of the shipped classifier, for `frechet_audio_distance`.
 
+    >>> import torch
     >>> timbre(torch.randn(2, 16_000)).shape
     torch.Size([2, 64])
 
@@ -109,10 +108,7 @@ def timbre(audio: Tensor, sr: int = 16_000) -> Tensor:
 
 
 def instrument_accuracy(
-    audio: Tensor,
-    instrument: Tensor | int,
-    sr: int = 16_000,
-    classifier: Callable[[Tensor], Tensor] | None = None,
+    audio: Tensor, instrument: Tensor | int, sr: int = 16_000, classifier: Callable[[Tensor], Tensor] | None = None
 ) -> float:
     """The share of sounds in which the classifier hears the instrument that was asked for.
 
@@ -125,7 +121,7 @@ def instrument_accuracy(
         audio: (batch, time) or (batch, 1, time).
         instrument: indices (batch,), or one for all; for the shipped classifier, those of `MusicAINotes.instruments`.
         sr: sample rate in Hz.
-        classifier: from sounds (batch, time) to logits (batch, instruments); the shipped `InstrumentClassifier` if None.
+        classifier: from sounds (batch, time) to logits (batch, instruments); if None, the shipped one.
 
     Returns:
         From 0 to 1.

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from musicai.metrics.classifier import instrument_accuracy, timbre
-from musicai.metrics.features import Embedding, embed, log_mel_statistics
-from musicai.metrics.pitch import PitchEstimator, estimate_pitch, pitch_accuracy
-from musicai.metrics.similarity import density_coverage, frechet_audio_distance, novelty
+from .classifier import instrument_accuracy, timbre
+from .features import Embedding, embed, log_mel_statistics
+from .pitch import PitchEstimator, estimate_pitch, pitch_accuracy
+from .similarity import density_coverage, frechet_audio_distance, novelty
 
 PITCH: Mapping[str, PitchEstimator] = {"ours": estimate_pitch}
 CLASSIFIERS: Mapping[str, Callable[[Tensor], Tensor] | None] = {"ours": None}  # the shipped one
@@ -108,24 +108,18 @@ def judge(
     """
     both = (generated, held_out)
     scores = []
-    if generated.pitch is not None:
-        for name, estimator in pitch.items():
-            shares = (pitch_accuracy(s.audio, s.pitch, sr, estimator) for s in both)
-            scores.append(MetricScore(f"pitch accuracy, {name}", *shares))
-    if generated.instrument is not None:
-        for name, classifier in classifiers.items():
-            shares = (instrument_accuracy(s.audio, s.instrument, sr, classifier) for s in both)
-            scores.append(MetricScore(f"instrument accuracy, {name}", *shares))
+    for what, accuracy, judges in (("pitch", pitch_accuracy, pitch), ("instrument", instrument_accuracy, classifiers)):
+        for name, one in judges.items() if getattr(generated, what) is not None else ():
+            shares = (accuracy(s.audio, getattr(s, what), sr, one) for s in both)
+            scores.append(MetricScore(f"{what} accuracy, {name}", *shares))
     for i, (name, embedding) in enumerate(embeddings.items()):
         fake, real, known = (embed(s.audio, sr, embedding) for s in (generated, held_out, training))
         distances = (frechet_audio_distance(known, x, features=True) for x in (fake, real))
         scores.append(MetricScore(f"Frechet audio distance, {name}", *distances, higher_is_better=False))
         if i == 0:
             some = known[torch.randperm(len(known), generator=torch.Generator().manual_seed(0))[: len(fake)]]
-            pairs = zip(density_coverage(real, fake), density_coverage(real, some), strict=True)
-            scores += [
-                MetricScore(f"{what}, {name}", *p) for what, p in zip(("density", "coverage"), pairs, strict=True)
-            ]
+            density, coverage = zip(density_coverage(real, fake), density_coverage(real, some), strict=True)
+            scores += [MetricScore(f"density, {name}", *density), MetricScore(f"coverage, {name}", *coverage)]
     new = novelty(generated.audio, training.audio, held_out.audio, sr)
     medians = (part.distance.median().item() for part in (new.generated, new.real))
     scores.append(MetricScore("distance to nearest training sound", *medians))

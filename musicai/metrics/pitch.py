@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from musicai.audio import frame, resample
-from musicai.metrics.features import as_labels, as_sounds, in_batches
 from musicai.notes import midi_to_hz
+
+from .features import as_labels, as_sounds, in_batches
 
 # A pitch estimator takes sounds (batch, time) and their sample rate, and returns one frequency per sound in Hz
 # (batch,), NaN where it finds none.
@@ -28,10 +29,10 @@ def estimate_pitch(audio: Tensor, sr: int = 16_000, fmin: float = FMIN, fmax: fl
     tensor([440.])
 
     YIN's difference function (de Cheveigne and Kawahara 2002) measures, for each frame and lag, how much the sound
-    differs from itself that much later. Every dip is a candidate for the period. As in pYIN (Mauch and Dixon 2014), each
-    threshold below which a dip may be accepted has a prior probability, Beta(2, 8), which gives a frame's votes for its
-    candidates. Where pYIN looks for a path through the frames, we add up all their votes, since a note keeps its pitch.
-    Pure harmonics are found within 10 cents up to 2.5 kHz and within 20 above, where a period is only a few samples.
+    differs from itself that much later. Every dip is a candidate for the period. As in pYIN (Mauch and Dixon 2014),
+    each threshold below which a dip may be accepted has a prior probability, Beta(2, 8), and with it a frame votes for
+    its candidates. Where pYIN looks for a path through the frames, we add up all their votes, since a note keeps its
+    pitch. Pure harmonics are found within 10 cents up to 2.5 kHz and within 20 above, where a period is only a few samples.
 
     Args:
         audio: (batch, time) or (batch, 1, time), notes of about a second.
@@ -238,7 +239,7 @@ def crepe_pitch(audio: Tensor, sr: int = 16_000, model: str = "tiny", device: st
 
 
 def _torchcrepe() -> ModuleType:
-    """torchcrepe, imported with an empty torchaudio: it only needs that for files, and many torch versions have none."""
+    """torchcrepe, imported without torchaudio: it needs that only to read files, and many torch versions have none."""
     stub = ModuleType("torchaudio")
     stub.__spec__ = ModuleSpec("torchaudio", None)
     present = sys.modules.setdefault("torchaudio", stub)

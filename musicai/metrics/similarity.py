@@ -5,15 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from musicai.metrics.features import (
-    Embedding,
-    as_sounds,
-    embed,
-    feature_pair,
-    in_batches,
-    levelled_log_mel,
-    log_mel_statistics,
-)
+from .features import Embedding, as_sounds, embed, feature_pair, in_batches, levelled_log_mel, log_mel_statistics
 
 HOP = 128  # samples between frames, when looking for copies
 FLOOR = 30.0  # dB below the loudest point: with 60, a copy with a little noise (20 dB below) looks new
@@ -101,11 +93,7 @@ def _mean_and_root(mean: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def frechet_audio_distance(
-    real: Tensor,
-    fake: Tensor,
-    sr: int = 16_000,
-    embedding: Embedding = log_mel_statistics,
-    features: bool = False,
+    real: Tensor, fake: Tensor, sr: int = 16_000, embedding: Embedding = log_mel_statistics, features: bool = False
 ) -> float:
     """The Frechet distance between the embeddings of real and of generated sounds; 0 for the same sounds.
 
@@ -188,7 +176,7 @@ def mode_coverage(
     Args:
         samples: (samples, dimensions).
         means: (modes, dimensions).
-        covariances: (modes, dimensions, dimensions), their diagonals (modes, dimensions), or variances (modes,).
+        covariances: (modes, dimensions, dimensions), or their diagonals (modes, dimensions).
         weights: (modes,), not negative; equal if None.
         within: standard deviations.
 
@@ -217,12 +205,10 @@ def _mahalanobis(x: Tensor, means: Tensor, covariances: Tensor) -> Tensor:
     """The distance of each sample from each mode in standard deviations: (samples, modes)."""
     covariances = torch.as_tensor(covariances).double()
     k, d = means.shape
-    if covariances.shape == (k,):
-        covariances = covariances[:, None].expand(k, d)
     if covariances.shape == (k, d):
         covariances = torch.diag_embed(covariances)
     if covariances.shape != (k, d, d):
-        raise ValueError(f"covariances must be ({k}, {d}, {d}), ({k}, {d}) or ({k},), not {tuple(covariances.shape)}")
+        raise ValueError(f"covariances must be ({k}, {d}, {d}) or ({k}, {d}), not {tuple(covariances.shape)}")
     roots, failed = torch.linalg.cholesky_ex(covariances)
     if failed.any():
         raise ValueError(f"covariances[{failed.nonzero()[0].item()}] is not positive definite")
@@ -272,7 +258,7 @@ def nearest(audio: Tensor, training: Tensor, sr: int = 16_000, max_shift: float 
 
 
 def _distance(x: Tensor, y: Tensor) -> Tensor:
-    """|u - v| / sqrt(|u|^2 + |v|^2) for each u in x (batch, mels, frames) and v in y (examples, mels, frames or more)."""
+    """|u - v| / sqrt(|u|^2 + |v|^2) for each u in x (batch, mels, frames) and v in y (examples, ...)."""
     x, y = (part[..., : x.shape[-1]].flatten(1) / FLOOR for part in (x, y))
     both = x.square().sum(1)[:, None] + y.square().sum(1)
     return (1 - 2 * x @ y.T / both.clamp(min=1e-9)).clamp(min=0).sqrt()

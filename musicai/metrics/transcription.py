@@ -17,8 +17,9 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import maximum_bipartite_matching
 from torch import Tensor
 
-from musicai.metrics.features import as_sounds
 from musicai.notes import Score
+
+from .features import as_sounds
 
 SHORTEST = 0.1277  # seconds: basic-pitch's own default
 INSTALL = "pip install 'musicai[judges]' && pip install --no-deps basic-pitch"
