@@ -32,7 +32,8 @@ def estimate_pitch(audio: Tensor, sr: int = 16_000, fmin: float = FMIN, fmax: fl
     differs from itself that much later. Every dip is a candidate for the period. As in pYIN (Mauch and Dixon 2014),
     each threshold below which a dip may be accepted has a prior probability, Beta(2, 8), and with it a frame votes for
     its candidates. Where pYIN looks for a path through the frames, we add up all their votes, since a note keeps its
-    pitch. Pure harmonics are found within 10 cents up to 2.5 kHz and within 20 above, where a period is only a few samples.
+    pitch. Pure harmonics are found within 10 cents up to 2.5 kHz and within 20 above, where a period is only a few
+    samples.
 
     Args:
         audio: (batch, time) or (batch, 1, time), notes of about a second.

@@ -176,7 +176,7 @@ def mode_coverage(
     Args:
         samples: (samples, dimensions).
         means: (modes, dimensions).
-        covariances: (modes, dimensions, dimensions), or their diagonals (modes, dimensions).
+        covariances: (modes, dimensions, dimensions), their diagonals (modes, dimensions), or variances (modes,).
         weights: (modes,), not negative; equal if None.
         within: standard deviations.
 
@@ -205,10 +205,12 @@ def _mahalanobis(x: Tensor, means: Tensor, covariances: Tensor) -> Tensor:
     """The distance of each sample from each mode in standard deviations: (samples, modes)."""
     covariances = torch.as_tensor(covariances).double()
     k, d = means.shape
+    if covariances.shape == (k,):
+        covariances = covariances[:, None].expand(k, d)
     if covariances.shape == (k, d):
         covariances = torch.diag_embed(covariances)
     if covariances.shape != (k, d, d):
-        raise ValueError(f"covariances must be ({k}, {d}, {d}) or ({k}, {d}), not {tuple(covariances.shape)}")
+        raise ValueError(f"covariances must be ({k}, {d}, {d}), ({k}, {d}) or ({k},), not {tuple(covariances.shape)}")
     roots, failed = torch.linalg.cholesky_ex(covariances)
     if failed.any():
         raise ValueError(f"covariances[{failed.nonzero()[0].item()}] is not positive definite")
