@@ -71,7 +71,31 @@ def test_a_classifier_of_ones_own():
 
 
 def test_another_sample_rate_is_refused(notes):
-    with pytest.raises(ValueError, match="hears 16000 Hz"):
+    with pytest.raises(ValueError, match="expects 16000 Hz, not 8000"):
         instrument_accuracy(notes.audio, notes.instrument, sr=8000)
     with pytest.raises(ValueError, match=r"resample\(audio, 8000, 16000\)"):
         timbre(notes.audio[:1], 8000)
+
+
+@pytest.mark.parametrize(
+    ("audio", "message"),
+    [
+        (torch.zeros(2, 3839), "at least 3840 samples per sound, not 3839"),
+        (torch.zeros(2, 3, 16_000), r"not \(2, 3, 16000\)"),
+        (torch.zeros(0, 16_000), r"not \(0, 16000\)"),
+        (torch.zeros(2, 16_000, dtype=torch.int16), r"floating point in \[-1, 1\], not torch\.int16; divide"),
+        (torch.full((2, 16_000), torch.nan), r"audio\[0\] is not finite"),
+    ],
+)
+def test_sounds_it_cannot_hear_are_refused(audio, message):
+    for function in (timbre, instrument_classifier(), lambda x: instrument_accuracy(x, 0)):
+        with pytest.raises(ValueError, match=message):
+            function(audio)
+    assert timbre(torch.ones(1, 3840)).shape == (1, 64)
+
+
+@pytest.mark.parametrize("instrument", [17, -1, 7.5, torch.tensor([0, 17]), torch.tensor([0, torch.nan])])
+def test_instruments_it_does_not_have_are_refused(notes, instrument):
+    """They would count as wrong notes without a word."""
+    with pytest.raises(ValueError, match="instrument must be whole numbers from 0 to 16"):
+        instrument_accuracy(notes.audio[:2], instrument)

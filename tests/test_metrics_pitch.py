@@ -88,7 +88,7 @@ def test_noise_in_steps_lowers_the_accuracy(notes):
 
 def test_pyin_agrees_on_real_notes(notes):
     pytest.importorskip("librosa")
-    few = slice(0, 38, 12)
+    few = slice(6, 38, 16)
     ours, theirs = estimate_pitch(notes.audio[few]), pyin_pitch(notes.audio[few])
     assert (1200 * (ours / theirs).log2().abs() < 20).all()
 
@@ -107,6 +107,9 @@ def test_any_estimator_may_judge():
         (torch.zeros(0, 100), 60, "must be"),
         (torch.full((2, SR), torch.nan), 60, r"audio\[0\] is not finite"),
         (torch.zeros(2, SR), torch.tensor([60, 61, 62]), "pitch must be one number"),
+        (torch.zeros(2, SR), 440.5, r"pitch must be numbers from 0 to 127, not 440\.5"),  # hertz
+        (torch.zeros(2, SR), torch.tensor([60, torch.nan]), "pitch must be numbers from 0 to 127, not nan"),
+        (torch.zeros(2, SR, dtype=torch.int16), 60, "floating point"),
     ],
 )
 def test_what_cannot_be_judged_is_refused(audio, pitch, message):

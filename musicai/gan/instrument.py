@@ -179,7 +179,9 @@ class InstrumentGenerator(Pretrained, nn.Module):
         try:
             (count,) = torch.broadcast_shapes(*shapes)
         except (RuntimeError, ValueError):
-            raise ValueError(f"{[*map(tuple, shapes)]} values: pass one for all notes, or one per note") from None
+            count = 0
+        if not count:
+            raise ValueError(f"values of shapes {[*map(tuple, shapes)]}: pass one for all notes, or one per note")
         if z is None:
             z = torch.randn(count, self.config["z_size"], generator=torch.Generator().manual_seed(seed))
         return [v.to(self.phases.device) for v in (z.float().expand(count, -1), *(v.expand(count) for v in labels))]
@@ -195,8 +197,8 @@ class InstrumentGenerator(Pretrained, nn.Module):
     def _check(self, z: Tensor, pitch: Tensor, instrument: Tensor, velocity: Tensor) -> None:
         check_input("z", z, (self.config["z_size"],), self.phases, "draw it with generator.latent(B)")
         check_labels(len(z), pitch, instrument, velocity, len(self.instruments))
-        if not (len(z) and z.isfinite().all() and z.any(1).all()):
-            raise ValueError("z is empty, not finite, or all zeros (which has no direction): use generator.latent(B)")
+        if not (z.isfinite().all() and z.any(1).all()):
+            raise ValueError("z is not finite, or all zeros (which has no direction): draw it with generator.latent(B)")
         for p, i in zip(pitch.tolist(), instrument.int().tolist(), strict=True):
             low, high, name = self.lowest[i], self.highest[i], self.instruments[i]
             if not low <= p <= high:
@@ -228,7 +230,7 @@ class CurveGenerator(nn.Module):
     def forward(self, z: Tensor, pitch: Tensor, instrument: Tensor, velocity: Tensor) -> Tensor:
         direction = F.normalize(z, dim=1)
         noise = torch.einsum("bz,znt->bnt", direction, self.noise)  # (B, 12, 32): random, but smooth in z
-        w = torch.cat([self.condition(pitch, instrument, velocity), 4 * direction], 1)
+        w = torch.cat([self.condition(len(z), pitch, instrument, velocity), 4 * direction], 1)
         for layer in self.dense:
             w = F.leaky_relu(layer(w), SLOPE)  # (B, 256)
         x = self.first(w).unflatten(1, (-1, FIRST))  # (B, size, 8)
@@ -298,7 +300,7 @@ class InstrumentDiscriminator(Pretrained, nn.Module):
             x = down(F.leaky_relu(x, SLOPE))  # (B, size, 16), (B, size, 8)
             x = x + side(F.leaky_relu(x, SLOPE))
         h = F.leaky_relu(self.dense(F.leaky_relu(x, SLOPE).flatten(1)), SLOPE)  # (B, size)
-        match = (h * self.condition(pitch, instrument, velocity)).sum(1, keepdim=True)
+        match = (h * self.condition(len(curves), pitch, instrument, velocity)).sum(1, keepdim=True)
         return self.logit(h) + match / self.config["size"] ** 0.5
 
 
@@ -311,8 +313,8 @@ class NoteEmbedding(nn.Module):
         self.register_buffer("centres", torch.arange(24.0, 108.0, 3.0))
         self.mix = nn.Linear(48 + len(self.centres) + 3, size)
 
-    def forward(self, pitch: Tensor, instrument: Tensor, velocity: Tensor) -> Tensor:
-        check_labels(len(pitch), pitch, instrument, velocity, self.instrument.num_embeddings)
+    def forward(self, count: int, pitch: Tensor, instrument: Tensor, velocity: Tensor) -> Tensor:
+        check_labels(count, pitch, instrument, velocity, self.instrument.num_embeddings)
         pitch, loud = pitch.float()[:, None], velocity.float()[:, None] / 127
         bumps = 2 * torch.exp(-((pitch - self.centres) ** 2) / 18)  # three semitones wide
         extra = [(pitch - 60) / 24, 2 * loud - 1, (2 * loud - 1) ** 2]
@@ -327,7 +329,7 @@ def check_labels(count: int, pitch: Tensor, instrument: Tensor, velocity: Tensor
             raise ValueError(f"{name} must have shape ({count},), one value per note, not {tuple(value.shape)}")
         wrong = ~((value >= low) & (value <= high)) | ((value % 1 != 0) & (name == "instrument"))
         if wrong.any():
-            raise ValueError(f"{name} {value[wrong][0].item():g} is not one of {low} to {high}")
+            raise ValueError(f"{name} must be from {low} to {high}, not {value[wrong][0].item():g}")
 
 
 def _pack(curves: Tensor) -> Tensor:
