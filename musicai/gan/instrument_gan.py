@@ -44,6 +44,7 @@ class CurveNotes:
         names = ("pitch", "instrument", "velocity")
         self.pitch, self.instrument, self.velocity = (torch.tensor([item[name] for item in items]) for name in names)
         self.curves, self.recording = _recordings(items, progress)
+        self.recordings = len(self.curves)  # how many different ones
         count = int(self.instrument.max()) + 1
         self.lowest = torch.full((count,), 127).scatter_reduce(0, self.instrument, self.pitch, "amin")
         self.highest = torch.zeros(count).long().scatter_reduce(0, self.instrument, self.pitch, "amax")
@@ -51,11 +52,6 @@ class CurveNotes:
 
     def __len__(self) -> int:
         return len(self.pitch)
-
-    @property
-    def recordings(self) -> int:
-        """The number of different recordings."""
-        return len(self.curves)
 
     def batch(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Curves (B, 256, 128), pitch, instrument, velocity and recording (B,) of items `index` (B,), drawn afresh."""
