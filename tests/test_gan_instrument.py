@@ -1,9 +1,6 @@
 """The instrument GAN: curves that describe a note, a synthesis that plays them, and the players of the game."""
 
-import importlib.util
 import math
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -324,8 +321,8 @@ def test_items_are_shifted_recordings_with_velocities_near_their_own(notes):
     torch.testing.assert_close(c.without_inaudible(notes.curves[recording], pitch)[:, :5], curves[:, :5])
 
 
-def game(notes: CurveNotes, **settings) -> InstrumentGAN:
-    torch.manual_seed(1)
+def game(notes: CurveNotes, seed: int = 1, **settings) -> InstrumentGAN:
+    torch.manual_seed(seed)
     generator, discriminator = InstrumentGenerator(size=16), InstrumentDiscriminator(size=16)
     codes = torch.nn.Embedding(notes.recordings, 16)
     g = torch.optim.Adam([*generator.parameters(), *codes.parameters()], 1e-3, (0.0, 0.95))
@@ -395,26 +392,16 @@ def test_the_warm_start_learns_the_recordings(notes):
     assert np.mean(losses[-5:]) < 0.6 * losses[0]
 
 
-def test_a_resumed_run_equals_one_that_was_not_broken_off(notes, tmp_path, monkeypatch):
-    path = Path(__file__).parents[1] / "scripts" / "train_instrument.py"
-    spec = importlib.util.spec_from_file_location("train_instrument", path)
-    script = importlib.util.module_from_spec(spec)
-    monkeypatch.syspath_prepend(path.parent)
-    sys.modules[spec.name] = script  # dataclasses look it up there
-    spec.loader.exec_module(script)
-    config = script.Config(size=16, batch=4, steps=6, warm=2, every=2)
-
+def test_a_resumed_run_equals_one_that_was_not_interrupted(notes, tmp_path):
     def run(name: str, *until: int) -> dict[str, torch.Tensor]:
         for steps in until:
-            seed_all(0, steps)  # a fresh process begins elsewhere
-            game = script.Game(config, notes)
-            if steps == until[0]:
-                seed_all(0)
-                game = script.Game(config, notes)
+            seed = 0 if steps == until[0] else steps  # a new process would begin with other weights and draws
+            gan = game(notes, seed, warm=2, every=2)
+            seed_all(seed)
             batches = lambda n: notes.batch(torch.randint(len(notes), (4,)))  # noqa: E731
-            fitted = fit(game.step, batches, steps=steps, state=game.state, ema={"generator": 0.9}, progress=False,
-                         checkpoint=tmp_path / name, config=config)  # fmt: skip
-        weights = game.discriminator.state_dict() | game.codes.state_dict() | game.instrument.state_dict()
+            options = {"ema": {"generator": 0.9}, "checkpoint": tmp_path / name, "progress": False}
+            fitted = fit(gan.step, batches, steps=steps, state=gan.state, **options)
+        weights = gan.discriminator.state_dict() | gan.codes.state_dict() | gan.instrument.state_dict()
         return weights | {f"ema.{name}": value for name, value in fitted.ema["generator"].state_dict().items()}
 
     whole, broken = run("whole", 6), run("broken", 1, 3, 6)
