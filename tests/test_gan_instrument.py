@@ -249,6 +249,7 @@ def test_bad_durations_and_sounds_are_refused(generator):
 
 NOTE = {"pitch": torch.tensor([60]), "instrument": torch.tensor([7]), "velocity": torch.tensor([90])}
 FORWARD = [
+    ({"z": torch.ones(0, 16)} | {name: torch.ones(0) for name in NOTE}, "z is empty"),
     ({"z": torch.ones(16)}, r"z must have shape \(B, 16\)"),
     ({"z": torch.ones(1, 16, dtype=torch.float64)}, r"z must be torch\.float32 like the weights, not torch\.float64"),
     ({"pitch": torch.tensor([60, 61])}, r"pitch must have shape \(1,\), one value per note, not \(2,\)"),

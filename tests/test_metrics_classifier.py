@@ -68,6 +68,8 @@ def test_saved_and_loaded_it_says_the_same(tmp_path, notes):
 def test_a_classifier_of_ones_own():
     sure = torch.nn.functional.one_hot(torch.tensor([2, 0, 2]), 3)
     assert instrument_accuracy(torch.ones(3, 16), 2, classifier=lambda x: sure) == pytest.approx(2 / 3)
+    with pytest.raises(ValueError, match=r"must return \(batch, instruments\), not \(3,\)"):
+        instrument_accuracy(torch.ones(3, 16), 2, classifier=lambda x: sure[:, 0])
 
 
 def test_another_sample_rate_is_refused(notes):

@@ -98,6 +98,8 @@ def test_any_estimator_may_judge():
         return torch.tensor([440.0, torch.nan])
 
     assert pitch_accuracy(torch.ones(2, 1, SR), torch.tensor([69, 69]), estimator=deaf) == 0.5
+    with pytest.raises(ValueError, match=r"one frequency per sound \(3,\), not \(2,\)"):
+        pitch_accuracy(torch.ones(3, SR), 69, estimator=deaf)
 
 
 @pytest.mark.parametrize(

@@ -197,8 +197,8 @@ class InstrumentGenerator(Pretrained, nn.Module):
     def _check(self, z: Tensor, pitch: Tensor, instrument: Tensor, velocity: Tensor) -> None:
         check_input("z", z, (self.config["z_size"],), self.phases, "draw it with generator.latent(B)")
         check_labels(len(z), pitch, instrument, velocity, len(self.instruments))
-        if not (z.isfinite().all() and z.any(1).all()):
-            raise ValueError("z is not finite, or all zeros (which has no direction): draw it with generator.latent(B)")
+        if not (len(z) and z.isfinite().all() and z.any(1).all()):
+            raise ValueError("z is empty, not finite, or all zeros (which has no direction): use generator.latent(B)")
         for p, i in zip(pitch.tolist(), instrument.int().tolist(), strict=True):
             low, high, name = self.lowest[i], self.highest[i], self.instruments[i]
             if not low <= p <= high:

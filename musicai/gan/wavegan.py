@@ -129,10 +129,6 @@ class PhaseShuffle(nn.Module):
         index = (torch.arange(last + 1, device=x.device) - shift).abs()  # reflected at the first step ...
         return x.index_select(-1, last - (last - index).abs())  # ... and at the last
 
-    def extra_repr(self) -> str:
-        """What `print` shows in the brackets."""
-        return f"n={self.n}"
-
 
 def _initialise(module: nn.Module) -> None:
     if isinstance(module, nn.Linear | nn.Conv1d | nn.ConvTranspose1d):

@@ -127,7 +127,8 @@ def instrument_accuracy(
         From 0 to 1.
 
     Raises:
-        ValueError: another sample rate than the classifier's, or an instrument that it does not have.
+        ValueError: another sample rate than the classifier's, an instrument that it does not have, or logits of another
+            shape.
 
     Chapter 4.
     """
@@ -135,5 +136,7 @@ def instrument_accuracy(
     if sr != getattr(classifier, "sr", sr):
         raise ValueError(f"this classifier expects {classifier.sr} Hz, not {sr}")
     logits = in_batches(classifier, x)
+    if logits.ndim != 2 or len(logits) != len(x):
+        raise ValueError(f"the classifier must return (batch, instruments), not {tuple(logits.shape)}")
     wanted = as_labels(instrument, len(x), "instrument", 0, logits.shape[-1] - 1, whole=True)
     return (logits.argmax(-1) == wanted).float().mean().item()

@@ -72,13 +72,16 @@ def pitch_errors(
         (batch,) in cents; NaN where no pitch is found.
 
     Raises:
-        ValueError: pitches outside 0 to 127, or audio of a wrong shape, dtype or not finite.
+        ValueError: pitches outside 0 to 127; audio of a wrong shape, dtype or not finite; frequencies of another shape.
 
     Chapter 4.
     """
     x = as_sounds(audio)
     wanted = as_labels(pitch, len(x), "pitch", 0, 127).double()
-    return 1200 * (estimator(x, sr).double() / midi_to_hz(69)).log2() - 100 * (wanted - 69)
+    found = estimator(x, sr)
+    if found.shape != wanted.shape:
+        raise ValueError(f"the estimator must return one frequency per sound ({len(x)},), not {tuple(found.shape)}")
+    return 1200 * (found.double() / midi_to_hz(69)).log2() - 100 * (wanted - 69)
 
 
 def pitch_accuracy(
