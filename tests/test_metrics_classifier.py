@@ -10,7 +10,7 @@ from musicai.metrics import InstrumentClassifier, Sounds, instrument_accuracy, i
 
 @pytest.fixture(scope="module")
 def notes() -> Sounds:
-    return Sounds.from_dataset(MusicAINotes("test"), range(0, 225, 2))
+    return Sounds.from_dataset(MusicAINotes("test"), range(0, 225, 4))
 
 
 def test_it_knows_the_instruments_of_the_set(notes):

@@ -113,8 +113,8 @@ def test_gaussians_of_two_spaces_are_refused():
 @pytest.fixture(scope="module")
 def sets() -> tuple[Sounds, Sounds]:
     train = MusicAINotes("train")
-    return Sounds.from_dataset(train, range(0, len(train), 4)), Sounds.from_dataset(
-        MusicAINotes("test"), range(0, 225, 2)
+    return Sounds.from_dataset(train, range(0, len(train), 6)), Sounds.from_dataset(
+        MusicAINotes("test"), range(0, 225, 3)
     )
 
 

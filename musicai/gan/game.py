@@ -179,15 +179,15 @@ class GAN:
         for i, (real, *condition) in enumerate(zip(*(part.chunk(self.n_critic) for part in parts), strict=True)):
             losses |= self._discriminator_step(real, condition, self.steps * self.n_critic + i)
         self.steps += 1
-        players, z = (self.generator, self.discriminator), self.generator.latent(len(real))
-        return losses | generator_step(*players, self.g_optimizer, z, *condition, loss=self.loss, real=real)
+        players, z = (self.generator, self.discriminator, self.g_optimizer), self.generator.latent(len(real))
+        return losses | generator_step(*players, z, *condition, loss=self.loss, real=real)
 
     def _discriminator_step(self, real: Tensor, condition: list[Tensor], number: int) -> dict[str, Tensor]:
         with torch.no_grad():
             fake = self.generator(self.generator.latent(len(real)), *condition)
-        player, penalty = (self.discriminator, self.d_optimizer), None if number % self.every else self.penalty
-        how = {"loss": self.loss, "penalty": penalty, "weight": self.weight * self.every}
-        return discriminator_step(*player, real, fake, *condition, **how)
+        penalty = None if number % self.every else self.penalty
+        options = {"loss": self.loss, "penalty": penalty, "weight": self.weight * self.every}
+        return discriminator_step(self.discriminator, self.d_optimizer, real, fake, *condition, **options)
 
     @property
     def state(self) -> dict[str, object]:
