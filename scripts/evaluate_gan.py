@@ -29,7 +29,7 @@ from musicai.audio import log_mel, mfcc
 from musicai.data import MusicAIDrums, MusicAINotes
 from musicai.gan import InstrumentGenerator, WaveGANGenerator
 from musicai.metrics import (
-    Score,
+    MetricScore,
     Sounds,
     crepe_pitch,
     instrument_accuracy,
@@ -84,8 +84,8 @@ def drummed(model: WaveGANGenerator, count: int, seed: int) -> Tensor:
         return torch.cat([model(part)[:, 0, :SR] for part in z.split(32)])
 
 
-def instrument_scores(model: InstrumentGenerator, options: argparse.Namespace) -> list[Score]:
-    training = Sounds.of(MusicAINotes("train"))
+def instrument_scores(model: InstrumentGenerator, options: argparse.Namespace) -> list[MetricScore]:
+    training = Sounds.from_dataset(MusicAINotes("train"))
     held_out, condition = asked_for(options.splits)
     made = held_out._replace(audio=play(model, condition, options.seed))
     classifiers = {"ours": instrument_classifier(), "MFCC": mfcc_classifier(training)}
@@ -94,18 +94,18 @@ def instrument_scores(model: InstrumentGenerator, options: argparse.Namespace) -
         embeddings["musicnn"] = musicnn(options.musicnn)
     scores = judge(made, held_out, training, classifiers=classifiers, embeddings=embeddings)
     own = (own_distance(sounds, training) for sounds in (made, held_out))
-    scores.append(Score("distance to nearest of its instrument", *own))
+    scores.append(MetricScore("distance to nearest of its instrument", *own))
     loudest = condition[2] == 100
     for name, wanted, estimator in (("pyin", options.pyin, pyin_pitch), ("CREPE", options.crepe, crepe_pitch)):
         if wanted:
             both = (pitch_accuracy(s.audio[loudest], s.pitch[loudest], SR, estimator) for s in (made, held_out))
-            scores.insert(1, Score(f"pitch accuracy, {name}", *both))
+            scores.insert(1, MetricScore(f"pitch accuracy, {name}", *both))
     if options.details:
         details(made, held_out, training, model.instruments)
     return scores + (z_scores(model, made, held_out, condition) if options.z else [])
 
 
-def z_scores(model: InstrumentGenerator, made: Sounds, real: Sounds, condition: list[Tensor]) -> list[Score]:
+def z_scores(model: InstrumentGenerator, made: Sounds, real: Sounds, condition: list[Tensor]) -> list[MetricScore]:
     """How much z changes a note, in dB of its log-mel spectrum, beside the distance to the real one; and any notes."""
     few = [part[::9] for part in condition]
     ends = torch.randn(2, len(few[0]), model.config["z_size"], generator=torch.Generator().manual_seed(2))
@@ -118,8 +118,8 @@ def z_scores(model: InstrumentGenerator, made: Sounds, real: Sounds, condition: 
     }
     other = anywhere(model, 400)
     right = (pitch_accuracy(other.audio, other.pitch), instrument_accuracy(other.audio, other.instrument))
-    scores = [Score(f"{what} accuracy, any note", share, 1.0) for what, share in zip(NAMES, right, strict=False)]
-    return [*scores, *(Score(name, value, apart) for name, value in found.items())]
+    scores = [MetricScore(f"{what} accuracy, any note", share, 1.0) for what, share in zip(NAMES, right, strict=False)]
+    return [*scores, *(MetricScore(name, value, apart) for name, value in found.items())]
 
 
 def decibels(one: Tensor, other: Tensor) -> float:
@@ -164,9 +164,9 @@ def details(made: Sounds, held_out: Sounds, training: Sounds, names: tuple[str, 
         print(f"{name:22}{rates}{unlike:8.2f}{real:6.2f}  {', '.join(wrong)}")
 
 
-def drum_scores(model: WaveGANGenerator, options: argparse.Namespace) -> list[Score]:
-    training = Sounds(Sounds.of(MusicAIDrums("train")).audio)
-    held_out = Sounds(torch.cat([Sounds.of(MusicAIDrums(split)).audio for split in ("valid", "test")]))
+def drum_scores(model: WaveGANGenerator, options: argparse.Namespace) -> list[MetricScore]:
+    training = Sounds(Sounds.from_dataset(MusicAIDrums("train")).audio)
+    held_out = Sounds(torch.cat([Sounds.from_dataset(MusicAIDrums(split)).audio for split in ("valid", "test")]))
     embeddings = {"log-mel": log_mel_statistics}
     if options.musicnn:
         embeddings["musicnn"] = musicnn(options.musicnn)

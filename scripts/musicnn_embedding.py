@@ -128,11 +128,11 @@ def main() -> None:
     from musicai.metrics import Sounds, embed, frechet_audio_distance
 
     judge = musicnn(sys.argv[1])
-    train, test = MusicAINotes("train"), Sounds.of(MusicAINotes("test"))
-    some = Sounds.of(train, range(0, len(train), 4))
+    train, test = MusicAINotes("train"), Sounds.from_dataset(MusicAINotes("test"))
+    some = Sounds.from_dataset(train, range(0, len(train), 4))
     noise = torch.randn(test.audio.shape, generator=torch.Generator().manual_seed(0))
     level = test.audio.square().mean(-1, keepdim=True).sqrt()
-    violin, flute = (Sounds.of(MusicAINotes("train", name)).audio for name in ("violin", "flute"))
+    violin, flute = (Sounds.from_dataset(MusicAINotes("train", name)).audio for name in ("violin", "flute"))
     known = embed(some.audio, SR, judge)
     cases = {"training notes again": some.audio, "held-out notes": test.audio}
     cases |= {f"held-out, noise {d} dB below": test.audio + level * noise * 10 ** (-d / 20) for d in (40, 30, 20, 10)}

@@ -95,7 +95,7 @@ class Listener:
 
     def __init__(self, out: Path):
         self.out = out
-        self.held_out = CurveNotes([*_items("valid"), *_items("test")], shifts=(0,), progress=False)
+        self.held_out = CurveNotes([*_items("valid"), *_items("test")], progress=False)
 
     def rung(self, generator: InstrumentGenerator, step: int) -> None:
         """The notes of the ladder, one after the other."""
@@ -140,7 +140,7 @@ def main() -> None:
     notes, listener = CurveNotes(MusicAINotes("train")), Listener(args.out)
     game = Game(args.settings, notes)
     if not (args.out / "run.safetensors").exists():
-        listener.rung(game.whole, 0)
+        listener.rung(game.instrument, 0)
     if args.start and not (args.out / "run.safetensors").exists():
         load_checkpoint(args.start, {name: part for name, part in game.state.items() if name != "gan"})
     start = time.perf_counter()

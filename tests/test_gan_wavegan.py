@@ -152,6 +152,40 @@ def test_phase_shuffle_can_be_differentiated_twice():
     assert torch.autograd.gradgradcheck(shuffled, x)
 
 
+# ---- what does not fit
+
+GENERATOR_INPUTS = [
+    (torch.zeros(2, 99), r"z must have shape \(B, 100\), not \(2, 99\): draw it with generator.latent"),
+    (torch.zeros(100), r"z must have shape \(B, 100\), not \(100,\)"),
+    (torch.zeros(2, 100, dtype=torch.float64), "z must be torch.float32 like the weights, not torch.float64"),
+    (torch.zeros(2, 100, dtype=torch.long), "z must be torch.float32"),
+]
+DISCRIMINATOR_INPUTS = [
+    (torch.zeros(2, 1, 8000), r"\(B, 1, 16384\), not \(2, 1, 8000\): pad or trim each sound to 16,384 samples"),
+    (torch.zeros(2, 1, 16_383), "16,384 samples"),
+    (torch.zeros(2, 1, 65_536), "16,384 samples"),
+    (torch.zeros(2, 2, 16_384), r"not \(2, 2, 16384\)"),
+    (torch.zeros(2, 16_384), r"not \(2, 16384\)"),
+    (torch.zeros(2, 1, 16_384, dtype=torch.int16), "x must be torch.float32 like the weights, not torch.int16"),
+    (torch.zeros(2, 1, 16_384, dtype=torch.float64), "x must be torch.float32"),
+]
+
+
+@pytest.mark.parametrize(
+    ("model", "x", "message"),
+    [(WaveGANGenerator, *row) for row in GENERATOR_INPUTS]
+    + [(WaveGANDiscriminator, *row) for row in DISCRIMINATOR_INPUTS],
+)
+def test_inputs_that_do_not_fit_are_refused_with_what_would(model, x, message):
+    with pytest.raises(ValueError, match=message):
+        model(1)(x)
+
+
+def test_any_float_will_do_under_autocast():
+    with torch.autocast("cpu", torch.bfloat16):
+        assert WaveGANDiscriminator(1)(torch.zeros(2, 1, 16_384, dtype=torch.bfloat16)).isfinite().all()
+
+
 # ---- what is shipped
 
 

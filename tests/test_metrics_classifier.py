@@ -10,7 +10,7 @@ from musicai.metrics import InstrumentClassifier, Sounds, instrument_accuracy, i
 
 @pytest.fixture(scope="module")
 def notes() -> Sounds:
-    return Sounds.of(MusicAINotes("test"), range(0, 225, 2))
+    return Sounds.from_dataset(MusicAINotes("test"), range(0, 225, 4))
 
 
 def test_it_knows_the_instruments_of_the_set(notes):
@@ -42,7 +42,7 @@ def test_noise_in_steps_lowers_the_accuracy(notes):
 
 def test_the_mixture_of_two_notes_in_steps(notes):
     """A trumpet that fades into a marimba: the trumpet is heard ever less."""
-    pairs = [Sounds.of(MusicAINotes(None, name)) for name in ("trumpet", "marimba")]
+    pairs = [Sounds.from_dataset(MusicAINotes(None, name)) for name in ("trumpet", "marimba")]
     trumpet, marimba = (s.audio[s.pitch < 85][:30] / s.audio[s.pitch < 85][:30].abs().amax() for s in pairs)
     name = pairs[0].instrument[0]
     heard = [instrument_accuracy((1 - w) * trumpet + w * marimba, name) for w in (0, 0.5, 0.95, 1)]
@@ -68,10 +68,36 @@ def test_saved_and_loaded_it_says_the_same(tmp_path, notes):
 def test_a_classifier_of_ones_own():
     sure = torch.nn.functional.one_hot(torch.tensor([2, 0, 2]), 3)
     assert instrument_accuracy(torch.ones(3, 16), 2, classifier=lambda x: sure) == pytest.approx(2 / 3)
+    with pytest.raises(ValueError, match=r"must return \(batch, instruments\), not \(3,\)"):
+        instrument_accuracy(torch.ones(3, 16), 2, classifier=lambda x: sure[:, 0])
 
 
 def test_another_sample_rate_is_refused(notes):
-    with pytest.raises(ValueError, match="hears 16000 Hz"):
+    with pytest.raises(ValueError, match="expects 16000 Hz, not 8000"):
         instrument_accuracy(notes.audio, notes.instrument, sr=8000)
     with pytest.raises(ValueError, match=r"resample\(audio, 8000, 16000\)"):
         timbre(notes.audio[:1], 8000)
+
+
+@pytest.mark.parametrize(
+    ("audio", "message"),
+    [
+        (torch.zeros(2, 3839), "at least 3840 samples per sound, not 3839"),
+        (torch.zeros(2, 3, 16_000), r"not \(2, 3, 16000\)"),
+        (torch.zeros(0, 16_000), r"not \(0, 16000\)"),
+        (torch.zeros(2, 16_000, dtype=torch.int16), r"floating point in \[-1, 1\], not torch\.int16; divide"),
+        (torch.full((2, 16_000), torch.nan), r"audio\[0\] is not finite"),
+    ],
+)
+def test_sounds_it_cannot_hear_are_refused(audio, message):
+    for function in (timbre, instrument_classifier(), lambda x: instrument_accuracy(x, 0)):
+        with pytest.raises(ValueError, match=message):
+            function(audio)
+    assert timbre(torch.ones(1, 3840)).shape == (1, 64)
+
+
+@pytest.mark.parametrize("instrument", [17, -1, 7.5, torch.tensor([0, 17]), torch.tensor([0, torch.nan])])
+def test_instruments_it_does_not_have_are_refused(notes, instrument):
+    """They would count as wrong notes without a word."""
+    with pytest.raises(ValueError, match="instrument must be whole numbers from 0 to 16"):
+        instrument_accuracy(notes.audio[:2], instrument)

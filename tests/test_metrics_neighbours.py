@@ -1,4 +1,4 @@
-"""Density, coverage, precision, recall and modes on sets whose answers are known."""
+"""Density, coverage and modes on sets whose answers are known."""
 
 import math
 
@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from musicai.data import MusicAINotes
-from musicai.metrics import Sounds, density_coverage, embed, mode_coverage, precision_recall
+from musicai.metrics import Sounds, density_coverage, embed, mode_coverage
 
 
 def draw(seed: int, *shape: int) -> torch.Tensor:
@@ -27,8 +27,6 @@ def test_a_line_by_hand():
     """Real 0, 1, 3: with k=1 the balls are [-1, 1], [0, 2], [1, 5]. Fake 0.5 lies in two, 9 in none."""
     real, fake = torch.tensor([[0.0], [1.0], [3.0]]), torch.tensor([[0.5], [9.0]])
     assert density_coverage(real, fake, 1) == pytest.approx((1.0, 2 / 3))
-    precision, recall = precision_recall(real, fake, 1)
-    assert (precision, recall) == pytest.approx((0.5, 1.0))  # fake's balls reach 8.5 either way
 
 
 def test_copies_of_one_sample_are_dense_but_cover_nothing():
@@ -37,9 +35,6 @@ def test_copies_of_one_sample_are_dense_but_cover_nothing():
     density, coverage = density_coverage(real, centre.expand(500, 4))
     assert density > 1
     assert coverage < 0.1
-    precision, recall = precision_recall(real, centre.expand(500, 4))
-    assert precision == 1
-    assert recall < 0.01
 
 
 def test_dropped_modes_cost_coverage_in_steps():
@@ -50,11 +45,10 @@ def test_dropped_modes_cost_coverage_in_steps():
         assert coverage == pytest.approx(m / 6, abs=0.05)
 
 
-def test_one_outlier_fools_precision_more_than_density():
-    """The weakness of precision that density mends (Naeem et al.)."""
+def test_one_outlier_does_not_fool_density():
+    """Its ball reaches all generated samples, which precision would call perfect (Naeem et al.)."""
     real = torch.cat([draw(0, 200, 2), torch.tensor([[30.0, 0.0]])])
     fake = draw(1, 200, 2) + torch.tensor([15.0, 0.0])
-    assert precision_recall(real, fake).precision > 0.9
     assert density_coverage(real, fake).density < 0.4
 
 
@@ -67,10 +61,10 @@ def test_scale_place_and_order_make_no_difference(seed, scale, k):
 
 
 def test_real_notes_cover_held_out_ones_and_one_instrument_does_not():
-    train, test = MusicAINotes("train"), Sounds.of(MusicAINotes("test"))
+    train, test = MusicAINotes("train"), Sounds.from_dataset(MusicAINotes("test"))
     real = embed(test.audio)
-    some = embed(Sounds.of(train, range(0, len(train), 8)).audio)
-    violins = embed(Sounds.of(MusicAINotes("train", "violin")).audio)
+    some = embed(Sounds.from_dataset(train, range(0, len(train), 8)).audio)
+    violins = embed(Sounds.from_dataset(MusicAINotes("train", "violin")).audio)
     whole, few = density_coverage(real, some), density_coverage(real, violins)
     assert whole.coverage > 0.6
     assert few.coverage < whole.coverage / 2
@@ -82,11 +76,6 @@ def test_real_notes_cover_held_out_ones_and_one_instrument_does_not():
 def test_k_beyond_the_samples_is_refused(k):
     with pytest.raises(ValueError, match="k="):
         density_coverage(torch.zeros(3, 2), torch.zeros(9, 2), k)
-
-
-def test_recall_needs_enough_generated_samples():
-    with pytest.raises(ValueError, match="more than 3 generated"):
-        precision_recall(torch.zeros(9, 2), torch.zeros(3, 2))
 
 
 def test_samples_that_are_not_finite_are_named():
@@ -134,6 +123,16 @@ def test_a_turned_covariance_counts_along_its_axes():
     assert mode_coverage(across, torch.zeros(1, 2), covariance).quality == 0
 
 
-def test_covariances_of_another_shape_are_refused():
-    with pytest.raises(ValueError, match=r"covariances must be \(4, 2, 2\)"):
-        mode_coverage(torch.zeros(5, 2), MEANS, torch.ones(3))
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"covariances": torch.ones(3)}, r"covariances must be \(4, 2, 2\)"),
+        ({"covariances": torch.tensor([1.0, 1.0, -1.0, 1.0])}, r"covariances\[2\] is not positive definite"),
+        ({"weights": torch.ones(1)}, r"weights must be \(4,\), one per mode"),  # would broadcast
+        ({"weights": torch.tensor([0.5, 0.5, 0.5, -0.5])}, "not negative"),
+        ({"samples": torch.zeros(5, 3)}, "samples has 3 dimensions and means 2"),
+    ],
+)
+def test_mixtures_that_do_not_fit_are_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        mode_coverage(**{"samples": torch.zeros(5, 2), "means": MEANS, "covariances": torch.ones(4)} | wrong)

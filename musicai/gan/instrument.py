@@ -1,124 +1,108 @@
 """The instrument GAN: z, pitch, instrument and velocity in, one second of sound out. Chapter 4.
 
-    z (B, 16) ---------------------+--> noise, one value a frame --+
-    pitch, instrument, velocity ---+--> dense layers --> w --------+--> 8, 16, 32 steps, 4 frames each --> curves
-    curves (B, 256, 128), pitch  -->  96 oscillators and a filtered noise  -->  (B, 1, 16000)
+    z (B, 16) ---------------------+--> noise, one value per frame --+
+    pitch, instrument, velocity ---+--> dense layers --> w ----------+--> 8, 16, 32 steps of 4 frames --> curves
+    curves (B, 256, 128), pitch  -->  96 oscillators and filtered noise  -->  (B, 1, 16000)
 
-The adversarial game is played on the curves (see `musicai.gan.instrument_curves`), which makes it small: what is not
-learned here is only how a sum of cosines sounds.
+The adversarial game is played on the curves (see `musicai.gan.curves`), which keeps it small: the only thing that is
+not learned is how a sum of cosines sounds.
 """
 
 import itertools
+import json
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from musicai.gan.instrument_curves import FRAMES, HARMONICS, HOP, KNEE, LEVEL, MISTUNING, NOISE, ROWS, SR, within_reach
-from musicai.gan.instrument_sound import fade_out, hold, play_curves
-from musicai.pretrained import Pretrained
+from musicai.pretrained import CONFIG, SHIPPED, Pretrained
 
-PACK = 4  # frames that share one step of the networks
+from .curves import FRAMES, HARMONICS, HOP, ROWS, SR, extend_curves, fade_out, play_curves, regularise
+from .game import check_input
+
+PACK = 4  # frames that share one time step of the networks
 STEPS = FRAMES // PACK
-FIRST = 8  # steps of the generator's first layer
-NOISES = 12  # channels of frame-by-frame noise
-SLOPE = 0.2
-SWINGS = (9, 37)  # frames, 72 and 296 ms: the discriminator is told how curves swing about such averages
+FIRST = 8  # time steps of the generator's first layer
+NOISE_CHANNELS = 12
+SLOPE = 0.2  # of the leaky ReLUs
+WINDOWS = (9, 37)  # frames, 72 and 296 ms: the discriminator also sees how curves fluctuate about these averages
 PEAK = 0.99
-RANGES = (
-    ("acoustic_grand_piano", 36, 84),
-    ("electric_piano", 36, 84),
-    ("vibraphone", 53, 89),
-    ("marimba", 45, 93),
-    ("church_organ", 36, 84),
-    ("nylon_guitar", 40, 84),
-    ("electric_bass", 28, 67),
-    ("violin", 55, 93),
-    ("cello", 36, 81),
-    ("harp", 36, 84),
-    ("string_ensemble", 36, 84),
-    ("choir", 41, 84),
-    ("trumpet", 52, 86),
-    ("french_horn", 41, 77),
-    ("alto_sax", 49, 84),
-    ("clarinet", 50, 91),
-    ("flute", 59, 96),
-)
+RANGES = json.loads((SHIPPED / "instrument-gan" / CONFIG).read_text())["instruments"]  # name, lowest, highest pitch
+Values = float | Sequence[float] | Tensor
+Instruments = str | int | Sequence[str] | Sequence[int] | Tensor
 
 
 class InstrumentGenerator(Pretrained, nn.Module):
-    """Plays any note of the instruments it learned; another z is another take of the same note.
+    """Plays any note of the instruments it was trained on; another z is another take of the same note.
 
     >>> generator = InstrumentGenerator(size=16)
     >>> generator.play(60, "violin", seed=1).shape
     torch.Size([1, 1, 16000])
 
-    Pitch is right by construction: the network shapes the harmonics of the note, with their small mistunings. The
-    level follows (velocity / 100) squared, as in the General MIDI level 2 recommendation; the network gives the colour.
-    A note lasts its second, held, and ends in the 20 ms fade of the recordings; `render_notes` makes other lengths.
+    Pitch is right by construction: the network shapes the harmonics of the note, including small mistunings. The level
+    follows (velocity / 100) squared, as the General MIDI level 2 standard recommends; the network adds the timbre. A
+    note lasts one second and ends in the 20 ms fade of the recordings; `render_notes` makes other lengths.
 
     Args:
         size: channels of the convolutions.
-        z_size: numbers in z, normal; only z's direction matters.
+        z_size: dimensions of z, which is normal; only its direction matters.
         instruments: (name, lowest pitch, highest pitch) of each.
+
+    Chapter 4.
     """
 
     def __init__(self, size: int = 160, z_size: int = 16, instruments: Sequence[tuple[str, int, int]] = RANGES):
         super().__init__()
         self.config = {"size": size, "z_size": z_size, "instruments": [list(row) for row in instruments]}
-        self.instruments = tuple(name for name, _, _ in instruments)
-        self.lowest, self.highest = ([row[i] for row in instruments] for i in (1, 2))
+        self.instruments, self.lowest, self.highest = map(tuple, zip(*instruments, strict=True))
         self.curves = CurveGenerator(len(self.instruments), size, z_size)
-        start = torch.Generator().manual_seed(1)
-        phases = torch.empty(z_size, HARMONICS).normal_(0, torch.pi, generator=start)
+        rng = torch.Generator().manual_seed(1)
+        phases = torch.empty(z_size, HARMONICS).normal_(0, torch.pi, generator=rng)
         self.register_buffer("phases", phases, persistent=False)
-        noises = torch.empty(z_size, FRAMES * HOP).normal_(generator=start)
+        noises = torch.empty(z_size, FRAMES * HOP).normal_(generator=rng)
         self.register_buffer("noises", noises, persistent=False)
 
     def latent(self, n: int) -> Tensor:
-        """n draws of z, shape (n, z_size)."""
+        """n draws of z, shape (n, z_size), standard normal."""
         return self.curves.latent(n)
 
     def forward(self, z: Tensor, pitch: Tensor, instrument: Tensor, velocity: Tensor) -> Tensor:
-        """Notes.
+        """One-second notes.
 
         Args:
             z: (B, z_size).
-            pitch: (B,) MIDI numbers, 60 is middle C; they need not be whole.
+            pitch: (B,) MIDI numbers, 60 is middle C; fractions are fine.
             instrument: (B,) indices into `instruments`.
-            velocity: (B,) from 1 to 127; need not be whole.
+            velocity: (B,) from 1 to 127; fractions are fine.
+
         Returns:
             (B, 1, 16000) in [-1, 1] at 16 kHz.
+
         Raises:
-            ValueError: shapes that differ, an instrument, pitch or velocity that it does not have.
+            ValueError: a wrong shape, or an instrument, pitch or velocity out of range.
         """
         self._check(z, pitch, instrument, velocity)
-        audio = self.sound(self.curves(z, pitch, instrument, velocity), z, pitch, velocity)
+        audio = self.synthesise(self.curves(z, pitch, instrument, velocity), z, pitch, velocity)
         return fade_out(audio, SR)[:, None]
 
-    def sound(self, curves: Tensor, z: Tensor, pitch: Tensor, velocity: Tensor) -> Tensor:
-        """Curves (B, 256, frames) at velocity 100 to audio (B, frames * 128) at these velocities; does not fade out.
+    def synthesise(self, curves: Tensor, z: Tensor, pitch: Tensor, velocity: Tensor) -> Tensor:
+        """Curves (B, 256, frames) to audio (B, frames * 128) at these velocities, without a fade at the end.
 
-        z decides where the harmonics start and mixes the noise from 16 fixed ones: so a walk in z is smooth to the
+        z sets the phase of each harmonic and mixes the noise from 16 fixed ones, so a walk in z is smooth down to the
         last sample.
         """
         direction = F.normalize(z, dim=1)
         repeats = -(-curves.shape[2] // FRAMES)
         noise = (direction @ self.noises).repeat(1, repeats)[:, : curves.shape[2] * HOP]
         audio = play_curves(curves, pitch, direction @ self.phases, noise) * (velocity[:, None] / 100) ** 2
-        return audio / (audio.abs().amax(1, keepdim=True) / PEAK).clamp_min(1)  # what would clip is turned down
+        return audio / (audio.abs().amax(1, keepdim=True) / PEAK).clamp_min(1)  # turned down where it would clip
 
     @torch.no_grad()
     def play(
-        self,
-        pitch: float | Sequence[float] | Tensor,
-        instrument: str | int | Sequence[str] | Sequence[int] | Tensor = 0,
-        velocity: float | Sequence[float] | Tensor = 100,
-        z: Tensor | None = None,
-        seed: int = 0,
+        self, pitch: Values, instrument: Instruments = 0, velocity: Values = 100, z: Tensor | None = None, seed: int = 0
     ) -> Tensor:
-        """One-second notes; single values are repeated for all.
+        """One-second notes; single values are repeated for all of them.
 
         >>> generator.play([60, 64, 67], "flute", velocity=[50, 75, 100], seed=3).shape  # doctest: +SKIP
         torch.Size([3, 1, 16000])
@@ -127,155 +111,151 @@ class InstrumentGenerator(Pretrained, nn.Module):
             pitch: MIDI numbers.
             instrument: names, or indices into `instruments`.
             velocity: 1 to 127.
-            z: (B, z_size) or (z_size,); None draws it.
-            seed: of that draw: the same seed, the same takes.
+            z: (B, z_size) or (z_size,); drawn at random if None.
+            seed: of that draw: the same seed gives the same takes.
+
         Returns:
-            (B, 1, 16000).
+            (B, 1, 16000) at 16 kHz.
+
         Raises:
-            ValueError: as in `forward`.
+            ValueError: as in `forward`, or lists of different lengths.
         """
-        return self(*self._arguments(pitch, instrument, velocity, z, seed))
+        return self(*self._batch(z, pitch, instrument, velocity, seed))
 
     @torch.no_grad()
     def render_notes(
         self,
-        pitches: float | Sequence[float] | Tensor,
-        velocities: float | Sequence[float] | Tensor,
-        instruments: str | int | Sequence[str] | Sequence[int] | Tensor,
-        durations: float | Sequence[float] | Tensor = 1.0,
+        pitches: Values,
+        velocities: Values,
+        instruments: Instruments,
+        durations: Values = 1.0,
         z: Tensor | None = None,
         seed: int = 0,
         release: float = 0.2,
     ) -> list[Tensor]:
-        """Notes of any length, for a score: each sounds for its duration in seconds, and then its release.
+        """Notes of any length, for a score: each sounds for its duration in seconds, followed by its release.
 
-        Up to a second is what the network gives. Beyond, the curves swing back and forth over their second half and a
-        decay goes on as it went; no waveform is cut or joined, so there is no seam. Argument by argument as `play`.
+        The first second is what the network generates. Beyond it, the curves move back and forth over their second half
+        while a decay continues; no waveform is cut or joined, so there is no seam.
 
         Args:
-            pitches, velocities, instruments: one value, or one for each note.
-            durations: seconds, above 0 and up to 60.
-            z: (B, z_size) or (z_size,); None draws it.
+            pitches: one MIDI number, or one per note.
+            velocities: one from 1 to 127, or one per note.
+            instruments: one name or index, or one per note.
+            durations: seconds, above 0 and up to 60; one, or one per note.
+            z: (B, z_size) or (z_size,); drawn at random if None.
             seed: of that draw.
-            release: seconds from the end of the duration to silence.
+            release: seconds from the end of the duration to silence, 0 to 10.
+
         Returns:
-            A list of (time,): note i lasts round(16000 * (durations[i] + release)) samples.
+            A list of (time,): note i has round(16000 * (durations[i] + release)) samples.
+
         Raises:
-            ValueError: as in `forward`; or a duration or release that cannot be meant.
+            ValueError: as in `play`, or a duration or release out of range.
         """
-        notes = self._arguments(pitches, instruments, velocities, z, seed, durations)
-        seconds = torch.as_tensor(durations, dtype=torch.float64).reshape(-1).expand(len(notes[0])).tolist()
-        if not all(0 < s <= 60 for s in seconds) or not 0 <= release <= 10:
-            raise ValueError(f"durations {durations} and release {release}: give 0 < s <= 60, and 0 to 10 seconds")
+        seconds = torch.as_tensor(durations, dtype=torch.float64).reshape(-1)
+        if not ((seconds > 0) & (seconds <= 60)).all() or not 0 <= release <= 10:
+            limits = "durations must be above 0 and at most 60 seconds, and the release 0 to 10"
+            raise ValueError(f"{limits}; got {durations} and {release}")
+        notes = self._batch(z, pitches, instruments, velocities, seed, seconds.shape)
         self._check(*notes)
         curves = self.curves(*notes)
         return [
-            self._held(curves[i : i + 1], s, release, *(part[i : i + 1] for part in notes))
-            for i, s in enumerate(seconds)
+            self._sustained(one, length, release, *(part[None] for part in note))
+            for one, length, *note in zip(curves, seconds.expand(len(curves)).tolist(), *notes, strict=True)
         ]
 
-    def render_note(self, pitch: float, velocity: float, instrument: str | int, duration: float = 1.0, **more):
-        """One note of `render_notes`, shape (time,)."""
-        return self.render_notes([pitch], velocity, instrument, duration, **more)[0]
-
-    def _held(self, curves, seconds, release, z, pitch, instrument, velocity) -> Tensor:
+    def _sustained(self, curves, seconds, release, z, pitch, instrument, velocity) -> Tensor:
         length, tail = round(SR * (seconds + release)), round(SR * release)
-        audio = self.sound(hold(curves, -(-length // HOP)), z, pitch, velocity)
+        audio = self.synthesise(extend_curves(curves[None], -(-length // HOP)), z, pitch, velocity)
         return fade_out(audio, length, max(tail, SR // 200))[0]
 
-    def _arguments(self, pitch, instrument, velocity, z, seed, *others) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Batches (z, pitch, instrument, velocity) of one length, on this model's device."""
-        where = self.phases.device
-        numbers = [torch.as_tensor(v, dtype=torch.float32, device=where).reshape(-1) for v in (pitch, velocity)]
-        index = torch.as_tensor(self.index(instrument), device=where).reshape(-1)
-        sizes = {*(len(v) for v in (*numbers, index)), *(torch.as_tensor(v).numel() for v in others)}
-        sizes |= {len(z)} if z is not None and z.ndim == 2 else set()
-        count = max(sizes)
-        if 0 in sizes or sizes - {1, count}:
-            raise ValueError(f"{sorted(sizes)} values for the notes: give one for all, or one for each note")
+    def _batch(self, z, pitch, instrument, velocity, seed: int, *shapes: torch.Size) -> list[Tensor]:
+        """z, pitch, instrument and velocity as batches of one length, on this model's device."""
+        labels = [
+            torch.as_tensor(v, dtype=torch.float32).reshape(-1) for v in (pitch, self.index(instrument), velocity)
+        ]
+        shapes = [*shapes, *(v.shape for v in labels), *([] if z is None else [z.shape[:-1]])]
+        try:
+            (count,) = torch.broadcast_shapes(*shapes)
+        except (RuntimeError, ValueError):
+            count = 0
+        if not count:
+            raise ValueError(f"values of shapes {[*map(tuple, shapes)]}: pass one for all notes, or one per note")
         if z is None:
             z = torch.randn(count, self.config["z_size"], generator=torch.Generator().manual_seed(seed))
-        z = z.to(where, torch.float32).expand(count, -1)
-        return z, numbers[0].expand(count), index.expand(count), numbers[1].expand(count)
+        return [v.to(self.phases.device) for v in (z.float().expand(count, -1), *(v.expand(count) for v in labels))]
 
-    def index(self, instrument: str | int | Sequence | Tensor):
+    def index(self, instrument: Instruments) -> int | list[int] | Tensor:
         """The index of an instrument by name, or of each of several. Raises ValueError for an unknown name."""
         if isinstance(instrument, str):
             if instrument not in self.instruments:
                 raise ValueError(f"no instrument {instrument!r}; choose from {', '.join(self.instruments)}")
             return self.instruments.index(instrument)
-        if isinstance(instrument, Sequence):
-            return [self.index(one) for one in instrument]
-        return instrument
+        return [self.index(one) for one in instrument] if isinstance(instrument, Sequence) else instrument
 
     def _check(self, z: Tensor, pitch: Tensor, instrument: Tensor, velocity: Tensor) -> None:
-        shapes = [tuple(value.shape) for value in (z, pitch, instrument, velocity)]
-        n = len(z) if z.ndim else 0
-        if shapes != [(n, self.config["z_size"]), (n,), (n,), (n,)] or n == 0:
-            names = f"z {shapes[0]}, pitch {shapes[1]}, instrument {shapes[2]}, velocity {shapes[3]}"
-            raise ValueError(f"{names}: give z (B, {self.config['z_size']}) and (B,) of the others")
-        if not (z.isfinite().all() and z.any(1).all()):
-            raise ValueError("z holds numbers that are not finite, or zeros only, which point nowhere: use latent(n)")
-        for p, i, v in zip(pitch.tolist(), instrument.tolist(), velocity.tolist(), strict=True):
-            if i != int(i) or not 0 <= i < len(self.instruments):
-                raise ValueError(f"no instrument {i}: give 0 to {len(self.instruments) - 1}, as in .instruments")
-            low, high, name = self.lowest[int(i)], self.highest[int(i)], self.instruments[int(i)]
+        check_input("z", z, (self.config["z_size"],), self.phases, "draw it with generator.latent(B)")
+        check_labels(len(z), pitch, instrument, velocity, len(self.instruments))
+        if not (len(z) and z.isfinite().all() and z.any(1).all()):
+            raise ValueError("z is empty, not finite, or all zeros (which has no direction): use generator.latent(B)")
+        for p, i in zip(pitch.tolist(), instrument.int().tolist(), strict=True):
+            low, high, name = self.lowest[i], self.highest[i], self.instruments[i]
             if not low <= p <= high:
                 raise ValueError(f"pitch {p:g} is outside the range of {name}, {low} to {high}: transpose by octaves")
-            if not 1 <= v <= 127:
-                raise ValueError(f"velocity {v:g}: give 1 to 127")
 
 
 class CurveGenerator(nn.Module):
-    """The part that learns: z and what to play, to curves (B, 256, 128) at the level of velocity 100."""
+    """The trained part of the generator: from z and the note to curves (B, 256, 128) at the level of velocity 100."""
 
     def __init__(self, instruments: int, size: int = 160, z_size: int = 16, width: int = 256):
         super().__init__()
         self.z_size, self.size = z_size, size
-        self.condition = Condition(instruments, 128)
+        self.condition = NoteEmbedding(instruments, 128)
         widths = [128 + z_size, width, width, width]
         self.dense = nn.ModuleList([nn.Linear(a, b) for a, b in itertools.pairwise(widths)])
         self.first = nn.Linear(width, size * FIRST)
-        self.stages = nn.ModuleList([Stage(size, width) for _ in range(3)])
+        self.stages = nn.ModuleList([StyleBlock(size, width) for _ in range(3)])
         self.last = nn.Conv1d(size, PACK * ROWS, 1)
         self.mean = nn.Linear(width, ROWS)  # the same in every frame
         nn.init.normal_(self.last.weight, std=0.02)
         nn.init.zeros_(self.mean.weight)
-        noise = torch.empty(z_size, NOISES, STEPS).normal_(generator=torch.Generator().manual_seed(1))
+        noise = torch.empty(z_size, NOISE_CHANNELS, STEPS).normal_(generator=torch.Generator().manual_seed(1))
         self.register_buffer("noise", noise)
 
     def latent(self, n: int) -> Tensor:
-        """n draws of z, shape (n, z_size), normal."""
+        """n draws of z, shape (n, z_size), standard normal."""
         return torch.randn(n, self.z_size, device=self.noise.device)
 
     def forward(self, z: Tensor, pitch: Tensor, instrument: Tensor, velocity: Tensor) -> Tensor:
         direction = F.normalize(z, dim=1)
-        noise = torch.einsum("bz,znt->bnt", direction, self.noise)  # (B, 12, 32): as if drawn, but smooth in z
-        w = torch.cat([self.condition(pitch, instrument, velocity), 4 * direction], 1)
+        noise = torch.einsum("bz,znt->bnt", direction, self.noise)  # (B, 12, 32): random, but smooth in z
+        w = torch.cat([self.condition(len(z), pitch, instrument, velocity), 4 * direction], 1)
         for layer in self.dense:
             w = F.leaky_relu(layer(w), SLOPE)  # (B, 256)
         x = self.first(w).unflatten(1, (-1, FIRST))  # (B, size, 8)
         for stage in self.stages:  # (B, size, 8), (B, size, 16), (B, size, 32)
             x = F.interpolate(x, scale_factor=2, mode="linear") if stage is not self.stages[0] else x
             x = stage(x, w, noise[..., : x.shape[2]])
-        x = unpacked(self.last(F.leaky_relu(x, SLOPE))) + self.mean(w)[..., None]  # (B, 256, 128)
-        return within_reach(_in_bounds(x), pitch)
+        x = _unpack(self.last(F.leaky_relu(x, SLOPE))) + self.mean(w)[..., None]  # (B, 256, 128)
+        level, mistuning, noise = x.split([HARMONICS, HARMONICS, ROWS - 2 * HARMONICS], 1)
+        return regularise(torch.cat([level - 0.5, 0.9 * torch.tanh(mistuning), noise - 0.5], 1), pitch)
 
 
-class Stage(nn.Module):
-    """Scaled, shifted and stirred with noise, each as w says; then two convolutions beside a straight connection."""
+class StyleBlock(nn.Module):
+    """A residual block that w scales and shifts, with added noise, as in StyleGAN (Karras et al. 2019)."""
 
     def __init__(self, size: int, width: int):
         super().__init__()
         self.style = nn.Linear(width, 2 * size)
-        self.stir = nn.Conv1d(NOISES, size, 1, bias=False)
+        self.stir = nn.Conv1d(NOISE_CHANNELS, size, 1, bias=False)
         self.amount = nn.Linear(width, size)
         self.one = nn.Conv1d(size, size, 5, padding=2)
         self.two = nn.Conv1d(size, size, 3, padding=1)
         nn.init.normal_(self.stir.weight, std=0.05)
         nn.init.zeros_(self.amount.weight)
         nn.init.zeros_(self.amount.bias)
-        nn.init.normal_(self.two.weight, std=0.001)  # at first, a stage changes next to nothing
+        nn.init.normal_(self.two.weight, std=0.001)  # at first the block is close to the identity
 
     def forward(self, x: Tensor, w: Tensor, noise: Tensor) -> Tensor:
         scale, shift = self.style(w)[..., None].chunk(2, 1)
@@ -284,7 +264,7 @@ class Stage(nn.Module):
 
 
 class InstrumentDiscriminator(Pretrained, nn.Module):
-    """Curves, and what they should be, to one logit: the projection discriminator (Miyato and Koyama 2018).
+    """From curves and the note they should be to one logit: a projection discriminator (Miyato and Koyama 2018).
 
     >>> discriminator = InstrumentDiscriminator(size=16)
     >>> note = torch.tensor([60]), torch.tensor([7]), torch.tensor([100])
@@ -293,34 +273,39 @@ class InstrumentDiscriminator(Pretrained, nn.Module):
 
     Args:
         size: channels of the convolutions.
-        instruments: how many.
+        instruments: how many there are.
+
+    Chapter 4.
     """
 
     def __init__(self, size: int = 192, instruments: int = len(RANGES)):
         super().__init__()
         self.config = {"size": size, "instruments": instruments}
-        self.first = nn.Conv1d((PACK + len(SWINGS)) * ROWS, size, 1)
+        self.first = nn.Conv1d((PACK + len(WINDOWS)) * ROWS, size, 1)
         self.down = nn.ModuleList([nn.Conv1d(size, size, 5, stride=2, padding=2) for _ in range(2)])
         self.side = nn.ModuleList([nn.Conv1d(size, size, 3, padding=1) for _ in range(2)])
         self.dense = nn.Linear(STEPS // 4 * size, size)
-        self.condition = Condition(instruments, size)
+        self.condition = NoteEmbedding(instruments, size)
         self.logit = nn.Linear(size, 1)
 
     def forward(self, curves: Tensor, pitch: Tensor, instrument: Tensor, velocity: Tensor) -> Tensor:
-        """Logits (B, 1) of curves (B, 256, 128), which `note_curves` makes of sound at the level of velocity 100."""
-        if curves.ndim != 3 or curves.shape[1:] != (ROWS, FRAMES):
-            raise ValueError(f"curves {tuple(curves.shape)}: give (B, {ROWS}, {FRAMES}), as from note_curves(audio)")
-        x = self.first(torch.cat([packed(curves), roughness(curves)], 1))  # (B, size, 32)
+        """Logits (B, 1) for curves (B, 256, 128), which `note_curves` computes from sound at the level of velocity 100.
+
+        Raises:
+            ValueError: a wrong shape or dtype, or an instrument, pitch or velocity out of range.
+        """
+        check_input("curves", curves, (ROWS, FRAMES), self.logit.weight, "make them with note_curves(audio, pitch)")
+        x = self.first(torch.cat([_pack(curves), fluctuation(curves)], 1))  # (B, size, 32)
         for down, side in zip(self.down, self.side, strict=True):
             x = down(F.leaky_relu(x, SLOPE))  # (B, size, 16), (B, size, 8)
             x = x + side(F.leaky_relu(x, SLOPE))
         h = F.leaky_relu(self.dense(F.leaky_relu(x, SLOPE).flatten(1)), SLOPE)  # (B, size)
-        match = (h * self.condition(pitch, instrument, velocity)).sum(1, keepdim=True)
+        match = (h * self.condition(len(curves), pitch, instrument, velocity)).sum(1, keepdim=True)
         return self.logit(h) + match / self.config["size"] ** 0.5
 
 
-class Condition(nn.Module):
-    """What to play as one vector: the instrument's own, smooth bumps along the pitch, and the velocity."""
+class NoteEmbedding(nn.Module):
+    """The note to play as one vector: the instrument's embedding, smooth bumps along the pitch, and the velocity."""
 
     def __init__(self, instruments: int, size: int):
         super().__init__()
@@ -328,33 +313,41 @@ class Condition(nn.Module):
         self.register_buffer("centres", torch.arange(24.0, 108.0, 3.0))
         self.mix = nn.Linear(48 + len(self.centres) + 3, size)
 
-    def forward(self, pitch: Tensor, instrument: Tensor, velocity: Tensor) -> Tensor:
+    def forward(self, count: int, pitch: Tensor, instrument: Tensor, velocity: Tensor) -> Tensor:
+        check_labels(count, pitch, instrument, velocity, self.instrument.num_embeddings)
         pitch, loud = pitch.float()[:, None], velocity.float()[:, None] / 127
-        bumps = 2 * torch.exp(-((pitch - self.centres) ** 2) / 18)  # a width of three semitones
+        bumps = 2 * torch.exp(-((pitch - self.centres) ** 2) / 18)  # three semitones wide
         extra = [(pitch - 60) / 24, 2 * loud - 1, (2 * loud - 1) ** 2]
         return self.mix(torch.cat([self.instrument(instrument.long()), bumps, *extra], 1))  # (B, size)
 
 
-def packed(curves: Tensor) -> Tensor:
+def check_labels(count: int, pitch: Tensor, instrument: Tensor, velocity: Tensor, instruments: int) -> None:
+    """Raise a ValueError unless each is (count,) and within its range, and instruments are whole numbers."""
+    limits = {"pitch": (pitch, 0, 127), "instrument": (instrument, 0, instruments - 1), "velocity": (velocity, 1, 127)}
+    for name, (value, low, high) in limits.items():
+        if value.shape != (count,):
+            raise ValueError(f"{name} must have shape ({count},), one value per note, not {tuple(value.shape)}")
+        wrong = ~((value >= low) & (value <= high)) | ((value % 1 != 0) & (name == "instrument"))
+        if wrong.any():
+            raise ValueError(f"{name} must be from {low} to {high}, not {value[wrong][0].item():g}")
+
+
+def _pack(curves: Tensor) -> Tensor:
     """(B, 256, 128) to (B, 1024, 32): neighbouring frames side by side."""
     return curves.unflatten(2, (STEPS, PACK)).permute(0, 3, 1, 2).flatten(1, 2)
 
 
-def roughness(curves: Tensor) -> Tensor:
-    """How curves (B, 256, 128) swing about their own averages of 72 and 296 ms: rms of every 12 frames, (B, 512, 32).
-
-    A string swings by 3 dB, a trumpet by less than 1. A discriminator whose slopes are held down (R1 + R2) hardly sees
-    that in the curves themselves, and a generator then has too little of it everywhere, or too much.
-    """
-    swings = [curves - F.avg_pool1d(curves, n, 1, n // 2, count_include_pad=False) for n in SWINGS]
-    power = F.avg_pool1d(torch.cat(swings, 1).square(), 3 * PACK, PACK, PACK, count_include_pad=False)
-    return 10 * (power + 1e-4).sqrt()
-
-
-def unpacked(x: Tensor) -> Tensor:
-    """And back."""
+def _unpack(x: Tensor) -> Tensor:
+    """The inverse of `_pack`."""
     return x.unflatten(1, (PACK, ROWS)).permute(0, 2, 3, 1).flatten(2)
 
 
-def _in_bounds(x: Tensor) -> Tensor:
-    return torch.cat([x[:, LEVEL] - KNEE, 0.9 * torch.tanh(x[:, MISTUNING]), x[:, NOISE] - KNEE], 1)
+def fluctuation(curves: Tensor) -> Tensor:
+    """How far curves (B, 256, 128) deviate from moving averages of 72 and 296 ms, rms over 12 frames: (B, 512, 32).
+
+    A string section fluctuates by 3 dB, a trumpet by less than 1. A discriminator whose gradient is penalised (R1 + R2)
+    hardly sees that in the curves themselves, and the generator then has too little of it everywhere, or too much.
+    """
+    deviation = [curves - F.avg_pool1d(curves, n, 1, n // 2, count_include_pad=False) for n in WINDOWS]
+    power = F.avg_pool1d(torch.cat(deviation, 1).square(), 3 * PACK, PACK, PACK, count_include_pad=False)
+    return 10 * (power + 1e-4).sqrt()

@@ -3,36 +3,22 @@
 >>> scores = judge(generated, held_out, training)  # doctest: +SKIP
 >>> print(report(scores))  # doctest: +SKIP
 
-A judge may be wrong, so each was first asked about cases with a known answer: real against real, noise in steps,
+A judge can be wrong, so each was first tested on cases with a known answer: real against real, increasing noise,
 another instrument, exact copies, copies that play later or softer, octave errors (`tests/test_metrics*.py`).
 """
 
-from musicai.metrics.classifier import InstrumentClassifier, instrument_accuracy, instrument_classifier, timbre
-from musicai.metrics.copies import Nearest, Novelty, nearest, novelty
-from musicai.metrics.embeddings import levelled_log_mel, log_mel_statistics
-from musicai.metrics.frechet import embed, frechet_audio_distance, frechet_distance, gaussian
-from musicai.metrics.judging import Score, Sounds, judge, report
-from musicai.metrics.neighbours import (
-    DensityCoverage,
-    ModeCoverage,
-    PrecisionRecall,
-    density_coverage,
-    mode_coverage,
-    precision_recall,
-)
-from musicai.metrics.pitch import crepe_pitch, estimate_pitch, pitch_accuracy, pitch_errors, pyin_pitch
-from musicai.metrics.transcription import HeardNote, NoteF1, note_f1, transcribe
+from .classifier import InstrumentClassifier, instrument_accuracy, instrument_classifier, timbre
+from .features import embed, log_mel_statistics
+from .judging import MetricScore, Sounds, judge, report
+from .pitch import crepe_pitch, estimate_pitch, pitch_accuracy, pitch_errors, pyin_pitch
+from .similarity import density_coverage, frechet_audio_distance, frechet_distance, mode_coverage, nearest, novelty
+from .transcription import HeardNote, NoteF1, note_f1, transcribe
 
 __all__ = [
-    "DensityCoverage",
     "HeardNote",
     "InstrumentClassifier",
-    "ModeCoverage",
-    "Nearest",
+    "MetricScore",
     "NoteF1",
-    "Novelty",
-    "PrecisionRecall",
-    "Score",
     "Sounds",
     "crepe_pitch",
     "density_coverage",
@@ -40,11 +26,9 @@ __all__ = [
     "estimate_pitch",
     "frechet_audio_distance",
     "frechet_distance",
-    "gaussian",
     "instrument_accuracy",
     "instrument_classifier",
     "judge",
-    "levelled_log_mel",
     "log_mel_statistics",
     "mode_coverage",
     "nearest",
@@ -52,7 +36,6 @@ __all__ = [
     "novelty",
     "pitch_accuracy",
     "pitch_errors",
-    "precision_recall",
     "pyin_pitch",
     "report",
     "timbre",

@@ -1,62 +1,64 @@
-"""Does it sound like the instrument that was asked for? A small network that was trained on real notes. Chapter 4."""
+"""Does it sound like the instrument that was asked for? A small network trained on real notes. Chapter 4."""
 
+from collections.abc import Callable
 from functools import cache
 from itertools import pairwise
 
 from torch import Tensor, nn
 
-from musicai.metrics.embeddings import levelled_log_mel
-from musicai.metrics.inputs import as_labels, as_sounds, by_parts
 from musicai.pretrained import Pretrained
 
-SHIPPED = "instrument-classifier"
+from .features import as_labels, as_sounds, embed, in_batches, levelled_log_mel
 
 
 class InstrumentClassifier(Pretrained, nn.Module):
-    """Names the instrument of a note: a convolutional network on its log-mel spectrogram, deaf to level.
+    """Names the instrument of a note: a convolutional network on its log-mel spectrogram, insensitive to level.
 
-    >>> classifier = InstrumentClassifier.from_pretrained("instrument-classifier")  # doctest: +SKIP
-    >>> classifier.names[classifier(audio).argmax(-1)[0]]  # doctest: +SKIP
-    'violin'
+    >>> import torch
+    >>> classifier = InstrumentClassifier.from_pretrained("instrument-classifier")
+    >>> classifier(torch.randn(2, 16_000)).shape  # a logit for each of classifier.names
+    torch.Size([2, 17])
+
+    The shipped one was trained on `MusicAINotes("train")`.
 
     Args:
         names: the instruments.
-        channels: of the four convolutions; the last is also the width of `embed`.
+        channels: of the convolutions; the last is also the width of `embed`.
         n_mels: mel bands.
-        sr: sample rate in Hz that it hears.
+        sr: sample rate in Hz that it expects.
 
-    The shipped one was trained by `scripts/train_classifier.py` on `MusicAINotes("train")`. Chapter 4.
+    Chapter 4.
     """
 
     def __init__(
-        self,
-        names: tuple[str, ...],
-        channels: tuple[int, ...] = (16, 32, 64, 64),
-        n_mels: int = 64,
-        sr: int = 16_000,
+        self, names: tuple[str, ...], channels: tuple[int, ...] = (16, 32, 64, 64), n_mels: int = 64, sr: int = 16_000
     ):
         super().__init__()
         self.config = {"names": tuple(names), "channels": tuple(channels), "n_mels": n_mels, "sr": sr}
         self.names, self.sr, self.n_mels = tuple(names), sr, n_mels
-        widths = [1, *channels]
-        blocks = [_block(a, b) for a, b in pairwise(widths)]
-        self.convolutions = nn.Sequential(*blocks)
-        bands = n_mels // 2 ** len(channels)
-        self.hidden = nn.Linear(bands * channels[-1], channels[-1])
+        self.convolutions = nn.Sequential(*(_block(a, b) for a, b in pairwise([1, *channels])))
+        self.shortest = 256 * (2 ** len(channels) - 1)  # samples: each block halves the number of frames
+        self.hidden = nn.Linear(n_mels // 2 ** len(channels) * channels[-1], channels[-1])
         self.output = nn.Linear(channels[-1], len(names))
 
     def embed(self, audio: Tensor, sr: int = 16_000) -> Tensor:
-        """What the last layer sees of sounds (batch, time): (batch, channels[-1]). An embedding of timbre."""
+        """The activations of the last hidden layer for sounds (batch, time): (batch, channels[-1]).
+
+        Raises:
+            ValueError: another sample rate, shape or dtype, or sounds that are too short.
+        """
         if sr != self.sr:
-            raise ValueError(
-                f"this classifier hears {self.sr} Hz, not {sr}: musicai.audio.resample(audio, {sr}, {self.sr})"
-            )
-        x = levelled_log_mel(audio, sr, self.n_mels) / 30 + 1  # (B, mels, frames) in -1 ... 1
-        x = self.convolutions(x[:, None]).mean(-1)  # (B, C, bands): how bright it is stays, when it plays does not
+            advice = f"musicai.audio.resample(audio, {sr}, {self.sr})"
+            raise ValueError(f"this classifier expects {self.sr} Hz, not {sr}: use {advice}")
+        x = as_sounds(audio)
+        if x.shape[1] < self.shortest:
+            raise ValueError(f"this classifier needs at least {self.shortest} samples per sound, not {x.shape[1]}")
+        x = levelled_log_mel(x, sr, self.n_mels) / 30 + 1  # (B, mels, frames), from -1 to 1
+        x = self.convolutions(x[:, None]).mean(-1)  # (B, C, bands): keeps the brightness, drops the timing
         return self.hidden(x.flatten(1)).relu()
 
     def forward(self, audio: Tensor) -> Tensor:
-        """Sounds (batch, time) to logits (batch, instruments)."""
+        """Logits (batch, instruments) for sounds (batch, time)."""
         return self.output(self.embed(audio, self.sr))
 
 
@@ -67,41 +69,74 @@ def _block(inputs: int, outputs: int) -> nn.Sequential:
 
 @cache
 def instrument_classifier() -> InstrumentClassifier:
-    """The classifier that comes with musicai, loaded once."""
-    return InstrumentClassifier.from_pretrained(SHIPPED)
+    """The classifier that is shipped with musicai, loaded once.
+
+    >>> instrument_classifier().names[7]
+    'violin'
+
+    Returns:
+        An `InstrumentClassifier` for the 17 instruments of `MusicAINotes`, at 16 kHz.
+
+    Chapter 4.
+    """
+    return InstrumentClassifier.from_pretrained("instrument-classifier")
 
 
 def timbre(audio: Tensor, sr: int = 16_000) -> Tensor:
-    """The embedding of the shipped classifier, 64 numbers a sound: (batch, 64). For `frechet_audio_distance`.
+    """The embedding of the shipped classifier, for `frechet_audio_distance`.
 
-    It knows the 17 instruments of `MusicAINotes` and little else: for other sounds take `log_mel_statistics`. It was
-    taught not to mind a little noise (20 dB below the note or less), so it sees only more than that.
+    >>> import torch
+    >>> timbre(torch.randn(2, 16_000)).shape
+    torch.Size([2, 64])
+
+    It knows the 17 instruments of `MusicAINotes` and little else: for other sounds use `log_mel_statistics`. It was
+    trained to ignore a little noise (20 dB below the note or less), so it responds only to more than that.
+
+    Args:
+        audio: (batch, time) or (batch, 1, time), about a second each.
+        sr: sample rate in Hz; it expects 16,000.
+
+    Returns:
+        (batch, 64).
+
+    Raises:
+        ValueError: another sample rate, shape or dtype, or sounds that are too short.
+
     Chapter 4.
     """
-    return by_parts(lambda part: instrument_classifier().embed(part, sr), as_sounds(audio))
+    return embed(audio, sr, instrument_classifier().embed)
 
 
 def instrument_accuracy(
-    audio: Tensor, instrument: Tensor | int, sr: int = 16_000, classifier: nn.Module | None = None
+    audio: Tensor, instrument: Tensor | int, sr: int = 16_000, classifier: Callable[[Tensor], Tensor] | None = None
 ) -> float:
-    """The share of sounds in which the classifier hears the instrument asked for.
+    """The share of sounds in which the classifier hears the instrument that was asked for.
 
     >>> instrument_accuracy(generated, instrument=notes.instruments.index("violin"))  # doctest: +SKIP
     0.92
 
-    The classifier is not always right about real notes either: read the number beside that (`judge` prints both).
+    The classifier is not always right about real notes either, so read the number beside theirs (`judge` prints both).
 
     Args:
         audio: (batch, time) or (batch, 1, time).
-        instrument: indices (batch,), or one for all: those of `MusicAINotes(...).instruments` for the shipped one.
+        instrument: indices (batch,), or one for all; for the shipped classifier, those of `MusicAINotes.instruments`.
         sr: sample rate in Hz.
-        classifier: sounds (batch, time) to logits (batch, instruments); the shipped `InstrumentClassifier` if None.
+        classifier: from sounds (batch, time) to logits (batch, instruments); if None, the shipped one.
+
+    Returns:
+        From 0 to 1.
+
+    Raises:
+        ValueError: another sample rate than the classifier's, an instrument that it does not have, or logits of another
+            shape.
 
     Chapter 4.
     """
-    x = as_sounds(audio)
-    asked = as_labels(instrument, len(x), "instrument").long()
-    classifier = classifier or instrument_classifier()
+    x, classifier = as_sounds(audio), classifier or instrument_classifier()
     if sr != getattr(classifier, "sr", sr):
-        raise ValueError(f"this classifier hears {classifier.sr} Hz, not {sr}")
-    return (by_parts(classifier, x).argmax(-1) == asked).float().mean().item()
+        raise ValueError(f"this classifier expects {classifier.sr} Hz, not {sr}")
+    logits = in_batches(classifier, x)
+    if logits.ndim != 2 or len(logits) != len(x):
+        raise ValueError(f"the classifier must return (batch, instruments), not {tuple(logits.shape)}")
+    wanted = as_labels(instrument, len(x), "instrument", 0, logits.shape[-1] - 1, whole=True)
+    return (logits.argmax(-1) == wanted).float().mean().item()

@@ -1,37 +1,62 @@
-"""All judges of one model in one table: ours, the ceiling, the ratio. Chapter 4."""
+"""All judges of one model in one table: the model, the ceiling, the ratio. Chapter 4."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import Dataset
 
-from musicai.metrics.classifier import instrument_accuracy, instrument_classifier, timbre
-from musicai.metrics.copies import novelty
-from musicai.metrics.embeddings import log_mel_statistics
-from musicai.metrics.frechet import Embedding, embed, frechet_audio_distance
-from musicai.metrics.neighbours import density_coverage
-from musicai.metrics.pitch import PitchEstimator, estimate_pitch, pitch_accuracy
+from .classifier import instrument_accuracy, timbre
+from .features import Embedding, embed, log_mel_statistics
+from .pitch import PitchEstimator, estimate_pitch, pitch_accuracy
+from .similarity import density_coverage, frechet_audio_distance, novelty
+
+PITCH: Mapping[str, PitchEstimator] = {"ours": estimate_pitch}
+CLASSIFIERS: Mapping[str, Callable[[Tensor], Tensor] | None] = {"ours": None}  # the shipped one
+EMBEDDINGS: Mapping[str, Embedding] = {"timbre": timbre, "log-mel": log_mel_statistics}
 
 
 class Sounds(NamedTuple):
-    """Sounds (count, time) with what was asked for (count,): MIDI pitch and instrument; None where nothing was."""
+    """Sounds with the pitch and instrument that were asked for, if any.
+
+    >>> Sounds(torch.zeros(3, 16_000), pitch=torch.tensor([60, 64, 67])).instrument is None
+    True
+
+    Attributes:
+        audio: (count, time).
+        pitch: (count,) MIDI numbers, or None.
+        instrument: (count,) indices, or None.
+
+    Chapter 4.
+    """
 
     audio: Tensor
     pitch: Tensor | None = None
     instrument: Tensor | None = None
 
     @classmethod
-    def of(cls, dataset: Dataset, indices: Sequence[int] | None = None) -> "Sounds":
-        """All, or some, of a dataset of notes such as `MusicAINotes`."""
+    def from_dataset(cls, dataset: Dataset, indices: Sequence[int] | None = None) -> "Sounds":
+        """All items, or some, of a dataset of notes such as `MusicAINotes`."""
         items = [dataset[i] for i in (range(len(dataset)) if indices is None else indices)]
         labels = (torch.tensor([item[name] for item in items]) for name in ("pitch", "instrument"))
         return cls(torch.stack([item["audio"] for item in items]), *labels)
 
 
-class Score(NamedTuple):
-    """What a judge says of a model (`value`) and of real sounds (`ceiling`)."""
+class MetricScore(NamedTuple):
+    """A metric for a model's sounds and for real ones.
+
+    >>> MetricScore("pitch accuracy", 0.49, 0.98).ratio
+    0.5
+
+    Attributes:
+        name: of the metric.
+        value: for the model.
+        ceiling: for real sounds.
+        higher_is_better: which way is better.
+
+    Chapter 4.
+    """
 
     name: str
     value: float
@@ -40,7 +65,8 @@ class Score(NamedTuple):
 
     @property
     def ratio(self) -> float:
-        return self.value / self.ceiling if self.ceiling else float("nan") if not self.value else float("inf")
+        """Value over ceiling."""
+        return self.value / self.ceiling if self.ceiling else float("inf" if self.value else "nan")
 
 
 def judge(
@@ -49,77 +75,75 @@ def judge(
     training: Sounds,
     sr: int = 16_000,
     *,
-    pitch: Mapping[str, PitchEstimator] | None = None,
-    classifiers: Mapping[str, nn.Module | Callable[[Tensor], Tensor]] | None = None,
-    embeddings: Mapping[str, Embedding] | None = None,
-) -> list[Score]:
-    """Every metric of this module, for a model and for real sounds that it never heard.
+    pitch: Mapping[str, PitchEstimator] = PITCH,
+    classifiers: Mapping[str, Callable[[Tensor], Tensor] | None] = CLASSIFIERS,
+    embeddings: Mapping[str, Embedding] = EMBEDDINGS,
+) -> list[MetricScore]:
+    """Every metric of this package, for a model and for real sounds that it never heard.
 
-    >>> held_out = Sounds.of(MusicAINotes("test"))  # doctest: +SKIP
+    >>> held_out = Sounds.from_dataset(MusicAINotes("test"))  # doctest: +SKIP
     >>> generated = Sounds(model(z, *asked), held_out.pitch, held_out.instrument)  # doctest: +SKIP
-    >>> print(report(judge(generated, held_out, Sounds.of(MusicAINotes("train")))))  # doctest: +SKIP
+    >>> print(report(judge(generated, held_out, Sounds.from_dataset(MusicAINotes("train")))))  # doctest: +SKIP
+
+    The Frechet distances are measured from the training sounds; their ceiling is the distance of the held-out ones. The
+    ceiling of density and coverage is what as many training sounds reach.
 
     Args:
-        generated: what the model played, best with the labels of `held_out`; without labels no judge asks for them.
-        held_out: real sounds that were not in training. They give each ceiling.
-        training: what the model learned from.
+        generated: what the model played, ideally with the labels of `held_out`. Without labels, no metric that needs
+            them is computed.
+        held_out: real sounds that were not in training. They set each ceiling.
+        training: what the model was trained on.
         sr: sample rate in Hz.
-        pitch, classifiers, embeddings: judges by name; None for those of this module. `{}` leaves a kind out; the
-            first embedding also measures density and coverage.
+        pitch: pitch estimators by name; `{}` leaves this metric out.
+        classifiers: instrument classifiers by name, as for `instrument_accuracy`.
+        embeddings: by name; density and coverage are measured with the first.
 
-    The Frechet distances are to the training sounds; the ceiling is that of the held-out ones. The ceiling of density
-    and coverage is what as many training sounds reach. Chapter 4.
+    Returns:
+        A list of scores, for `report`.
+
+    Raises:
+        ValueError: as the metrics do.
+
+    Chapter 4.
     """
-    pitch = {"ours": estimate_pitch} if pitch is None else pitch
-    classifiers = {"ours": instrument_classifier()} if classifiers is None else classifiers
-    embeddings = {"timbre": timbre, "log-mel": log_mel_statistics} if embeddings is None else embeddings
-    scores = _pitch_scores(generated, held_out, sr, pitch)
-    if generated.instrument is not None:
-        for name, model in classifiers.items():
-            both = (instrument_accuracy(s.audio, s.instrument, sr, model) for s in (generated, held_out))
-            scores.append(Score(f"instrument accuracy, {name}", *both))
+    both = (generated, held_out)
+    scores = []
+    for what, accuracy, judges in (("pitch", pitch_accuracy, pitch), ("instrument", instrument_accuracy, classifiers)):
+        for name, one in judges.items() if getattr(generated, what) is not None else ():
+            shares = (accuracy(s.audio, getattr(s, what), sr, one) for s in both)
+            scores.append(MetricScore(f"{what} accuracy, {name}", *shares))
     for i, (name, embedding) in enumerate(embeddings.items()):
-        scores += _feature_scores(generated, held_out, training, sr, name, embedding, varied=i == 0)
+        fake, real, known = (embed(s.audio, sr, embedding) for s in (generated, held_out, training))
+        distances = (frechet_audio_distance(known, x, features=True) for x in (fake, real))
+        scores.append(MetricScore(f"Frechet audio distance, {name}", *distances, higher_is_better=False))
+        if i == 0:
+            some = known[torch.randperm(len(known), generator=torch.Generator().manual_seed(0))[: len(fake)]]
+            density, coverage = zip(density_coverage(real, fake), density_coverage(real, some), strict=True)
+            scores += [MetricScore(f"density, {name}", *density), MetricScore(f"coverage, {name}", *coverage)]
     new = novelty(generated.audio, training.audio, held_out.audio, sr)
     medians = (part.distance.median().item() for part in (new.generated, new.real))
-    return [*scores, Score("distance to nearest training sound", *medians), Score("copied", new.copied, 0.01, False)]
+    scores.append(MetricScore("distance to nearest training sound", *medians))
+    return [*scores, MetricScore("copied", new.copied, 0.01, False)]
 
 
-def _pitch_scores(generated: Sounds, held_out: Sounds, sr: int, estimators: Mapping) -> list[Score]:
-    if generated.pitch is None:
-        return []
-    return [
-        Score(f"pitch accuracy, {name}", *(pitch_accuracy(s.audio, s.pitch, sr, f) for s in (generated, held_out)))
-        for name, f in estimators.items()
-    ]
+def report(scores: Sequence[MetricScore]) -> str:
+    """The scores as a table: the model, the ceiling set by real sounds, their ratio; an arrow says which way is better.
 
-
-def _feature_scores(generated, held_out, training, sr, name, embedding, varied: bool) -> list[Score]:
-    fake, real, known = (embed(s.audio, sr, embedding) for s in (generated, held_out, training))
-    distances = (frechet_audio_distance(known, x, features=True) for x in (fake, real))
-    scores = [Score(f"Frechet audio distance, {name}", *distances, higher_is_better=False)]
-    if varied:
-        some = known[torch.randperm(len(known), generator=torch.Generator().manual_seed(0))[: len(fake)]]
-        pair = zip(("density", "coverage"), density_coverage(real, fake), density_coverage(real, some), strict=True)
-        scores += [Score(f"{what}, {name}", *values) for what, *values in pair]
-    return scores
-
-
-def report(scores: Sequence[Score]) -> str:
-    """The scores as a table: ours, ceiling (real held-out sounds), ratio; an arrow says which way is better.
-
-    >>> print(report([Score("pitch accuracy, ours", 0.91, 0.98)]))
+    >>> print(report([MetricScore("pitch accuracy, ours", 0.91, 0.98)]))
     judge                       ours  ceiling    ratio
     pitch accuracy, ours  ↑    0.910    0.980    0.929
+
+    Args:
+        scores: from `judge`.
+
+    Returns:
+        Lines of text.
+
+    Chapter 4.
     """
     width = max([5, *(len(score.name) for score in scores)])
     lines = [f"{'judge':{width}}  {'':1}  {'ours':>7}  {'ceiling':>7}  {'ratio':>7}"]
-    for name, value, ceiling, higher in scores:
-        ratio = Score(name, value, ceiling).ratio
-        arrow = "↑" if higher else "↓"
-        lines.append(f"{name:{width}}  {arrow}  {_number(value)}  {_number(ceiling)}  {_number(ratio)}")
+    for score in scores:
+        numbers = (f"{x:7.3f}" if abs(x) < 100 else f"{x:7.1f}" for x in (score.value, score.ceiling, score.ratio))
+        lines.append("  ".join([f"{score.name:{width}}", "↑" if score.higher_is_better else "↓", *numbers]))
     return "\n".join(lines)
-
-
-def _number(x: float) -> str:
-    return f"{x:7.3f}" if abs(x) < 100 else f"{x:7.1f}"

@@ -1,4 +1,4 @@
-"""One turn of each player, and the game under `fit`: who moves, who stays, resume, NaN, several critics."""
+"""One step of each player, the game under `fit` (who moves, resume, NaN, several critics), and toys that learn."""
 
 import math
 
@@ -7,6 +7,8 @@ import torch
 from torch import nn
 
 from musicai import gan
+from musicai.gan.game import frozen
+from musicai.metrics import mode_coverage
 from musicai.train import Batches, DivergedError, fit, seed_all
 from musicai.train.checkpoint import read_checkpoint
 
@@ -26,7 +28,7 @@ def moved(model, before):
     return [not torch.equal(p, old) for p, old in zip(model.parameters(), before, strict=True)]
 
 
-# ---- one turn
+# ---- one step
 
 
 def test_the_discriminators_turn_by_hand():
@@ -78,10 +80,10 @@ def test_the_generators_turn_raises_its_logits():
 def test_frozen_thaws_after_an_error_and_leaves_frozen_weights_frozen():
     model = nn.Linear(2, 2)
     model.bias.requires_grad_(False)
-    with gan.frozen(model):
+    with frozen(model):
         assert not model.weight.requires_grad
     assert model.weight.requires_grad
-    with pytest.raises(RuntimeError, match="shapes"), gan.frozen(model):
+    with pytest.raises(RuntimeError, match="shapes"), frozen(model):
         model(torch.zeros(1, 3))
     assert model.weight.requires_grad
     assert not model.bias.requires_grad
@@ -118,7 +120,7 @@ def test_n_critic_turns_of_the_discriminator_for_one_of_the_generator():
     game.step(torch.randn(12, 1))
     assert {state["step"].item() for state in game.d_optimizer.state.values()} == {3}
     assert {state["step"].item() for state in game.g_optimizer.state.values()} == {1}
-    with pytest.raises(ValueError, match="10 cannot be shared by n_critic=3"):
+    with pytest.raises(ValueError, match="n_critic=3"):
         game.step(torch.randn(10, 1))
 
 
@@ -197,7 +199,7 @@ def test_resume_is_exact_to_the_bit(tmp_path):
     drums(tmp_path / "parts", 7, seed=4)
     assert (tmp_path / "whole").read_bytes() == (tmp_path / "parts").read_bytes()
     state, _ = read_checkpoint(tmp_path / "whole")
-    assert state["gan"] == {"turns": 14}
+    assert state["gan"] == {"steps": 7}
     assert {"generator", "ema.generator", "g_optimizer", "d_optimizer"} <= state.keys()
 
 
@@ -205,7 +207,7 @@ def test_a_nan_in_the_generator_stops_with_the_step_and_leaves_a_finite_checkpoi
     game, _ = drums(tmp_path / "run", 3)
 
     def step(batch):
-        if game.turns == 2 * 4:
+        if game.steps == 4:
             with torch.no_grad():
                 game.generator.dense.weight[0, 0] = math.nan
         return game.step(batch)
@@ -223,4 +225,85 @@ def test_a_nan_in_the_generator_stops_with_the_step_and_leaves_a_finite_checkpoi
 def test_the_history_has_both_players_and_a_nan_where_the_lazy_penalty_was_not_taken(tmp_path):
     _, run = drums(tmp_path / "run", 4)
     assert {"discriminator", "generator", "penalty", "grad/g_optimizer", "grad/d_optimizer"} <= run.history.keys()
-    assert [math.isnan(v) for v in run.history["penalty"]] == [False, False, True, False]  # turns 0, 3, -, 6
+    assert [math.isnan(v) for v in run.history["penalty"]] == [
+        False,
+        False,
+        True,
+        False,
+    ]  # the discriminator's steps 0, 3 and 6
+
+
+# ---- toys
+
+
+def play(data, steps, seed=0, **options):
+    """A game over `data(n)`, and 4,000 points of its averaged generator. Beta 1 of 0 stops the players' circling."""
+    torch.manual_seed(seed)
+    features = data(1).shape[1]
+    generator, discriminator = gan.ToyGenerator(features), gan.ToyDiscriminator(features)
+    adam = [torch.optim.Adam(m.parameters(), 2e-3, (0.0, 0.99)) for m in (generator, discriminator)]
+    game = gan.GAN(generator, discriminator, *adam, **options)
+    run = fit(game.step, lambda n: data(256), steps=steps, state=game.state, ema=0.99, progress=False)
+    torch.manual_seed(9)
+    with torch.no_grad():
+        return run.ema["generator"](generator.latent(4000))
+
+
+@pytest.mark.parametrize(("loss", "penalty"), [(gan.non_saturating, gan.r1), (gan.relativistic, gan.r1_r2)])
+def test_it_learns_a_gaussian(loss, penalty):
+    """Mean 3 and deviation 0.5, each within 0.1, from a start near 0."""
+    points = play(lambda n: 3 + 0.5 * torch.randn(n, 1), 400, loss=loss, penalty=penalty, weight=0.05, every=4)
+    assert points.mean().item() == pytest.approx(3, abs=0.1)
+    assert points.std().item() == pytest.approx(0.5, abs=0.1)
+
+
+MODES = torch.tensor([[-2.0, 0.0], [2.0, 0.0], [0.0, 2.0]])
+
+
+def mixture(n):
+    return MODES[torch.randint(3, (n,))] + 0.2 * torch.randn(n, 2)
+
+
+def test_it_learns_all_modes_of_a_mixture():
+    """Three equal modes, and a generator that lost two of them is seen."""
+    points = play(mixture, 400, loss=gan.relativistic, penalty=gan.r1_r2, weight=0.05, every=2)
+    modes, quality, imbalance = mode_coverage(points, MODES, torch.full((3,), 0.04))
+    assert modes == 1
+    assert quality > 0.8
+    assert imbalance < 1 / 6
+    assert mode_coverage(MODES[1:2].expand(100, 2), MODES, torch.full((3,), 0.04)) == pytest.approx((1 / 3, 1, 2 / 3))
+
+
+@pytest.mark.parametrize("features", [1, 2])
+def test_toys_refuse_what_does_not_fit(features):
+    generator, discriminator = gan.ToyGenerator(features, z_size=3, depth=1), gan.ToyDiscriminator(features)
+    assert discriminator(generator(generator.latent(5))).shape == (5, 1)
+    with pytest.raises(ValueError, match=r"z must have shape \(B, 3\), not \(5, 4\)"):
+        generator(torch.zeros(5, 4))
+    with pytest.raises(ValueError, match="x must have shape"):
+        discriminator(torch.zeros(5, 9))
+    with pytest.raises(ValueError, match=r"x must be torch\.float32 like the weights, not torch\.float64"):
+        discriminator(torch.zeros(5, features, dtype=torch.float64))
+
+
+# ---- what does not fit together
+
+
+def test_real_and_generated_sounds_must_have_one_shape():
+    """Torch would broadcast a single generated sound against all real ones."""
+    game = toy()
+    with pytest.raises(ValueError, match=r"real has shape \(4, 1\) and fake \(1, 1\)"):
+        gan.discriminator_step(game.discriminator, game.d_optimizer, torch.zeros(4, 1), torch.zeros(1, 1))
+
+
+@pytest.mark.parametrize("real", [None, torch.zeros(1, 1)])
+def test_the_relativistic_generator_needs_a_real_sound_for_each_of_its_own(real):
+    game = toy()
+    players = (game.generator, game.discriminator, game.g_optimizer)
+    with pytest.raises(ValueError, match="pass real= with 4 sounds"):
+        gan.generator_step(*players, game.generator.latent(4), loss=gan.relativistic, real=real)
+
+
+def test_a_batch_whose_parts_differ_in_length_is_refused():
+    with pytest.raises(ValueError, match=r"a batch of \[4, 3\]"):
+        toy(n_critic=2).step((torch.zeros(4, 1), torch.zeros(3, 1)))

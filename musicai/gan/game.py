@@ -1,0 +1,273 @@
+"""The game: one step of each player, both together, and two small players to try it with. Chapter 4.
+
+A generator is called as `generator(z, *condition)` and draws its own z with `generator.latent(n)`; a discriminator is
+called as `discriminator(audio, *condition)` and returns logits. A condition is any number of tensors (pitch,
+instrument, ...), the same for both. Optimizer steps go through `musicai.train.update`: under `fit` they are averaged
+over processes and safe in fp16.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from musicai.train import update
+
+from .losses import Loss, non_saturating
+
+
+def discriminator_step(
+    discriminator: nn.Module,
+    optimizer: Optimizer,
+    real: Tensor,
+    fake: Tensor,
+    *condition: Tensor,
+    loss: Loss = non_saturating,
+    penalty: Callable[..., Tensor] | None = None,
+    weight: float = 1.0,
+) -> dict[str, Tensor]:
+    """One step of the discriminator: tell `real` from `fake`, without touching the generator that made it.
+
+    >>> fake = generator(generator.latent(len(real)))  # doctest: +SKIP
+    >>> losses = discriminator_step(discriminator, optimizer, real, fake, loss=hinge)  # doctest: +SKIP
+
+    Args:
+        discriminator: from audio (B, channels, T) and the condition to logits (B, 1).
+        optimizer: the discriminator's.
+        real: (B, channels, T) recorded sounds.
+        fake: (B, channels, T) generated sounds.
+        condition: what both were made for, if anything.
+        loss: a pair of losses from `musicai.gan`.
+        penalty: added to the loss times `weight`: `gradient_penalty`, `r1`, `r2` or `r1_r2`.
+        weight: of the penalty.
+
+    Returns:
+        "discriminator": the loss without the penalty; "penalty", if there is one, before weighting.
+
+    Raises:
+        ValueError: `real` and `fake` have different shapes.
+
+    Chapter 4.
+    """
+    if real.shape != fake.shape:
+        raise ValueError(f"real has shape {tuple(real.shape)} and fake {tuple(fake.shape)}: they must be the same")
+    fake = fake.detach().to(real.dtype)  # under autocast the generator may return bf16
+    total = loss.discriminator(discriminator(real, *condition), discriminator(fake, *condition))
+    losses = {"discriminator": total.detach()}
+    if penalty is not None:
+        extra = penalty(discriminator, real, fake, *condition)
+        losses["penalty"] = extra.detach()
+        total = total + weight * extra
+    update(total, optimizer)
+    return losses
+
+
+def generator_step(
+    generator: nn.Module,
+    discriminator: nn.Module,
+    optimizer: Optimizer,
+    z: Tensor,
+    *condition: Tensor,
+    loss: Loss = non_saturating,
+    real: Tensor | None = None,
+) -> dict[str, Tensor]:
+    """One step of the generator: make the discriminator, whose weights stay as they are, take its sounds for real.
+
+    >>> losses = generator_step(generator, discriminator, optimizer, generator.latent(64))  # doctest: +SKIP
+
+    Args:
+        generator: from z (B, Z) and the condition to audio (B, channels, T).
+        discriminator: as in `discriminator_step`.
+        optimizer: the generator's.
+        z: (B, Z), as drawn by `generator.latent(B)`.
+        condition: what the sounds should be, if anything.
+        loss: a pair of losses from `musicai.gan`.
+        real: (B, channels, T), needed only by the relativistic loss.
+
+    Returns:
+        "generator": the loss.
+
+    Raises:
+        ValueError: the loss compares pairs, and `real` is missing or not as many as z.
+
+    Chapter 4.
+    """
+    if loss.paired and (real is None or len(real) != len(z)):
+        raise ValueError(f"this loss compares pairs: pass real= with {len(z)} sounds, as many as z")
+    with frozen(discriminator):
+        fake = discriminator(generator(z, *condition), *condition)
+        value = loss.generator(discriminator(real, *condition) if loss.paired else fake, fake)
+        return {"generator": update(value, optimizer)}
+
+
+@contextmanager
+def frozen(model: nn.Module) -> Iterator[None]:
+    """Within this block gradients flow through the model but not into its weights, which saves a third of the work."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+
+
+@dataclass(eq=False)
+class GAN:
+    """The game: two players, their optimizers and a loss. `musicai.train.fit` trains its `step`.
+
+    >>> gan = GAN(generator, discriminator, g_optimizer, d_optimizer, loss=wasserstein,
+    ...           penalty=gradient_penalty, weight=10, n_critic=5)  # doctest: +SKIP
+    >>> fit(gan.step, Batches(audio, 5 * 64), steps=20_000, state=gan.state,
+    ...     ema={"generator": 0.999}, checkpoint="runs/wavegan.safetensors")  # doctest: +SKIP
+
+    Args:
+        generator: from z and the condition to audio; it must have `latent(n)`.
+        discriminator: from audio and the condition to logits.
+        g_optimizer: the generator's.
+        d_optimizer: the discriminator's.
+        loss: a pair of losses from `musicai.gan`.
+        penalty: as in `discriminator_step`.
+        weight: of the penalty.
+        every: compute the penalty only at every so many steps of the discriminator, and weight it as many times more
+            ("lazy regularisation", Karras et al. 2020, section 4.1).
+        n_critic: steps of the discriminator per step of the generator. A batch holds the real sounds for all of them.
+
+    Raises:
+        ValueError: `every` or `n_critic` is below 1.
+
+    Chapter 4.
+    """
+
+    generator: nn.Module
+    discriminator: nn.Module
+    g_optimizer: Optimizer
+    d_optimizer: Optimizer
+    loss: Loss = non_saturating
+    penalty: Callable[..., Tensor] | None = None
+    weight: float = 1.0
+    every: int = 1
+    n_critic: int = 1
+    steps: int = field(default=0, init=False)  # taken so far
+
+    def __post_init__(self):
+        if self.every < 1 or self.n_critic < 1:
+            raise ValueError(f"every={self.every} and n_critic={self.n_critic} must be whole numbers, 1 or more")
+
+    def step(self, batch: Tensor | tuple[Tensor, ...] | list[Tensor]) -> dict[str, Tensor]:
+        """`n_critic` steps of the discriminator, each on its share of the batch, then one of the generator.
+
+        Args:
+            batch: real sounds (n_critic * B, channels, T), or a tuple of them and their condition.
+
+        Returns:
+            The losses of both players by name.
+
+        Raises:
+            ValueError: the parts of the batch differ in length, or n_critic does not divide it.
+        """
+        parts = [batch] if isinstance(batch, Tensor) else list(batch)
+        sizes = [len(part) for part in parts]
+        if len(set(sizes)) > 1 or sizes[0] % self.n_critic:
+            raise ValueError(f"a batch of {sizes} cannot be split among n_critic={self.n_critic} steps")
+        losses = {}
+        for i, (real, *condition) in enumerate(zip(*(part.chunk(self.n_critic) for part in parts), strict=True)):
+            losses |= self._discriminator_step(real, condition, self.steps * self.n_critic + i)
+        self.steps += 1
+        players, z = (self.generator, self.discriminator, self.g_optimizer), self.generator.latent(len(real))
+        return losses | generator_step(*players, z, *condition, loss=self.loss, real=real)
+
+    def _discriminator_step(self, real: Tensor, condition: list[Tensor], number: int) -> dict[str, Tensor]:
+        with torch.no_grad():
+            fake = self.generator(self.generator.latent(len(real)), *condition)
+        penalty = None if number % self.every else self.penalty
+        options = {"loss": self.loss, "penalty": penalty, "weight": self.weight * self.every}
+        return discriminator_step(self.discriminator, self.d_optimizer, real, fake, *condition, **options)
+
+    @property
+    def state(self) -> dict[str, object]:
+        """What changes in a step, by name: the `state=` of `fit`."""
+        players = {"generator": self.generator, "discriminator": self.discriminator}
+        return players | {"g_optimizer": self.g_optimizer, "d_optimizer": self.d_optimizer, "gan": self}
+
+    def state_dict(self) -> dict[str, int]:
+        """The number of steps, which decides when the next penalty is due."""
+        return {"steps": self.steps}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Continue from the number of steps in a checkpoint."""
+        self.steps = int(state["steps"])
+
+
+class ToyGenerator(nn.Module):
+    """A multilayer perceptron from z to points, for densities that can be drawn.
+
+    >>> generator = ToyGenerator(features=2)
+    >>> generator(generator.latent(5)).shape
+    torch.Size([5, 2])
+
+    Args:
+        features: dimensions of a point.
+        z_size: dimensions of z, which is standard normal.
+        width: units of each hidden layer.
+        depth: number of hidden layers.
+
+    Chapter 4.
+    """
+
+    def __init__(self, features: int = 1, z_size: int = 2, width: int = 64, depth: int = 2):
+        super().__init__()
+        self.z_size, self.layers = z_size, _perceptron(z_size, features, width, depth)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Points (B, features) for z (B, z_size)."""
+        check_input("z", z, (self.z_size,), self.layers[0].weight, "draw it with generator.latent(B)")
+        return self.layers(z)  # (B, features)
+
+    def latent(self, n: int) -> Tensor:
+        """n draws of z, shape (n, z_size), standard normal."""
+        return torch.randn(n, self.z_size, device=self.layers[0].weight.device)  # (n, Z)
+
+
+class ToyDiscriminator(nn.Module):
+    """A multilayer perceptron from points to logits.
+
+    >>> ToyDiscriminator(features=2)(torch.zeros(5, 2)).shape
+    torch.Size([5, 1])
+
+    Args:
+        features: dimensions of a point.
+        width: units of each hidden layer.
+        depth: number of hidden layers.
+
+    Chapter 4.
+    """
+
+    def __init__(self, features: int = 1, width: int = 64, depth: int = 2):
+        super().__init__()
+        self.features, self.layers = features, _perceptron(features, 1, width, depth)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (B, 1) for points (B, features)."""
+        check_input("x", x, (self.features,), self.layers[0].weight, "one point per row")
+        return self.layers(x)  # (B, 1)
+
+
+def _perceptron(inputs: int, outputs: int, width: int, depth: int) -> nn.Sequential:
+    widths = [inputs, *[width] * depth]
+    layers = [x for a, b in pairwise(widths) for x in (nn.Linear(a, b), nn.LeakyReLU(0.2))]
+    return nn.Sequential(*layers, nn.Linear(widths[-1], outputs))
+
+
+def check_input(name: str, x: Tensor, shape: tuple[int, ...], weight: Tensor, advice: str) -> None:
+    """Raise a ValueError unless x is (B, *shape), with the dtype of the weights (any float will do under autocast)."""
+    if x.ndim == 0 or tuple(x.shape[1:]) != shape:
+        wanted = ", ".join(map(str, ("B", *shape)))
+        raise ValueError(f"{name} must have shape ({wanted}), not {tuple(x.shape)}: {advice}")
+    if x.dtype != weight.dtype and not (x.is_floating_point() and torch.is_autocast_enabled(x.device.type)):
+        raise ValueError(f"{name} must be {weight.dtype} like the weights, not {x.dtype}")

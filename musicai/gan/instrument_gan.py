@@ -1,0 +1,166 @@
+"""How the instrument GAN is trained: real notes as curves, and the game with a z for each recording. Chapter 4."""
+
+from collections.abc import Iterable, Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from tqdm.auto import tqdm
+
+from musicai.train import update
+
+from .curves import note_curves, transpose_curves
+from .game import GAN, frozen
+from .instrument import InstrumentDiscriminator, InstrumentGenerator
+from .losses import r1_r2, relativistic
+
+SHIFTS = (-2, -1, -1, 0, 0, 0, 0, 1, 1, 2)  # semitones, one drawn per item
+SAME = 1e-3  # recordings that differ by less are one
+AVERAGE = 9  # frames, 72 ms
+JITTER = 0.3  # standard deviation of the noise added to a recording's z, whose length is sqrt(z_size)
+
+
+class CurveNotes:
+    """Real notes as curves, each time transposed by up to two semitones and with a velocity close to its own.
+
+    >>> from musicai.data import MusicAINotes
+    >>> notes = CurveNotes(MusicAINotes("train"))  # doctest: +SKIP
+    >>> curves, pitch, instrument, velocity, recording = notes.batch(torch.arange(32))  # doctest: +SKIP
+
+    The curves are at the level of velocity 100. A recording is transposed as samplers do it, within its instrument's
+    range, so every pitch has several takes for z to choose from. The velocity is drawn from those for which this
+    recording is the closest. Notes of one pitch that are a single recording at several levels share its number.
+
+    Args:
+        items: dicts with audio (16000,), pitch, velocity and instrument, such as `musicai.data.MusicAINotes`.
+        progress: whether to show a progress bar.
+
+    Chapter 4.
+    """
+
+    def __init__(self, items: Iterable[Mapping], progress: bool = True):
+        items = list(items)
+        names = ("pitch", "instrument", "velocity")
+        self.pitch, self.instrument, self.velocity = (torch.tensor([item[name] for item in items]) for name in names)
+        self.curves, self.recording = _recordings(items, progress)
+        self.recordings = len(self.curves)  # how many different ones
+        count = int(self.instrument.max()) + 1
+        self.lowest = torch.full((count,), 127).scatter_reduce(0, self.instrument, self.pitch, "amin")
+        self.highest = torch.zeros(count).long().scatter_reduce(0, self.instrument, self.pitch, "amax")
+        self.velocities = _velocity_ranges(self.velocity)
+
+    def __len__(self) -> int:
+        return len(self.pitch)
+
+    def batch(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Curves (B, 256, 128), pitch, instrument, velocity and recording (B,) of items `index` (B,), drawn afresh."""
+        pitch, instrument, recording = self.pitch[index], self.instrument[index], self.recording[index]
+        to = pitch + torch.tensor(SHIFTS)[torch.randint(len(SHIFTS), index.shape)]
+        to = to.clamp(self.lowest[instrument], self.highest[instrument])
+        low, high = self.velocities[index].unbind(1)
+        velocity = low + (torch.rand(index.shape) * (high - low + 1)).long()
+        return transpose_curves(self.curves[recording], pitch, to), to, instrument, velocity, recording
+
+    def exact(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Curves, pitch, instrument and velocity of items `index` (B,) as they were recorded."""
+        return self.curves[self.recording[index]], self.pitch[index], self.instrument[index], self.velocity[index]
+
+
+def _recordings(items: list[Mapping], progress: bool) -> tuple[Tensor, Tensor]:
+    """The curves of each different recording (R, 256, 128), and the number of each item's recording (N,)."""
+    known: dict[tuple[int, int], list[tuple[Tensor, int]]] = {}
+    curves, numbers = [], []
+    for item in tqdm(items, desc="notes to curves", disable=not progress):
+        takes = known.setdefault((int(item["instrument"]), int(item["pitch"])), [])
+        audio = item["audio"] * (100 / item["velocity"]) ** 2
+        number = next((n for other, n in takes if (audio - other).norm() < SAME * other.norm()), len(curves))
+        if number == len(curves):
+            takes.append((audio, number))
+            curves.append(note_curves(audio[None], torch.tensor([item["pitch"]]))[0])
+        numbers.append(number)
+    return torch.stack(curves), torch.tensor(numbers)
+
+
+def _velocity_ranges(velocity: Tensor) -> Tensor:
+    """The lowest and highest velocity for which each item's own is the closest recorded one: (N, 2)."""
+    layers = velocity.unique()
+    middle = (layers[1:] + layers[:-1]).div(2, rounding_mode="floor")
+    low, high = torch.cat([torch.tensor([1]), middle + 1]), torch.cat([middle, torch.tensor([127])])
+    layer = torch.searchsorted(layers, velocity)
+    return torch.stack([low[layer], high[layer]], 1)
+
+
+class InstrumentGAN(GAN):
+    """The game on curves, with a warm start. `musicai.train.fit` trains its `step`.
+
+    >>> gan = InstrumentGAN(generator, discriminator, codes, g_optimizer, d_optimizer)  # doctest: +SKIP
+    >>> fit(gan.step, lambda n: notes.batch(torch.randint(len(notes), (32,))),
+    ...     steps=8_000, state=gan.state)  # doctest: +SKIP
+
+    For the first `warm` steps there is no discriminator. Each recording has a z of its own, learned with the generator
+    so that G(z of the recording, note) is the recording: generative latent optimisation (Bojanowski et al. 2018). Since
+    a recording also stands in for its neighbours' pitches, one pitch has several z and several takes. Then the game
+    begins, with z drawn afresh; the recordings' own z stay beside it as an anchor, weighted by `anchor`. The game makes
+    every z sound like a real note instead of an average of several.
+
+    Args:
+        generator: its `curves` are trained.
+        discriminator: of curves.
+        codes: the z of the recordings, `nn.Embedding(recordings, z_size)`.
+        g_optimizer: of the generator and the codes.
+        d_optimizer: of the discriminator.
+        warm: steps before the game begins.
+        anchor: weight of the distance to the recordings during the game.
+        weight: gamma of R1 + R2.
+        every: steps of the discriminator between penalties.
+
+    Chapter 4.
+    """
+
+    def __init__(
+        self,
+        generator: InstrumentGenerator,
+        discriminator: InstrumentDiscriminator,
+        codes: nn.Embedding,
+        g_optimizer: Optimizer,
+        d_optimizer: Optimizer,
+        *,
+        warm: int = 2000,
+        anchor: float = 10.0,
+        weight: float = 0.5,
+        every: int = 4,
+    ):
+        players = (generator.curves, discriminator, g_optimizer, d_optimizer)
+        super().__init__(*players, loss=relativistic, penalty=r1_r2, weight=weight, every=every)
+        self.instrument, self.codes, self.warm, self.anchor = generator, codes, warm, anchor
+
+    def step(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        """One step on a batch (curves, pitch, instrument, velocity, recording) from `CurveNotes.batch`."""
+        real, *condition, recording = (part.to(self.codes.weight.device) for part in batch)
+        adversarial = self.steps >= self.warm
+        losses = self._discriminator_step(real, condition, self.steps - self.warm) if adversarial else {}
+        self.steps += 1
+        with frozen(self.discriminator):
+            if adversarial:
+                fake = self.discriminator(self.generator(self.generator.latent(len(real)), *condition), *condition)
+                losses["generator"] = self.loss.generator(self.discriminator(real, *condition), fake)
+            few = slice(len(real) // 2 if adversarial else None)
+            losses["distance"] = self.distance(real[few], recording[few], *(part[few] for part in condition))
+            weight = self.anchor if adversarial else 10.0
+            update(losses.get("generator", 0.0) + weight * losses["distance"], self.g_optimizer)
+        return {name: value.detach() for name, value in losses.items()}
+
+    def distance(self, real: Tensor, recording: Tensor, *condition: Tensor) -> Tensor:
+        """Mean absolute difference between recordings and G(their z); during the game, of 72 ms averages only."""
+        z = F.normalize(self.codes(recording), dim=1) * self.codes.embedding_dim**0.5
+        z = z + JITTER * torch.randn_like(z)
+        difference = real - self.generator(z, *condition)
+        if self.steps > self.warm:
+            difference = F.avg_pool1d(difference, AVERAGE, 1, AVERAGE // 2, count_include_pad=False)
+        return difference.abs().mean()
+
+    @property
+    def state(self) -> dict[str, object]:
+        """What changes in a step, by name: the `state=` of `fit`."""
+        return super().state | {"generator": self.instrument, "codes": self.codes}
