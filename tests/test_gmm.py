@@ -142,12 +142,12 @@ def test_saved_and_loaded_it_is_the_same_to_the_last_bit(tmp_path, kind, numpy):
     loaded = GaussianMixture.load(tmp_path / "new" / "mixture.safetensors")
     ours, theirs = vars(loaded), vars(mixture)
     assert ours.keys() == theirs.keys()
-    for name in set(ours) - {"_behind"}:
+    for name in set(ours) - {"_exact"}:
         assert type(ours[name]) is type(theirs[name]), name
         assert np.array_equal(np.asarray(ours[name]), np.asarray(theirs[name])), name
     assert np.array_equal(np.asarray(loaded.score_samples(x)), np.asarray(mixture.score_samples(x)))
     (tmp_path / "half").write_bytes((tmp_path / "new" / "mixture.safetensors").read_bytes()[:-9])
-    with pytest.raises(ValueError, match="half is no whole file"):
+    with pytest.raises(ValueError, match="half is not a file of a Gaussian mixture"):
         GaussianMixture.load(tmp_path / "half")
     with pytest.raises(FileNotFoundError, match="nowhere"):
         GaussianMixture.load(tmp_path / "nowhere")
@@ -204,20 +204,20 @@ def test_callback_sees_every_step():
 
 def test_progress_is_shown_when_asked_for(capsys):
     GaussianMixture(2, verbose=1, verbose_interval=1, random_state=0).fit(blobs())
-    assert "log-likelihood" in capsys.readouterr().err
+    assert "log-likelihood" in capsys.readouterr().out
     GaussianMixture(2, random_state=0).fit(blobs())
-    assert not capsys.readouterr().err
+    assert not capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("settings_", "message"),
     [
-        ({"n_components": 0}, "'n_components' parameter must be a whole number, at least 1; got 0"),
-        ({"n_components": 2.0}, "'n_components' parameter must be a whole number"),
-        ({"tol": -1}, "'tol' parameter must be a number, at least 0"),
+        ({"n_components": 0}, "'n_components' parameter .* must be an int in the range .* Got 0"),
+        ({"n_components": 2.0}, "'n_components' parameter .* must be an int .* Got 2.0"),
+        ({"tol": -1}, "'tol' parameter .* must be a float in the range .* Got -1"),
         ({"reg_covar": float("nan")}, "'reg_covar'"),
-        ({"covariance_type": "round"}, "'covariance_type' parameter must be one of full, tied, diag, spherical"),
-        ({"init_params": "guess"}, "'init_params' parameter must be one of kmeans"),
+        ({"covariance_type": "round"}, "'covariance_type' parameter .* Got 'round'"),
+        ({"init_params": "guess"}, "'init_params' parameter .* Got 'guess'"),
         ({"n_components": 2, "weights_init": [0.5, 0.6]}, r"normalized, but got sum\(weights\) = 1.1"),
         ({"n_components": 2, "weights_init": [1.5, -0.5]}, r"in the range \[0, 1\]"),
         (
@@ -237,9 +237,9 @@ def test_bad_settings_are_named(settings_, message):
 @pytest.mark.parametrize(
     ("x", "message"),
     [
-        (torch.zeros(5), r"shape \(rows, features\), got \(5,\)"),
+        (torch.zeros(5), "Expected 2D array, got 1D array"),
         (torch.tensor([[1.0], [float("nan")]]), "NaN"),
-        (torch.zeros(1, 2), "at least 2 rows"),
+        (torch.zeros(1, 2), "minimum of 2 is required"),
         (torch.zeros(4, 2, dtype=torch.complex64), "Complex"),
     ],
 )

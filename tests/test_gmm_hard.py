@@ -8,10 +8,9 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture as Reference
 
-from musicai.gmm import GaussianMixture
-from musicai.gmm.accuracy import Precision
-from musicai.gmm.data import Data
-from musicai.gmm.em import e_pass, em_step, needed_for
+from musicai.gmm import GaussianMixture, m_step
+from musicai.gmm._scale.blocks import DEFINITION, FLOAT32, FLOAT64, BlockEStep, e_step_over, level_needed
+from musicai.gmm._scale.rows import Data
 
 KINDS = ("full", "tied", "diag", "spherical")
 TROUBLES = ("none", "singular", "duplicated", "constant", "scaled", "near_k", "offset", "mixed")
@@ -126,7 +125,7 @@ def is_unstable(theirs, x, settings):
 @pytest.mark.parametrize("shape", ["clusters", "silence", "narrow", "correlated"])
 def test_float32_keeps_to_float64(kind, shape, monkeypatch):
     """Large float32 problems: likelihoods within 1e-5 of scikit-learn's in float64, from the same start."""
-    monkeypatch.setattr("musicai.gmm.em.SMALL", 0)  # these count as large
+    monkeypatch.setattr("musicai.gmm._scale.blocks.SMALL", 0)  # these count as large
     rng = np.random.default_rng(0)
     n, d, k = 20_000, 12, 24
     x = rng.normal(size=(n, d)) @ rng.normal(size=(d, d)) + 5 * rng.normal(size=(k, d))[rng.integers(k, size=n)]
@@ -147,29 +146,34 @@ def test_float32_keeps_to_float64(kind, shape, monkeypatch):
     assert ours.score(x) == pytest.approx(judge.score(x.astype(np.float64)), rel=1e-4)
 
 
+def e_pass(data, parameters, level):
+    step = BlockEStep(parameters, data.frame, level)
+    return step.outside(data.sum(lambda rows, _: step.moments(rows)))
+
+
 @pytest.mark.parametrize("kind", ["full", "diag"])
 def test_every_arithmetic_sees_the_same(kind, monkeypatch):
     """Features in float32 or float64, and any share of the components by the definition."""
-    monkeypatch.setattr("musicai.gmm.em.SMALL", 0)
+    monkeypatch.setattr("musicai.gmm._scale.blocks.SMALL", 0)
     torch.manual_seed(0)
     x = torch.randn(60_000, 8) + 4 * torch.randint(0, 3, (60_000, 1))
     mixture = GaussianMixture(16, covariance_type=kind, init_params="k-means++", max_iter=3, random_state=0).fit(x)
     parameters = mixture._parameters()
     none, some = torch.zeros(16, dtype=torch.bool), torch.arange(16) % 5 == 0
     with Data(x) as data:
-        assert needed_for(data, parameters).dtype == torch.float32
+        assert not (level_needed(parameters, data.frame, FLOAT32) == FLOAT64).any()
         seen = {
-            name: e_pass(data, parameters, Precision(dtype, exact))
-            for name, dtype, exact in [
-                ("definition", torch.float64, ~none),
-                ("float64", torch.float64, none),
-                ("float64, some", torch.float64, some),
-                ("float32", torch.float32, none),
-                ("float32, some", torch.float32, some),
+            name: e_pass(data, parameters, torch.where(exact, DEFINITION, level))
+            for name, level, exact in [
+                ("definition", FLOAT64, ~none),
+                ("float64", FLOAT64, none),
+                ("float64, some", FLOAT64, some),
+                ("float32", FLOAT32, none),
+                ("float32, some", FLOAT32, some),
             ]
         }
-    truth, truth_sums = seen.pop("definition")
-    for name, (moments, sums) in seen.items():
+    truth = seen.pop("definition")
+    for name, moments in seen.items():
         rtol = 1e-9 if "64" in name else 2e-4
         for ours, theirs in (
             (moments.count, truth.count),
@@ -177,11 +181,11 @@ def test_every_arithmetic_sees_the_same(kind, monkeypatch):
             (moments.scatter, truth.scatter),
         ):
             torch.testing.assert_close(ours, theirs, rtol=rtol, atol=rtol * float(theirs.abs().max()), msg=name)
-        assert float(sums.log_likelihood) == pytest.approx(float(truth_sums.log_likelihood), rel=rtol / 100), name
+        assert float(moments.log_likelihood) == pytest.approx(float(truth.log_likelihood), rel=rtol / 100), name
 
 
-def test_correlated_features_need_no_float64_in_a_turned_frame():
-    """Features that nearly repeat each other: their products lose their digits, unless they are turned."""
+def test_correlated_features_need_no_float64_in_a_whitened_frame():
+    """Features that nearly repeat each other: their products lose their digits, unless they are whitened."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(40_000, 24)) + 2 * rng.normal(size=(8, 24))[rng.integers(8, size=40_000)]
     x[:, 1:] = x[:, :1] + 2e-3 * x[:, 1:]
@@ -192,22 +196,22 @@ def test_correlated_features_need_no_float64_in_a_turned_frame():
     assert ours.lower_bound_ == pytest.approx(theirs.lower_bound_, rel=1e-5)
     parameters = ours._parameters()
     with Data(torch.from_numpy(x)) as data:
-        assert needed_for(data, parameters).dtype == torch.float64
-        before = e_pass(data, parameters, needed_for(data, parameters))
-        data.turn()
-        precision = needed_for(data, parameters)
-        assert precision.dtype == torch.float32
-        assert not precision.exact.any()
-        after = e_pass(data, parameters, precision)
+        needed = level_needed(parameters, data.frame, FLOAT32)
+        assert not (needed == FLOAT32).any()
+        before = e_pass(data, parameters, needed)
+        data.whiten()
+        needed = level_needed(parameters, data.frame, FLOAT32)
+        assert (needed == FLOAT32).all()
+        after = e_pass(data, parameters, needed)
     for name in ("count", "mean", "scatter"):
-        one, other = getattr(before[0], name), getattr(after[0], name)
+        one, other = getattr(before, name), getattr(after, name)
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4 * float(one.abs().max()))
-    assert float(after[1].log_likelihood) == pytest.approx(float(before[1].log_likelihood), rel=1e-6)
+    assert float(after.log_likelihood) == pytest.approx(float(before.log_likelihood), rel=1e-6)
 
 
 def test_rows_far_from_every_component_are_judged_in_float64(monkeypatch):
     """All components begin narrow in one place: float32 log densities of -1e6 could not tell them apart."""
-    monkeypatch.setattr("musicai.gmm.em.SMALL", 0)
+    monkeypatch.setattr("musicai.gmm._scale.blocks.SMALL", 0)
     rng = np.random.default_rng(0)
     x = rng.normal(size=(20_000, 6)).astype(np.float32)
     start = {"weights_init": np.full(8, 1 / 8), "means_init": 1e-3 * rng.normal(size=(8, 6))}
@@ -219,7 +223,7 @@ def test_rows_far_from_every_component_are_judged_in_float64(monkeypatch):
 
 def test_a_component_that_collapses_is_summed_up_again_by_the_definition(monkeypatch):
     """In one step a component shrinks to one point: its variance is reg_covar, not float32's noise."""
-    monkeypatch.setattr("musicai.gmm.em.SMALL", 0)
+    monkeypatch.setattr("musicai.gmm._scale.blocks.SMALL", 0)
     torch.manual_seed(0)
     x = 100 + 10 * torch.randn(70_000, 8)
     x[:10] = 500.0
@@ -227,7 +231,7 @@ def test_a_component_that_collapses_is_summed_up_again_by_the_definition(monkeyp
     start = {"weights_init": np.full(16, 1 / 16), "means_init": means, "precisions_init": np.full((16, 8), 0.01)}
     mixture = GaussianMixture(16, covariance_type="diag", max_iter=0, **start).fit(x)
     with Data(x) as data:
-        after, _ = em_step(data, mixture._parameters(), 1e-6)
+        after = m_step(e_step_over(data, mixture._parameters(), 1e-6), "diag", 1e-6)
     torch.testing.assert_close(after.means[0], torch.full((8,), 500.0, dtype=torch.float64), rtol=1e-12, atol=0)
     torch.testing.assert_close(after.covariances[0], torch.full((8,), 1e-6, dtype=torch.float64), rtol=1e-4, atol=0)
 

@@ -1,0 +1,150 @@
+"""Where EM starts: at given parameters, or in one of scikit-learn's four ways, drawn from the same random numbers."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from sklearn.cluster import KMeans, kmeans_plusplus
+from sklearn.utils import check_random_state
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from musicai.gmm import em
+from musicai.gmm._scale.rows import Data, as_tensor
+from musicai.gmm.em import Moments, Parameters
+
+SAMPLE = 2**18  # rows that k-means sees at most
+
+
+def start(data: Data, settings: dict[str, Any], random_state: np.random.RandomState) -> Parameters:
+    """The parameters before the first step. settings: those of the estimator.
+
+    Raises ValueError for given parameters of the wrong shape, for weights or precisions that cannot be, and for data
+    that collapse at once.
+    """
+    kind, how, reg_covar = settings["covariance_type"], settings["init_params"], settings["reg_covar"]
+    given, full = _given(settings, data), kind in ("full", "tied")
+    counts = means = covariances = None
+    if len(given) < 3:
+        seen = _initial_moments(data, how, settings["n_components"], kind, random_state)
+        counts, means, covariances = em.estimates(seen, kind, reg_covar)
+        if how in ("kmeans", "random") and "precisions" not in given:
+            em.m_step(seen, kind, reg_covar)  # raises if a component has collapsed
+    weights = given["weights"] if "weights" in given else counts / data.rows
+    means = given.get("means", means)
+    if "precisions" not in given:
+        return Parameters(weights, means, covariances, em.precisions_cholesky(covariances, full), kind)
+    factors = _factors(given["precisions"], kind)
+    return Parameters(weights, means, em.covariances_of_factors(factors, full), factors, kind)
+
+
+def random_numbers(data: Data, seed: int | np.random.RandomState | None) -> np.random.RandomState:
+    """A source of random numbers; in every process, the same as in process 0."""
+    random_state = check_random_state(seed)
+    if data.world > 1:
+        state = [random_state.get_state()]
+        dist.broadcast_object_list(state, src=0)
+        random_state = np.random.RandomState() if data.rank else random_state
+        random_state.set_state(state[0])
+    return random_state
+
+
+def _given(settings: dict[str, Any], data: Data) -> dict[str, Tensor]:
+    """Those of weights, means and precisions that were given, checked, in float64."""
+    k, d, kind = settings["n_components"], data.width, settings["covariance_type"]
+    shapes = {"weights": (k,), "means": (k, d)}
+    shapes["precisions"] = {"full": (k, d, d), "tied": (d, d), "diag": (k, d), "spherical": (k,)}[kind]
+    given = {name: settings[f"{name}_init"] for name in shapes if settings[f"{name}_init"] is not None}
+    for name, values in given.items():
+        values = given[name] = as_tensor(values).to(data.device, torch.float64)
+        said = f"{kind} precision" if name == "precisions" else name
+        if tuple(values.shape) != shapes[name]:
+            shape = tuple(values.shape)
+            raise ValueError(f"The parameter '{said}' should have the shape of {shapes[name]}, but got {shape}")
+        if not bool(torch.isfinite(values).all()):
+            raise ValueError(f"The parameter '{said}' contains NaN or infinity")
+    weights = given.get("weights", torch.ones(1))
+    if bool((weights < 0).any()) or abs(float(weights.sum()) - 1) > 1e-6:
+        wanted = "in the range [0, 1] and normalized"
+        raise ValueError(
+            f"The parameter 'weights' should be {wanted}, but got sum(weights) = {float(weights.sum()):.5f}"
+        )
+    return given
+
+
+def _factors(precisions: Tensor, kind: str) -> Tensor:
+    """The Cholesky factors, as in `Parameters`, of given precisions."""
+    if kind in ("diag", "spherical"):
+        if not bool((precisions > 0).all()):
+            raise ValueError(f"'{kind} precision' should be positive")
+        return precisions.sqrt()
+    # The Cholesky factor of the matrix read backwards, read backwards: scikit-learn's issue 26415.
+    lower, info = torch.linalg.cholesky_ex(precisions.flip(-1, -2))
+    if bool(info.any()) or not torch.allclose(precisions, precisions.mT):
+        raise ValueError(f"'{kind} precision' should be symmetric, positive-definite")
+    return lower.flip(-1, -2)
+
+
+def _initial_moments(data: Data, how: str, k: int, kind: str, random_state: np.random.RandomState) -> Moments:
+    full = kind in ("full", "tied")
+    if how == "random":
+        return _moments(data, _random_responsibilities(k, random_state), full)
+    numbers = np.arange(data.rows)
+    if data.rows > (limit := max(SAMPLE, 64 * k)) and how != "random_from_data":
+        numbers = np.unique(random_state.randint(data.rows, size=limit))
+    if how == "kmeans":
+        return _moments(data, _nearest_centres(data, k, numbers, random_state), full)
+    if how == "random_from_data":
+        chosen = random_state.choice(data.rows, k, replace=False)
+    else:
+        _, chosen = kmeans_plusplus(data.take(numbers).cpu().numpy(), k, random_state=random_state)
+        chosen = numbers[chosen]
+    rising, back = np.unique(chosen, return_inverse=True)
+    means = data.take(rising).double()[torch.from_numpy(back).to(data.device)]
+    scatter = means.new_zeros(k, *(data.width,) * (2 if full else 1))
+    if kind == "tied":  # scikit-learn's start: all the rows' squares, shared by the few rows chosen
+        every = _moments(data, lambda rows, _: rows.new_ones(1, len(rows)), full)
+        scatter[0] = every.scatter[0] + every.count * em.squares(every.mean, full)[0] - em.squares(means, full).sum(0)
+    return Moments(torch.ones_like(means[:, 0]), means, scatter)
+
+
+def _nearest_centres(data: Data, k: int, numbers: np.ndarray, random_state: np.random.RandomState) -> Callable:
+    """Responsibilities that give each row to its cluster of k-means, run on the rows with these numbers."""
+    found = KMeans(k, n_init=1, random_state=random_state).fit(data.take(numbers).cpu().numpy())
+    centres = torch.from_numpy(found.cluster_centers_).to(data.device, torch.float64)
+    known = torch.from_numpy(found.labels_).to(data.device, torch.int64) if len(numbers) == data.rows else None
+
+    def responsibilities(rows: Tensor, position: int) -> Tensor:
+        nearest = torch.cdist(rows.double(), centres).argmin(1) if known is None else known[position:][: len(rows)]
+        return one_hot(nearest, k).T
+
+    return responsibilities
+
+
+def _random_responsibilities(k: int, random_state: np.random.RandomState) -> Callable:
+    drawn = 0
+
+    def responsibilities(rows: Tensor, position: int) -> Tensor:
+        nonlocal drawn
+        random_state.uniform(size=(position - drawn, k))  # for the rows of other processes
+        shares, drawn = random_state.uniform(size=(len(rows), k)), position + len(rows)
+        return torch.from_numpy((shares / shares.sum(1, keepdims=True)).T).to(rows.device)
+
+    return responsibilities
+
+
+def _moments(data: Data, responsibilities_of: Callable[[Tensor, int], Tensor], full: bool) -> Moments:
+    """The moments of all data, given the responsibilities (K, rows) of each piece; these are asked for in order."""
+
+    def of_piece(rows: Tensor, responsibilities: Tensor) -> Moments:
+        size, total = max(64, 2**20 // len(responsibilities) // data.width), None
+        for part, shares in zip(rows.split(size), responsibilities.split(size, 1), strict=True):
+            x = data.frame.rows_into(part, part.new_empty(data.width, len(part), dtype=torch.float64))
+            seen = em.moments(x, shares.double(), full)
+            total = seen if total is None else total + seen
+        return total
+
+    pieces = ((rows, responsibilities_of(rows, position)) for rows, position in data.pieces())
+    return data.frame.moments_from(data.sum(of_piece, pieces))
