@@ -104,15 +104,9 @@ class Moments:
     def __mul__(self, factor: float) -> "Moments":
         return Moments(self.count * factor, self.mean, self.scatter * factor, self.log_likelihood * factor)
 
-    @property
-    def device(self) -> torch.device:
-        """Where the numbers are."""
-        return self.mean.device
-
     def to(self, device: torch.device | str) -> "Moments":
         """The same moments on another device."""
-        log_likelihood = torch.as_tensor(self.log_likelihood).to(device)
-        return Moments(self.count.to(device), self.mean.to(device), self.scatter.to(device), log_likelihood)
+        return Moments(*(torch.as_tensor(part).to(device) for part in vars(self).values()))
 
 
 def log_joint(x: Tensor, weights: Tensor, means: Tensor, factors: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from musicai.gmm._scale.restarts import SAVE_SECONDS, EMRun, Restarts, read_stat
 from musicai.gmm._scale.rows import Data, as_kind, as_tensor, check_rows, empty_like, in_pieces, is_shards, shards_of
 from musicai.gmm._scale.start import random_numbers, start
 from musicai.gmm.em import NAMES, Parameters, covariances_of_factors, e_step, m_step, moments_of
-from musicai.threads import Workers
+from musicai.threads import Workers, one_core
 
 Array = np.ndarray | Tensor
 
@@ -102,8 +102,9 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
         with self._rows(X) as (data, like), Restarts(self, data, checkpoint) as restarts:
             for run in restarts:
                 while len(run.lower_bounds) < self.max_iter and not run.converged:
-                    moments = e_step_over(data, run.parameters, self.reg_covar)
-                    run.parameters = m_step(moments, self.covariance_type, self.reg_covar)
+                    with one_core():  # an M step is too small to be shared out
+                        moments = e_step_over(data, run.parameters, self.reg_covar)
+                        run.parameters = m_step(moments, self.covariance_type, self.reg_covar)
                     lower_bound = float(moments.log_likelihood) / data.rows
                     change, run.lower_bound = lower_bound - run.lower_bound, lower_bound
                     run.lower_bounds.append(lower_bound)
@@ -144,7 +145,7 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
         if not 0.5 < decay <= 1:
             raise ValueError(f"decay must be above 0.5 and at most 1, or online EM does not converge; got {decay!r}")
         fresh = not hasattr(self, "means_")
-        with self._rows(X, reset=fresh) as (data, like):
+        with self._rows(X, reset=fresh) as (data, like), one_core():
             before = None if fresh else self._parameters(data.device)
             before = before or start(data, self.get_params(), random_numbers(data, self.random_state))
             batch = e_step_over(data, before, self.reg_covar)
@@ -285,7 +286,7 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
         rows = check_rows(self, X)
         parameters = self._parameters(rows.device)
         frame = Frame.of_mixture(parameters)
-        step = BlockEStep(parameters, frame, level_needed(parameters, frame, FLOAT64))
+        step = BlockEStep(parameters, frame, frame, level_needed(parameters, frame, FLOAT64))
         with Workers(rows.device) as workers:
             found = torch.cat(list(workers.map(lambda piece: function(step.log_joint(piece)), in_pieces(rows))))
         return found, empty_like(X, rows.dtype)

@@ -9,7 +9,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
-from functools import reduce
+from functools import cached_property, reduce
 from operator import add
 from typing import Any
 
@@ -122,11 +122,7 @@ class Data:
         self.rank, self.world = join_processes()
 
     def __enter__(self) -> "Data":
-        try:
-            self._measure()
-        except BaseException:
-            self.workers.__exit__()
-            raise
+        self._measure()
         return self
 
     def __exit__(self, *_) -> None:
@@ -135,13 +131,13 @@ class Data:
     def sum(self, function: Callable[..., Moments], pieces: Iterable[tuple] | None = None) -> Moments:
         """The sum of function(*piece) over `pieces()`, or others, of all processes; in each, the same to the last bit."""
         mine = self._sum_here(function, pieces)
-        return mine if self.world == 1 else reduce(add, gather(mine))
+        return mine if self.world == 1 else reduce(add, gather(mine, self.device))
 
-    def whiten(self) -> None:
-        """Change to a frame in which the features are uncorrelated. One pass over the data."""
-        if self.frame.whitening is None:
-            seen = self.sum(lambda rows, _: _products(rows, self.frame))
-            self.frame = self.frame.whitened(seen.scatter[0] / seen.count)
+    @cached_property
+    def whitened(self) -> Frame:
+        """The frame in which the features are also uncorrelated. One pass over the data."""
+        seen = self.sum(lambda rows, _: _products(rows, self.frame))
+        return self.frame.whitened(seen.scatter[0] / seen.count)
 
     def take(self, numbers: np.ndarray) -> Tensor:
         """The rows with these (rising) numbers, from whichever process has them."""
@@ -151,7 +147,7 @@ class Data:
             parts.append(matrix[torch.from_numpy(inside).to(matrix.device)])
             position += len(matrix)
         mine = torch.cat(parts)
-        return mine if self.world == 1 or self.same_everywhere else torch.cat(gather(mine))
+        return mine if self.world == 1 or self.same_everywhere else torch.cat(gather(mine, self.device))
 
     def pieces(self) -> Iterator[tuple[Tensor, int]]:
         """(rows, the number of the first of them in all the data) of the pieces that this process is to see."""
@@ -186,7 +182,7 @@ class Data:
         self.offset, self.same_everywhere = 0, False
         total = self._sum_here(_measured)
         if self.world > 1:
-            everyone = gather(total)
+            everyone = gather(total, self.device)
             self.same_everywhere = all(_equal(other, everyone[0]) for other in everyone)
             if not self.same_everywhere:
                 self.offset = int(sum(other.count for other in everyone[: self.rank]))
@@ -230,8 +226,8 @@ def join_processes() -> tuple[int, int]:
     return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
 
 
-def gather(value: Moments | Tensor) -> list:
+def gather(value: Moments | Tensor, device: torch.device) -> list:
     """The values of all processes, in their order, on this process's device."""
     parts = [None] * dist.get_world_size()
     dist.all_gather_object(parts, value.to("cpu"))
-    return [part.to(value.device) for part in parts]
+    return [part.to(device) for part in parts]
