@@ -235,7 +235,75 @@ def test_a_component_that_collapses_is_summed_up_again_by_the_definition(monkeyp
     torch.testing.assert_close(after.covariances[0], torch.full((8,), 1e-6, dtype=torch.float64), rtol=1e-4, atol=0)
 
 
+def degenerate(name, seed=0):
+    """Rows in which some variance, or some direction's variance, is exactly zero."""
+    x = np.random.default_rng(seed).normal(size=(400, 3))
+    if name.startswith("constant"):
+        x[:, 2] = float(name.split()[1])
+    if name == "copied column":
+        x[:, 2] = x[:, 1]
+    if name == "dependent columns":
+        x[:, 2] = 0.3 * x[:, 0] + 0.7 * x[:, 1] + 5
+    if name == "repeated rows":
+        x[:150] = [7.3, 5.1, -4.7]
+    if name == "as many components as points":
+        x = np.repeat(3 * x[:2], 50, 0)
+    return x
+
+
+FLAT = ["constant 0", "constant 3", "constant 0.1", "constant 1000000", "constant 1000000.1", "constant -1e-9"]
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "shards", "tensor"])
+@pytest.mark.parametrize(
+    ("name", "kinds"),
+    [(name, ("full", "tied", "diag")) for name in FLAT]
+    + [("copied column", ("full", "tied")), ("dependent columns", ("full", "tied"))]
+    + [("repeated rows", ("full", "diag", "spherical")), ("as many components as points", KINDS)],
+)
+def test_without_reg_covar_what_has_no_spread_is_refused(name, kinds, dtype):
+    """A variance of 1e-34 is rounding, not a variance; scikit-learn raises too, unless its own rounding hides it."""
+    x = degenerate(name).astype("float32" if dtype == "float32" and name != "dependent columns" else "float64")
+    x = {"shards": [x[:170], x[170:]], "tensor": torch.from_numpy(x)}.get(dtype, x)
+    for kind in kinds:
+        for init in ("kmeans", "random"):
+            mixture = GaussianMixture(2, covariance_type=kind, reg_covar=0, random_state=0, init_params=init)
+            with pytest.raises(ValueError, match="increase reg_covar"):
+                mixture.fit(x)
+        with pytest.raises(ValueError, match="increase reg_covar"):
+            GaussianMixture(2, covariance_type=kind, reg_covar=0, random_state=0).partial_fit(x)
+        assert np.isfinite(GaussianMixture(2, covariance_type=kind, random_state=0).fit(x).lower_bound_)
+
+
 @pytest.mark.parametrize("kind", KINDS)
-def test_refuses_what_has_collapsed(kind):
+def test_without_reg_covar_a_large_float32_problem_is_refused_too(kind, monkeypatch):
+    monkeypatch.setattr("musicai.gmm._scale.blocks.SMALL", 0)
+    x = np.random.default_rng(0).normal(size=(40_000, 6)).astype(np.float32)
+    x[:, 3] = 0.1
+    x[:9000] = 7.7  # one component ends here
     with pytest.raises(ValueError, match="increase reg_covar"):
-        GaussianMixture(2, covariance_type=kind, reg_covar=0, random_state=0).fit(np.zeros((10, 2)))
+        GaussianMixture(2, covariance_type=kind, reg_covar=0, random_state=0).fit(x)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "shape", ["plain", "tiny", "mixed scales", "nearly constant", "nearly copied", "whole numbers"]
+)
+def test_without_reg_covar_data_with_spread_are_fitted(kind, shape):
+    x = np.random.default_rng(0).normal(size=(600, 3))
+    x = {"tiny": 1e-20 * x, "mixed scales": x * [1e-12, 1, 1e12], "whole numbers": (3 * x).astype(int)}.get(shape, x)
+    if shape == "nearly constant":
+        x[:, 2] = 3 + 1e-6 * x[:, 2]
+    if shape == "nearly copied":
+        x[:, 2] = x[:, 1] + 1e-6 * x[:, 2]
+    settings = {"covariance_type": kind, "reg_covar": 0, "random_state": 0}
+    ours, theirs = GaussianMixture(2, **settings).fit(x), Reference(2, **settings).fit(x.astype(float))
+    assert ours.lower_bound_ == pytest.approx(theirs.lower_bound_, rel=1e-3, abs=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["full", "diag"])
+def test_a_nearly_constant_feature_is_fitted_where_scikit_learns_squares_cancel(kind):
+    x = np.random.default_rng(0).normal(size=(20_000, 2))
+    x[:, 1] = 1e5 + 1e-3 * x[:, 1]
+    variance = GaussianMixture(1, covariance_type=kind, reg_covar=0).fit(x).covariances_[0, -1, ...]
+    assert np.max(variance) == pytest.approx(x[:, 1].var(), rel=1e-2)

@@ -104,6 +104,9 @@ class Moments:
     def __mul__(self, factor: float) -> "Moments":
         return Moments(self.count * factor, self.mean, self.scatter * factor, self.log_likelihood * factor)
 
+    def __getitem__(self, components: Tensor) -> "Moments":
+        return Moments(self.count[components], self.mean[components], self.scatter[components])
+
     def to(self, device: torch.device | str) -> "Moments":
         """The same moments on another device."""
         return Moments(*(torch.as_tensor(part).to(device) for part in vars(self).values()))

@@ -121,17 +121,17 @@ class MixtureDensity(nn.Module):
     def of(cls, mixture: GaussianMixture, min_scale: float = 1e-3) -> "MixtureDensity":
         """The same density as a fitted mixture, but for scales that are nearer to 0 than `min_scale`."""
         k, d = mixture.means_.shape
-        density, parameters = cls(k, d, mixture.covariance_type, min_scale), mixture._parameters()
-        density = density.to(parameters.means.device)
+        parameters = mixture._parameters()
+        density = cls(k, d, mixture.covariance_type, min_scale).to(parameters.means.device)
         shapes, sizes = density.log_scales.shape
-        factors = parameters.factors()[:shapes] if density.upper is not None else parameters.factors()[:, :sizes]
-        diagonal = factors.diagonal(dim1=-2, dim2=-1) if density.upper is not None else factors
+        factors = parameters.factors()[:shapes] if parameters.full else parameters.factors()[:, :sizes]
+        diagonal = factors.diagonal(dim1=-2, dim2=-1) if parameters.full else factors
         variances = diagonal.square().reciprocal() - min_scale**2
         with torch.no_grad():
             density.logits.copy_(parameters.weights.log())
             density.means.copy_(parameters.means)
             density.log_scales.copy_(0.5 * variances.clamp(min=1e-6 * min_scale**2).log())
-            if density.upper is not None:
+            if parameters.full:
                 density.upper.copy_(factors.triu(1))
         return density
 
@@ -145,22 +145,13 @@ class MixtureDensity(nn.Module):
 
     forward = log_prob
 
-    def sample(self, n_samples: int) -> Tensor:
-        """Draw (n_samples, D)."""
-        with torch.no_grad():
-            labels = self.logits.softmax(0).multinomial(n_samples, replacement=True)
-            noise, factors = torch.randn_like(self.means[labels]), self._factors()[labels]
-            if factors.dim() == 2:
-                return self.means[labels] + noise / factors
-            return self.means[labels] + torch.linalg.solve_triangular(factors.mT, noise[..., None], upper=False)[..., 0]
-
     def mixture(self) -> GaussianMixture:
-        """The same density as a `GaussianMixture` of tensors."""
+        """The same density as a `GaussianMixture` of tensors, which can also `sample` and `predict`."""
         with torch.no_grad():
             factors = self._factors().double()
             if self.covariance_type in ("tied", "spherical"):
                 factors = factors[0] if self.covariance_type == "tied" else factors[:, 0]
-            weights, means = self.logits.double().softmax(0), self.means.double()
+            weights, means = self.logits.double().softmax(0), self.means.detach().double()
         covariances = covariances_of_factors(factors, self.upper is not None)
         made = GaussianMixture(len(weights), covariance_type=self.covariance_type)
         made._set_parameters(Parameters(weights, means, covariances, factors, self.covariance_type), self.means)

@@ -15,9 +15,8 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from musicai.gmm._scale.blocks import FLOAT64, BlockEStep, Frame, e_step_over, level_needed
-from musicai.gmm._scale.restarts import SAVE_SECONDS, EMRun, Restarts, read_state, write_state
 from musicai.gmm._scale.rows import Data, as_kind, as_tensor, check_rows, empty_like, in_pieces, is_shards, shards_of
-from musicai.gmm._scale.start import random_numbers, start
+from musicai.gmm._scale.runs import SAVE_SECONDS, EMRun, Restarts, random_numbers, read_state, start, write_state
 from musicai.gmm.em import NAMES, Parameters, covariances_of_factors, e_step, m_step, moments_of
 from musicai.threads import Workers, one_core
 
@@ -71,15 +70,8 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
     Chapter 3.
     """
 
-    _exact: Parameters | None = None
-
     def fit(
-        self,
-        X: Any,
-        y: None = None,
-        *,
-        callback: Callable[["GaussianMixture"], None] | None = None,
-        checkpoint: str | Path | None = None,
+        self, X: Any, y: None = None, *, callback: Callable | None = None, checkpoint: str | Path | None = None
     ) -> "GaussianMixture":
         """Fit to X by EM, `n_init` times, with at most `max_iter` steps each; the best result is kept.
 
@@ -204,13 +196,8 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
         Raises ValueError for a mixture that is not fitted. A `random_state` that is not a number is not kept.
         """
         check_is_fitted(self)
-        state = vars(self) | {f"exact.{name}": getattr(self._parameters(), name) for name in NAMES}
-        del state["_exact"]
-        if not isinstance(self.random_state, int | None):
-            state["random_state"] = None
-        if hasattr(self, "feature_names_in_"):
-            state["feature_names_in_"] = self.feature_names_in_.tolist()
-        write_state(path, state)
+        random_state = self.random_state if isinstance(self.random_state, int | None) else None
+        write_state(path, vars(self) | {"random_state": random_state})
 
     @classmethod
     def load(cls, path: str | Path, device: str | torch.device = "cpu") -> "GaussianMixture":
@@ -218,15 +205,12 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
 
         Raises FileNotFoundError where there is no file, ValueError for a file that `save` did not write.
         """
-        state = read_state(path)
-        if "exact.weights" not in state:
+        mixture, state = cls(), read_state(path, device)
+        if "weights_" not in state:
             raise ValueError(f"{path} is not a file of a Gaussian mixture: it was not written by save")
         if "feature_names_in_" in state:
             state["feature_names_in_"] = np.array(state["feature_names_in_"], dtype=object)
-        state = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in state.items()}
-        exact = [state.pop(f"exact.{name}") for name in NAMES]
-        mixture = cls()
-        vars(mixture).update(state, _exact=Parameters(*exact, state["covariance_type"]))
+        vars(mixture).update(state)
         return mixture
 
     @contextmanager
@@ -265,20 +249,21 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
         Float32 cannot hold the mean of a narrow component far from the origin well enough to score with, so the float64
         numbers are kept beside them, and used for as long as the attributes are not changed.
         """
-        self._exact, factors = parameters, parameters.precisions_cholesky
         for name in NAMES:
+            setattr(self, f"_{name}", getattr(parameters, name))
             setattr(self, f"{name}_", as_kind(getattr(parameters, name).clone(), like))
+        factors = parameters.precisions_cholesky
         self.precisions_ = as_kind(factors @ factors.mT if parameters.full else factors.square(), like)
 
     def _parameters(self, device: torch.device | str | None = None) -> Parameters:
         """The parameters in float64, where the attributes are or on `device`."""
-        now = {name: as_tensor(getattr(self, f"{name}_")) for name in ("weights", "means", "precisions_cholesky")}
-        exact, device = self._exact, device or now["means"].device
-        if exact is None or not all(torch.equal(getattr(exact, n).to(value), value) for n, value in now.items()):
-            now = {name: value.double() for name, value in now.items()}
-            covariances = covariances_of_factors(now["precisions_cholesky"], self.covariance_type in ("full", "tied"))
-            exact = Parameters(**now, covariances=covariances, covariance_type=self.covariance_type)
-        return exact.to(device)
+        now = {name: as_tensor(getattr(self, f"{name}_")) for name in NAMES if hasattr(self, f"{name}_")}
+        exact = {name: getattr(self, f"_{name}", torch.empty(0)) for name in NAMES}
+        if not all(torch.equal(exact[name].to(value), value) for name, value in now.items()):
+            full = self.covariance_type in ("full", "tied")
+            exact = {name: value.double() for name, value in now.items()}
+            exact["covariances"] = covariances_of_factors(exact["precisions_cholesky"], full)
+        return Parameters(**exact, covariance_type=self.covariance_type).to(device or now["means"].device)
 
     def _of_each_row(self, X: Array, function: Callable[[Tensor], Tensor]) -> tuple[Tensor, Array]:
         """function(log_joint (K, rows)) of each piece of X, joined, in float64; and an empty array of the kind of X."""

@@ -6,7 +6,7 @@ x_i x_j (or of the squares alone), of x, and of 1. That is one matrix product. T
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,13 +14,9 @@ from torch import Tensor
 from musicai.gmm import em
 from musicai.gmm.em import Moments, Parameters
 
-if TYPE_CHECKING:
-    from musicai.gmm._scale.rows import Data
-
 CACHE = {"cpu": 2**20, "cuda": 2**27}  # numbers in a block: what the second-level cache holds; what fills a GPU
 SMALL = 2**26  # multiplications in a pass; float64 costs nothing worth saving below
 RIDGE = 1e-6  # of a direction's variance: where data are flat, whitening stretches them a thousandfold at most
-MOST_FEATURES = 2**15  # beyond (full covariances in more than 253 dimensions) their matrix is too large to be of use
 FLOAT32, FLOAT64, DEFINITION = 0, 1, 2  # a component's log density: from features in that type, or by its definition
 # How much of its own size a squared standard coordinate may lose to rounding. In float32 such errors differ from row to
 # row and average out.
@@ -68,8 +64,9 @@ class Frame:
         """Whether the features are uncorrelated in it."""
         return self.scale.dim() == 2
 
-    def rows_into(self, rows: Tensor, out: Tensor) -> Tensor:
-        """rows (rows, D) as columns in this frame: (D, rows), in the precision of `out`."""
+    def rows_into(self, rows: Tensor, out: Tensor | None = None) -> Tensor:
+        """rows (rows, D) as columns in this frame: (D, rows), in the precision of `out`, or float64."""
+        out = rows.new_empty(rows.T.shape, dtype=torch.float64) if out is None else out
         shift, scale = self.shift[:, None].to(out.dtype), self.scale.to(out.dtype)
         if self.white:
             return torch.mm(scale, rows.T - shift, out=out)
@@ -160,16 +157,14 @@ class BlockEStep:
         self.plain, self.frame, self.full = plain, frame, parameters.full
         single = not bool((level == FLOAT64).any()) and bool((level == FLOAT32).any())
         self.dtype = torch.float32 if single else torch.float64
-        self.by_definition = level == DEFINITION
-        self.exact = self.by_definition.nonzero()[:, 0]
+        self.exact = (level == DEFINITION).nonzero()[:, 0]
         self.definition = [part[self.exact] for part in plain.mixture_into(parameters)]
         weights, means, factors = frame.mixture_into(parameters)
         self.k, self.d = means.shape
         self.fast = len(self.exact) < self.k
         self.p = n_features(self.d, self.full) if self.fast else 0
         if self.fast:  # the others' factors may be beyond float32's range
-            factors = torch.where(em.per_component(self.by_definition, factors), torch.ones_like(factors), factors)
-            self.matrix = coefficients(weights, means, factors).to(self.dtype)
+            self.matrix = coefficients(weights, means, factors.index_fill(0, self.exact, 1.0)).to(self.dtype)
 
     def moments(self, rows: Tensor) -> Moments:
         """The moments of rows (rows, D), and their log-likelihood; `outside` takes the moments out of the frames."""
@@ -184,17 +179,16 @@ class BlockEStep:
                 block = em.moments(x, responsibilities[self.exact].double(), self.full)
                 exact = block if exact is None else exact + block
         found = moments_from_sums(sums, self.d, self.full) if self.fast else exact
-        if self.fast and exact is not None:
-            for name in ("count", "mean", "scatter"):
-                getattr(found, name)[self.exact] = getattr(exact, name)
+        found = self._with_exact(found, exact) if self.fast and exact is not None else found
         return replace(found, log_likelihood=log_likelihood + len(rows) * self.frame.log_volume())
 
     def outside(self, seen: Moments) -> Moments:
         """Moments from `moments`, or sums of them, as they are outside the frames."""
-        found, exact = self.frame.moments_from(seen), self.plain.moments_from(seen)
-        mean = torch.where(self.by_definition[:, None], exact.mean, found.mean)
-        scatter = torch.where(em.per_component(self.by_definition, found.scatter), exact.scatter, found.scatter)
-        return replace(found, mean=mean, scatter=scatter)
+        return self._with_exact(self.frame.moments_from(seen), self.plain.moments_from(seen[self.exact]))
+
+    def _with_exact(self, seen: Moments, exact: Moments) -> Moments:
+        names = ("count", "mean", "scatter")
+        return replace(seen, **{n: getattr(seen, n).index_copy(0, self.exact, getattr(exact, n)) for n in names})
 
     def log_joint(self, rows: Tensor) -> Tensor:
         """log(weight x density) of each component at each row of a piece: (K, rows), float64."""
@@ -212,18 +206,18 @@ class BlockEStep:
                 fill_features(features, self.d, self.full)
                 joint = (features.T @ self.matrix.T).T  # as e_step likes it
             if len(self.exact):
-                x = self.plain.rows_into(part, rows.new_empty(self.d, len(part), dtype=torch.float64))
+                x = self.plain.rows_into(part)
                 exact = em.log_joint(x, *self.definition) + self.plain.log_volume() - self.frame.log_volume()
                 joint[self.exact] = exact.to(self.dtype)
             yield features, x, joint
 
     def _block_rows(self, device: torch.device) -> int:
         cache = CACHE.get(device.type, CACHE["cpu"])
-        return max(32, min(cache // max(self.p + self.k, 4 * len(self.exact) * self.d), cache // 512))
+        return max(8, min(cache // max(self.p + self.k, 4 * len(self.exact) * self.d), cache // 512))
 
 
-def e_step_over(data: "Data", parameters: Parameters, reg_covar: float) -> Moments:
-    """The E step over all the data: their moments, precise enough for an M step with this `reg_covar`."""
+def e_step_over(data: Any, parameters: Parameters, reg_covar: float) -> Moments:
+    """The E step over all the `Data`: their moments, precise enough for an M step with this `reg_covar`."""
     large = data.rows * len(parameters.means) * n_features(data.width, parameters.full) > SMALL
     frame = data.whitened if parameters.full and large else data.frame
     lowest = FLOAT32 if data.dtype == torch.float32 and large else FLOAT64
@@ -249,8 +243,6 @@ def e_step_over(data: "Data", parameters: Parameters, reg_covar: float) -> Momen
 def level_needed(parameters: Parameters, frame: Frame, lowest: int) -> Tensor:
     """The cheapest arithmetic, from `lowest` up, in which each component's log densities are right: (K,)."""
     terms = cancellation(frame, parameters)
-    if n_features(parameters.means.shape[1], parameters.full) > MOST_FEATURES:
-        terms = torch.full_like(terms, torch.inf)
     for level in (lowest, FLOAT64):
         exact = ~(terms * torch.finfo(TYPES[level]).eps < ALLOWED[level])  # NaN counts as exact
         if 8 * int(exact.sum()) <= len(exact):

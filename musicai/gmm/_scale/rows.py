@@ -8,6 +8,7 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property, reduce
 from operator import add
@@ -20,7 +21,7 @@ from sklearn.utils.validation import validate_data
 from torch import Tensor
 
 from musicai.gmm._scale.blocks import Frame
-from musicai.gmm.em import Moments
+from musicai.gmm.em import Moments, moments
 from musicai.threads import Workers
 
 PIECE = {"cpu": 2**15, "cuda": 2**22}  # rows: small enough to share out between threads; fewer if they are wide
@@ -65,31 +66,27 @@ def check_rows(estimator: Any, X: Any, *, reset: bool = False) -> Tensor:
 
     Raises ValueError for another shape or width, NaN, infinity, or too few rows.
     """
-    is_tensor = isinstance(X, Tensor)
-    rows = as_tensor(X) if is_tensor else X
-    elsewhere = is_tensor and rows.device.type != "cpu"
-    array = (rows[:2] if elsewhere else rows).cpu().numpy() if is_tensor else X
+    rows = as_tensor(X) if isinstance(X, Tensor) else None
+    array = X if rows is None else rows.numpy() if rows.device.type == "cpu" else rows[:2].cpu().numpy()
     types, least = [np.float64, np.float32], 2 if reset else 1
     array = validate_data(estimator, array, reset=reset, dtype=types, ensure_min_samples=least)
-    if elsewhere and not bool(torch.isfinite(rows).all()):
+    if rows is not None and rows.device.type != "cpu" and not bool(torch.isfinite(rows).all()):
         raise ValueError("Input X contains NaN or infinity")
-    return rows if is_tensor else as_tensor(array)
+    return as_tensor(array) if rows is None else rows
 
 
 def is_shards(X: Any) -> bool:
     """Whether X is many matrices rather than one: a function that returns them, or an iterable of matrices."""
-    if isinstance(X, Tensor) or hasattr(X, "__array__") or hasattr(X, "shape"):
-        return False
     if isinstance(X, list | tuple):
         return bool(X) and getattr(X[0], "ndim", 0) == 2
-    return callable(X) or (hasattr(X, "__iter__") and not isinstance(X, str | bytes | dict))
+    single = hasattr(X, "__array__") or hasattr(X, "shape") or isinstance(X, str | bytes | dict)
+    return callable(X) or (isinstance(X, Iterable) and not single)
 
 
 def shards_of(X: Any) -> Iterable:
     """The matrices in X: itself, or its shards."""
-    if not is_shards(X):
-        return [X]
-    return X() if callable(X) else X
+    shards = X if is_shards(X) else [X]
+    return shards() if callable(shards) else shards
 
 
 def in_pieces(rows: Tensor) -> Iterator[Tensor]:
@@ -120,9 +117,18 @@ class Data:
         self.dtype, self.device, self.width = first.dtype, first.device, first.shape[1]
         self.workers = Workers(self.device)
         self.rank, self.world = join_processes()
+        self.offset, self.same_everywhere = 0, False  # the number of this process's first row
+        seen = self._sum_here(_measured, self.pieces())
+        if self.world > 1:
+            everyone = gather(seen, self.device)
+            self.same_everywhere = all(_equal(other, everyone[0]) for other in everyone)
+            if not self.same_everywhere:
+                self.offset = int(sum(other.count for other in everyone[: self.rank]))
+                seen = reduce(add, everyone)
+        self.rows = int(seen.count)
+        self.frame = Frame.of(seen.mean[0], seen.scatter[0] / seen.count)
 
     def __enter__(self) -> "Data":
-        self._measure()
         return self
 
     def __exit__(self, *_) -> None:
@@ -130,13 +136,18 @@ class Data:
 
     def sum(self, function: Callable[..., Moments], pieces: Iterable[tuple] | None = None) -> Moments:
         """The sum of function(*piece) over `pieces()`, or others, of all processes; in each, the same to the last bit."""
-        mine = self._sum_here(function, pieces)
+        mine = self._sum_here(function, pieces or self.pieces())
         return mine if self.world == 1 else reduce(add, gather(mine, self.device))
 
     @cached_property
     def whitened(self) -> Frame:
         """The frame in which the features are also uncorrelated. One pass over the data."""
-        seen = self.sum(lambda rows, _: _products(rows, self.frame))
+
+        def products(rows: Tensor, _: int) -> Moments:
+            x = self.frame.rows_into(rows)
+            return moments(x, x.new_ones(1, len(rows)), full=True)
+
+        seen = self.sum(products)
         return self.frame.whitened(seen.scatter[0] / seen.count)
 
     def take(self, numbers: np.ndarray) -> Tensor:
@@ -162,15 +173,10 @@ class Data:
         if not seen:
             yield matrix[:0], position  # nothing for this process; the others wait to hear so
 
-    def _sum_here(self, function: Callable[..., Moments], pieces: Iterable[tuple] | None = None) -> Moments:
-        return reduce(
-            add, self.workers.map(lambda piece: function(*piece), self.pieces() if pieces is None else pieces)
-        )
+    def _sum_here(self, function: Callable[..., Moments], pieces: Iterable[tuple]) -> Moments:
+        return reduce(add, self.workers.map(lambda piece: function(*piece), pieces))
 
     def _matrices(self) -> Iterator[Tensor]:
-        if isinstance(self.source, Tensor):
-            yield self.source
-            return
         for number, shard in enumerate(shards_of(self.source)):
             matrix = as_tensor(shard)
             if matrix.dim() != 2 or self.width not in (None, matrix.shape[1]):
@@ -178,39 +184,18 @@ class Data:
                 raise ValueError(f"shard {number} has shape {shape}; it should have (rows, {self.width or 'features'})")
             yield matrix
 
-    def _measure(self) -> None:
-        self.offset, self.same_everywhere = 0, False
-        total = self._sum_here(_measured)
-        if self.world > 1:
-            everyone = gather(total, self.device)
-            self.same_everywhere = all(_equal(other, everyone[0]) for other in everyone)
-            if not self.same_everywhere:
-                self.offset = int(sum(other.count for other in everyone[: self.rank]))
-                total = reduce(add, everyone)
-        self.rows = int(total.count)
-        self.frame = Frame.of(total.mean[0], total.scatter[0] / total.count)
-
 
 def _measured(rows: Tensor, position: int) -> Moments:
-    rows, least = rows.double(), max(1, len(rows))  # there may be none
-    first = rows[:1].sum(0)
-    gap = rows - first  # of a constant feature, exactly zero
-    mean = gap.sum(0) / least
-    scatter = (gap - mean).square_().sum(0)
-    if not bool(torch.isfinite(mean).all()):
+    first = rows[:1].double().sum(0)  # there may be none
+    gap = rows.double() - first  # of a constant feature, exactly zero
+    seen = moments(gap.T, gap.new_ones(1, len(gap)), full=False)
+    if not bool(torch.isfinite(seen.mean).all()):
         raise ValueError(f"the data contain NaN or infinity, in rows {position} to {position + len(rows) - 1}")
-    return Moments(mean.new_tensor([len(rows)]), (first + mean)[None], scatter[None])
+    return replace(seen, mean=seen.mean + first)
 
 
 def _equal(a: Moments, b: Moments) -> bool:
-    return all(torch.equal(getattr(a, name), getattr(b, name)) for name in ("count", "mean", "scatter"))
-
-
-def _products(rows: Tensor, frame: Frame) -> Moments:
-    x = frame.rows_into(rows, rows.new_empty(rows.shape[1], len(rows), dtype=torch.float64))
-    mean = x.sum(1, keepdim=True) / max(1, len(rows))
-    x = x - mean
-    return Moments(mean.new_tensor([len(rows)]), mean.T, (x @ x.T)[None])
+    return all(torch.equal(one, other) for one, other in zip(vars(a).values(), vars(b).values(), strict=True))
 
 
 def join_processes() -> tuple[int, int]:
@@ -218,8 +203,7 @@ def join_processes() -> tuple[int, int]:
     if not dist.is_available():
         return 0, 1
     if not dist.is_initialized() and dist.is_torchelastic_launched():
-        cuda = torch.cuda.is_available()
-        if cuda:
+        if cuda := torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=timedelta(hours=1))
         atexit.register(dist.destroy_process_group)
