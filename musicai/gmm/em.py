@@ -14,7 +14,7 @@ COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")
 NAMES = ("weights", "means", "covariances", "precisions_cholesky")
 LOG_2PI = math.log(2 * math.pi)
 PIVOT_NOISE = 32  # epsilons
-COLLAPSED = (
+COLLAPSED = (  # scikit-learn's words
     "Fitting the mixture model failed because some components have ill-defined empirical covariance (for instance "
     "caused by singleton or collapsed samples). Try to decrease the number of components, increase reg_covar, or scale "
     "the input data."
@@ -33,7 +33,7 @@ class Parameters:
         weights: (K,), the mixing proportions.
         means: (K, D).
         covariances: (K, D, D) for "full", (D, D) for "tied"; variances (K, D) for "diag" and (K,) for "spherical".
-        precisions_cholesky: the same shape: upper triangular U with inverse covariance U U^T, or 1 / standard deviation.
+        precisions_cholesky: the same shape: upper triangular U with inverse covariance U U^T, or 1 / scale.
         covariance_type: "full", "tied", "diag" or "spherical".
 
     Chapter 3.

@@ -1,4 +1,4 @@
-"""A mixture whose parameters a network computes: the mixture density network. Chapter 3; WaveNet uses it."""
+"""Mixtures trained by gradients: as the last layer of a network, which WaveNet uses, or on their own. Chapter 3."""
 
 import math
 from dataclasses import dataclass
@@ -14,7 +14,19 @@ from musicai.gmm.mixture import GaussianMixture
 
 @dataclass(frozen=True)
 class ConditionalMixture:
-    """A mixture of Gaussians at each place (...): log_weights (..., K), means and scales (..., K, D)."""
+    """A mixture of Gaussians with diagonal covariances at each place (...), as computed by a network.
+
+    >>> one = torch.zeros(2, 1)  # a batch of two; K = 1
+    >>> ConditionalMixture(one, one[..., None], one[..., None] + 1).log_prob(torch.zeros(2, 1))
+    tensor([-0.9189, -0.9189])
+
+    Attributes:
+        log_weights: (..., K), the logarithms of weights that sum to one.
+        means: (..., K, D).
+        scales: (..., K, D), standard deviations.
+
+    Chapter 3.
+    """
 
     log_weights: Tensor
     means: Tensor
@@ -23,16 +35,16 @@ class ConditionalMixture:
     def log_prob(self, y: Tensor) -> Tensor:
         """The log density of y (..., D): (...). Finite, with finite gradients, for any scale that a head gives."""
         standard = (y[..., None, :] - self.means) / self.scales
-        height = -self.scales.log() - 0.5 * math.log(2 * math.pi)
-        return (self.log_weights + (height - 0.5 * standard.square()).sum(-1)).logsumexp(-1)
+        at_mean = -self.scales.log() - 0.5 * math.log(2 * math.pi)
+        return (self.log_weights + (at_mean - 0.5 * standard.square()).sum(-1)).logsumexp(-1)
 
     @property
     def mean(self) -> Tensor:
-        """The expected value, (..., D): where the mixture balances, which need not be likely."""
+        """The expected value (..., D), which need not be a likely one."""
         return (self.log_weights.exp()[..., None] * self.means).sum(-2)
 
     def sample(self, temperature: float = 1.0) -> Tensor:
-        """Draw (..., D). Below temperature 1, likelier components are preferred and all are narrower; 0 is the mode."""
+        """Draw (..., D). Below temperature 1, likely components are preferred and all are narrower; 0 gives the mode."""
         if temperature < 0:
             raise ValueError(f"temperature must be 0 or more; got {temperature}")
         if temperature > 0:  # Gumbel's trick: a draw is an argmax
@@ -53,11 +65,20 @@ class MixtureHead(nn.Module):
     >>> mixture.log_prob(torch.zeros(8, 100, 1)).shape
     torch.Size([8, 100])
 
-    in_features: channels of the network. n_components: K. n_features: D, of what is predicted. Scales lie between
-    min_scale and max_scale, smoothly, so that no step can make a component so narrow that the loss, or its gradient,
-    overflows; in between, the network's output is the log scale. Bishop, "Mixture density networks" (1994). Chapter 3.
+    Scales stay between two bounds, smoothly, so that no step can make a component so narrow that the loss, or its
+    gradient, overflows; in between, the network's output is the log scale. Bishop, "Mixture density networks" (1994).
 
-    Raises ValueError unless 0 < min_scale < max_scale.
+    Args:
+        in_features: channels of the network.
+        n_components: K.
+        n_features: D, of what is predicted.
+        min_scale: lower bound of the standard deviations.
+        max_scale: upper bound.
+
+    Raises:
+        ValueError: unless 0 < min_scale < max_scale.
+
+    Chapter 3.
     """
 
     def __init__(
@@ -80,7 +101,7 @@ class MixtureHead(nn.Module):
         return self.mixture(self.linear(x))
 
     def mixture(self, raw: Tensor) -> ConditionalMixture:
-        """The mixture that raw outputs (..., K (1 + 2 D)) stand for; computed in float32 also under autocast."""
+        """The mixture encoded by raw outputs (..., K (1 + 2 D)); computed in float32 even under autocast."""
         k, d = self.shape
         logits, means, log_scales = (raw if raw.dtype == torch.float64 else raw.float()).split([k, k * d, k * d], -1)
         low, high = self.bounds
@@ -100,9 +121,20 @@ class MixtureDensity(nn.Module):
     ...     return {"loss": loss}
     >>> fit(step, batches, steps=2000, state={"density": density, "optimizer": optimizer})  # doctest: +SKIP
 
-    Weights are a softmax and scales are positive by their form, so no step leaves the mixtures: `logits` (K,), `means`
-    (K, D), `log_scales`, and, for full and tied covariances, what is right of the diagonal in `precisions_cholesky`.
-    No scale falls below `min_scale`, for the reason that EM has `reg_covar`. Chapter 3.
+    Weights are a softmax and scales are positive by construction, so no step can leave the set of mixtures. The
+    parameters are `logits` (K,), `means` (K, D), `log_scales` and, for full and tied covariances, `upper`: the part of
+    `precisions_cholesky` to the right of the diagonal.
+
+    Args:
+        n_components: K.
+        n_features: D.
+        covariance_type: "full", "tied", "diag" or "spherical".
+        min_scale: lower bound of the scales, for the same reason that EM has `reg_covar`.
+
+    Raises:
+        ValueError: for another covariance type.
+
+    Chapter 3.
     """
 
     def __init__(self, n_components: int, n_features: int, covariance_type: str = "diag", min_scale: float = 1e-3):
@@ -119,7 +151,7 @@ class MixtureDensity(nn.Module):
 
     @classmethod
     def of(cls, mixture: GaussianMixture, min_scale: float = 1e-3) -> "MixtureDensity":
-        """The same density as a fitted mixture, but for scales that are nearer to 0 than `min_scale`."""
+        """The same density as a fitted mixture, except for scales below `min_scale`."""
         k, d = mixture.means_.shape
         parameters = mixture._parameters()
         density = cls(k, d, mixture.covariance_type, min_scale).to(parameters.means.device)

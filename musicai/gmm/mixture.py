@@ -32,7 +32,7 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
     tensor([0.5000, 0.5000])
 
     Parameters and attributes are scikit-learn's, and so is the result from the same start (also from the same
-    `random_state`). NumPy or torch goes in, and the same kind comes out, on the device of the data. Beyond scikit-learn:
+    `random_state`). NumPy or torch goes in, and the same kind comes out, on the device of the data. And more:
 
     - `fit` takes shards that do not fit into memory (a list of matrices or memory maps, or a function that returns an
       iterator over them), and under `torchrun` it sums over all processes' rows.
@@ -117,9 +117,9 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
     ) -> "GaussianMixture":
         """One step of online EM with the next batch X of a stream; the first batch gives the start.
 
-        The n-th batch changes what the mixture knows by s <- (1 - rate) s + rate * batch, where s are the moments for one
-        row and rate = (n + 1) ** -decay. With 1/2 < decay <= 1, this converges to a stationary point of the likelihood:
-        Cappé and Moulines (2009), eq. 13.
+        The n-th batch changes what the mixture knows by s <- (1 - rate) s + rate * batch, where s are the moments for
+        one row and rate = (n + 1) ** -decay. With 1/2 < decay <= 1, this converges to a stationary point of the
+        likelihood: Cappé and Moulines (2009), eq. 13.
 
         Args:
             X: (rows, features).

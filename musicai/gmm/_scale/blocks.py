@@ -78,11 +78,8 @@ class Frame:
         if self.white:
             factors = torch.linalg.solve_triangular(self.scale.mT, factors, upper=True)
             return parameters.weights, means @ self.scale.mT, factors
-        return (
-            parameters.weights,
-            means * self.scale,
-            factors / (self.scale[:, None] if parameters.full else self.scale),
-        )
+        scale = self.scale[:, None] if parameters.full else self.scale
+        return parameters.weights, means * self.scale, factors / scale
 
     def variances(self, parameters: Parameters) -> Tensor:
         """Those of each component along each axis of this frame: (K, D)."""
@@ -111,7 +108,7 @@ def n_features(d: int, full: bool) -> int:
 
 
 def fill_features(features: Tensor, d: int, full: bool) -> None:
-    """Complete the sufficient statistics of a Gaussian (P, rows), of which the last D + 1 are x and 1, and x is there."""
+    """Complete a Gaussian's sufficient statistics (P, rows). The last D + 1 are x and 1, and x is already there."""
     x, first = features[-1 - d : -1], 0
     features[-1] = 1
     if not full:

@@ -135,7 +135,7 @@ class Data:
         self.workers.__exit__()
 
     def sum(self, function: Callable[..., Moments], pieces: Iterable[tuple] | None = None) -> Moments:
-        """The sum of function(*piece) over `pieces()`, or others, of all processes; in each, the same to the last bit."""
+        """The sum of function(*piece) over `pieces()` (or others) of all processes; the same, to the bit, in each."""
         mine = self._sum_here(function, pieces or self.pieces())
         return mine if self.world == 1 else reduce(add, gather(mine, self.device))
 

@@ -61,7 +61,9 @@ class Restarts:
 
     def __iter__(self) -> Iterator[EMRun]:
         while self.done < (1 if self.warm else self.mixture.n_init):
-            yield self.runs.setdefault("now", self.runs.get("now") or self._new())
+            if "now" not in self.runs:
+                self.runs["now"] = self._new()
+            yield self.runs["now"]
             now, self.done = self.runs.pop("now"), self.done + 1
             if "best" not in self.runs or now.lower_bound > self.runs["best"].lower_bound:
                 self.runs["best"] = now
@@ -151,10 +153,8 @@ def _given(settings: dict[str, Any], data: Data) -> dict[str, Tensor]:
             raise ValueError(f"The parameter '{said}' contains NaN or infinity")
     weights = given.get("weights", torch.ones(1))
     if bool((weights < 0).any()) or abs(float(weights.sum()) - 1) > 1e-6:
-        wanted = "in the range [0, 1] and normalized"
-        raise ValueError(
-            f"The parameter 'weights' should be {wanted}, but got sum(weights) = {float(weights.sum()):.5f}"
-        )
+        said = f"in the range [0, 1] and normalized, but got sum(weights) = {float(weights.sum()):.5f}"
+        raise ValueError(f"The parameter 'weights' should be {said}")
     return given
 
 
@@ -174,7 +174,10 @@ def _factors(precisions: Tensor, kind: str) -> Tensor:
 def _initial_moments(data: Data, how: str, k: int, kind: str, random_state: np.random.RandomState) -> Moments:
     full = kind in ("full", "tied")
     if how == "random":
-        return _moments(data, _random_responsibilities(k, random_state), full)
+        responsibilities = _random_responsibilities(k, random_state)
+        seen = _moments(data, responsibilities, full)
+        responsibilities(seen.mean[:0], data.rows)  # so that a next start draws the same numbers in every process
+        return seen
     numbers = np.arange(data.rows)
     if data.rows > (limit := max(SAMPLE, 64 * k)) and how != "random_from_data":
         numbers = np.unique(random_state.randint(data.rows, size=limit))
@@ -249,7 +252,10 @@ def write_state(path: str | Path, state: dict[str, Any]) -> None:
 
 
 def read_state(path: str | Path, device: Any = "cpu") -> dict[str, Any]:
-    """What `write_state` wrote, the tensors on `device`. Raises ValueError for any other file, FileNotFoundError if there is none."""
+    """What `write_state` wrote, with tensors on `device`.
+
+    Raises FileNotFoundError if there is no file, ValueError if `write_state` did not write it.
+    """
     if not Path(path).exists():
         raise FileNotFoundError(f"there is no file {path}")
     try:
