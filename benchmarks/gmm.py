@@ -32,8 +32,8 @@ import torch
 from sklearn.mixture import GaussianMixture as Reference
 
 from musicai.gmm import GaussianMixture
-from musicai.gmm.data import Data
-from musicai.gmm.em import em_step
+from musicai.gmm._scale.blocks import e_step_over
+from musicai.gmm._scale.rows import Data
 from musicai.threads import Workers
 
 SHAPES = [(200_000, 20, 64, "diag"), (100_000, 20, 32, "full"), (1_000_000, 40, 128, "diag"), (50_000, 128, 16, "full")]
@@ -109,7 +109,7 @@ def floor(n: int, d: int, k: int, kind: str) -> float:
     """Seconds for the products and exponentials of a step, however little else is done."""
     p, wide, _ = work(n, d, k, kind)
     block = max(64, 2**20 // (p + wide))
-    seen, matrix = torch.rand(p, block), torch.rand(wide, d + 1 if kind == "full" else p) / 1000
+    seen, matrix = torch.rand(p, block), torch.rand(wide, p) / 1000
     count = max(64, min(n // block, 400))
 
     def piece(_: int) -> None:
@@ -123,10 +123,8 @@ def floor(n: int, d: int, k: int, kind: str) -> float:
 
 def work(n: int, d: int, k: int, kind: str) -> tuple[int, int, float]:
     """(features, rows of the E step's matrix, multiplications and additions of a step)."""
-    if kind == "diag":
-        return 2 * d + 1, k, 4.0 * n * k * (2 * d + 1)
-    p = d * (d + 1) // 2 + d + 1
-    return p, k * d, 2.0 * n * k * (d * (d + 1) + p)
+    p = 2 * d + 1 if kind == "diag" else d * (d + 1) // 2 + d + 1
+    return p, k, 4.0 * n * k * p
 
 
 def error(fit: Callable, x: np.ndarray, start: dict, kind: str, steps: int) -> float:
@@ -211,10 +209,9 @@ def compare_gpu(device: torch.device, shapes: list[tuple]) -> None:
         settings = {"covariance_type": kind, "max_iter": 1, "init_params": "random_from_data", "random_state": 0}
         parameters = GaussianMixture(k, **settings).fit(x)._parameters()
         with Data(x) as data, torch.no_grad():
-            if kind == "full":
-                data.turn()
+            e_step_over(data, parameters, 1e-6)  # whitens, where that is of use
             before = torch.cuda.memory_allocated() if device.type == "cuda" else 0
-            spent = timed(lambda data=data, now=parameters: em_step(data, now, 1e-6), device)
+            spent = timed(lambda data=data, now=parameters: e_step_over(data, now, 1e-6), device)
         read, multiply = per_byte * n * d * 4, per_flop * work(*shape)[2]
         peak = f"{(torch.cuda.max_memory_allocated() - before) / 1e6:.0f} MB" if device.type == "cuda" else "?"
         print(f"{n, d, k} {kind}: {1e3 * spent:.2f} ms a step, {peak} beside the data; ", end="")

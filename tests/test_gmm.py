@@ -1,5 +1,7 @@
 """`GaussianMixture` is scikit-learn's, from the same start; its likelihood never falls; it finds what it should."""
 
+import copy
+import pickle
 import warnings
 from itertools import pairwise
 
@@ -9,11 +11,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import multivariate_normal
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture as Reference
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
-from musicai.gmm import GaussianMixture
+from musicai.gmm import GaussianMixture, MixtureDensity
 
 KINDS = ("full", "tied", "diag", "spherical")
 
@@ -142,12 +145,12 @@ def test_saved_and_loaded_it_is_the_same_to_the_last_bit(tmp_path, kind, numpy):
     loaded = GaussianMixture.load(tmp_path / "new" / "mixture.safetensors")
     ours, theirs = vars(loaded), vars(mixture)
     assert ours.keys() == theirs.keys()
-    for name in set(ours) - {"_behind"}:
+    for name in set(ours):
         assert type(ours[name]) is type(theirs[name]), name
         assert np.array_equal(np.asarray(ours[name]), np.asarray(theirs[name])), name
     assert np.array_equal(np.asarray(loaded.score_samples(x)), np.asarray(mixture.score_samples(x)))
     (tmp_path / "half").write_bytes((tmp_path / "new" / "mixture.safetensors").read_bytes()[:-9])
-    with pytest.raises(ValueError, match="half is no whole file"):
+    with pytest.raises(ValueError, match="half is not a file of a Gaussian mixture"):
         GaussianMixture.load(tmp_path / "half")
     with pytest.raises(FileNotFoundError, match="nowhere"):
         GaussianMixture.load(tmp_path / "nowhere")
@@ -204,20 +207,20 @@ def test_callback_sees_every_step():
 
 def test_progress_is_shown_when_asked_for(capsys):
     GaussianMixture(2, verbose=1, verbose_interval=1, random_state=0).fit(blobs())
-    assert "log-likelihood" in capsys.readouterr().err
+    assert "log-likelihood" in capsys.readouterr().out
     GaussianMixture(2, random_state=0).fit(blobs())
-    assert not capsys.readouterr().err
+    assert not capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("settings_", "message"),
     [
-        ({"n_components": 0}, "'n_components' parameter must be a whole number, at least 1; got 0"),
-        ({"n_components": 2.0}, "'n_components' parameter must be a whole number"),
-        ({"tol": -1}, "'tol' parameter must be a number, at least 0"),
+        ({"n_components": 0}, "'n_components' parameter .* must be an int in the range .* Got 0"),
+        ({"n_components": 2.0}, "'n_components' parameter .* must be an int .* Got 2.0"),
+        ({"tol": -1}, "'tol' parameter .* must be a float in the range .* Got -1"),
         ({"reg_covar": float("nan")}, "'reg_covar'"),
-        ({"covariance_type": "round"}, "'covariance_type' parameter must be one of full, tied, diag, spherical"),
-        ({"init_params": "guess"}, "'init_params' parameter must be one of kmeans"),
+        ({"covariance_type": "round"}, "'covariance_type' parameter .* Got 'round'"),
+        ({"init_params": "guess"}, "'init_params' parameter .* Got 'guess'"),
         ({"n_components": 2, "weights_init": [0.5, 0.6]}, r"normalized, but got sum\(weights\) = 1.1"),
         ({"n_components": 2, "weights_init": [1.5, -0.5]}, r"in the range \[0, 1\]"),
         (
@@ -237,9 +240,9 @@ def test_bad_settings_are_named(settings_, message):
 @pytest.mark.parametrize(
     ("x", "message"),
     [
-        (torch.zeros(5), r"shape \(rows, features\), got \(5,\)"),
+        (torch.zeros(5), "Expected 2D array, got 1D array"),
         (torch.tensor([[1.0], [float("nan")]]), "NaN"),
-        (torch.zeros(1, 2), "at least 2 rows"),
+        (torch.zeros(1, 2), "minimum of 2 is required"),
         (torch.zeros(4, 2, dtype=torch.complex64), "Complex"),
     ],
 )
@@ -248,3 +251,94 @@ def test_bad_tensors_are_named(x, message):
         GaussianMixture().fit(x)
     with pytest.raises(ValueError, match="3 features, but GaussianMixture is expecting 2"):
         GaussianMixture().fit(torch.randn(9, 2)).predict(torch.zeros(1, 3))
+
+
+def unaligned(x):
+    buffer = np.zeros(x.nbytes + 1, np.uint8)
+    buffer[1:] = np.frombuffer(x.tobytes(), np.uint8)
+    return buffer[1:].view(x.dtype).reshape(x.shape)
+
+
+def field(x):
+    rows = np.zeros(len(x), [("pad", "i1"), ("x", x.dtype, x.shape[1:])])
+    rows["x"] = x
+    return rows["x"]  # strides that are no multiple of the item
+
+
+def read_only(x):
+    x = x.copy()
+    x.flags.writeable = False
+    return x
+
+
+LAYOUTS = {
+    "reversed rows": lambda x: x[::-1],
+    "reversed columns": lambda x: x[:, ::-1],
+    "every other row": lambda x: np.repeat(x, 2, 0)[::2],
+    "Fortran": np.asfortranarray,
+    "byte-swapped": lambda x: x.astype(x.dtype.newbyteorder()),
+    "read-only": read_only,
+    "unaligned": unaligned,
+    "field of a record": field,
+    "longdouble": lambda x: x.astype(np.longdouble),
+    "float16": lambda x: x.astype(np.float16),
+    "integers": lambda x: (10 * x).astype(np.int16)[::-1],
+    "uint64": lambda x: (10 * abs(x)).astype(np.uint64),
+    "bool": lambda x: x > 0,
+    "broadcast": lambda x: np.broadcast_to(x[:, :1], x.shape),
+    "nested lists": lambda x: x.tolist(),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_any_layout_is_the_same_data(layout, dtype):
+    x = LAYOUTS[layout](blobs(300).astype(dtype))
+    plain = np.array(x, dtype=np.float32 if getattr(x, "dtype", None) == np.dtype(">f4") else None)
+    plain = plain.astype(plain.dtype if plain.dtype in (np.float32, np.float64) else np.float64)
+    settings = {"random_state": 0, "max_iter": 5}
+    one, other = GaussianMixture(3, **settings).fit(x), GaussianMixture(3, **settings).fit(plain)
+    np.testing.assert_allclose(one.means_, other.means_, rtol=1e-5, atol=1e-5)
+    for name in ("score_samples", "predict", "predict_proba"):
+        np.testing.assert_allclose(getattr(one, name)(x), getattr(one, name)(plain), rtol=1e-5, atol=1e-5)
+    assert one.score(x) == pytest.approx(one.score(plain), rel=1e-5)
+    assert one.bic(x) == pytest.approx(one.bic(plain), rel=1e-5)
+    streamed = GaussianMixture(3, **settings).partial_fit(x).partial_fit(x)
+    again = GaussianMixture(3, **settings).partial_fit(plain).partial_fit(plain)
+    np.testing.assert_allclose(streamed.means_, again.means_, rtol=1e-4, atol=1e-4)
+    if layout != "nested lists":
+        shards = GaussianMixture(3, **settings).fit([x[:120], x[120:]])
+        np.testing.assert_allclose(shards.means_, other.means_, rtol=1e-3, atol=1e-3)
+        assert shards.score([x[:120], x[120:]]) == pytest.approx(one.score(x), rel=1e-4)
+    density = MixtureDensity.of(GaussianMixture(3, **settings).fit(plain.astype(np.float32)), min_scale=1e-9)
+    torch.testing.assert_close(
+        density.log_prob(x), density.log_prob(torch.from_numpy(plain).float()), rtol=1e-4, atol=1e-3
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_initial_parameters_may_have_any_layout(kind):
+    x = blobs(300)
+    fitted = GaussianMixture(3, covariance_type=kind, random_state=0).fit(x)
+    start = {f"{name}_init": getattr(fitted, f"{name}_") for name in ("weights", "means", "precisions")}
+    plain = GaussianMixture(3, covariance_type=kind, max_iter=2, **start).fit(x)
+    for change in ("reversed", "byte-swapped", "read-only", "list"):
+        moved = {
+            name: {
+                "reversed": lambda a: a[::-1].copy()[::-1],
+                "byte-swapped": lambda a: a.astype(">f8"),
+                "read-only": read_only,
+                "list": lambda a: a.tolist(),
+            }[change](value)
+            for name, value in start.items()
+        }
+        other = GaussianMixture(3, covariance_type=kind, max_iter=2, **moved).fit(x)
+        np.testing.assert_array_equal(other.means_, plain.means_)
+
+
+def test_pickle_copy_and_clone_keep_the_mixture():
+    x = blobs().astype(np.float32)
+    mixture = GaussianMixture(3, random_state=0).fit(x)
+    for other in (pickle.loads(pickle.dumps(mixture)), copy.deepcopy(mixture), clone(mixture).fit(x)):
+        np.testing.assert_array_equal(other.score_samples(x), mixture.score_samples(x))
+        assert other.get_params() == mixture.get_params()

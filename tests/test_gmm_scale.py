@@ -187,7 +187,7 @@ def test_a_checkpoint_of_another_fit_is_refused(tmp_path, x):
     with pytest.raises(ValueError, match="rows: 500 there, 501 here"):
         GaussianMixture(2, max_iter=2).fit(x[:501], checkpoint=tmp_path / "a")
     (tmp_path / "b").write_bytes(b"nonsense")
-    with pytest.raises(ValueError, match="no whole file"):
+    with pytest.raises(ValueError, match="not a file of a Gaussian mixture"):
         GaussianMixture(2).fit(x[:500], checkpoint=tmp_path / "b")
 
 

@@ -1,85 +1,255 @@
-"""Expectation-maximisation: E step over all the data, M step, again; and the same for a stream. Chapter 3."""
+"""EM for a mixture of Gaussians: the equations, each a small function, in float64. Chapter 3.
 
-from collections.abc import Iterator
+The E step finds the responsibilities; `moments` sums up the data with them; the M step turns these moments into new
+parameters. A sample is a column here, as in the formulas: x is (features D, rows), and K is the number of components.
+"""
+
+import math
+from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
-from musicai.gmm.accuracy import ALLOWED, Precision, cancellation, needed
-from musicai.gmm.blocks import Pass, Sums
-from musicai.gmm.data import Data
-from musicai.gmm.steps import Moments, Parameters, m_step, n_features, per_component
-from musicai.threads import one_core
+COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")
+NAMES = ("weights", "means", "covariances", "precisions_cholesky")
+LOG_2PI = math.log(2 * math.pi)
+PIVOT_NOISE = 32  # epsilons
+COLLAPSED = (  # scikit-learn's words
+    "Fitting the mixture model failed because some components have ill-defined empirical covariance (for instance "
+    "caused by singleton or collapsed samples). Try to decrease the number of components, increase reg_covar, or scale "
+    "the input data."
+)
 
-SMALL = 2**26  # multiplications in a pass; float64 costs nothing worth saving below
 
+@dataclass(frozen=True)
+class Parameters:
+    """A mixture of Gaussians, with scikit-learn's names and shapes.
 
-def expectation_maximisation(
-    data: Data, parameters: Parameters, reg_covar: float
-) -> Iterator[tuple[Parameters, float]]:
-    """The parameters after each step, and the mean log-likelihood of the data under those before it; without end.
+    >>> one = torch.ones(1, dtype=torch.float64)
+    >>> Parameters(one, one[None], one, one, "spherical").variances()
+    tensor([[1.]], dtype=torch.float64)
 
-    The mean log-likelihood never falls (but by rounding, and by what `reg_covar` costs).
+    Attributes:
+        weights: (K,), the mixing proportions.
+        means: (K, D).
+        covariances: (K, D, D) for "full", (D, D) for "tied"; variances (K, D) for "diag" and (K,) for "spherical".
+        precisions_cholesky: the same shape: upper triangular U with inverse covariance U U^T, or 1 / scale.
+        covariance_type: "full", "tied", "diag" or "spherical".
+
+    Chapter 3.
     """
-    if parameters.covariance_type in ("full", "tied") and multiplications(data, parameters) > SMALL:
-        data.turn()
-    while True:
-        parameters, sums = em_step(data, parameters, reg_covar)
-        yield parameters, float(sums.log_likelihood / sums.rows)
+
+    weights: Tensor
+    means: Tensor
+    covariances: Tensor
+    precisions_cholesky: Tensor
+    covariance_type: str
+
+    def to(self, device: torch.device | str) -> "Parameters":
+        """The same mixture on another device."""
+        return replace(self, **{name: getattr(self, name).to(device) for name in NAMES})
+
+    @property
+    def full(self) -> bool:
+        """Whether the covariances are matrices."""
+        return self.covariance_type in ("full", "tied")
+
+    def factors(self) -> Tensor:
+        """`precisions_cholesky` for each component: (K, D), or (K, D, D) for full and tied."""
+        k, d = self.means.shape
+        if self.covariance_type == "spherical":
+            return self.precisions_cholesky[:, None].expand(k, d)
+        return self.precisions_cholesky.expand(k, d, d) if self.covariance_type == "tied" else self.precisions_cholesky
+
+    def variances(self) -> Tensor:
+        """The variance of each feature in each component: (K, D)."""
+        if self.full:
+            return self.covariances.diagonal(dim1=-2, dim2=-1).expand_as(self.means)
+        return self.covariances.reshape(len(self.means), -1).expand_as(self.means)
 
 
-def em_step(data: Data, parameters: Parameters, reg_covar: float) -> tuple[Parameters, Sums]:
-    """One E step and one M step."""
-    with one_core():
-        return _em_step(data, parameters, reg_covar)
+@dataclass(frozen=True)
+class Moments:
+    """How much data each component is responsible for, where it lies and how far it spreads.
+
+    `a + b` gives the moments of both data sets together (Chan, Golub and LeVeque, 1983). The scatter is taken about the
+    mean, so that no large numbers cancel.
+
+    >>> x, all_of_it = torch.tensor([[0.0, 2.0, 4.0]]), torch.ones(1, 3)
+    >>> moments(x, all_of_it, full=False).scatter
+    tensor([[8.]])
+
+    Attributes:
+        count: (K,), sums of responsibilities.
+        mean: (K, D), weighted means.
+        scatter: weighted sums about that mean, of squares (K, D) or of products (K, D, D).
+        log_likelihood: of all these data under the parameters that gave the responsibilities, where it is known.
+
+    Chapter 3.
+    """
+
+    count: Tensor
+    mean: Tensor
+    scatter: Tensor
+    log_likelihood: Tensor | float = 0.0
+
+    def __add__(self, other: "Moments") -> "Moments":
+        count = self.count + other.count
+        share = other.count / at_least_tiny(count)
+        gap = other.mean - self.mean
+        between = squares(gap, self.scatter.dim() == 3) * per_component(self.count * share, self.scatter)
+        scatter = self.scatter + other.scatter + between
+        return Moments(count, self.mean + share[:, None] * gap, scatter, self.log_likelihood + other.log_likelihood)
+
+    def __mul__(self, factor: float) -> "Moments":
+        return Moments(self.count * factor, self.mean, self.scatter * factor, self.log_likelihood * factor)
+
+    def __getitem__(self, components: Tensor) -> "Moments":
+        return Moments(self.count[components], self.mean[components], self.scatter[components])
+
+    def to(self, device: torch.device | str) -> "Moments":
+        """The same moments on another device."""
+        return Moments(*(torch.as_tensor(part).to(device) for part in vars(self).values()))
 
 
-def _em_step(data: Data, parameters: Parameters, reg_covar: float) -> tuple[Parameters, Sums]:
-    precision = needed_for(data, parameters)
-    while True:
-        careful = precision.dtype == torch.float64 and bool(precision.exact.all())
-        seen, sums = e_pass(data, parameters, precision)
-        # Rows far from every component, and components that have just become narrow, were seen too roughly: once more.
-        after = needed_for(data, parameters, sums)
-        try:
-            better = m_step(seen, parameters.covariance_type, reg_covar)
-            after = after | needed_for(data, better)
-        except ValueError:
-            if careful:
-                raise
-            after = Precision(torch.float64, torch.ones_like(precision.exact))
-        if careful or precision.covers(after):
-            return better, sums
-        precision = precision | after
+def log_joint(x: Tensor, weights: Tensor, means: Tensor, factors: Tensor) -> Tensor:
+    """log(weight x density) of each component at each row.
+
+    >>> one = torch.ones(1, 1)
+    >>> log_joint(torch.zeros(1, 1), one[0], 0 * one, one)  # the standard normal density at 0: -log(2 pi) / 2
+    tensor([[-0.9189]])
+
+    Args:
+        x: (D, rows).
+        weights: (K,).
+        means: (K, D).
+        factors: (K, D), 1 / standard deviations, or (K, D, D), upper triangular U with inverse covariance U U^T.
+
+    Returns: (K, rows).
+
+    Bishop (2006), eq. 2.43. Chapter 3.
+    """
+    gap = x - means[:, :, None]  # (K, D, rows)
+    standard = factors[:, :, None] * gap if factors.dim() == 2 else factors.mT @ gap
+    return log_joint_at_mean(weights, factors)[:, None] - 0.5 * standard.square().sum(1)
 
 
-def e_pass(data: Data, parameters: Parameters, precision: Precision) -> tuple[Moments, Sums]:
-    """The E step over all the data: what the M step needs, and the log-likelihood."""
-    e_step = Pass(parameters, data.frame, precision)
-    sums = data.sums(e_step.sums)
-    return e_step.moments(sums), sums
+def log_joint_at_mean(weights: Tensor, factors: Tensor) -> Tensor:
+    """log(weight x density) of each component at its own mean: (K,)."""
+    diagonal = factors if factors.dim() == 2 else factors.diagonal(dim1=1, dim2=2)
+    return weights.log().clamp(min=-1e30) + diagonal.log().sum(1) - 0.5 * factors.shape[1] * LOG_2PI
 
 
-def needed_for(data: Data, parameters: Parameters, sums: Sums | None = None) -> Precision:
-    """The arithmetic that these parameters need on these data; `sums`: what was seen under them, if it is known."""
-    _, means, factors = data.frame.mixture_into(parameters)
-    terms = cancellation(means, data.frame.variances(parameters), factors)
-    misfit = 0.0 if sums is None else abs(float(sums.log_likelihood / sums.rows - data.frame.log_volume()))
-    large = multiplications(data, parameters) > SMALL
-    near = misfit * torch.finfo(torch.float32).eps < ALLOWED[torch.float32, False]
-    fastest = torch.float32 if data.dtype == torch.float32 and large and near else torch.float64
-    return needed(parameters, terms, fastest)
+def e_step(joint: Tensor) -> tuple[Tensor, Tensor]:
+    """The responsibilities p(k | x), and the log-likelihood log p(x) of each row.
+
+    p(k | x) = w_k N_k(x) / sum_j w_j N_j(x). Dempster, Laird and Rubin (1977); Bishop (2006), eq. 9.13.
+
+    >>> e_step(torch.tensor([[0.1], [0.3]]).log())  # w N is 0.1 for one component, 0.3 for the other
+    (tensor([[0.2500],
+            [0.7500]]), tensor([-0.9163]))
+
+    Args:
+        joint: (K, rows), log(weight x density) as from `log_joint`.
+
+    Returns: responsibilities (K, rows), log-likelihoods (rows,).
+
+    Chapter 3.
+    """
+    responsibilities = joint.T.softmax(1).T  # fastest where a row's components lie side by side in memory
+    # The largest is w_k N_k(x) / p(x), which gives p(x) without another exponential.
+    return responsibilities, joint.amax(0) - responsibilities.amax(0).log()
 
 
-def multiplications(data: Data, parameters: Parameters) -> int:
-    """In a pass, about."""
-    full = parameters.covariance_type in ("full", "tied")
-    return data.rows * len(parameters.means) * n_features(data.width, full)
+def moments(x: Tensor, responsibilities: Tensor, full: bool) -> Moments:
+    """The moments of the data, weighted by the responsibilities.
+
+    >>> x, responsibilities = torch.tensor([[0.0, 2.0, 9.0]]), torch.tensor([[1.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    >>> moments(x, responsibilities, full=False).mean
+    tensor([[1.],
+            [9.]])
+
+    Args:
+        x: (D, rows).
+        responsibilities: (K, rows).
+        full: whether to sum products (for covariance matrices) or squares (for variances).
+
+    Returns: the `Moments` of K components.
+
+    Bishop (2006), eq. 9.24 to 9.27. Chapter 3.
+    """
+    count = responsibilities.sum(1)
+    mean = responsibilities @ x.T / at_least_tiny(count)[:, None]
+    # Once more, from there: now the mean of equal numbers is exactly that number, and their scatter exactly zero.
+    mean = mean + (responsibilities[:, None] * (x - mean[:, :, None])).sum(2) / at_least_tiny(count)[:, None]
+    gap = x - mean[:, :, None]  # (K, D, rows)
+    weighted = responsibilities[:, None] * gap
+    return Moments(count, mean, weighted @ gap.mT if full else (weighted * gap).sum(2))
 
 
-def memory(parameters: Parameters, reg_covar: float) -> Moments:
-    """The moments, for one row, of which these are the parameters: what the mixture knows of all it has seen."""
+def m_step(seen: Moments, covariance_type: str, reg_covar: float) -> Parameters:
+    """The parameters under which data with these moments are most likely.
+
+    Bishop (2006), eq. 9.24 to 9.27; `reg_covar` as in scikit-learn.
+
+    >>> x, responsibilities = torch.tensor([[0.0, 2.0, 9.0, 9.0]]), torch.ones(1, 4)
+    >>> m_step(moments(x, responsibilities, full=False), "diag", reg_covar=0.0).covariances
+    tensor([[16.5000]])
+
+    Args:
+        seen: what the E step found.
+        covariance_type: "full", "tied", "diag" or "spherical".
+        reg_covar: added to every variance.
+
+    Returns: new weights, means and covariances.
+
+    Raises:
+        ValueError: if a component has collapsed: a variance is zero, or a covariance matrix singular.
+
+    Chapter 3.
+    """
+    count, means, covariances = estimates(seen, covariance_type, reg_covar)
+    if reg_covar == 0 and _is_collapsed(seen, covariance_type):
+        raise ValueError(COLLAPSED)
+    factors = precisions_cholesky(covariances, covariance_type in ("full", "tied"))
+    return Parameters(count / count.sum(), means, covariances, factors, covariance_type)
+
+
+def estimates(seen: Moments, covariance_type: str, reg_covar: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Counts, means and covariances.
+
+    As in scikit-learn, `reg_covar` is added to each variance and ten epsilons to each count. The epsilons pull a
+    component without data to the origin.
+    """
+    epsilon = 10 * torch.finfo(seen.count.dtype).eps
+    count = seen.count + epsilon
+    missing = epsilon / count  # 1 - seen.count / count, without cancellation
+    full = covariance_type in ("full", "tied")
+    pull = missing * (1 - missing) * (missing if covariance_type == "full" else 1)
+    scatter = seen.scatter + per_component(pull * count, seen.scatter) * squares(seen.mean, full)
+    covariances = _covariances(scatter, count, covariance_type)
+    ridge = torch.eye(seen.mean.shape[1]).to(covariances) if full else 1.0
+    return count, seen.mean * (1 - missing)[:, None], covariances + reg_covar * ridge
+
+
+def _covariances(scatter: Tensor, count: Tensor, covariance_type: str) -> Tensor:
+    if covariance_type == "tied":
+        return scatter.sum(0) / count.sum()
+    covariances = scatter / per_component(count, scatter)
+    return covariances.mean(1) if covariance_type == "spherical" else covariances
+
+
+def _is_collapsed(seen: Moments, covariance_type: str) -> bool:
+    """Whether a standard deviation is no larger than the rounding errors of the numbers it was computed from."""
+    covariances = _covariances(seen.scatter, at_least_tiny(seen.count), covariance_type)
+    variances = Parameters(seen.count, seen.mean, covariances, covariances, covariance_type).variances()
+    return not bool((variances > (64 * torch.finfo(seen.mean.dtype).eps * seen.mean).square()).all())
+
+
+def moments_of(parameters: Parameters, reg_covar: float) -> Moments:
+    """The inverse of the M step: the moments, per row, of data for which these parameters are the estimates."""
     weights, means = parameters.weights, parameters.means
-    if parameters.covariance_type in ("full", "tied"):
+    if parameters.full:
         covariances = parameters.covariances - reg_covar * torch.eye(means.shape[1]).to(means)
         covariances = covariances.expand(len(means), -1, -1)
     else:
@@ -87,10 +257,42 @@ def memory(parameters: Parameters, reg_covar: float) -> Moments:
     return Moments(weights, means, covariances * per_component(weights, covariances))
 
 
-def blend(memory: Moments, batch: Moments, rate: float) -> Moments:
-    """The memory after this batch: s <- (1 - rate) s + rate * batch, both for one row.
+def precisions_cholesky(covariances: Tensor, full: bool) -> Tensor:
+    """U with U U^T the inverse of each covariance (upper triangular), or 1 / sqrt(variance).
 
-    With rates n ** -decay, 1/2 < decay <= 1, for the n-th batch, the estimates converge to a stationary point of the
-    likelihood: Cappé and Moulines (2009), eq. 13.
+    Raises ValueError where a covariance is not positive definite.
     """
-    return memory * (1 - rate) + batch * rate
+    if not full:
+        if not bool(((covariances > 0) & covariances.isfinite()).all()):
+            raise ValueError(COLLAPSED)
+        return covariances.rsqrt()
+    lower, info = torch.linalg.cholesky_ex(covariances)
+    pivots, scale = lower.diagonal(dim1=-2, dim2=-1).square(), covariances.diagonal(dim1=-2, dim2=-1)
+    # A pivot that is nothing but rounding error says nothing about the data.
+    if bool(info.any()) or not bool((pivots > PIVOT_NOISE * torch.finfo(lower.dtype).eps * scale).all()):
+        raise ValueError(COLLAPSED)
+    eye = torch.eye(lower.shape[-1]).to(lower)
+    return torch.linalg.solve_triangular(lower, eye, upper=False).mT
+
+
+def covariances_of_factors(factors: Tensor, full: bool) -> Tensor:
+    """The inverse of `precisions_cholesky`."""
+    if not full:
+        return factors.square().reciprocal()
+    inverse = torch.linalg.solve_triangular(factors, torch.eye(factors.shape[-1]).to(factors), upper=True)
+    return inverse.mT @ inverse
+
+
+def squares(x: Tensor, full: bool) -> Tensor:
+    """The squares (K, D) of rows x (K, D), or their outer products (K, D, D)."""
+    return x[:, :, None] * x[:, None] if full else x.square()
+
+
+def per_component(values: Tensor, like: Tensor) -> Tensor:
+    """values (K,) with as many dimensions as `like`."""
+    return values.reshape(-1, *(1,) * (like.dim() - 1))
+
+
+def at_least_tiny(count: Tensor) -> Tensor:
+    """A count to divide by: where it is 0, so is what is divided."""
+    return count.clamp(min=torch.finfo(count.dtype).tiny)

@@ -1,4 +1,4 @@
-"""A mixture whose parameters a network computes: the mixture density network. Chapter 3; WaveNet uses it."""
+"""Mixtures trained by gradients: as the last layer of a network, which WaveNet uses, or on their own. Chapter 3."""
 
 import math
 from dataclasses import dataclass
@@ -7,10 +7,26 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from musicai.gmm._scale.rows import as_tensor
+from musicai.gmm.em import COVARIANCE_TYPES, Parameters, covariances_of_factors, log_joint
+from musicai.gmm.mixture import GaussianMixture
+
 
 @dataclass(frozen=True)
 class ConditionalMixture:
-    """A mixture of Gaussians at each place (...): log_weights (..., K), means and scales (..., K, D)."""
+    """A mixture of Gaussians with diagonal covariances at each place (...), as computed by a network.
+
+    >>> one = torch.zeros(2, 1)  # a batch of two; K = 1
+    >>> ConditionalMixture(one, one[..., None], one[..., None] + 1).log_prob(torch.zeros(2, 1))
+    tensor([-0.9189, -0.9189])
+
+    Attributes:
+        log_weights: (..., K), the logarithms of weights that sum to one.
+        means: (..., K, D).
+        scales: (..., K, D), standard deviations.
+
+    Chapter 3.
+    """
 
     log_weights: Tensor
     means: Tensor
@@ -19,16 +35,16 @@ class ConditionalMixture:
     def log_prob(self, y: Tensor) -> Tensor:
         """The log density of y (..., D): (...). Finite, with finite gradients, for any scale that a head gives."""
         standard = (y[..., None, :] - self.means) / self.scales
-        height = -self.scales.log() - 0.5 * math.log(2 * math.pi)
-        return (self.log_weights + (height - 0.5 * standard.square()).sum(-1)).logsumexp(-1)
+        at_mean = -self.scales.log() - 0.5 * math.log(2 * math.pi)
+        return (self.log_weights + (at_mean - 0.5 * standard.square()).sum(-1)).logsumexp(-1)
 
     @property
     def mean(self) -> Tensor:
-        """The expected value, (..., D): where the mixture balances, which need not be likely."""
+        """The expected value (..., D), which need not be a likely one."""
         return (self.log_weights.exp()[..., None] * self.means).sum(-2)
 
     def sample(self, temperature: float = 1.0) -> Tensor:
-        """Draw (..., D). Below temperature 1, likelier components are preferred and all are narrower; 0 is the mode."""
+        """Draw (..., D). Below temperature 1, likely components are preferred and all are narrower; 0 gives the mode."""
         if temperature < 0:
             raise ValueError(f"temperature must be 0 or more; got {temperature}")
         if temperature > 0:  # Gumbel's trick: a draw is an argmax
@@ -49,11 +65,20 @@ class MixtureHead(nn.Module):
     >>> mixture.log_prob(torch.zeros(8, 100, 1)).shape
     torch.Size([8, 100])
 
-    in_features: channels of the network. n_components: K. n_features: D, of what is predicted. Scales lie between
-    min_scale and max_scale, smoothly, so that no step can make a component so narrow that the loss, or its gradient,
-    overflows; in between, the network's output is the log scale. Bishop, "Mixture density networks" (1994). Chapter 3.
+    Scales stay between two bounds, smoothly, so that no step can make a component so narrow that the loss, or its
+    gradient, overflows; in between, the network's output is the log scale. Bishop, "Mixture density networks" (1994).
 
-    Raises ValueError unless 0 < min_scale < max_scale.
+    Args:
+        in_features: channels of the network.
+        n_components: K.
+        n_features: D, of what is predicted.
+        min_scale: lower bound of the standard deviations.
+        max_scale: upper bound.
+
+    Raises:
+        ValueError: unless 0 < min_scale < max_scale.
+
+    Chapter 3.
     """
 
     def __init__(
@@ -76,10 +101,99 @@ class MixtureHead(nn.Module):
         return self.mixture(self.linear(x))
 
     def mixture(self, raw: Tensor) -> ConditionalMixture:
-        """The mixture that raw outputs (..., K (1 + 2 D)) stand for; computed in float32 also under autocast."""
+        """The mixture encoded by raw outputs (..., K (1 + 2 D)); computed in float32 even under autocast."""
         k, d = self.shape
         logits, means, log_scales = (raw if raw.dtype == torch.float64 else raw.float()).split([k, k * d, k * d], -1)
         low, high = self.bounds
         log_scales = low + softplus(high - low - softplus(high - log_scales.unflatten(-1, (k, d))))
         scales = log_scales.exp().clamp(max=math.exp(high))
         return ConditionalMixture(logits.log_softmax(-1), means.unflatten(-1, (k, d)), scales)
+
+
+class MixtureDensity(nn.Module):
+    """A mixture of Gaussians as a module: any gradient method may train it, on any loss of `log_prob`.
+
+    >>> density = MixtureDensity(8, 13)
+    >>> optimizer = torch.optim.Adam(density.parameters(), 1e-2)
+    >>> def step(batch):
+    ...     loss = -density.log_prob(batch).mean()
+    ...     update(loss, optimizer)
+    ...     return {"loss": loss}
+    >>> fit(step, batches, steps=2000, state={"density": density, "optimizer": optimizer})  # doctest: +SKIP
+
+    Weights are a softmax and scales are positive by construction, so no step can leave the set of mixtures. The
+    parameters are `logits` (K,), `means` (K, D), `log_scales` and, for full and tied covariances, `upper`: the part of
+    `precisions_cholesky` to the right of the diagonal.
+
+    Args:
+        n_components: K.
+        n_features: D.
+        covariance_type: "full", "tied", "diag" or "spherical".
+        min_scale: lower bound of the scales, for the same reason that EM has `reg_covar`.
+
+    Raises:
+        ValueError: for another covariance type.
+
+    Chapter 3.
+    """
+
+    def __init__(self, n_components: int, n_features: int, covariance_type: str = "diag", min_scale: float = 1e-3):
+        super().__init__()
+        if covariance_type not in COVARIANCE_TYPES:
+            raise ValueError(f"covariance_type must be one of {', '.join(COVARIANCE_TYPES)}; got {covariance_type!r}")
+        self.covariance_type, self.min_scale = covariance_type, min_scale
+        shapes = 1 if covariance_type == "tied" else n_components
+        self.logits = nn.Parameter(torch.zeros(n_components))
+        self.means = nn.Parameter(torch.randn(n_components, n_features))
+        self.log_scales = nn.Parameter(torch.zeros(shapes, 1 if covariance_type == "spherical" else n_features))
+        full = covariance_type in ("full", "tied")
+        self.upper = nn.Parameter(torch.zeros(shapes, n_features, n_features)) if full else None
+
+    @classmethod
+    def of(cls, mixture: GaussianMixture, min_scale: float = 1e-3) -> "MixtureDensity":
+        """The same density as a fitted mixture, except for scales below `min_scale`."""
+        k, d = mixture.means_.shape
+        parameters = mixture._parameters()
+        density = cls(k, d, mixture.covariance_type, min_scale).to(parameters.means.device)
+        shapes, sizes = density.log_scales.shape
+        factors = parameters.factors()[:shapes] if parameters.full else parameters.factors()[:, :sizes]
+        diagonal = factors.diagonal(dim1=-2, dim2=-1) if parameters.full else factors
+        variances = diagonal.square().reciprocal() - min_scale**2
+        with torch.no_grad():
+            density.logits.copy_(parameters.weights.log())
+            density.means.copy_(parameters.means)
+            density.log_scales.copy_(0.5 * variances.clamp(min=1e-6 * min_scale**2).log())
+            if parameters.full:
+                density.upper.copy_(factors.triu(1))
+        return density
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """The log density of x (..., D): (...)."""
+        x = x if isinstance(x, Tensor) else as_tensor(x).to(self.means)
+        equal = self.logits.new_ones(len(self.logits))
+        joint = log_joint(x.reshape(-1, x.shape[-1]).T, equal, self.means, self._factors())
+        joint = joint + self.logits.log_softmax(0)[:, None]
+        return joint.logsumexp(0).reshape(x.shape[:-1])
+
+    forward = log_prob
+
+    def mixture(self) -> GaussianMixture:
+        """The same density as a `GaussianMixture` of tensors, which can also `sample` and `predict`."""
+        with torch.no_grad():
+            factors = self._factors().double()
+            if self.covariance_type in ("tied", "spherical"):
+                factors = factors[0] if self.covariance_type == "tied" else factors[:, 0]
+            weights, means = self.logits.double().softmax(0), self.means.detach().double()
+        covariances = covariances_of_factors(factors, self.upper is not None)
+        made = GaussianMixture(len(weights), covariance_type=self.covariance_type)
+        made._set_parameters(Parameters(weights, means, covariances, factors, self.covariance_type), self.means)
+        made.n_features_in_ = means.shape[1]
+        return made
+
+    def _factors(self) -> Tensor:
+        log_variances = torch.full_like(self.log_scales, 2 * math.log(self.min_scale)).logaddexp(2 * self.log_scales)
+        inverse = torch.exp(-0.5 * log_variances)  # 1 / sqrt(min_scale^2 + exp(log_scale)^2)
+        k, d = self.means.shape
+        if self.upper is None:
+            return inverse.expand(k, d)
+        return (self.upper.triu(1) + torch.diag_embed(inverse)).expand(k, d, d)

@@ -1,5 +1,6 @@
-"""`GaussianMixture`: scikit-learn's interface, EM in torch. Chapter 3."""
+"""`GaussianMixture`: scikit-learn's estimator, with EM in torch. Chapter 3."""
 
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,56 +8,53 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, DensityMixin
+import sklearn.mixture
+import torch
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from musicai.gmm.attributes import Attributes, Kind
-from musicai.gmm.checks import check_enough, check_rows, check_settings
-from musicai.gmm.data import Data, is_shards, shards_of
-from musicai.gmm.em import blend, e_pass, memory, needed_for
-from musicai.gmm.saving import Saving
-from musicai.gmm.scoring import Scoring
-from musicai.gmm.search import Climb, Search
-from musicai.gmm.start import random_numbers, start
-from musicai.gmm.steps import m_step
+from musicai.gmm._scale.blocks import FLOAT64, BlockEStep, Frame, e_step_over, level_needed
+from musicai.gmm._scale.rows import Data, as_kind, as_tensor, check_rows, empty_like, in_pieces, is_shards, shards_of
+from musicai.gmm._scale.runs import SAVE_SECONDS, EMRun, Restarts, random_numbers, read_state, start, write_state
+from musicai.gmm.em import NAMES, Parameters, covariances_of_factors, e_step, m_step, moments_of
+from musicai.threads import Workers, one_core
 
 Array = np.ndarray | Tensor
 
 
-class GaussianMixture(Scoring, Saving, Attributes, DensityMixin, BaseEstimator):
+class GaussianMixture(sklearn.mixture.GaussianMixture):
     """A mixture of Gaussians, fitted by EM: `sklearn.mixture.GaussianMixture`, faster, and at any size.
 
-    >>> import torch
     >>> x = torch.cat([torch.randn(500, 2), torch.randn(500, 2) + 8])
     >>> mixture = GaussianMixture(2, random_state=0).fit(x)
     >>> mixture.weights_
     tensor([0.5000, 0.5000])
 
     Parameters and attributes are scikit-learn's, and so is the result from the same start (also from the same
-    `random_state`). NumPy or torch in, the same kind out, on the device of the data. What is more:
+    `random_state`). NumPy or torch goes in, and the same kind comes out, on the device of the data. And more:
 
     - `fit` takes shards that do not fit into memory (a list of matrices or memory maps, or a function that returns an
-      iterator of them), and under `torchrun` sums over all processes' rows.
+      iterator over them), and under `torchrun` it sums over all processes' rows.
     - `fit(..., callback=, checkpoint=)` shows each step and survives an interruption; `partial_fit` learns from a
-      stream; `save` and `load` keep a mixture.
-    - Float32 data are computed in float32 only where that is as good; every sum over the rows is taken in float64.
+      stream; `save` and `load` keep a mixture in a file.
+    - Float32 data are processed in float32 only where that is as good; every sum over the rows is taken in float64.
 
     Args:
         n_components: K.
         covariance_type: "full", "tied", "diag" or "spherical".
         tol: EM stops when the mean log-likelihood changes by less.
         reg_covar: added to every variance.
-        max_iter: steps at most.
-        n_init: starts, of which the best is kept.
-        init_params: "kmeans" (of at most 2**18 rows), "k-means++", "random" or "random_from_data".
-        weights_init: (K,), in place of what `init_params` finds.
+        max_iter: the largest number of EM steps.
+        n_init: number of starts, of which the best result is kept.
+        init_params: "kmeans" (on at most 2**18 rows), "k-means++", "random" or "random_from_data".
+        weights_init: (K,), used instead of what `init_params` finds.
         means_init: (K, D), likewise.
         precisions_init: in the shape of the fitted precisions, likewise.
         random_state: seed.
-        warm_start: go on from the last fit.
-        verbose: above 0, a progress bar.
-        verbose_interval: steps between its renewals.
+        warm_start: continue from the last fit.
+        verbose: above 0, print the progress of EM.
+        verbose_interval: number of steps between two lines of it.
 
     Attributes:
         weights_: (K,).
@@ -65,71 +63,47 @@ class GaussianMixture(Scoring, Saving, Attributes, DensityMixin, BaseEstimator):
         precisions_: their inverses.
         precisions_cholesky_: Cholesky factors of the precisions.
         converged_: whether EM stopped because of `tol`.
-        n_iter_: its steps.
+        n_iter_: its number of steps.
         lower_bound_: the mean log-likelihood at the last step.
-        lower_bounds_: at each step.
+        lower_bounds_: the mean log-likelihood at each step.
 
     Chapter 3.
     """
 
-    def __init__(
-        self,
-        n_components: int = 1,
-        *,
-        covariance_type: str = "full",
-        tol: float = 1e-3,
-        reg_covar: float = 1e-6,
-        max_iter: int = 100,
-        n_init: int = 1,
-        init_params: str = "kmeans",
-        weights_init: Array | None = None,
-        means_init: Array | None = None,
-        precisions_init: Array | None = None,
-        random_state: int | np.random.RandomState | None = None,
-        warm_start: bool = False,
-        verbose: int = 0,
-        verbose_interval: int = 10,
-    ):
-        self.n_components = n_components
-        self.covariance_type = covariance_type
-        self.tol = tol
-        self.reg_covar = reg_covar
-        self.max_iter = max_iter
-        self.n_init = n_init
-        self.init_params = init_params
-        self.weights_init = weights_init
-        self.means_init = means_init
-        self.precisions_init = precisions_init
-        self.random_state = random_state
-        self.warm_start = warm_start
-        self.verbose = verbose
-        self.verbose_interval = verbose_interval
-
     def fit(
-        self,
-        X: Any,
-        y: None = None,
-        *,
-        callback: Callable[["GaussianMixture"], None] | None = None,
-        checkpoint: str | Path | None = None,
+        self, X: Any, y: None = None, *, callback: Callable | None = None, checkpoint: str | Path | None = None
     ) -> "GaussianMixture":
-        """Fit to X by EM: `n_init` times at most `max_iter` steps; the best is kept.
+        """Fit to X by EM, `n_init` times, with at most `max_iter` steps each; the best result is kept.
 
         Args:
-            X: (rows, features), or shards: a list of such matrices, or a function that returns an iterator of them, the
-                same rows in the same order every time.
+            X: (rows, features), or shards: a list of such matrices, or a function that returns an iterator over them,
+                the same rows in the same order every time.
+            y: ignored.
             callback: called with the mixture after each step, its attributes set.
-            checkpoint: a file to save to every few seconds and when interrupted; the same call goes on from it.
+            checkpoint: a file to save to every few seconds and when interrupted; the same call resumes from it.
 
-        Raises ValueError for bad settings or data, and when a component collapses (see `reg_covar`). Warns
-        (ConvergenceWarning) when no start converged.
+        Returns: the mixture itself.
+
+        Raises:
+            ValueError: for bad settings or data, and when a component collapses (see `reg_covar`).
+
+        Warns with ConvergenceWarning when the best run did not converge.
         """
-        check_settings(self.get_params())
+        self._validate_params()
         vars(self).pop("n_batches_", None)
-        with self._data(X) as (data, kind):
-            best = Search(self, data, kind, callback, checkpoint).best()
-        self._keep(best, kind)
-        if not best.converged and self.max_iter > 0:
+        with self._rows(X) as (data, like), Restarts(self, data, checkpoint) as restarts:
+            for run in restarts:
+                while len(run.lower_bounds) < self.max_iter and not run.converged:
+                    with one_core():  # an M step is too small to be shared out
+                        moments = e_step_over(data, run.parameters, self.reg_covar)
+                        run.parameters = m_step(moments, self.covariance_type, self.reg_covar)
+                    lower_bound = float(moments.log_likelihood) / data.rows
+                    change, run.lower_bound = lower_bound - run.lower_bound, lower_bound
+                    run.lower_bounds.append(lower_bound)
+                    run.converged = abs(change) < self.tol
+                    self._after_step(restarts, change, like, callback)
+        self._keep(restarts.runs["best"], like)
+        if not self.converged_ and self.max_iter > 0:
             message = "Best performing initialization did not converge. Try different init parameters, or increase "
             warnings.warn(message + "max_iter, tol, or check for degenerate data.", ConvergenceWarning, stacklevel=2)
         return self
@@ -141,45 +115,174 @@ class GaussianMixture(Scoring, Saving, Attributes, DensityMixin, BaseEstimator):
     def partial_fit(
         self, X: Array, y: None = None, *, decay: float = 0.6, rate: float | None = None
     ) -> "GaussianMixture":
-        """One step of online EM with the next batch X (rows, features) of a stream; the first batch gives the start.
+        """One step of online EM with the next batch X of a stream; the first batch gives the start.
 
-        decay: the n-th batch (`n_batches_`) is (n + 1) ** -decay of what the mixture knows then; above 0.5, at most 1.
-        rate: that share itself, for one that forgets at a constant pace, or that was fitted before and shall change
-        little. Cappé and Moulines (2009).
+        The n-th batch changes what the mixture knows by s <- (1 - rate) s + rate * batch, where s are the moments for
+        one row and rate = (n + 1) ** -decay. With 1/2 < decay <= 1, this converges to a stationary point of the
+        likelihood: Cappé and Moulines (2009), eq. 13.
 
-        Raises ValueError for a decay with which online EM does not converge, and as `fit` does.
+        Args:
+            X: (rows, features).
+            y: ignored.
+            decay: above 0.5, at most 1.
+            rate: used instead, for a mixture that forgets at a constant pace, or was fitted before and should change
+                little.
+
+        Returns: the mixture itself.
+
+        Raises:
+            ValueError: for a decay with which online EM does not converge, and as `fit` does.
         """
-        check_settings(self.get_params())
+        self._validate_params()
         if not 0.5 < decay <= 1:
             raise ValueError(f"decay must be above 0.5 and at most 1, or online EM does not converge; got {decay!r}")
         fresh = not hasattr(self, "means_")
-        rows = check_rows(self, X, fitting=fresh)
-        with Data(rows) as data:
-            before = self._parameters(rows.device) if not fresh else self._start(data)
-            batch, sums = e_pass(data, before, needed_for(data, before))
+        with self._rows(X, reset=fresh) as (data, like), one_core():
+            before = None if fresh else self._parameters(data.device)
+            before = before or start(data, self.get_params(), random_numbers(data, self.random_state))
+            batch = e_step_over(data, before, self.reg_covar)
+        if fresh:
+            m_step(batch, self.covariance_type, self.reg_covar)  # raises if a component has collapsed
         self.n_batches_ = getattr(self, "n_batches_", 0) + 1
         rate = (self.n_batches_ + 1) ** -decay if rate is None else rate
-        known = blend(memory(before, self.reg_covar), batch * (1 / data.rows), rate)
-        bounds = [*getattr(self, "lower_bounds_", []), float(sums.log_likelihood / sums.rows)]
-        self._keep(Climb(m_step(known, self.covariance_type, self.reg_covar), bounds, False), Kind.of(X, rows.dtype))
+        known = moments_of(before, self.reg_covar) * (1 - rate) + batch * (rate / data.rows)
+        after = m_step(known, self.covariance_type, self.reg_covar)
+        lower_bound = float(batch.log_likelihood) / data.rows
+        self._keep(EMRun(after, lower_bound, [*getattr(self, "lower_bounds_", []), lower_bound]), like)
         return self
 
-    def _start(self, data: Data):
-        return start(data, self.get_params(), random_numbers(data, self.random_state))
+    def score_samples(self, X: Array) -> Array:
+        """The log-likelihood of each row: (rows,)."""
+        return as_kind(*self._of_each_row(X, lambda joint: joint.logsumexp(0)))
 
-    def _keep(self, climb: Climb, kind: Kind) -> None:
-        """Set what a fit leaves behind."""
-        self._set_parameters(climb.parameters, kind)
-        self.converged_, self.n_iter_ = climb.converged, len(climb.lower_bounds)
-        self.lower_bounds_, self.lower_bound_ = list(climb.lower_bounds), climb.lower_bound
+    def predict(self, X: Array) -> Array:
+        """The most likely component of each row: (rows,), integers."""
+        return as_kind(*self._of_each_row(X, lambda joint: joint.argmax(0)), torch.int64)
+
+    def predict_proba(self, X: Array) -> Array:
+        """The responsibilities p(component | row): (rows, K)."""
+        return as_kind(*self._of_each_row(X, lambda joint: e_step(joint)[0].T))
+
+    def score(self, X: Any, y: None = None) -> float:
+        """The mean log-likelihood of the rows of X: a matrix, or shards as for `fit`."""
+        total, rows = self._log_likelihood(X)
+        return total / rows
+
+    def bic(self, X: Any) -> float:
+        """Bayesian information criterion on X, the lower the better. Schwarz (1978)."""
+        total, rows = self._log_likelihood(X)
+        return -2 * total + self._n_parameters() * math.log(rows)
+
+    def aic(self, X: Any) -> float:
+        """Akaike information criterion on X, the lower the better. Akaike (1974)."""
+        return -2 * self._log_likelihood(X)[0] + 2 * self._n_parameters()
+
+    def sample(self, n_samples: int = 1) -> tuple[Array, Array]:
+        """Draw rows (n_samples, features), sorted by component, and the component of each (n_samples,).
+
+        The rows are those that scikit-learn draws.
+        """
+        check_is_fitted(self)
+        twin = sklearn.mixture.GaussianMixture(**self.get_params())
+        for name, value in vars(self._parameters("cpu")).items():
+            setattr(twin, f"{name}_", np.asarray(value))
+        drawn = (torch.from_numpy(part) for part in twin.sample(n_samples))
+        rows, labels = (as_kind(part, self.means_, part.dtype) for part in drawn)
+        return rows, labels
+
+    def save(self, path: str | Path) -> None:
+        """Write settings and fitted parameters to a file (safetensors, JSON in its header), atomically.
+
+        Raises ValueError for a mixture that is not fitted. A `random_state` that is not a number is not kept.
+        """
+        check_is_fitted(self)
+        random_state = self.random_state if isinstance(self.random_state, int | None) else None
+        write_state(path, vars(self) | {"random_state": random_state})
+
+    @classmethod
+    def load(cls, path: str | Path, device: str | torch.device = "cpu") -> "GaussianMixture":
+        """The mixture in a file. If it was fitted to tensors, its parameters are tensors on `device`.
+
+        Raises FileNotFoundError where there is no file, ValueError for a file that `save` did not write.
+        """
+        mixture, state = cls(), read_state(path, device)
+        if "weights_" not in state:
+            raise ValueError(f"{path} is not a file of a Gaussian mixture: it was not written by save")
+        if "feature_names_in_" in state:
+            state["feature_names_in_"] = np.array(state["feature_names_in_"], dtype=object)
+        vars(mixture).update(state)
+        return mixture
 
     @contextmanager
-    def _data(self, X: Any) -> Iterator[tuple[Data, Kind]]:
-        """X as checked rows to go through again and again, and its kind."""
+    def _rows(self, X: Any, reset: bool = True) -> Iterator[tuple[Data, Array]]:
+        """X as checked rows to read again and again, and an empty array of its kind."""
         shards = is_shards(X)
-        with Data(X if shards else check_rows(self, X, fitting=True)) as data:
+        first = next(iter(shards_of(X)), None) if shards and not isinstance(X, Iterator) else X
+        with Data(X if shards else check_rows(self, X, reset=reset)) as data:
+            if reset and data.rows < max(2, self.n_components):
+                wanted = f"Expected n_samples >= n_components but got n_components = {self.n_components}, n_samples = "
+                raise ValueError(f"{wanted}{data.rows} (a minimum of 2 is required)")
             if shards:
-                check_enough(self, data.rows)
                 self.n_features_in_ = data.width
                 vars(self).pop("feature_names_in_", None)
-            yield data, Kind.of(next(iter(shards_of(X))) if shards else X, data.dtype)
+            yield data, empty_like(first, data.dtype)
+
+    def _after_step(self, restarts: Restarts, change: float, like: Array, callback: Callable | None) -> None:
+        run = restarts.runs["now"]
+        step = len(run.lower_bounds)
+        if self.verbose and step % self.verbose_interval == 0:
+            print(f"start {restarts.done + 1}, step {step}: log-likelihood {run.lower_bound:.6g}, change {change:.2g}")
+        restarts.save(every=SAVE_SECONDS)
+        if callback is not None:
+            self._keep(run, like)
+            callback(self)
+
+    def _keep(self, run: EMRun, like: Array) -> None:
+        """Set what a fit leaves behind, in arrays of the kind of `like`."""
+        self._set_parameters(run.parameters, like)
+        self.converged_, self.n_iter_ = run.converged, len(run.lower_bounds)
+        self.lower_bounds_, self.lower_bound_ = list(run.lower_bounds), run.lower_bound
+
+    def _set_parameters(self, parameters: Parameters, like: Array) -> None:
+        """Set the fitted attributes, in the type of the data.
+
+        Float32 cannot hold the mean of a narrow component far from the origin well enough to score with, so the float64
+        numbers are kept beside them, and used for as long as the attributes are not changed.
+        """
+        for name in NAMES:
+            setattr(self, f"_{name}", getattr(parameters, name))
+            setattr(self, f"{name}_", as_kind(getattr(parameters, name).clone(), like))
+        factors = parameters.precisions_cholesky
+        self.precisions_ = as_kind(factors @ factors.mT if parameters.full else factors.square(), like)
+
+    def _parameters(self, device: torch.device | str | None = None) -> Parameters:
+        """The parameters in float64, where the attributes are or on `device`."""
+        now = {name: as_tensor(getattr(self, f"{name}_")) for name in NAMES if hasattr(self, f"{name}_")}
+        exact = {name: getattr(self, f"_{name}", torch.empty(0)) for name in NAMES}
+        if not all(torch.equal(exact[name].to(value), value) for name, value in now.items()):
+            full = self.covariance_type in ("full", "tied")
+            exact = {name: value.double() for name, value in now.items()}
+            exact["covariances"] = covariances_of_factors(exact["precisions_cholesky"], full)
+        return Parameters(**exact, covariance_type=self.covariance_type).to(device or now["means"].device)
+
+    def _of_each_row(self, X: Array, function: Callable[[Tensor], Tensor]) -> tuple[Tensor, Array]:
+        """function(log_joint (K, rows)) of each piece of X, joined, in float64; and an empty array of the kind of X."""
+        check_is_fitted(self)
+        rows = check_rows(self, X)
+        parameters = self._parameters(rows.device)
+        frame = Frame.of_mixture(parameters)
+        step = BlockEStep(parameters, frame, frame, level_needed(parameters, frame, FLOAT64))
+        with Workers(rows.device) as workers:
+            found = torch.cat(list(workers.map(lambda piece: function(step.log_joint(piece)), in_pieces(rows))))
+        return found, empty_like(X, rows.dtype)
+
+    def _log_likelihood(self, X: Any) -> tuple[float, int]:
+        """The log-likelihood of all rows together, and their number."""
+        parts = [torch.zeros(0)]
+        for matrix in shards_of(X):
+            if matrix is X or len(matrix):  # a shard may be empty
+                parts.append(self._of_each_row(matrix, lambda joint: joint.logsumexp(0))[0].cpu())
+        found = torch.cat(parts)
+        if not len(found):
+            raise ValueError("there are no rows: score needs a matrix, or shards that hold some")
+        return float(found.sum()), len(found)

@@ -1,0 +1,217 @@
+"""The rows a mixture is fitted to, a piece at a time: an array, a memory map, or shards that do not fit into memory.
+
+Under `torchrun`, the rows of all processes together are the data.
+"""
+
+import atexit
+import math
+import os
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from functools import cached_property, reduce
+from operator import add
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from sklearn.utils.validation import validate_data
+from torch import Tensor
+
+from musicai.gmm._scale.blocks import Frame
+from musicai.gmm.em import Moments, moments
+from musicai.threads import Workers
+
+PIECE = {"cpu": 2**15, "cuda": 2**22}  # rows: small enough to share out between threads; fewer if they are wide
+
+
+def as_tensor(array: Any) -> Tensor:
+    """An array of any layout and type as a float32 or float64 tensor, without a copy where that is possible.
+
+    Raises ValueError for complex numbers.
+    """
+    if not isinstance(array, Tensor):
+        array = np.asarray(array)
+        single = array.dtype.kind == "f" and array.itemsize <= 4
+        array = array if array.dtype.kind == "c" else array.astype(np.float32 if single else np.float64, copy=False)
+        if not array.flags.aligned or any(stride < 0 or stride % array.itemsize for stride in array.strides):
+            array = array.copy()  # torch has no such tensors
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # we only read it
+            array = torch.from_numpy(array)
+    if array.is_complex():
+        raise ValueError("Complex data not supported: take the real part or the magnitude")
+    array = array.detach().resolve_neg()
+    if array.dtype in (torch.float32, torch.float64):
+        return array if array.device.type != "mps" else array.cpu()  # MPS has no float64
+    return array.to(torch.float32 if array.is_floating_point() else torch.float64)
+
+
+def empty_like(X: Any, dtype: torch.dtype) -> np.ndarray | Tensor:
+    """Nothing, but an array of the kind of X and on its device, of this type."""
+    return X.new_empty(0, dtype=dtype) if isinstance(X, Tensor) else torch.empty(0, dtype=dtype).numpy()
+
+
+def as_kind(tensor: Tensor, like: np.ndarray | Tensor, dtype: torch.dtype | None = None) -> np.ndarray | Tensor:
+    """A tensor as an array of the kind, type and device of `like`, or of another type."""
+    if isinstance(like, Tensor):
+        return tensor.detach().to(like.device, dtype or like.dtype)
+    return tensor.detach().cpu().to(dtype or as_tensor(like).dtype).numpy()
+
+
+def check_rows(estimator: Any, X: Any, *, reset: bool = False) -> Tensor:
+    """X as a float32 or float64 tensor (rows, D), checked as scikit-learn checks arrays.
+
+    Raises ValueError for another shape or width, NaN, infinity, or too few rows.
+    """
+    rows = as_tensor(X) if isinstance(X, Tensor) else None
+    array = X if rows is None else rows.numpy() if rows.device.type == "cpu" else rows[:2].cpu().numpy()
+    types, least = [np.float64, np.float32], 2 if reset else 1
+    array = validate_data(estimator, array, reset=reset, dtype=types, ensure_min_samples=least)
+    if rows is not None and rows.device.type != "cpu" and not bool(torch.isfinite(rows).all()):
+        raise ValueError("Input X contains NaN or infinity")
+    return as_tensor(array) if rows is None else rows
+
+
+def is_shards(X: Any) -> bool:
+    """Whether X is many matrices rather than one: a function that returns them, or an iterable of matrices."""
+    if isinstance(X, list | tuple):
+        return bool(X) and getattr(X[0], "ndim", 0) == 2
+    single = hasattr(X, "__array__") or hasattr(X, "shape") or isinstance(X, str | bytes | dict)
+    return callable(X) or (isinstance(X, Iterable) and not single)
+
+
+def shards_of(X: Any) -> Iterable:
+    """The matrices in X: itself, or its shards."""
+    shards = X if is_shards(X) else [X]
+    return shards() if callable(shards) else shards
+
+
+def in_pieces(rows: Tensor) -> Iterator[Tensor]:
+    """rows (rows, D), a piece at a time."""
+    if len(rows):
+        yield from rows.split(max(1024, PIECE.get(rows.device.type, PIECE["cpu"]) // math.ceil(rows.shape[1] / 16)))
+
+
+class Data:
+    """Rows in pieces, to be read as often as EM needs. Use it in a `with`.
+
+    Under `torchrun`, all processes' rows together are the data. Where every process holds the same rows, each reads
+    only its share of them.
+
+    Raises ValueError for shards that can be read only once, differ in width, or hold NaN or infinity.
+    """
+
+    def __init__(self, source: Tensor | Iterable | Callable[[], Iterable]):
+        if isinstance(source, Iterator):
+            raise ValueError(
+                f"the {type(source).__name__} of shards can be read only once, but EM reads them at every step: pass a "
+                "list, or a function that returns a new iterator"
+            )
+        self.source, self.width = source, None
+        first = next(self._matrices(), None)
+        if first is None:
+            raise ValueError("there are no shards: pass a list of matrices, or a function that returns an iterator")
+        self.dtype, self.device, self.width = first.dtype, first.device, first.shape[1]
+        self.workers = Workers(self.device)
+        self.rank, self.world = join_processes()
+        self.offset, self.same_everywhere = 0, False  # the number of this process's first row
+        seen = self._sum_here(_measured, self.pieces())
+        if self.world > 1:
+            everyone = gather(seen, self.device)
+            self.same_everywhere = all(_equal(other, everyone[0]) for other in everyone)
+            if not self.same_everywhere:
+                self.offset = int(sum(other.count for other in everyone[: self.rank]))
+                seen = reduce(add, everyone)
+        self.rows = int(seen.count)
+        self.frame = Frame.of(seen.mean[0], seen.scatter[0] / seen.count)
+
+    def __enter__(self) -> "Data":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.workers.__exit__()
+
+    def sum(self, function: Callable[..., Moments], pieces: Iterable[tuple] | None = None) -> Moments:
+        """The sum of function(*piece) over `pieces()` (or others) of all processes; the same, to the bit, in each."""
+        mine = self._sum_here(function, pieces or self.pieces())
+        return mine if self.world == 1 else reduce(add, gather(mine, self.device))
+
+    @cached_property
+    def whitened(self) -> Frame:
+        """The frame in which the features are also uncorrelated. One pass over the data."""
+
+        def products(rows: Tensor, _: int) -> Moments:
+            x = self.frame.rows_into(rows)
+            return moments(x, x.new_ones(1, len(rows)), full=True)
+
+        seen = self.sum(products)
+        return self.frame.whitened(seen.scatter[0] / seen.count)
+
+    def take(self, numbers: np.ndarray) -> Tensor:
+        """The rows with these (rising) numbers, from whichever process has them."""
+        parts, position = [], self.offset
+        for matrix in self._matrices():
+            inside = numbers[(numbers >= position) & (numbers < position + len(matrix))] - position
+            parts.append(matrix[torch.from_numpy(inside).to(matrix.device)])
+            position += len(matrix)
+        mine = torch.cat(parts)
+        return mine if self.world == 1 or self.same_everywhere else torch.cat(gather(mine, self.device))
+
+    def pieces(self) -> Iterator[tuple[Tensor, int]]:
+        """(rows, the number of the first of them in all the data) of the pieces that this process is to see."""
+        number, position, seen = 0, self.offset, False
+        for matrix in self._matrices():
+            for rows in in_pieces(matrix):
+                if not self.same_everywhere or number % self.world == self.rank:
+                    yield rows, position
+                    seen = True
+                number += 1
+                position += len(rows)
+        if not seen:
+            yield matrix[:0], position  # nothing for this process; the others wait to hear so
+
+    def _sum_here(self, function: Callable[..., Moments], pieces: Iterable[tuple]) -> Moments:
+        return reduce(add, self.workers.map(lambda piece: function(*piece), pieces))
+
+    def _matrices(self) -> Iterator[Tensor]:
+        for number, shard in enumerate(shards_of(self.source)):
+            matrix = as_tensor(shard)
+            if matrix.dim() != 2 or self.width not in (None, matrix.shape[1]):
+                shape = tuple(matrix.shape)
+                raise ValueError(f"shard {number} has shape {shape}; it should have (rows, {self.width or 'features'})")
+            yield matrix
+
+
+def _measured(rows: Tensor, position: int) -> Moments:
+    first = rows[:1].double().sum(0)  # there may be none
+    gap = rows.double() - first  # of a constant feature, exactly zero
+    seen = moments(gap.T, gap.new_ones(1, len(gap)), full=False)
+    if not bool(torch.isfinite(seen.mean).all()):
+        raise ValueError(f"the data contain NaN or infinity, in rows {position} to {position + len(rows) - 1}")
+    return replace(seen, mean=seen.mean + first)
+
+
+def _equal(a: Moments, b: Moments) -> bool:
+    return all(torch.equal(one, other) for one, other in zip(vars(a).values(), vars(b).values(), strict=True))
+
+
+def join_processes() -> tuple[int, int]:
+    """(this process's number, how many there are): (0, 1) alone; under `torchrun`, the others are met first."""
+    if not dist.is_available():
+        return 0, 1
+    if not dist.is_initialized() and dist.is_torchelastic_launched():
+        if cuda := torch.cuda.is_available():
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=timedelta(hours=1))
+        atexit.register(dist.destroy_process_group)
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+
+
+def gather(value: Moments | Tensor, device: torch.device) -> list:
+    """The values of all processes, in their order, on this process's device."""
+    parts = [None] * dist.get_world_size()
+    dist.all_gather_object(parts, value.to("cpu"))
+    return [part.to(device) for part in parts]
