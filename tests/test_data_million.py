@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import musicai.data
-from musicai.data import ShardedMelodies, folder_bytes, own_memory, pieces_a_second, variations, write_shards
+from musicai.data import ShardedMelodies, variations, write_shards
 from musicai.notes import Melody
 
 
