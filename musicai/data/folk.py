@@ -4,7 +4,7 @@ import re
 import sys
 from collections import Counter
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from importlib import util
 from pathlib import Path
 
@@ -80,14 +80,13 @@ class FolkCorpus(Dataset):
         collections = (collections,) if isinstance(collections, str) else tuple(collections)
         if limit is not None and (not isinstance(limit, int) or limit < 1):
             raise ValueError(f"limit={limit!r}: give a number of tunes of 1 or more, or None for all")
-        if split is not None:
-            check_split(split)
-        self.split, self.collections, self.limit = split, collections, limit
-        tunes, self.skipped = _tunes(collections, limit, progress)
+        if ESSEN in collections:
+            print(ESSEN_NOTICE, file=sys.stderr)
+        self.split, self.collections, self.limit = split and check_split(split), collections, limit
+        self.tunes, self.skipped = _tunes(collections, limit, progress)
         if split is not None:
             splits = _splits(collections, limit)
-            tunes = tuple(tune for tune, where in zip(tunes, splits, strict=True) if where == split)
-        self.tunes: tuple[FolkTune, ...] = tunes
+            self.tunes = tuple(tune for tune, where in zip(self.tunes, splits, strict=True) if where == split)
 
     def __len__(self) -> int:
         return len(self.tunes)
@@ -101,42 +100,33 @@ class FolkCorpus(Dataset):
         return f"FolkCorpus({len(self):,} tunes, split={self.split!r}: {inside}; {len(self.skipped)} skipped)"
 
 
-@lru_cache(maxsize=4)
+@cache
 def _splits(collections: tuple[str, ...], limit: int | None) -> list[str]:
-    return split_tunes(_PARSED[collections, limit][0])
+    return split_tunes(_tunes(collections, limit)[0])
 
 
-_PARSED: dict[tuple, tuple[tuple[FolkTune, ...], tuple[str, ...]]] = {}  # tunes, and a line for each one skipped
+def _tunes(collections: tuple[str, ...], limit: int | None, progress: bool = False) -> tuple[tuple, tuple]:
+    """All tunes of the collections, and a line for each one that could not be parsed."""
+    texts = []
+    for i, name in enumerate(collections):
+        share = None if limit is None else limit // len(collections) + (i < limit % len(collections))
+        texts += [(text, name) for text in read_texts(name)[:share]]
+    bar = tqdm(texts, desc="parsing", unit="tune", delay=1, leave=False, disable=not progress)
+    found = [_tune(text, name) for text, name in bar]
+    return tuple(x for x in found if isinstance(x, FolkTune)), tuple(x for x in found if isinstance(x, str))
 
 
-def _tunes(collections: tuple[str, ...], limit: int | None, progress: bool) -> tuple:
-    """All tunes of the collections, and a line for each one that could not be parsed; parsed once in a process."""
-    if (collections, limit) not in _PARSED:
-        if ESSEN in collections:
-            print(ESSEN_NOTICE, file=sys.stderr)
-        texts = [(name, text) for i, name in enumerate(collections) for text in _some(name, i, len(collections), limit)]
-        tunes, skipped = [], []
-        for name, text in tqdm(texts, desc="parsing", unit="tune", delay=1, leave=False, disable=not progress):
-            (row,) = parse_block([text])
-            if "error" in row:
-                skipped.append(f"{name} {row['number']} {row['name']!r}: {row['error']}")
-            else:
-                tunes.append(_tune(row, name))
-        _PARSED[collections, limit] = tuple(tunes), tuple(skipped)
-    return _PARSED[collections, limit]
-
-
-def _some(collection: str, i: int, of: int, limit: int | None) -> list[str]:
-    """The texts of collection `i` of so many, or its share of the limit."""
-    return read_texts(collection)[: None if limit is None else limit // of + (i < limit % of)]
-
-
-def _tune(row: dict, collection: str) -> FolkTune:
+@cache
+def _tune(text: str, collection: str) -> FolkTune | str:
+    """The tune, or the reason why it cannot be parsed; each text is parsed once in a process."""
+    (row,) = parse_block([text])
+    if "error" in row:
+        return f"{collection} {row['number']} {row['name']!r}: {row['error']}"
     notes = tuple(Note(pitch, start, duration) for pitch, start, duration in zip(*row["notes"], strict=True))
     return FolkTune(notes, row["name"], row["key"], row["tempo"], row["time_signature"], collection, row["number"])
 
 
-@lru_cache(maxsize=8)
+@cache
 def read_texts(collection: str) -> list[str]:
     """The ABC text of every tune in a collection, in the order of the files and of the tunes in them."""
     folder = corpus_folder() / collection

@@ -70,7 +70,7 @@ def group_duplicates(melodies: Iterable[Melody], overlap: float = OVERLAP) -> np
     first_of: dict[bytes, int] = {}  # exact copies first: a thousand of them would crowd every run of theirs
     parent = np.array([first_of.setdefault(_intervals(m).tobytes(), i) for i, m in enumerate(melodies)], dtype=np.int64)
     firsts = list(first_of.values())
-    sets = [_shingles(np.frombuffer(whole, dtype=np.int16), SHINGLE) for whole in first_of]
+    sets = [shingles(np.frombuffer(whole, dtype=np.int16)) for whole in first_of]
     for a, b in _candidates(sets, overlap):
         one, two = _root(parent, firsts[a]), _root(parent, firsts[b])
         if one != two and len(np.intersect1d(sets[a], sets[b])) >= overlap * min(len(sets[a]), len(sets[b])):
@@ -132,24 +132,17 @@ def melody_key(melody: Melody) -> str:
     return digest.hexdigest()
 
 
-def shingles(melody: Melody, size: int = SHINGLE) -> np.ndarray:
-    """Hash every run of `size` intervals of a melody, repeated pitches merged (sorted, distinct uint64).
-
-    A tune that is too short for one run gets a single hash of all it has. Chapter 1.
-    """
-    return _shingles(_intervals(melody), size)
+def shingles(intervals: np.ndarray, size: int = SHINGLE) -> np.ndarray:
+    """Hash every run of `size` intervals (sorted, distinct uint64); a melody shorter than that gives a single hash."""
+    if len(intervals) < size:
+        digest = hashlib.blake2b(intervals.astype("<i2").tobytes(), digest_size=8).digest()
+        return np.frombuffer(digest, dtype="<u8").astype(np.uint64)
+    return np.unique(_hash_rows(np.lib.stride_tricks.sliding_window_view(intervals + 128, size).astype(np.uint64)))
 
 
 def _intervals(melody: Melody) -> np.ndarray:
     intervals = np.diff(np.array([note.pitch for note in melody.notes], dtype=np.int16))
     return intervals[intervals != 0]  # "da-da" or "daa": versions of a tune differ in repeated notes
-
-
-def _shingles(intervals: np.ndarray, size: int) -> np.ndarray:
-    if len(intervals) < size:
-        digest = hashlib.blake2b(intervals.astype("<i2").tobytes(), digest_size=8).digest()
-        return np.frombuffer(digest, dtype="<u8").astype(np.uint64)
-    return np.unique(_hash_rows(np.lib.stride_tricks.sliding_window_view(intervals + 128, size).astype(np.uint64)))
 
 
 def _hash_rows(runs: np.ndarray) -> np.ndarray:
