@@ -129,8 +129,9 @@ def test_a_name_that_is_not_utf8_stops_nothing(tmp_path):
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / f"{odd}.mid").write_bytes((tmp_path / "good.mid").read_bytes())
     (tmp_path / "m" / f"{odd} bad.mid").write_bytes(b"MThd")
-    tone(tmp_path / "w" / f"{odd}.wav", 0.1)
-    tone(tmp_path / "w" / odd / f"{odd}.mp3", 0.1)
+    (tmp_path / "w" / odd).mkdir(parents=True)
+    for name in (f"{odd}.wav", f"{odd}/{odd}.mp3"):  # soundfile cannot write such a name itself
+        tone(tmp_path / f"plain{name[-4:]}", 0.1).rename(tmp_path / "w" / name)
     scores = MidiFolder(tmp_path, on_error="skip")
     assert (len(scores), len(scores.skipped)) == (2, 1)
     assert all(score.notes[0].pitch == 60 for score in scores)

@@ -66,9 +66,7 @@ def test_no_public_function_is_without_a_docstring(path):
         inside = node.body if isinstance(node, ast.ClassDef) and not node.name.startswith("_") else []
         for thing in (node, *inside):
             if isinstance(thing, ast.FunctionDef | ast.ClassDef) and not thing.name.startswith("_"):
-                stub = any(
-                    isinstance(d, ast.Attribute) and d.attr in {"setter", "checker"} for d in thing.decorator_list
-                )
+                stub = any(isinstance(d, ast.Attribute) and d.attr in {"setter", "checker"} for d in thing.decorator_list)
                 if not stub and ast.get_docstring(thing) is None and thing.name not in {"forward"}:
                     bare.append(f"{thing.name} (line {thing.lineno})")
     assert not bare, f"{path.name}: no docstring for {', '.join(bare)}"
