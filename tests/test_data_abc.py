@@ -175,6 +175,13 @@ def test_first_voice_is_put_together(mark):
     assert pitches(abc) == [60, 62, 64, 65, 67, 69, 67]
 
 
+@pytest.mark.parametrize("newline", ["\r\n", "\r"])
+def test_line_ends_of_other_systems(newline):
+    text = HEADER + "^C C |\nC D\n\na text about ABC"
+    assert parse_block([text.replace("\n", newline)]) == parse_block([text])
+    assert parse_block([text])[0]["notes"][0] == [61, 61, 60, 62]
+
+
 def test_unreadable_tunes_are_named_and_the_rest_read():
     tunes = {"K:C\nM:2/4\nCDE|": None, "M:x/y\nK:C\nCDE|": "M:x/y", "K:C": "no notes", "CDE|": "no key"}
     tunes |= {"K:C\n^/C": "microtone", "K:zz\nC": "K:zz", "L:1/G\nK:C\nC": "1/G", "K:C\nC/0": ""}

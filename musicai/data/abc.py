@@ -73,6 +73,7 @@ def parse_block(texts: Iterable[str]) -> list[dict]:
 
 def parse_tune(text: str) -> dict:
     """The first voice of one ABC tune, as `parse_block` describes it; ValueError says why a tune cannot be read."""
+    text = "\n".join(text.splitlines())  # files from Windows and old Macs, too
     clean = _NOT_NOTES.sub(" ", _OLD_CHORD.sub(r"[\1]", _COMMENT.sub("", text)))
     key_line = re.search(r"^[ \t]*K:.*$", clean, re.MULTILINE)
     if key_line is None:
