@@ -11,6 +11,7 @@ import argparse
 import re
 import warnings
 from collections import Counter
+from fractions import Fraction
 
 from musicai.data import folk
 from musicai.data.abc import join_ties, parse_tune
@@ -67,8 +68,9 @@ def of_music21(text: str) -> list[tuple[int, float, float]]:
     part = converter.parseData(RULE + text, format="abc").parts[0]
     heard = [n for n in part.flatten().notes if not isinstance(n, harmony.Harmony) and not n.duration.isGrace]
     ties = [n.tie is not None and n.tie.type in {"start", "continue"} for n in heard]
+    times = [[Fraction(x).limit_denominator(10_080) for x in (n.offset, n.quarterLength)] for n in heard]
     return join_ties(
-        (max(p.midi for p in n.pitches), n.offset, n.quarterLength, tied) for n, tied in zip(heard, ties, strict=True)
+        (max(p.midi for p in n.pitches), *time, tied) for n, time, tied in zip(heard, times, ties, strict=True)
     )
 
 
