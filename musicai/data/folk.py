@@ -60,7 +60,7 @@ class FolkCorpus(Dataset):
         split: "train", "valid" or "test"; None for all tunes.
         collections: names of music21's corpus; add "essenFolksong" for 8,514 more tunes, whose terms are then printed.
         limit: at most so many tunes, taken evenly from the collections.
-        progress: show a progress bar when parsing takes more than a second.
+        progress: show a progress bar; parsing all three collections takes a few seconds.
 
     Raises:
         ImportError: if music21 is not installed.
@@ -75,7 +75,7 @@ class FolkCorpus(Dataset):
         *,
         collections: str | tuple[str, ...] = COLLECTIONS,
         limit: int | None = None,
-        progress: bool = True,
+        progress: bool = False,
     ):
         collections = (collections,) if isinstance(collections, str) else tuple(collections)
         if limit is not None and (not isinstance(limit, int) or limit < 1):

@@ -61,13 +61,9 @@ def recordings(file: str) -> Tensor:
 @cache
 def manifest() -> tuple[Entry, ...]:
     """Every note of the set, drums last, as `manifest.csv` lists them."""
-    path = FOLDER / "manifest.csv"
     types = Entry.__annotations__.values()
-    try:
-        with open(path, newline="") as file:
-            rows = list(csv.reader(file))[1:]
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error}); install musicai again") from None
+    with open(FOLDER / "manifest.csv", newline="") as file:
+        rows = list(csv.reader(file))[1:]
     return tuple(Entry(*(kind(cell) for kind, cell in zip(types, row, strict=True))) for row in rows)
 
 
