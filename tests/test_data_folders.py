@@ -1,11 +1,14 @@
 """Folders of one's own: found, split without leaks, cut into segments; files that cannot be read are named."""
 
+import os
+from contextlib import suppress
+
 import numpy as np
 import pytest
 import soundfile
 import torch
 
-from musicai.data import SPLITS, AudioFolder, DataError, MidiFolder, folders
+from musicai.data import SPLITS, AudioFolder, DataError, MidiFolder, ShardedMelodies, folders, write_shards
 from musicai.notes import Melody, write_midi
 
 
@@ -26,6 +29,9 @@ def sounds(tmp_path):
 def test_finds_all_sorted_and_no_hidden_ones(tmp_path):
     for name in ("b/2.wav", "a/9.FLAC", "b/deep/er/1.wav", ".hidden/3.wav", "b/.4.wav"):
         tone(tmp_path / name.lower(), 0.01).rename(tmp_path / name)
+    for name in ("b/._2.wav", ".DS_Store", "__MACOSX/._a.wav"):  # macOS's own
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"\0\x05\x16\x07")
     (tmp_path / "notes.txt").write_text("no sound")
     assert [file.relative_to(tmp_path).as_posix() for file in AudioFolder(tmp_path).files] == [
         "a/9.FLAC",
@@ -91,6 +97,55 @@ def test_segments_cover_the_file_in_order(tmp_path):
     torch.testing.assert_close(whole, torch.from_numpy(ramp[:48_000]))
     assert pieces[3]["audio"][0, 4_000:].abs().max() == 0
     assert len(pieces.files) == 2
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3"])
+def test_segments_are_the_parts_of_the_whole_in_any_order(tmp_path, suffix):
+    rng = np.random.default_rng(0)
+    soundfile.write(tmp_path / f"a.{suffix}", 0.2 * rng.standard_normal(16_000 * 3 + 2_000), 16_000)
+    soundfile.write(tmp_path / f"b.{suffix}", 0.2 * rng.standard_normal(8_000), 16_000)
+    pieces, whole = AudioFolder(tmp_path, segment=0.5), AudioFolder(tmp_path)
+    assert [piece["start"] for piece in pieces] == [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 0.0]
+    for i in (6, 3, 0, 5, 6, 1):
+        first, source = (i % 6) * 8_000, whole[i // 6]["audio"]
+        torch.testing.assert_close(pieces[i]["audio"], source[:, first : first + 8_000], rtol=0, atol=0)
+
+
+def test_only_headers_are_read_and_each_mp3_is_decoded_once(tmp_path, monkeypatch):
+    loads = []
+    real = folders.audio.load
+    monkeypatch.setattr(folders.audio, "load", lambda path, **how: loads.append(path.name) or real(path, **how))
+    for name in ("a.flac", "b.mp3", "c.mp3"):
+        tone(tmp_path / "f" / name, 2.0)
+    pieces = AudioFolder(tmp_path / "f", segment=0.5)
+    assert loads == []
+    assert len(list(pieces)) == 12
+    assert loads == ["a.flac"] * 4 + ["b.mp3", "c.mp3"]
+
+
+def test_a_name_that_is_not_utf8_stops_nothing(tmp_path):
+    odd = os.fsdecode(b"\x90\xbc")
+    write_midi(tmp_path / "good.mid", Melody.from_pitches([60]).to_score())
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / f"{odd}.mid").write_bytes((tmp_path / "good.mid").read_bytes())
+    (tmp_path / "m" / f"{odd} bad.mid").write_bytes(b"MThd")
+    (tmp_path / "w" / odd).mkdir(parents=True)
+    for name in (f"{odd}.wav", f"{odd}/{odd}.mp3"):  # soundfile cannot write such a name itself
+        tone(tmp_path / f"plain{name[-4:]}", 0.1).rename(tmp_path / "w" / name)
+    scores = MidiFolder(tmp_path, on_error="skip")
+    assert (len(scores), len(scores.skipped)) == (2, 1)
+    assert all(score.notes[0].pitch == 60 for score in scores)
+    assert scores.summary().count(r"\udc90\udcbc bad.mid") == 1
+    with pytest.raises(DataError) as caught:
+        MidiFolder(tmp_path)
+    for text in (scores.summary(), str(caught.value)):
+        text.encode()  # it can be printed
+    assert [item["audio"].shape for item in AudioFolder(tmp_path / "w")] == [(1, 1_600)] * 2
+    for split in SPLITS:
+        with suppress(DataError):
+            assert len(MidiFolder(tmp_path / "m", split, on_error="skip")) == 1
+    write_shards([Melody.from_pitches([60], name=str(file)) for file in scores.files], tmp_path / "shards")
+    assert [m.name for m in ShardedMelodies(tmp_path / "shards")] == [str(file) for file in scores.files]
 
 
 def test_unreadable_audio_is_named_or_left_out(sounds):

@@ -1,6 +1,5 @@
 """Made-up millions: excerpts of real tunes, transposed; the names of `musicai.data`."""
 
-import mmap
 import subprocess
 import sys
 
@@ -8,7 +7,7 @@ import numpy as np
 import pytest
 
 import musicai.data
-from musicai.data import ShardedMelodies, folder_bytes, own_memory, pieces_a_second, variations, write_shards
+from musicai.data import ShardedMelodies, variations, write_shards
 from musicai.notes import Melody
 
 
@@ -38,23 +37,6 @@ def test_variations_are_transposed_excerpts(tunes, tmp_path):
 def test_variations_are_reproducible(tunes):
     one, two, other = ([piece.items.tobytes() for piece in variations(tunes, 50, seed=s)] for s in (1, 1, 2))
     assert one == two != other
-
-
-def test_measures(tmp_path):
-    asked = []
-    assert pieces_a_second(asked.append, [3, 1, 2]) > 0
-    assert asked == [3, 1, 2]
-    (tmp_path / "deep").mkdir()
-    (tmp_path / "deep" / "a").write_bytes(b"x" * 5000)
-    (tmp_path / "b").write_bytes(b"x")
-    assert folder_bytes(tmp_path) == 3 * 4096
-    if sys.platform == "linux":
-        before = own_memory()
-        # From the system itself: malloc may serve from memory that was freed before.
-        with mmap.mmap(-1, 64_000_000, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as block:
-            for _ in range(64):
-                block.write(b"x" * 1_000_000)
-            assert 60_000_000 < own_memory() - before < 80_000_000
 
 
 def test_every_name_is_there():

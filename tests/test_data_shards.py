@@ -1,6 +1,7 @@
 """Shards: what is written comes back, piece by piece, shuffled, from workers; damage is named."""
 
 import json
+import os
 import pickle
 from contextlib import suppress
 
@@ -185,9 +186,60 @@ def test_failed_write_leaves_the_old_shards(shards, melodies):
     assert [path.name for path in shards.path.parent.iterdir()] == ["shards"]
 
 
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
+def test_whatever_fails_the_old_shards_or_the_new_ones_are_there(shards, melodies, monkeypatch, error):
+    """A renaming fails, or all breaks off just after it: the first of 13, one between, the last but one, the last."""
+    folder, real = shards.path, os.replace
+    for after in (False, True):
+        for failing in (1, 7, 12, 13):
+            calls = []
+
+            def replace(source, target, calls=calls, failing=failing, after=after):
+                calls.append(target)
+                if len(calls) == failing and not after:
+                    raise error
+                real(source, target)
+                if len(calls) == failing:
+                    raise error
+
+            with monkeypatch.context() as patch, suppress(OSError, KeyboardInterrupt):
+                patch.setattr(os, "replace", replace)
+                write_shards(melodies[:3] * 3, folder, shard_pieces=3)
+            found = ShardedMelodies(folder, verify=True)
+            assert [m.name for m in found] in ([m.name for m in melodies], [m.name for m in melodies[:3] * 3])
+            assert len(list(folder.iterdir())) == 1 + 4 * len(found.shards)
+            if len(found) == 9:
+                write_shards(melodies, folder, shard_pieces=30)
+        assert len(calls) == 13
+    assert [path.name for path in folder.parent.iterdir()] == ["shards"]
+
+
+def test_a_killed_writer_leaves_nothing_that_blocks_the_next(tmp_path, melodies):
+    folder = tmp_path / "new"
+    write_shards(melodies[:3], folder)
+    (folder / "manifest.json").unlink()  # killed before the very end
+    with pytest.raises(DataError, match=r"manifest\.json"):
+        ShardedMelodies(folder)
+    assert write_shards(melodies[:2], folder) == 2
+    assert len(list(folder.iterdir())) == 5
+    (folder / "README").write_text("mine")
+    assert write_shards(melodies[:1], folder) == 1
+    assert (folder / "README").read_text() == "mine"
+
+
+def test_names_that_are_not_utf8_survive(tmp_path):
+    name = os.fsdecode(b"\x90\xbc.mid")
+    folder = tmp_path / os.fsdecode(b"shards \x90")
+    write_shards([Melody((Note(60, 0.0, 1.0),), name=name)], folder)
+    assert ShardedMelodies(folder, verify=True)[0].name == name
+    with pytest.raises(DataError, match=r"udc90.*holds melodies") as caught:
+        ShardedArrays(folder)
+    str(caught.value).encode()
+
+
 def test_never_replaces_a_folder_of_something_else(tmp_path, melodies):
     (tmp_path / "letters.txt").write_text("dear")
-    with pytest.raises(DataError, match="is no folder of shards"):
+    with pytest.raises(DataError, match="is not a folder of shards"):
         write_shards(melodies, tmp_path)
     assert (tmp_path / "letters.txt").read_text() == "dear"
 

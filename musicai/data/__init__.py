@@ -7,13 +7,12 @@ from importlib import import_module
 
 _HOME = {
     "errors": ("DataError",),
-    "splits": ("SPLITS", "group_duplicates", "melody_key", "split_of"),
+    "splits": ("SPLITS", "group_duplicates", "melody_key", "split_of", "split_tunes"),
     "musicai_notes": ("MusicAIDrums", "MusicAINotes"),
     "polyphonic": ("JSBChorales", "Nottingham", "PianoRolls"),
     "folk": ("FolkCorpus", "FolkTune"),
     "folders": ("AudioFolder", "MidiFolder"),
-    "shards": ("ShardedArrays", "ShardedMelodies", "write_shards"),
-    "million": ("folder_bytes", "own_memory", "pieces_a_second", "variations"),
+    "shards": ("ShardedArrays", "ShardedMelodies", "variations", "write_shards"),
     "public": ("MAESTRO", "SC09", "Groove", "NSynth", "SpeechCommands"),
     "transport": ("download", "extract"),
 }

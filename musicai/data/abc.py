@@ -1,135 +1,281 @@
-"""ABC tunes to notes through music21's tokens: the same notes as its full parse, twelve times sooner.
+"""ABC tunes to notes, by the ABC standard 2.1: one pass over the text, one method for each kind of token.
 
-music21 takes 3 ms to read a tune's tokens (pitch, length, tie, tuplet are then known) and 40 ms more to build measures,
-beams, clefs and spanners from them. A melody needs none of these.
+An accidental lasts until the bar line, for its own letter and octave. `scripts/check_abc.py` compares the notes of
+every tune in the folk corpus with music21's reading of the same text.
 """
 
 import re
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from functools import cache
 
-PARSER_VERSION = 1  # raise it when the notes that come out change: cached ones are then parsed again
-MODES = {"major": 0, "ionian": 0, "mixolydian": 1, "dorian": 2, "minor": 3, "aeolian": 3, "phrygian": 4, "lydian": -1}
+MODES = ("lydian", "major", "mixolydian", "dorian", "minor", "phrygian", "locrian")  # each has one sharp fewer
+FIFTHS = "FCGDAEB"  # the order of the sharps in a signature; that of the flats is its reverse
+STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
+ALTERATIONS = {"^^": 2, "^": 1, "=": 0, "_": -1, "__": -2}
+TUPLETS = {2: 3, 3: 2, 4: 3, 6: 2, 8: 3}  # p notes in the time of q; for 5, 7 and 9 the metre decides
+
+_LENGTH = r"(\d*)(/*)(\d*)"
+_NOTE = r"(?:(\^\^?|__?|=)(\d*/\d*)?)?([A-Ga-g])([,']*)" + _LENGTH
+_NOTE_AND_TIE = re.compile(_NOTE + "(-?)")
+_TOKEN = re.compile(
+    rf"""
+      (?P<field>^[ \t]*([A-Zmrsw+]):(?![|:])(.*))
+    | (?P<inline_field>\[([A-Za-z]):([^\]\n]*)\])
+    | (?P<bar>\[?[|:]*\|[|:\]]*|:+|\[\d)
+    | (?P<tuplet>\(([2-9])(?::(\d*))?(?::(\d*))?)
+    | (?P<grace>\{{([^}}\n]*)\}})
+    | (?P<chord>\[([^\]\[|\n]*)\]{_LENGTH})
+    | (?P<note>{_NOTE})
+    | (?P<rest>[zx]{_LENGTH})
+    | (?P<bar_rest>[ZX](\d*))
+    | (?P<broken>(>+|<+))
+    | (?P<tie>-)
+    """,
+    re.MULTILINE | re.VERBOSE,
+)
+_COMMENT = re.compile(r"^%%begin(\w+)[\s\S]*?^%%end\1.*\n?|^[ \t]*%.*\n?|(?<!\\)%.*", re.MULTILINE)
+_OLD_CHORD = re.compile(rf"\+(?!f+\+)((?:{_NOTE})+)\+")  # "+CEG+" of ABC 1.6; "+ff+" is loudness
+_NOT_NOTES = re.compile(
+    r"""
+      (?:"[^"\n]*"|![^!\s|]+!|H)x(?=[ \t]*[\[|:])   # a fermata over a bar line: this x takes no time
+    | "[^"\n]*"                                     # a chord symbol or words
+    | !(?:[^!\s|]+|[^!\n|]*[h-t][^!\n|]*)!          # a decoration; a blank needs a word: a lone "!" ends a line
+    | \+(?=[^+\s|]*[A-Za-z])[^+\s|]+\+             # a decoration of ABC 2.0, but not the metre 2+2+3/8
+    | &[^|\n]*                                      # the second layer of a bar
+    """,
+    re.VERBOSE,
+)
 
 
-def parse_block(texts: tuple[str, ...]) -> list[dict]:
-    """Parse tunes; a tune that music21 cannot read gives {"number", "name", "error"} in its place."""
-    from music21 import abcFormat
+def parse_block(texts: Iterable[str]) -> list[dict]:
+    """Parse tunes; one that cannot be read gives {"number", "name", "error"} in its place.
 
+    >>> parse_block(["X:1\\nT:Scale\\nM:2/4\\nL:1/8\\nK:G\\nFG|"])[0]["notes"]
+    [[66, 67], [0.0, 0.5], [0.5, 0.5]]
+
+    Args:
+        texts: the ABC text of each tune, from its `X:` line on.
+
+    Returns: for each tune a dict with number, name, key ("A minor"), tempo (quarter notes per minute), time_signature
+        and notes: [MIDI pitches, starts, durations], both times in beats (quarter notes).
+
+    Source: the ABC music standard 2.1, abcnotation.com. Chapter 1.
+    """
     rows = []
     for text in texts:
         try:
-            rows.append(_parse_tune(text, abcFormat))
-        except Exception as error:  # music21 raises whatever its code runs into: any of them means "this tune"
-            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-            rows.append({"number": _field(text, "X"), "name": _field(text, "T"), "error": reason})
+            rows.append(parse_tune(text))
+        except (ValueError, ZeroDivisionError) as error:
+            rows.append({"number": _first_field(text, "X"), "name": _first_field(text, "T"), "error": str(error)})
     return rows
 
 
-def _field(text: str, letter: str) -> str:
-    """The first header field of this letter in an ABC text, or ""."""
-    for line in text.splitlines():
-        if line.strip().startswith(f"{letter}:"):
-            return line.split(":", 1)[1].split("%")[0].strip()
-    return ""
+def parse_tune(text: str) -> dict:
+    """The first voice of one ABC tune, as `parse_block` describes it; ValueError says why a tune cannot be read."""
+    text = "\n".join(text.splitlines())  # files from Windows and old Macs, too
+    clean = _NOT_NOTES.sub(" ", _OLD_CHORD.sub(r"[\1]", _COMMENT.sub("", text)))
+    key_line = re.search(r"^[ \t]*K:.*$", clean, re.MULTILINE)
+    if key_line is None:
+        raise ValueError("no key: the header of a tune must end with a line such as K:G")
+    header = "\n".join(f"{letter}:{_first_field(clean[: key_line.end()], letter)}" for letter in "MLK")
+    body = re.split(r"\n[ \t]*\n", clean[key_line.end() :].strip())[0]  # an empty line ends a tune
+    for lines in _voices(body):
+        voice = _Voice(f"{header}\n{lines}")
+        if notes := join_ties(voice.sounding()):
+            return {
+                "number": _first_field(text, "X"),
+                "name": _first_field(text, "T"),
+                "key": voice.keys[0] if voice.keys else "",
+                "tempo": _tempo(_first_field(clean, "Q")),
+                "time_signature": next(filter(None, voice.metres), (4, 4)),
+                "notes": [list(column) for column in zip(*notes, strict=True)],
+            }
+    raise ValueError("no notes")
 
 
-def _parse_tune(text: str, abcFormat) -> dict:
-    text = re.sub(r"^\[V:([^\]\n]*)\]", r"V:\1\n", text, flags=re.MULTILINE)  # music21 reads "[V:1]" as a chord
-    tokens = _first_voice(abcFormat.ABCFile().readstr(text))
-    header = [token for token in tokens if isinstance(token, abcFormat.ABCMetadata)]
-    notes = join_ties(_sounding(tokens, abcFormat))
-    if not notes:
-        raise ValueError("no notes")
-    return {
-        "number": _field(text, "X"),
-        "name": _field(text, "T"),
-        "key": next((_key_name(*token.getKeySignatureParameters()) for token in header if token.isKey()), ""),
-        "tempo": next((_quarters_a_minute(token) for token in header if token.isTempo()), 120.0),
-        "time_signature": _meter(header),
-        "notes": [list(column) for column in zip(*notes, strict=True)],  # pitches, starts, durations
-    }
-
-
-def _first_voice(handler) -> list:
-    """Tokens of the header and of the first voice that has notes, its lines put together where voices alternate."""
-    header, *lines = handler.splitByVoice()
-    if not lines:
-        return header.tokens
-    names = [line.tokens[0].data.split()[0] for line in lines]  # "1" of `V:1 clef=treble`
-    first = next((name for name, line in zip(names, lines, strict=True) if line.hasNotes()), "")
-    return header.tokens + [
-        token for name, line in zip(names, lines, strict=True) if name == first for token in line.tokens
-    ]
-
-
-def _sounding(tokens, abcFormat):
-    """(pitch, start, duration, tie) of each note in beats; the top note of a chord; no rests, no grace notes."""
-    now = Fraction(0)
-    for token in tokens:
-        if not isinstance(token, abcFormat.ABCNote) or token.inGrace:
-            continue
-        duration = _length(token)
-        pitch = _pitch(token, abcFormat)
-        if pitch is not None and duration > 0:
-            yield pitch, now, duration, token.tie
-        now += duration
-
-
-def _length(token) -> Fraction:
-    """Length of a note in beats, exact: a third of a beat stays a third."""
-    length = Fraction(token.quarterLength).limit_denominator(10_080)
-    return length * Fraction(token.activeTuplet.tupletMultiplier()) if token.activeTuplet else length
-
-
-def _pitch(token, abcFormat) -> int | None:
-    """MIDI pitch of a note, of the top note of a chord; None for a rest."""
-    if isinstance(token, abcFormat.ABCChord):
-        return max(
-            (_midi(note.pitchName) for note in token.subTokens if isinstance(note, abcFormat.ABCNote)), default=None
-        )
-    return None if token.isRest else _midi(token.pitchName)
-
-
-@cache
-def _midi(name: str) -> int:
-    from music21.pitch import Pitch
-
-    return Pitch(name).midi
-
-
-def join_ties(sounding) -> list[tuple[int, float, float]]:
-    """(pitch, start, duration) of the notes that are heard: a note tied to the one before it lengthens that one.
+def join_ties(sounding: Iterable[tuple]) -> list[tuple[int, float, float]]:
+    """(pitch, start, duration) of the notes heard, from (pitch, start, duration, tied to the next note).
 
     O'Neill's transcribers also wrote slurs as ties, so a tie counts only between equal pitches with no gap.
     """
     notes: list[list] = []
     open_tie = False
-    for pitch, start, duration, tie in sounding:
-        if open_tie and tie in ("stop", "continue") and notes[-1][0] == pitch and notes[-1][1] + notes[-1][2] == start:
+    for pitch, start, duration, tied in sounding:
+        if open_tie and notes[-1][0] == pitch and notes[-1][1] + notes[-1][2] == start:
             notes[-1][2] += duration
         else:
             notes.append([pitch, start, duration])
-        open_tie = tie in ("start", "continue")
+        open_tie = tied
     return [(pitch, float(start), float(duration)) for pitch, start, duration in notes]
 
 
-def _key_name(sharps: int, mode: str | None) -> str:
-    """Name of the key with so many sharps (flats below 0), as "A minor"; "" without a mode (Highland pipes)."""
-    if mode not in MODES:
-        return ""
-    fifths = sharps + MODES[mode] + 1  # steps from F on the line of fifths
-    tonic = "FCGDAEB"[fifths % 7] + ("#" * (fifths // 7) if fifths >= 0 else "b" * -(fifths // 7))
-    return f"{tonic} {'major' if mode == 'ionian' else 'minor' if mode == 'aeolian' else mode}"
+def _first_field(text: str, letter: str) -> str:
+    found = re.search(rf"^[ \t]*{letter}:([^%\n]*)", text, re.MULTILINE)
+    return found[1].strip() if found else ""
 
 
-def _quarters_a_minute(token) -> float:
-    mark = token.getMetronomeMarkObject()
-    tempo = mark.getQuarterBPM() if mark is not None else None
-    return float(tempo) if tempo and tempo > 0 else 120.0
+def _voices(body: str) -> Iterator[str]:
+    """The text of each voice, its lines put together where voices alternate; what precedes the first V: goes to all."""
+    common, *rest = re.split(r"^[ \t]*V:(.*)|\[V:([^\]\n]*)\]", body, flags=re.MULTILINE)
+    voices: dict[tuple, str] = {}
+    for line, inline, text in zip(rest[::3], rest[1::3], rest[2::3], strict=True):
+        name = tuple((line or inline or "").split()[:1])  # "1" of `V:1 clef=treble`
+        voices[name] = voices.get(name, common) + text
+    yield common
+    yield from voices.values()
 
 
-def _meter(header) -> tuple[int, int]:
-    """The first time signature; 4/4 for a tune that says "none" or nothing."""
-    found = (token.getTimeSignatureParameters() for token in header if token.isMeter())
-    return next(((beats, unit) for beats, unit, _ in filter(None, found)), (4, 4))
+class _Voice:
+    """Reads one voice. Each method below `sounding` handles the token of its name in `_TOKEN`."""
+
+    def __init__(self, text: str):
+        self.events: list[list] = []  # [MIDI pitch or None for a rest, duration in beats, tied to the next note]
+        self.keys: list[str] = []
+        self.metres: list[tuple[int, int] | None] = []
+        self.unit = ""  # the length of a note without a number, as a part of a whole note: "1/8"
+        self.signature: dict[str, int] = {}  # alteration by letter
+        self.accidentals: dict[int, int] = {}  # alteration by natural pitch, until the bar line
+        self.last = self.tied = (-1, 0)  # natural pitch and alteration: of the last note, of one tied to the next
+        self.next_factor = 1  # for the second note of a broken rhythm
+        self.tuplet_ratio, self.tuplet_left = Fraction(1), 0
+        for token in _TOKEN.finditer(text):
+            getattr(self, f"_{token.lastgroup}")(*token.groups()[token.lastindex :])
+
+    def sounding(self) -> Iterator[tuple]:
+        """(pitch, start, duration, tied to the next) of every note, in beats."""
+        start = Fraction(0)
+        for pitch, duration, tied in self.events:
+            if pitch is not None and duration > 0:
+                yield pitch, start, duration, tied
+            start += duration
+
+    def _field(self, letter: str, value: str, *_) -> None:
+        value = value.strip()
+        if letter == "K" and (key := _key(value)):
+            name, self.signature = key
+            self.keys.append(name)
+            self.accidentals.clear()
+        elif letter == "M":
+            self.metres.append(_metre(value))
+            beats, part = self.metres[-1] or (4, 4)
+            self.unit = self.unit or ("1/8" if 4 * beats >= 3 * part else "1/16")
+        elif letter == "L" and value:
+            self.unit = value.replace(" ", "")
+
+    _inline_field = _field
+
+    def _bar(self, *_) -> None:
+        self.accidentals.clear()
+
+    def _tuplet(self, p: str, q: str | None, r: str | None, *_) -> None:
+        compound = self.metres[-1] in {(6, 8), (9, 8), (12, 8)}
+        in_time_of = int(q or TUPLETS.get(int(p), 3 if compound else 2))
+        self.tuplet_ratio, self.tuplet_left = Fraction(in_time_of, int(p)), int(r or p)
+
+    def _grace(self, inside: str, *_) -> None:
+        """Grace notes take no time, but their accidentals last until the bar line as well."""
+        for note in _NOTE_AND_TIE.finditer(inside):
+            self._pitch(*note.groups()[:4])
+
+    def _chord(self, inside: str, *length) -> None:
+        """The top note; a chord lasts as long as its first note says, times the number behind the bracket."""
+        notes = [note.groups() for note in _NOTE_AND_TIE.finditer(inside)]
+        if notes:
+            pitches = [self._pitch(*note[:4]) for note in notes]
+            top = max(range(len(notes)), key=lambda i: sum(pitches[i]))
+            self._add(pitches[top], notes[0][4:7], _beats("1/4", *length[:3]))
+            if notes[top][-1]:
+                self._tie()
+
+    def _note(self, accidental, fraction, letter, octave, *length) -> None:
+        self._add(self._pitch(accidental, fraction, letter, octave), length[:3])
+
+    def _rest(self, *length) -> None:
+        self._add(None, length[:3])
+
+    def _bar_rest(self, count: str, *_) -> None:
+        beats, part = self.metres[-1] or (4, 4)
+        self.events.append([None, int(count or 1) * Fraction(4 * beats, part), False])
+
+    def _broken(self, marks: str, *_) -> None:
+        """`a>b`: the first of two notes takes half of the second; `>>` three quarters of it."""
+        short = Fraction(1, 2 ** len(marks))
+        before, self.next_factor = (2 - short, short) if marks[0] == ">" else (short, 2 - short)
+        if self.events:
+            self.events[-1][1] *= before
+
+    def _tie(self, *_) -> None:
+        if self.events:
+            self.events[-1][2], self.tied = True, self.last
+
+    def _pitch(self, accidental: str | None, fraction: str | None, letter: str, octave: str) -> tuple[int, int]:
+        """Natural MIDI pitch and alteration of a note; remembers its accidental until the bar line."""
+        if fraction:
+            raise ValueError(f"{accidental}{fraction}{letter}: a microtone has no MIDI pitch")
+        step = letter.upper()
+        natural = 60 + STEPS[step] + 12 * (letter.islower() + octave.count("'") - octave.count(","))
+        if accidental:
+            self.accidentals[natural] = ALTERATIONS[accidental]
+        elif self.tied[0] == natural:  # a tie over the bar line keeps the pitch
+            return self.tied
+        return natural, self.accidentals.get(natural, self.signature.get(step, 0))
+
+    def _add(self, pitch: tuple[int, int] | None, length: tuple[str, ...], times: Fraction | int = 1) -> None:
+        """Append a note or a rest."""
+        ratio = self.tuplet_ratio if self.tuplet_left else 1
+        duration = _beats(self.unit, *length)
+        for factor in (times, self.next_factor, ratio):
+            if factor != 1:
+                duration *= factor
+        self.events.append([sum(pitch) if pitch else None, duration, False])
+        self.last, self.tied, self.next_factor = pitch or (-1, 0), (-1, 0), 1
+        self.tuplet_left = max(0, self.tuplet_left - 1)
+
+
+@cache
+def _beats(unit: str, numerator: str, slashes: str, denominator: str) -> Fraction:
+    """The length of `a3/2`, `a/` or `a//` in beats, exact: a third of a beat stays a third."""
+    return 4 * Fraction(unit) * Fraction(int(numerator or 1), int(denominator) if denominator else 2 ** len(slashes))
+
+
+def _key(value: str) -> tuple[str, dict[str, int]] | None:
+    """Name and signature (alteration by letter) of a K: field; None if it sets only the clef."""
+    if value[:2] in {"HP", "Hp"}:  # the Highland bagpipe; "Hp" has its sharps in the signature
+        return "", {"F": 1, "C": 1} if value[1] == "p" else {}
+    if value.lower() in {"", "none"}:
+        return "", {}
+    found = re.match(r"([A-H])([#b]|s\b)?[ \t]*([A-Za-z]{0,3})", value)
+    if found is None:
+        if re.match(r"clef|treble|bass|alto|tenor|perc|\w+=", value):
+            return None
+        raise ValueError(f"K:{value}: not a key")
+    tonic, sign = found[1].replace("H", "B"), (found[2] or "").replace("s", "b")  # German H and Es
+    word = {"ion": "maj", "aeo": "min", "m": "min"}.get(found[3].lower(), found[3].lower())
+    mode = next((i for i, name in enumerate(MODES) if name[:3] == word), MODES.index("major"))
+    sharps = 0 if word == "exp" else FIFTHS.index(tonic) + 7 * ((sign == "#") - (sign == "b")) - mode
+    step = 1 if sharps > 0 else -1
+    letters = [FIFTHS[::step][i % 7] for i in range(abs(sharps))]
+    signature = {letter: step * letters.count(letter) for letter in letters}
+    for accidental, letter in re.findall(r"(?<![a-z])(\^\^?|__?|=)([A-Ga-g])(?![A-Za-z])", value[found.end() :]):
+        signature[letter.upper()] = ALTERATIONS[accidental]  # as in "D =c" or, with no other signature, "D exp _b"
+    return "" if word == "exp" else f"{tonic}{sign} {MODES[mode]}", signature
+
+
+def _metre(value: str) -> tuple[int, int] | None:
+    """(beats, unit) of an M: field, the terms of "2+3/8" added up; None for a free metre."""
+    if value.lower() in {"", "none"}:
+        return None
+    found = re.search(r"(\d[\d+ ]*)\)?[ \t]*/[ \t]*(\d+)", {"C": "4/4", "C|": "2/2"}.get(value, value))
+    if found is None:
+        raise ValueError(f"M:{value}: not a metre")
+    return sum(map(int, re.findall(r"\d+", found[1]))), int(found[2])
+
+
+def _tempo(value: str) -> float:
+    """Quarter notes per minute of a Q: field; 120 where it gives no number."""
+    found = re.search(r"(?:([\d/ ]+)=)?[ \t]*(\d+(?:\.\d+)?)", value)
+    if found is None or float(found[2]) == 0:
+        return 120.0
+    beat = sum(map(Fraction, (found[1] or "1/4").split()))
+    return float(4 * beat * Fraction(found[2]))

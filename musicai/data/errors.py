@@ -12,3 +12,7 @@ class DataError(ValueError):
 
     Chapter 1.
     """
+
+    def __str__(self) -> str:
+        """The message, with the bytes of file names that are not UTF-8 escaped so that it can be printed."""
+        return super().__str__().encode("utf-8", "backslashreplace").decode()

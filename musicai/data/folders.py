@@ -1,34 +1,37 @@
 """Your own music: every audio or MIDI file below a folder, split without a list and without leaks between runs."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
+import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
+from musicai import audio
 from musicai.data.errors import DataError
 from musicai.data.splits import SPLITS, check_split, split_of
+from musicai.notes import Score, read_midi
 
 AUDIO = (".wav", ".flac", ".ogg", ".oga", ".mp3", ".opus", ".aif", ".aiff")  # what musicai.audio.load reads
 MIDI = (".mid", ".midi")
+FORWARD_ONLY = (".ogg", ".oga", ".mp3", ".opus")  # decoded from the start, whatever part is wanted
 
 
 def find_files(folder: str | Path, suffixes: tuple[str, ...], split: str | None = None) -> list[Path]:
-    """Files with these suffixes below a folder, sorted by path; hidden ones are left out.
+    """Files with these suffixes below a folder, sorted by path; hidden ones (such as macOS's `._song.mid`) are ignored.
 
-    Where the folder has subfolders called train, valid, test (any of them), these are the splits; else each file's
-    path below the folder is hashed: 80 % train, 10 % valid, 10 % test, and a file stays where it is when others come.
-    Raises DataError when there is no such folder, or none of its files fits.
+    If the folder has subfolders called train, valid or test, these are the splits. Otherwise each file's path below
+    the folder is hashed: 80 % train, 10 % valid, 10 % test, and a file stays where it is when others are added.
+    Raises DataError if there is no such folder or it holds no such files.
     """
     folder = Path(folder).expanduser()
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder")
-    given = [name for name in SPLITS if (folder / name).is_dir()]
-    if split is not None and given and check_split(split) not in given:
+    given = [name for name in SPLITS if (folder / name).is_dir()] if split is not None else []
+    if given and check_split(split) not in given:
         raise DataError(f"{folder}: has subfolders {', '.join(given)} but none called {split}")
-    paths = _walk(folder / split if split is not None and given else folder, suffixes)
+    paths = _walk(folder / split if given else folder, suffixes)
     if split is not None and not given:
         check_split(split)
         paths = [path for path in paths if split_of(path.relative_to(folder).as_posix()) == split]
@@ -46,39 +49,44 @@ def _walk(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
 
 
+def _printable(text: object) -> str:
+    """The text of a path or an error with those bytes escaped that are not UTF-8."""
+    return str(text).encode("utf-8", "backslashreplace").decode()
+
+
 class _Folder(Dataset):
     """Files below a folder; those that cannot be read raise, or are left out and named in `skipped`."""
 
     suffixes: tuple[str, ...]
 
-    def __init__(self, path: str | Path, split: str | None, on_error: str, probe: Callable[[Path], object]):
+    def __init__(self, path: str | Path, split: str | None, on_error: str):
         if on_error not in ("raise", "skip"):
             raise ValueError(f'on_error={on_error!r} is neither "raise" nor "skip"')
         self.path, self.split = Path(path).expanduser(), split
         self.files: list[Path] = []
         self.skipped: dict[Path, str] = {}
         files = find_files(path, self.suffixes, split)
-        for file in tqdm(files, desc="reading", unit="file", disable=len(files) < 100):
+        for file in tqdm(files, desc="reading", unit="file", delay=1):
             try:
-                self._add(file, probe(file))
+                self._add(file)
             except (ValueError, OSError) as error:
-                reason = str(error).removeprefix(f"{file}: ")
+                reason = _printable(error).removeprefix(f"{_printable(file)}: ")
                 if on_error == "raise":
                     raise DataError(f'{file}: {reason} (on_error="skip" leaves such files out)') from error
                 self.skipped[file] = reason
         if not self.files:
             raise DataError(f"{self.path}: none of {len(self.skipped)} files can be read; {self.summary()}")
 
-    def _add(self, file: Path, probed: object) -> None:
+    def _add(self, file: Path) -> None:
         self.files.append(file)
 
     def __len__(self) -> int:
         return len(self.files)
 
     def summary(self) -> str:
-        """One line a fact: how many files there are, and which were left out and why."""
+        """A printable line on how many files there are, and one for each file left out, with the reason."""
         lines = [f"{len(self.files)} files read, {len(self.skipped)} left out"]
-        return "\n".join([*lines, *(f"{file}: {reason}" for file, reason in self.skipped.items())])
+        return "\n".join([*lines, *(f"{_printable(file)}: {reason}" for file, reason in self.skipped.items())])
 
 
 class AudioFolder(_Folder):
@@ -87,33 +95,51 @@ class AudioFolder(_Folder):
     >>> AudioFolder("recordings", segment=1.0)[0]["audio"].shape  # doctest: +SKIP
     torch.Size([1, 16000])
 
-    Args: path; split "train", "valid", "test", or None for all (see `find_files`); sr in Hz; mono, mix the channels;
-    segment, seconds: a file gives as many segments as fit and a shorter one, padded with zeros, if it is shorter than
-    one; on_error, "raise" at the first file that cannot be read, or "skip" and list it in `skipped` and `summary()`.
-    Item: {"audio": float32 (channels, time), "sr": int, "path": str, "start": float seconds}.
-    Raises DataError naming folder or file. Files are read whole once when the set is made, only their length is kept.
+    Each item is a dict: audio, float32 (channels, time); sr; path; start, in seconds. Making the set reads only the
+    headers, so a file that is damaged further in raises `AudioError` when its item is asked for. Formats that can only
+    be decoded from the start (mp3, ogg, opus) are fast when their segments are read in order.
+
+    Args:
+        path: the folder.
+        split: "train", "valid", "test", or None for all: the subfolder of that name if there are such subfolders;
+            otherwise by a hash of the file's path.
+        sr: sample rate of the items in Hz.
+        mono: mix the channels.
+        segment: length in seconds; a file gives as many segments as fit, and a shorter file one, padded with zeros.
+            None for whole files.
+        on_error: "raise" at the first file that cannot be read, or "skip" it and list it in `skipped` and `summary()`.
+
+    Raises:
+        DataError: naming the folder, or the file that cannot be read.
+        ValueError: for an unknown split, an `on_error` of another kind, or a segment that is not above 0.
+
     Chapter 1.
     """
 
     suffixes = AUDIO
 
-    def __init__(self, path, split=None, sr=16_000, *, mono=True, segment: float | None = None, on_error="raise"):
+    def __init__(
+        self,
+        path: str | Path,
+        split: str | None = None,
+        sr: int = 16_000,
+        *,
+        mono: bool = True,
+        segment: float | None = None,
+        on_error: str = "raise",
+    ):
         if segment is not None and not segment > 0:
             raise ValueError(f"segment={segment!r}: give seconds above 0, or None for whole files")
         self.sr, self.mono, self.segment = sr, mono, segment
         self._pieces: list[tuple[Path, float]] = []
-        super().__init__(path, split, on_error, self._seconds)
+        self._last: tuple[Path | None, Tensor] = None, torch.empty(0)
+        super().__init__(path, split, on_error)
 
-    def _seconds(self, file: Path) -> float:
-        from musicai.audio import load
-
-        audio, sr = load(file, mono=True)
-        return audio.shape[-1] / sr
-
-    def _add(self, file: Path, probed: object) -> None:
-        super()._add(file, probed)
-        count = 1 if self.segment is None else max(1, int(float(probed) / self.segment + 1e-9))
+    def _add(self, file: Path) -> None:
+        frames, sr = audio.info(file)
+        count = 1 if self.segment is None else max(1, int(frames / sr / self.segment + 1e-9))
         self._pieces += [(file, i * (self.segment or 0.0)) for i in range(count)]
+        super()._add(file)
 
     def __len__(self) -> int:
         return len(self._pieces)
@@ -123,34 +149,48 @@ class AudioFolder(_Folder):
         return {"audio": self._load(file, start), "sr": self.sr, "path": str(file), "start": start}
 
     def _load(self, file: Path, start: float) -> Tensor:
-        from torch.nn.functional import pad
-
-        from musicai.audio import load
-
-        audio, _ = load(file, sr=self.sr, mono=self.mono, start=start, duration=self.segment)
         if self.segment is None:
-            return audio
+            return audio.load(file, sr=self.sr, mono=self.mono)[0]
         length = round(self.segment * self.sr)
-        return pad(audio, (0, max(0, length - audio.shape[-1])))[..., :length]
+        if file.suffix.lower() in FORWARD_ONLY:
+            if self._last[0] != file:
+                self._last = file, audio.load(file, sr=self.sr, mono=self.mono)[0]
+            first = round(start * self.sr)
+            wave = self._last[1][:, first : first + length].clone()
+        else:
+            wave = audio.load(file, sr=self.sr, mono=self.mono, start=start, duration=self.segment)[0][:, :length]
+        return torch.nn.functional.pad(wave, (0, length - wave.shape[-1]))
 
 
 class MidiFolder(_Folder):
     """All MIDI files below a folder as scores.
 
-    Args: path; split "train", "valid", "test", or None for all (see `find_files`); on_error, "raise" at the first file
-    that cannot be read, or "skip" and list it in `skipped` and `summary()`.
-    Item: musicai.notes.Score. Every file is parsed once when the set is made and again when it is asked for, so the
-    memory needed does not grow. Raises DataError naming folder or file. Chapter 1.
+    >>> MidiFolder("songs", on_error="skip")[0].tracks[0].name  # doctest: +SKIP
+    'Piano'
+
+    Each item is a `musicai.notes.Score`. Every file is parsed once when the set is made and again when it is asked
+    for, so the memory needed does not grow.
+
+    Args:
+        path: the folder.
+        split: "train", "valid", "test", or None for all, as in `AudioFolder`.
+        on_error: "raise" at the first file that cannot be read, or "skip" it and list it in `skipped` and `summary()`.
+
+    Raises:
+        DataError: naming the folder, or the file that cannot be read.
+        ValueError: for an unknown split, or an `on_error` of another kind.
+
+    Chapter 1.
     """
 
     suffixes = MIDI
 
-    def __init__(self, path, split=None, *, on_error="raise"):
-        from musicai.notes import read_midi
+    def __init__(self, path: str | Path, split: str | None = None, *, on_error: str = "raise"):
+        super().__init__(path, split, on_error)
 
-        super().__init__(path, split, on_error, read_midi)
+    def _add(self, file: Path) -> None:
+        read_midi(file)
+        super()._add(file)
 
-    def __getitem__(self, i: int):
-        from musicai.notes import read_midi
-
+    def __getitem__(self, i: int) -> Score:
         return read_midi(self.files[i])

@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from musicai.data.errors import DataError
+from musicai.data.splits import check_split
 
 SR = 16_000
 FOLDER = Path(__file__).parent / "shipped" / "notes"
-SPLITS = ("train", "valid", "test")
 _DRUM_NAMES = """
 acoustic_bass_drum bass_drum_1 side_stick acoustic_snare hand_clap electric_snare low_floor_tom closed_hi_hat
 high_floor_tom pedal_hi_hat low_tom open_hi_hat low_mid_tom hi_mid_tom crash_cymbal_1 high_tom ride_cymbal_1
@@ -27,7 +27,7 @@ DRUMS = dict(enumerate(_DRUM_NAMES.split(), start=35))  # General MIDI's percuss
 
 
 class Entry(NamedTuple):
-    """One row of the manifest: a note and where its recording lies. `audio()` decodes it."""
+    """One row of the manifest: a note and where its recording is. `audio()` decodes it."""
 
     note: str
     instrument: str
@@ -51,38 +51,30 @@ def recordings(file: str) -> Tensor:
     """All recordings of one FLAC file as int16 codes (slots, 16000); decoded once, then kept."""
     try:
         codes, sr = soundfile.read(FOLDER / file, dtype="int16")
+        if sr != SR or len(codes) % SR or not len(codes):
+            raise OSError(f"{len(codes)} samples at {sr} Hz are not whole seconds")
     except (soundfile.LibsndfileError, OSError) as error:
         raise DataError(f"{FOLDER / file}: cannot be read ({error}); install musicai again") from None
-    if sr != SR or len(codes) % SR or not len(codes):
-        raise DataError(
-            f"{FOLDER / file}: {len(codes)} samples at {sr} Hz are not whole seconds; install musicai again"
-        )
     return torch.from_numpy(codes).view(-1, SR)
 
 
 @cache
 def manifest() -> tuple[Entry, ...]:
     """Every note of the set, drums last, as `manifest.csv` lists them."""
-    path = FOLDER / "manifest.csv"
     types = Entry.__annotations__.values()
-    try:
-        with open(path, newline="") as file:
-            rows = list(csv.reader(file))[1:]
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error}); install musicai again") from None
+    with open(FOLDER / "manifest.csv", newline="") as file:
+        rows = list(csv.reader(file))[1:]
     return tuple(Entry(*(kind(cell) for kind, cell in zip(types, row, strict=True))) for row in rows)
 
 
 class _Notes(Dataset):
-    """What both sets share: the entries of one split and of the instruments asked for."""
+    """What both sets share: the entries of one split and of the chosen instruments."""
 
     def __init__(self, entries: list[Entry], split: str | None, instruments: tuple[str, ...] | None):
-        if split is not None and split not in SPLITS:
-            raise DataError(f"no split {split!r}; choose from {', '.join(SPLITS)}, or None for all")
-        self.split, self.sr = split, SR
+        self.split, self.sr = split and check_split(split), SR
         self.instruments: tuple[str, ...] = tuple(dict.fromkeys(entry.instrument for entry in entries))
         if instruments is not None and not len(instruments):
-            raise DataError(f"instruments={instruments!r} leaves no notes: name some, or None for all")
+            raise DataError(f"instruments={instruments!r} leaves no notes; name some, or give None for all")
         wanted = (instruments,) if isinstance(instruments, str) else tuple(instruments or self.instruments)
         for name in wanted:
             if name not in self.instruments:
@@ -107,9 +99,9 @@ class MusicAINotes(_Notes):
     >>> item["audio"].shape, item["sr"], item["instrument_name"], item["pitch"]
     (torch.Size([16000]), 16000, 'violin', 55)
 
-    An item is a dict: audio float32 (16000,), sr, pitch (MIDI), velocity, instrument (index into `.instruments`, the
-    same for every choice of instruments), instrument_name, family, note (its name, such as "violin-055-100"). The
-    note is held for its whole second; its last 20 ms fade out. `.manifest` holds one `Entry` an item.
+    Each item is a dict: audio, float32 (16000,); sr; pitch (MIDI); velocity; instrument (index into `.instruments`, the
+    same for every choice of instruments); instrument_name; family; note (its name, such as "violin-055-100"). The
+    note is held for its whole second; its last 20 ms fade out. `.manifest` holds one `Entry` per item.
 
     The splits (about 80, 10, 10 %) hold out whole (instrument, pitch) groups: all velocities of a pitch are in one
     split, for in most programs of this soundfont the velocities are one recording at different levels. A sampled
@@ -119,8 +111,11 @@ class MusicAINotes(_Notes):
     Args:
         split: "train", "valid", "test", or None for all.
         instruments: names to keep; None keeps all.
+
     Raises:
-        DataError: an unknown split or instrument, or a damaged file.
+        ValueError: for an unknown split.
+        DataError: for an unknown instrument, or a damaged file.
+
     Source: rendered from FluidR3 (Frank Wen, MIT licence) by `scripts/build_notes.py`. Chapters 1 and 2.
     """
 
@@ -140,11 +135,19 @@ class MusicAIDrums(_Notes):
     >>> drums[0]["instrument_name"], drums[0]["drum"], drums[0]["pitch"]
     ('standard_kit', 'acoustic_bass_drum', 35)
 
-    An item is as in `MusicAINotes`: the instrument is the kit, the pitch is the key, and "drum" names what is struck.
-    A sound that rings for longer than its second fades out over the last 0.2 s. Kits share many recordings; all that
-    play a common recording are in one split.
+    Items are as in `MusicAINotes`: the instrument is the kit, the pitch is the key, and "drum" names what is struck.
+    A sound that rings for longer than a second fades out over the last 0.2 s. Kits share many recordings; all that
+    use the same recording are in one split.
 
-    Args, errors and source: as `MusicAINotes`. Chapter 1.
+    Args:
+        split: "train", "valid", "test", or None for all.
+        instruments: kits to keep; None keeps all.
+
+    Raises:
+        ValueError: for an unknown split.
+        DataError: for an unknown kit, or a damaged file.
+
+    Source: as for `MusicAINotes`. Chapter 1.
     """
 
     def __init__(self, split: str | None = "train", instruments: tuple[str, ...] | list[str] | str | None = None):

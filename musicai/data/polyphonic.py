@@ -1,6 +1,5 @@
 """Piano rolls with the literature's splits: Bach's chorales, the Nottingham folk tunes, any file in their format."""
 
-from importlib.resources import as_file, files
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +8,11 @@ from torch.utils.data import Dataset
 
 from musicai.data.errors import DataError
 from musicai.data.splits import check_split
+from musicai.notes import Score
 
-KEYS = (21, 109)  # the piano's keys as MIDI pitches: column 0 is A0, column 87 is C8
+KEYS = 88  # of the piano: column 0 is A0, MIDI pitch 21
 MATRICES = {"train": "traindata", "valid": "validdata", "test": "testdata"}
+SHIPPED = Path(__file__).parent / "shipped" / "polyphonic"
 
 
 def read_rolls(path: str | Path, split: str) -> list[np.ndarray]:
@@ -19,35 +20,25 @@ def read_rolls(path: str | Path, split: str) -> list[np.ndarray]:
 
     Raises DataError that names the file, the matrix and, for a bad value, its row.
     """
+    from scipy.io import loadmat  # late: scipy.io takes 0.1 s, which `import musicai.data` need not pay
+
     key = MATRICES[check_split(split)]
-    contents = _load_mat(Path(path))
-    if key not in contents:
-        found = ", ".join(sorted(name for name in contents if not name.startswith("__"))) or "nothing"
-        raise DataError(f"{path}: no matrix list {key!r} (found {found}); a piano-roll file holds {_wanted()}")
-    cells = np.atleast_1d(contents[key]).ravel()
-    if contents[key].dtype != object or not len(cells):
-        raise DataError(f"{path}: {key} is not a list of matrices but {contents[key].dtype} {contents[key].shape}")
-    return [_check_roll(cell, f"{path}: {key}[{i}]") for i, cell in enumerate(cells)]
-
-
-def _load_mat(path: Path) -> dict:
-    from scipy.io import loadmat  # late: scipy.io costs 0.1 s that `import musicai.data` need not pay
-
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; give the path of a .mat file that holds {_wanted()}")
+    if not Path(path).is_file():
+        raise DataError(f"{path}: no such file; give a .mat file that holds {', '.join(MATRICES.values())}")
     try:
-        return loadmat(path)
+        lists = {name: value for name, value in loadmat(path).items() if not name.startswith("__")}
     except Exception as error:  # scipy raises a dozen kinds for a damaged file
         raise DataError(f"{path}: not a readable MATLAB 5 file ({type(error).__name__}: {error})") from error
-
-
-def _wanted() -> str:
-    return ", ".join(MATRICES.values())
+    if key not in lists:
+        raise DataError(f"{path}: no matrix list {key!r} (found {', '.join(sorted(lists)) or 'nothing'})")
+    if lists[key].dtype != object or not lists[key].size:
+        raise DataError(f"{path}: {key} is not a list of matrices but {lists[key].dtype} {lists[key].shape}")
+    return [_check_roll(cell, f"{path}: {key}[{i}]") for i, cell in enumerate(lists[key].ravel())]
 
 
 def _check_roll(cell: object, where: str) -> np.ndarray:
     roll = np.asarray(cell)
-    if roll.ndim != 2 or roll.shape[1] != KEYS[1] - KEYS[0] or roll.dtype.kind not in "buif":
+    if roll.ndim != 2 or roll.shape[1] != KEYS or roll.dtype.kind not in "buif":
         raise DataError(f"{where}: expected a matrix (frames, 88), got {roll.dtype} {roll.shape}")
     bad = np.argwhere((roll != 0) & (roll != 1))
     if len(bad):
@@ -62,9 +53,16 @@ class PianoRolls(Dataset):
     >>> PianoRolls("JSB_Chorales.mat", "train")[0]["roll"].shape  # doctest: +SKIP
     torch.Size([88, 129])
 
-    Args: path of the file; split "train", "valid" or "test"; step, the length of a frame in beats.
-    Item: {"roll": float32 (88, frames) of 0 and 1, row 0 is A0; "name": str}. `score(i)` gives it as a Score.
-    Raises DataError naming file and row. Pieces are parsed once, when the set is made.
+    Each item is a dict: roll, float32 (88, frames) of 0 and 1, row 0 is A0; name. `score(i)` gives it as a Score.
+
+    Args:
+        path: the file.
+        split: "train", "valid" or "test".
+        step: the length of a frame in beats.
+
+    Raises:
+        DataError: naming the file, and the row for a bad value.
+
     Source: Boulanger-Lewandowski, Bengio and Vincent 2012 (arXiv:1206.6392). Chapter 1.
     """
 
@@ -83,35 +81,42 @@ class PianoRolls(Dataset):
         """The name of piece `i`: file, split and position, as in "JSB_Chorales-train-000"."""
         return f"{self.path.stem}-{self.split}-{range(len(self))[i]:03d}"
 
-    def score(self, i: int):
-        """Piece `i` as a `musicai.notes.Score`; keys held over several frames become one long note."""
-        from musicai.notes import Score
-
+    def score(self, i: int) -> Score:
+        """Piece `i` as a score; keys held over several frames become one long note."""
         return Score.from_piano_roll(self[i]["roll"] > 0, step=self.step, name=self.name(i))
 
 
-class _Shipped(PianoRolls):
-    file: str
-    beats: float
-
-    def __init__(self, split: str = "train"):
-        with as_file(files("musicai.data") / "shipped" / "polyphonic" / self.file) as path:
-            super().__init__(path, split, step=self.beats)
-
-
-class JSBChorales(_Shipped):
+class JSBChorales(PianoRolls):
     """382 four-part chorales by J. S. Bach, in the splits of 229/76/77 that the literature reports; a frame is a beat.
 
-    The interface is that of PianoRolls. Source: arXiv:1206.6392. Chapter 1.
+    >>> JSBChorales("test")[0]["roll"].shape
+    torch.Size([88, 84])
+
+    Items and methods are those of `PianoRolls`.
+
+    Args:
+        split: "train", "valid" or "test".
+
+    Source: arXiv:1206.6392. Chapter 1.
     """
 
-    file, beats = "JSB_Chorales.mat", 1.0
+    def __init__(self, split: str = "train"):
+        super().__init__(SHIPPED / "JSB_Chorales.mat", split, step=1.0)
 
 
-class Nottingham(_Shipped):
+class Nottingham(PianoRolls):
     """1,037 folk tunes with chords, in the splits of 694/173/170 that the literature reports; a frame is half a beat.
 
-    The interface is that of PianoRolls. Source: arXiv:1206.6392. Chapter 1.
+    >>> Nottingham("test")[0]["roll"].shape
+    torch.Size([88, 192])
+
+    Items and methods are those of `PianoRolls`.
+
+    Args:
+        split: "train", "valid" or "test".
+
+    Source: arXiv:1206.6392. Chapter 1.
     """
 
-    file, beats = "Nottingham.mat", 0.5
+    def __init__(self, split: str = "train"):
+        super().__init__(SHIPPED / "Nottingham.mat", split, step=0.5)

@@ -1,14 +1,101 @@
-"""Train, valid, test without leaks: stable hashes, fingerprints of melodies, groups of near-duplicates."""
+"""The split without leaks: copies, transpositions and near-copies of a tune never end up on both sides.
+
+How it works, in the order of a call to `split_tunes`:
+
+1. `group_duplicates` finds the groups. Two tunes are near-copies when they share enough short runs of intervals
+   (`shingles`); intervals do not change when a tune is transposed.
+2. `melody_key` makes a fingerprint of each group's first tune, and `split_of` hashes it into "train" (80 %), "valid"
+   (10 %) or "test" (10 %): the same on every machine, with no list to keep and no seed to lose.
+
+>>> from musicai.notes import Melody
+>>> tune = Melody.from_pitches([60, 62, 64, 65, 67, 65, 64, 62, 60, 67, 60])
+>>> split_tunes([tune, tune.transpose(5)])
+['train', 'train']
+
+`FolkCorpus(split)` uses it as it stands; folders of files use `split_of` on their paths. Chapter 1.
+"""
 
 import hashlib
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from musicai.notes import Melody
+
 SPLITS = ("train", "valid", "test")
 SHINGLE = 7  # intervals in one run: shorter ones are shared by unrelated tunes, longer ones break at every change
 OVERLAP = 0.25  # near-duplicates: this share of the runs of the tune with fewer is in the other too
 NEIGHBOURS = 4  # how many later owners of a shingle each owner is compared with: keeps the work linear
+
+
+def split_tunes(melodies: Sequence[Melody]) -> list[str]:
+    """Put tunes into "train", "valid" and "test" so that near-duplicates stay together.
+
+    >>> from musicai.notes import Melody
+    >>> tune = Melody.from_pitches([60, 62, 64, 65, 67, 65, 64, 62, 60, 67, 60])
+    >>> split_tunes([tune, tune.transpose(5)])
+    ['train', 'train']
+
+    Args:
+        melodies: the tunes. Adding tunes at the end moves no group whose first tune was there before, unless a new
+            tune links two groups.
+
+    Returns: the split of each tune, that of the first tune in its group.
+
+    Chapter 1.
+    """
+    return [split_of(melody_key(melodies[first])) for first in group_duplicates(melodies)]
+
+
+def group_duplicates(melodies: Iterable[Melody], overlap: float = OVERLAP) -> np.ndarray:
+    """Find the groups of near-duplicates: copies, transpositions and near-copies of a tune share one id.
+
+    >>> from musicai.notes import Melody
+    >>> tune = Melody.from_pitches([60, 62, 64, 65, 67, 65, 64, 62, 60, 67, 60])
+    >>> group_duplicates([tune, tune.transpose(5), Melody.from_pitches([60, 60, 67, 67, 69, 69, 67])]).tolist()
+    [0, 0, 2]
+
+    Two tunes are near-copies when `overlap` of the shorter one's runs of intervals (`shingles`) occur in the other,
+    and near-copies of near-copies join the same group. Time and memory grow nearly linearly with the number of tunes:
+    the owners of a run are compared with a few neighbours, not all with all.
+
+    Args:
+        melodies: the tunes.
+        overlap: the share of runs in common, above 0 and at most 1, that makes two tunes near-copies.
+
+    Returns: the group of every melody (int64), named by the position of its first melody.
+
+    Source: shingling as for web pages, Broder 1997; union-find. Chapter 1.
+    """
+    first_of: dict[bytes, int] = {}  # exact copies first: a thousand of them would crowd every run of theirs
+    parent = np.array([first_of.setdefault(_intervals(m).tobytes(), i) for i, m in enumerate(melodies)], dtype=np.int64)
+    firsts = list(first_of.values())
+    sets = [shingles(np.frombuffer(whole, dtype=np.int16)) for whole in first_of]
+    for a, b in _candidates(sets, overlap):
+        one, two = _root(parent, firsts[a]), _root(parent, firsts[b])
+        if one != two and len(np.intersect1d(sets[a], sets[b])) >= overlap * min(len(sets[a]), len(sets[b])):
+            parent[max(one, two)] = min(one, two)
+    return np.array([_root(parent, i) for i in range(len(parent))], dtype=np.int64)
+
+
+def split_of(key: str) -> str:
+    """Hash a key into "train" (80 %), "valid" (10 %) or "test" (10 %), the same on every machine and forever.
+
+    >>> split_of("the same key")
+    'train'
+
+    Unlike with a shuffle, data added later moves nothing that was there.
+
+    Args:
+        key: any text that stays the same, such as a path within a folder.
+
+    Returns: the split's name.
+
+    Chapter 1.
+    """
+    digest = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    share = int.from_bytes(digest, "big") / 2**64
+    return "train" if share < 0.8 else "valid" if share < 0.9 else "test"
 
 
 def check_split(split: str) -> str:
@@ -18,27 +105,26 @@ def check_split(split: str) -> str:
     return split
 
 
-def split_of(key: str) -> str:
-    """Put a key into "train" (80 %), "valid" (10 %) or "test" (10 %), the same one on every machine and for ever.
+def melody_key(melody: Melody) -> str:
+    """Fingerprint a melody, ignoring its name, transposition, tempo and leading rests.
 
-    >>> split_of("the same key")
-    'train'
-
-    Data that is added later moves nothing that was there, unlike a shuffle with a seed. Chapter 1.
-    """
-    share = int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "big") / 2**64
-    return "train" if share < 0.8 else "valid" if share < 0.9 else "test"
-
-
-def melody_key(melody) -> str:
-    """Fingerprint of a Melody (32 hex digits) that ignores its name, transposition, tempo and leading rests.
+    >>> from musicai.notes import Melody
+    >>> tune = Melody.from_pitches([60, 62, 64])
+    >>> melody_key(tune) == melody_key(tune.transpose(5))
+    True
 
     Two melodies have equal keys when their intervals and the proportions of their durations are equal, so writing the
-    same tune in double note values changes nothing. Chapter 1.
+    same tune in double note values changes nothing.
+
+    Args:
+        melody: the tune.
+
+    Returns: 32 hexadecimal digits.
+
+    Chapter 1.
     """
     pitches = np.array([note.pitch for note in melody.notes], dtype=np.int64)
-    starts = np.array([note.start for note in melody.notes], dtype=np.float64)
-    gaps = np.diff(starts)
+    gaps = np.diff(np.array([note.start for note in melody.notes], dtype=np.float64))
     unit = gaps.min() if len(gaps) else 1.0
     rhythm = np.rint(12 * gaps / unit).astype(np.int64) if unit > 0 else gaps.astype(np.int64)
     digest = hashlib.blake2b(np.diff(pitches).astype("<i2").tobytes(), digest_size=16)
@@ -46,24 +132,17 @@ def melody_key(melody) -> str:
     return digest.hexdigest()
 
 
-def shingles(melody, size: int = SHINGLE) -> np.ndarray:
-    """Hashes (sorted, distinct uint64) of every run of `size` intervals of a melody, repeated pitches merged.
-
-    A tune that is too short for one run gets a single hash of all it has. Chapter 1.
-    """
-    return _shingles(_intervals(melody), size)
-
-
-def _intervals(melody) -> np.ndarray:
-    intervals = np.diff(np.array([note.pitch for note in melody.notes], dtype=np.int16))
-    return intervals[intervals != 0]  # "da-da" or "daa": versions of a tune differ in repeated notes
-
-
-def _shingles(intervals: np.ndarray, size: int) -> np.ndarray:
+def shingles(intervals: np.ndarray, size: int = SHINGLE) -> np.ndarray:
+    """Hash every run of `size` intervals (sorted, distinct uint64); a melody shorter than that gives a single hash."""
     if len(intervals) < size:
         digest = hashlib.blake2b(intervals.astype("<i2").tobytes(), digest_size=8).digest()
         return np.frombuffer(digest, dtype="<u8").astype(np.uint64)
     return np.unique(_hash_rows(np.lib.stride_tricks.sliding_window_view(intervals + 128, size).astype(np.uint64)))
+
+
+def _intervals(melody: Melody) -> np.ndarray:
+    intervals = np.diff(np.array([note.pitch for note in melody.notes], dtype=np.int16))
+    return intervals[intervals != 0]  # "da-da" or "daa": versions of a tune differ in repeated notes
 
 
 def _hash_rows(runs: np.ndarray) -> np.ndarray:
@@ -75,28 +154,6 @@ def _hash_rows(runs: np.ndarray) -> np.ndarray:
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         hashes = (hashes ^ (hashes >> np.uint64(shift))) * np.uint64(factor)
     return hashes ^ (hashes >> np.uint64(31))
-
-
-def group_duplicates(melodies: Iterable, overlap: float = OVERLAP) -> np.ndarray:
-    """Group id of every melody (int64): copies, transpositions and near-copies of a tune share one id.
-
-    >>> group_duplicates([tune, tune.transpose(5), other])  # doctest: +SKIP
-    array([0, 0, 2])
-
-    An id is the position of the group's first melody. Two tunes are near-copies when `overlap` of the shorter one's
-    runs of intervals (`shingles`) are in the other; near-copies of near-copies join the same group. Time and memory
-    grow nearly linearly with the number of melodies: the owners of a run are compared with a few neighbours, not all
-    with all. Give whole groups to one split: `split_of` of anything that the group shares. Chapter 1.
-    """
-    first_of: dict[bytes, int] = {}  # exact copies first: a thousand of them would crowd every run of theirs
-    parent = np.array([first_of.setdefault(_intervals(m).tobytes(), i) for i, m in enumerate(melodies)], dtype=np.int64)
-    firsts = list(first_of.values())
-    sets = [_shingles(np.frombuffer(whole, dtype=np.int16), SHINGLE) for whole in first_of]
-    for a, b in _candidates(sets, overlap):
-        one, two = _find(parent, firsts[a]), _find(parent, firsts[b])
-        if one != two and _overlap(sets[a], sets[b]) >= overlap:
-            parent[max(one, two)] = min(one, two)
-    return np.array([_find(parent, i) for i in range(len(parent))], dtype=np.int64)
 
 
 def _candidates(sets: Sequence[np.ndarray], overlap: float) -> np.ndarray:
@@ -118,11 +175,8 @@ def _candidates(sets: Sequence[np.ndarray], overlap: float) -> np.ndarray:
     return np.stack([first[enough], second[enough]], axis=1)
 
 
-def _overlap(a: np.ndarray, b: np.ndarray) -> float:
-    return len(np.intersect1d(a, b, assume_unique=True)) / min(len(a), len(b))
-
-
-def _find(parent: np.ndarray, i: int) -> int:
+def _root(parent: np.ndarray, i: int) -> int:
+    """The first melody of the group that `i` is in (union-find)."""
     while parent[i] != i:
         parent[i] = parent[parent[i]]  # halve the path: next time it is short
         i = parent[i]
