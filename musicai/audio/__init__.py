@@ -9,11 +9,12 @@ differentiated. Chapters 1 and 2.
 """
 
 from .banks import hz_to_mel, mel_to_hz
+from .clip import Audio
 from .errors import AudioError, AudioNotFoundError
 from .files import load, save
 from .invert import griffin_lim, mel_to_audio, mel_to_stft, mfcc_to_mel
 from .rhythm import onset_strength, tempo, tempogram
-from .signal import frame, mu_law_decode, mu_law_encode, resample
+from .signal import frame, mu_law_decode, mu_law_edges, mu_law_encode, resample
 from .spectral import (
     chroma,
     cqt,
@@ -28,6 +29,7 @@ from .spectral import (
 )
 
 __all__ = [
+    "Audio",
     "AudioError",
     "AudioNotFoundError",
     "chroma",
@@ -47,6 +49,7 @@ __all__ = [
     "mfcc",
     "mfcc_to_mel",
     "mu_law_decode",
+    "mu_law_edges",
     "mu_law_encode",
     "onset_strength",
     "power_to_db",
