@@ -94,7 +94,7 @@ def _starts_and_pitches(notes: Score | Sequence[HeardNote], name: str) -> np.nda
 def transcribe(audio: Tensor, sr: int = 16_000, shortest: float = SHORTEST) -> list[HeardNote]:
     """The notes that basic-pitch hears in a sound, by start; it knows no instrument, and hears many at once.
 
-    >>> transcribe(musicai.synth.render(score).mean(0))[0]  # doctest: +SKIP
+    >>> transcribe(musicai.performance.render(score).mean(0))[0]  # doctest: +SKIP
     HeardNote(start=0.0116, end=0.5805, pitch=60, amplitude=0.62)
 
     Its ceiling depends on the instrument: F1 on clean sounds is about 0.9 for a piano and 0.8 for a flute; of an organ

@@ -11,6 +11,8 @@ from musicai.pretrained import Pretrained
 from musicai.wavenet.heads import CategoricalHead, GaussianHead
 from musicai.wavenet.layers import DilatedStack, Upsample, dilations_of
 
+MAY_BE_ZERO = {"mixtures", "global_classes", "global_channels", "local_channels"}
+
 
 @dataclass(frozen=True)
 class WaveNetConfig:
@@ -54,9 +56,9 @@ class WaveNetConfig:
 
     def __post_init__(self):
         dilations_of(self.layers, self.stacks)
-        for name in ("kernel_size", "residual_channels", "skip_channels", "end_channels", "classes"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more; got {getattr(self, name)}")
+        for name, value in vars(self).items():
+            least = 0 if name in MAY_BE_ZERO else 1
+            _require(not isinstance(value, int) or value >= least, f"{name} must be {least} or more; got {value}")
 
 
 class WaveNet(Pretrained, nn.Module):
@@ -148,40 +150,38 @@ class WaveNet(Pretrained, nn.Module):
         return self.upsample(local)
 
     def _check_inputs(self, inputs: Tensor) -> None:
-        if inputs.dim() != 2:
-            raise ValueError(f"inputs must be (batch, time); got {tuple(inputs.shape)}")
+        _require(inputs.dim() == 2, f"inputs must be (batch, time); got {tuple(inputs.shape)}")
         if self.config.mixtures:
-            if not torch.isfinite(inputs).all():
-                raise ValueError("values must be finite; the inputs contain NaN or infinity")
-            return
-        if inputs.dtype != torch.int64:
-            raise ValueError(f"codes must be int64, as mu_law_encode gives them; got {inputs.dtype}")
-        bad = inputs[(inputs < 0) | (inputs >= self.config.classes)]
-        if len(bad):
-            raise ValueError(f"codes must lie in 0..{self.config.classes - 1}; got {int(bad[0])}")
+            _require(torch.isfinite(inputs).all(), "values must be finite; the inputs contain NaN or infinity")
+        else:
+            _require(inputs.dtype == torch.int64, f"codes must be int64, as mu_law_encode gives; got {inputs.dtype}")
+            _check_range("codes", inputs, self.config.classes)
 
     def _check_local(self, batch: int, length: int, local: Tensor) -> None:
-        factor = math.prod(self.config.upsample)
-        wanted = (batch, self.config.local_channels, -(-length // factor))
-        if tuple(local.shape) != wanted:
-            raise ValueError(
-                f"local conditioning has shape {tuple(local.shape)}; {length} samples in frames of {factor} need {wanted}"
-            )
-        if not torch.isfinite(local).all():
-            raise ValueError("local conditioning contains NaN or infinity")
+        found, factor = tuple(local.shape), math.prod(self.config.upsample)
+        needed = (batch, self.config.local_channels, -(-length // factor))
+        sizes = f"{length} samples in frames of {factor} need {needed}"
+        _require(found == needed, f"local conditioning has shape {found}; {sizes}")
+        _require(torch.isfinite(local).all(), "local conditioning contains NaN or infinity")
 
     def _check_instrument(self, batch: int, instrument: Tensor) -> None:
-        count = self.config.global_classes
-        if instrument.dtype != torch.int64 or tuple(instrument.shape) != (batch,):
-            found = f"{instrument.dtype} {tuple(instrument.shape)}"
-            raise ValueError(f"instrument must be int64 of shape ({batch},), one per sequence; got {found}")
-        bad = instrument[(instrument < 0) | (instrument >= count)]
-        if len(bad):
-            raise ValueError(f"no such instrument: {int(bad[0])}; this model has 0 to {count - 1}")
+        found = instrument.dtype, tuple(instrument.shape)
+        _require(found == (torch.int64, (batch,)), f"instrument must be int64 of shape ({batch},); got {found}")
+        _check_range("instrument", instrument, self.config.global_classes)
+
+
+def _require(condition: bool | Tensor, message: str) -> None:
+    if not condition:
+        raise ValueError(message)
+
+
+def _check_range(name: str, numbers: Tensor, count: int) -> None:
+    bad = numbers[(numbers < 0) | (numbers >= count)]
+    _require(not len(bad), f"{name} must lie in 0..{count - 1}; got {bad[:1].tolist()}")
 
 
 def _takes(name: str, layer: nn.Module | None, value: Tensor | None) -> bool:
     """Whether this conditioning is used; it must be given exactly when the model has a layer for it."""
-    if (layer is None) != (value is None):
-        raise ValueError(f"this model {'needs' if layer is not None else 'takes no'} {name} conditioning")
+    verb = "needs" if layer is not None else "takes no"
+    _require((layer is None) == (value is None), f"this model {verb} {name} conditioning")
     return layer is not None

@@ -57,15 +57,9 @@ class Partials(nn.Module):
         nn.init.zeros_(self.curves.bias)
         with torch.no_grad():
             self.curves.weight.mul_(0.3)
-        constants = {
-            "hertz": [midi_to_hz(key) for key in keys],
-            "within": torch.arange(hop) / hop,  # a frame
-            "fades": FADES,
-            "vibrato": [2 * math.pi * hz for hz in VIBRATO],
-            "releases": RELEASES,
-            "velocities": [i / (VELOCITIES - 1) for i in range(VELOCITIES)],
-            "overtones": torch.arange(1.0, count + 1),
-        }
+        constants = {"fades": FADES, "releases": RELEASES, "overtones": torch.arange(1.0, count + 1)}
+        constants |= {"hertz": [midi_to_hz(key) for key in keys], "vibrato": [2 * math.pi * hz for hz in VIBRATO]}
+        constants |= {"within": torch.arange(hop) / hop, "velocities": torch.arange(VELOCITIES) / (VELOCITIES - 1)}
         for name, values in constants.items():
             self.register_buffer(name, torch.as_tensor(values), persistent=False)
 

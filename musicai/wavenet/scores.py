@@ -105,9 +105,6 @@ class ScoreConfig(WaveNetConfig):
             raise ValueError(f"{self.global_classes} global classes do not fit the instruments {self.instruments}")
         if self.local_channels != CHANNELS:
             raise ValueError(f"a score has {CHANNELS} channels; got local_channels={self.local_channels}")
-        for name in ("score_channels", "partials", "wave_channels", "sr"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more; got {getattr(self, name)}")
         object.__setattr__(self, "global_classes", len(self.instruments))
 
     @property
