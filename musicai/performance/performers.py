@@ -103,8 +103,8 @@ class SampledPerformer:
     def __call__(self, score: Score | Melody) -> Audio:
         """Play a score, in stereo."""
         score = as_score(score)
-        cast = iter(_cast(score, self.instruments, INSTRUMENTS))
-        tracks = [t if t.is_drum else replace(t, program=PROGRAMS.index(next(cast)[1])) for t in score.tracks]
+        programs = {id(track): PROGRAMS.index(name) for track, name in _cast(score, self.instruments, INSTRUMENTS)}
+        tracks = [replace(track, program=programs.get(id(track), track.program)) for track in score.tracks]
         return (
             Audio(render(replace(score, tracks=tracks), self.sr), self.sr)
             if score.notes
@@ -227,7 +227,7 @@ def voices(notes: Sequence[Note]) -> list[tuple[Note, ...]]:
 
 
 def _cast(score: Score, instruments: Instruments, known: Sequence[str], drums: bool = True) -> list[tuple[Track, str]]:
-    """Each track that is not drums and who plays it; a performer without `drums` refuses scores of drums only."""
+    """Each track with notes that is not drums, and who plays it; without `drums`, a score of drums alone is refused."""
     tracks = [track for track in score.tracks if not track.is_drum]
     names = [PROGRAMS[track.program] for track in tracks]
     if isinstance(instruments, Mapping):
@@ -238,14 +238,13 @@ def _cast(score: Score, instruments: Instruments, known: Sequence[str], drums: b
         names = [instruments] * len(tracks) if isinstance(instruments, str) else list(instruments)
         if len(names) != len(tracks):
             raise ValueError(f"{len(names)} instruments for {len(tracks)} tracks that are not drums: {names}")
-    for name in names:
+    if not drums and score.notes and not score.pitched_notes:
+        raise ValueError("the score has only drums, which this performer does not play")
+    cast = [(track, name) for track, name in zip(tracks, names, strict=True) if track.notes]
+    for _, name in cast:
         if name not in known:
             raise ValueError(f"no instrument {name!r}: this performer plays {', '.join(known)}; choose instruments=...")
-    if not drums:
-        if score.notes and not score.pitched_notes:
-            raise ValueError("the score has only drums, which this performer does not play")
-        return [(track, name) for track, name in zip(tracks, names, strict=True) if track.notes]
-    return list(zip(tracks, names, strict=True))
+    return cast
 
 
 def _loaded(model, kind: type):
