@@ -32,6 +32,9 @@ class Performer(Protocol):
 
     A score without notes gives silence. Notes that a performer cannot play raise a ValueError.
 
+    Args:
+        score: when called, a Score or Melody. (A protocol is not constructed itself, so its args and kwargs are none.)
+
     Chapter 5.
     """
 

@@ -15,6 +15,7 @@ MEMORY_DECAY = 0.85  # how fast the similarity forgets: it averages over roughly
 MEMORY = 4096  # how many frames the look-up goes back; this bounds its cost per frame
 SHARPNESS = np.array([[8.0], [30.0]], np.float32)  # two look-ups: many fairly similar places, the few most similar ones
 USE_DECAY = np.array([[0.8], [0.97]], np.float32)  # two counts of recent use, over about 5 and about 33 frames
+TINY = 1e-20  # counts below this become zero: denormal numbers would slow the network down tenfold
 USE_SCALE = np.array([[0.4], [0.1]])  # brings both counts to about 1
 PLANES = LAGS + 5
 FRAME_FEATURES = 5 + 2 * len(PERIODS) + 24
@@ -88,6 +89,7 @@ class Memory:
         s, alike = self.similarity[first:t], self._alike(slice(first, t))
         self.similarity[first + 1 : t + 1] = MEMORY_DECAY * s + (1 - MEMORY_DECAY) * alike
         self.used = self.used * USE_DECAY + frame
+        self.used[self.used < TINY] = 0.0
         self.held = (self.held + 1) * frame
         self.count += 1
 

@@ -217,7 +217,7 @@ def log_odds(rolls: Sequence[Tensor]) -> Tensor:
 class RollBatch(NamedTuple):
     """Crops of B pieces and the points to learn from; made by `RollBatches`.
 
-    >>> batch = RollBatches([torch.eye(88)], batch_size=2)(0)
+    >>> batch = RollBatches([torch.eye(88)] * 2, batch_size=2)(0)
     >>> batch.frames.shape
     torch.Size([2, 88, 88])
 

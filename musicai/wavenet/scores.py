@@ -79,16 +79,21 @@ class ScoreConfig(WaveNetConfig):
     160
 
     Attributes:
-        instruments: their names; `global_classes` is their number.
+        layers: see WaveNetConfig, as for stacks, kernel_size, residual_channels, skip_channels, end_channels, classes,
+            mixtures and global_channels.
+        local_channels: the rows, turns and keys of `score_frames`, 528.
+        upsample: strides from frames to samples; their product is the samples per frame.
+        global_classes: the number of instruments; set from their names.
+        instruments: their names.
         score_channels: channels that describe a frame's notes, upsampled to the sample rate.
         partials: how many each note has.
         wave_channels: channels that the partials are mixed down to.
-        sr: sample rate in Hz; a frame lasts the product of `upsample` samples.
+        sr: sample rate in Hz.
 
     Raises:
         ValueError: if the sizes do not fit the instruments, or one is below 1.
 
-    The other fields are those of WaveNetConfig. Chapter 5.
+    Chapter 5.
     """
 
     local_channels: int = CHANNELS
