@@ -1,4 +1,4 @@
-"""How fast `musicai.synth.render` is: audio seconds made in a second of one core's time, beside fluidsynth.
+"""How fast `musicai.performance.render` is: seconds of audio per second of one core's time, beside FluidSynth.
 
     python benchmarks/synth.py
 
@@ -24,10 +24,10 @@ import numpy as np
 import torch
 
 from musicai.notes import Note, Score, Track, write_midi
-from musicai.synth import render
+from musicai.performance import render
 
 SOUNDFONT = "/usr/share/sounds/sf2/FluidR3_GM.sf2"
-COLD = "import sys, time; from musicai.notes import read_midi; from musicai.synth import render; s = read_midi({!r});"
+COLD = "import sys, time; from musicai.notes import read_midi; from musicai.performance import render; s = read_midi({!r});"
 COLD += "t = time.process_time(); render(s); print(time.process_time() - t)"
 
 

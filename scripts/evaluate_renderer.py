@@ -1,10 +1,10 @@
-"""Does it play what is written? Other ears transcribe its sound, and that of musicai.synth, beside the score.
+"""Does it play what is written? Other ears transcribe its sound, and that of the sampled instruments, beside the score.
 
     python scripts/evaluate_renderer.py musicai/checkpoints/wavenet-renderer --pieces 20 --seconds 10
     python scripts/evaluate_renderer.py runs/renderer/model --instruments flute cello --chorales 5 --temperature 0.6
 
-Openings of the test split (or of `--split`) are played by the model (`musicai.sampling.perform`), by its partials alone
-(its sketch), and by `musicai.synth`: the same notes at 16 kHz, as mu-law codes, each voice by itself, at the same
+Openings of the test split (or of `--split`) are played by the model (`WaveNetPerformer`), by its partials alone
+(its sketch), and by `musicai.performance.render`: the same notes at 16 kHz, as mu-law codes, each voice by itself, at the same
 loudness. Two judges hear them. basic-pitch writes down what it hears, and precision, recall and F1 say how far that is
 the score; of single-voice pieces our own pitch judge is asked about each note. No judge is always right: what counts is
 the difference to synth. Leaves the sounds in OUT.
@@ -26,8 +26,7 @@ from tqdm.auto import tqdm
 from musicai.audio import mu_law_decode, save
 from musicai.metrics import note_f1, pitch_accuracy, transcribe
 from musicai.notes import Score
-from musicai.sampling import perform, voices
-from musicai.synth import render
+from musicai.performance import WaveNetPerformer, render, voices
 from musicai.wavenet import ScoreWaveNet
 
 SHORTEST, LENGTH = 0.2, 0.5  # seconds: our pitch judge hears no shorter notes, and of longer ones this much
@@ -82,7 +81,7 @@ def play(model: ScoreWaveNet, piece: Piece, args: argparse.Namespace) -> tuple[d
     length = round(args.seconds * SR)
     how = {"temperature": args.temperature, "seconds": args.seconds, "seed": args.seed, "progress": False}
     start = time.perf_counter()
-    ours = perform(model, piece.score, piece.instrument, **how)
+    ours = WaveNetPerformer(model, piece.instrument, **how)(piece.score).samples[0]
     speed = args.seconds * len(voices(piece.score.notes)) / (time.perf_counter() - start)
     synth = by_synth(piece, length)
     others = ours, sketch(model, piece, length), fitted(render(piece.score).mean(0), length)

@@ -10,11 +10,11 @@ import torch
 from scipy.sparse import csr_matrix
 from torch import Tensor
 
-from musicai.audio import mu_law_decode, mu_law_encode
+from musicai.audio import mu_law_decode, mu_law_edges, mu_law_encode
 from musicai.data import FolkCorpus, JSBChorales, MusicAINotes, ShardedArrays, cache_dir, write_shards
 from musicai.notes import Note, Score, Track
-from musicai.synth import PROGRAMS, render
-from musicai.wavenet import mu_law_edges, score_frames
+from musicai.performance import PROGRAMS, render
+from musicai.wavenet import score_frames
 
 SR, HOP, SILENCE = 16_000, 160, 128
 MARGIN = 2  # frames beyond its own that a sample's conditioning may look at

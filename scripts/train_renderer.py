@@ -1,9 +1,9 @@
 """Train a WaveNet that plays a score at 16 kHz: `python scripts/train_renderer.py --config cpu`.
 
-Learns from `musicai.synth`'s renderings of the folk tunes and chorales (training splits) and from musicai-notes. Can be
+Learns from the sampler's renderings of the folk tunes and chorales (training splits) and from musicai-notes. Can be
 broken off at any time; the same call goes on. It leaves in OUT: `run.safetensors` (all of the run), `model/` (averaged
 weights, with a card), `ladder/` (the opening of a tune it never saw, played after 0, 100, 200, ... steps, and by
-`musicai.synth`), `history.json`. First the partials of notes are learned by themselves (`partials.safetensors`), then
+the sampler), `history.json`. First the partials of notes are learned by themselves (`partials.safetensors`), then
 held while the WaveNet learns. `--head categorical` predicts codes; `--unconditional` hears no score. Chapter 5.
 
     config   layers, R, S, A    batch          steps    partials   on
@@ -94,7 +94,7 @@ def know_neighbours(model: WaveNet) -> None:
     A network that has to learn the order of 256 codes first needs minutes that a CPU does not have.
     """
     classes = torch.arange(model.config.classes)
-    for weight, size in ((model.front.weight, 1.0), (model.head.linear.weight, 0.1)):
+    for weight, size in ((model.input.weight, 1.0), (model.head.linear.weight, 0.1)):
         waves = torch.arange(1, weight.shape[1] + 1)
         weight.copy_(size * torch.cos(math.pi * waves * (classes[:, None] + 0.5) / len(classes)))
 
@@ -105,7 +105,7 @@ def know_widths(model: WaveNet) -> None:
     k = model.config.mixtures
     model.head.linear.bias[:k] = 0.0
     model.head.linear.bias[2 * k :] = torch.linspace(math.log(0.003), math.log(0.3), k)
-    model.front.weight.mul_(5.0)
+    model.input.weight.mul_(5.0)
 
 
 @torch.no_grad()
@@ -317,7 +317,7 @@ field {model.receptive_field / SR * 1000:.0f} ms, {config.steps:,} steps of
 {rows}
 
 Bits are of 8-bit mu-law codes, for either head, each predicted from the true ones before it. Learned from
-`musicai.synth`'s renderings of {music} (training splits) and from musicai-notes; made by
+the sampler's renderings of {music} (training splits) and from musicai-notes; made by
 `python scripts/train_renderer.py {options} --seed {args.seed}`, torch {torch.__version__} on {device().type}. It
 knows these instruments' recordings and no others.
 """

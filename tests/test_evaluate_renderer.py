@@ -9,7 +9,7 @@ import torch
 
 from musicai.metrics import HeardNote
 from musicai.notes import Melody, Note, Score, Track
-from musicai.synth import PROGRAMS, render
+from musicai.performance import PROGRAMS, render
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 CHORD = Score((Track((Note(60, 0, 2), Note(67, 0, 1), Note(72, 1, 1)), program=PROGRAMS.index("trumpet")),))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from musicai.metrics import HeardNote, NoteF1, note_f1, transcribe
 from musicai.metrics.transcription import _basic_pitch
 from musicai.notes import Melody, Note, Score, Track
-from musicai.synth import render
+from musicai.performance import render
 
 SCALE = Melody.from_pitches([60, 62, 64, 65, 67, 69, 71, 72], 0.5).to_score()  # a note each 0.25 s
 PERFECT, NOTHING = NoteF1(1.0, 1.0, 1.0), NoteF1(0.0, 0.0, 0.0)

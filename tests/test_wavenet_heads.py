@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from musicai.audio import mu_law_encode
+from musicai.audio import mu_law_edges, mu_law_encode
 from musicai.gmm import ConditionalMixture
-from musicai.wavenet import CategoricalHead, GaussianHead, log_mass, mu_law_edges
+from musicai.wavenet import CategoricalHead, GaussianHead, log_mass
 from musicai.wavenet.heads import categorical_from_uniform, keep_top_p
 
 

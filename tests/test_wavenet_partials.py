@@ -165,7 +165,7 @@ def test_curves_are_interpolated_within_a_frame():
         curves[:, 0], curves[:, -1] = (10 * age) ** 2, age
         return age.new_zeros(len(age), partials.hidden), curves
 
-    partials.know = known
+    partials.predict = known
     waves = heard(partials, frames_of(Note(60, 0.0, 1.0), seconds=0.5))
     now = np.arange(SR // 2) / SR
     edges = np.arange(51) * HOP / SR
@@ -211,8 +211,8 @@ def test_nobody_knows_when_a_key_will_be_let_go(start, one, other):
 def test_before_its_first_sample_a_note_has_no_age():
     partials, who, half = untrained(), torch.tensor([39, 39]), torch.tensor([0.5, 0.5])
     with torch.no_grad():
-        curves = partials.know(who, half, torch.tensor([-0.009, 0.0]), -half)[1]
-        later = partials.know(who, half, torch.tensor([0.009, 0.0]), -half)[1]
+        curves = partials.predict(who, half, torch.tensor([-0.009, 0.0]), -half)[1]
+        later = partials.predict(who, half, torch.tensor([0.009, 0.0]), -half)[1]
     assert torch.equal(curves[0], curves[1])
     assert not torch.equal(later[0], later[1])
 

@@ -9,11 +9,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from musicai.wavenet.compose import compose, under_melody
-from musicai.wavenet.history import FRAME_FEATURES, LAGS, PLANES, history
-from musicai.wavenet.piano import PianoRollHead, Points, down_probability
-from musicai.wavenet.roll_batches import RollBatches, choose_points, log_odds, nats_per_frame, roll_loss
-from musicai.wavenet.rolls import RollConfig, RollWaveNet, flipped
+from musicai.wavenet import (
+    PianoRollHead,
+    Points,
+    RollBatches,
+    RollConfig,
+    RollWaveNet,
+    compose,
+    history,
+    log_odds,
+    lookup,
+    nats_per_frame,
+    roll_loss,
+    under_melody,
+)
+from musicai.wavenet.lookup import FRAME_FEATURES, LAGS, PLANES, Memory, features_of, planes_of
+from musicai.wavenet.rolls import as_frames, choose_points
 
 TINY = RollConfig(
     layers=2, residual_channels=4, skip_channels=6, end_channels=5, key_channels=2, head_channels=8, head_layers=1
@@ -67,8 +78,8 @@ def test_probabilities_of_all_frames_of_a_small_keyboard_sum_to_one():
 def test_a_key_sees_no_key_below_it_or_itself(key):
     torch.manual_seed(2)
     model = shaken(RollWaveNet(TINY))
-    frames = flipped(music(5))
-    past = history(frames)[:-1].batched()
+    frames = as_frames(music(5))
+    past = history(frames)[:-1][None]
     other = frames.clone()
     other[3, key:] = 1 - other[3, key:]
     with torch.no_grad():
@@ -100,23 +111,20 @@ def test_history_is_of_the_past(frames, t, seed):
     other = known.clone()
     other[t:] = 1 - other[t:]
     one, two = history(known), history(other)
-    assert one.planes.shape == (frames + 1, PLANES, 88)
-    assert one.frame.shape == (frames + 1, FRAME_FEATURES)
-    assert torch.equal(one.planes[: t + 1], two.planes[: t + 1])
-    assert torch.equal(one.frame[: t + 1], two.frame[: t + 1])
+    assert planes_of(one).shape == (frames + 1, PLANES, 88)
+    assert features_of(one).shape == (frames + 1, FRAME_FEATURES)
+    assert torch.equal(one[: t + 1], two[: t + 1])
 
 
 def test_probability_of_a_piece_is_the_product_over_keys_one_by_one(model):
     """Teacher forcing in one pass equals deciding frame after frame and key after key, with zeros for the unknown."""
-    roll = music(9)
-    frames, total = flipped(roll), torch.zeros(9)
-    for t in range(9):
-        past = history(frames[:t])
-        known = frames[:t]
-        now = torch.zeros(1, 88)
+    roll = music(5)
+    frames, total = as_frames(roll), torch.zeros(5)
+    for t in range(5):
+        past, now = history(frames[:t])[None], torch.zeros(1, 88)
         for n in range(88):
-            logits = model(torch.cat([known, now])[None], past.batched()).view(-1, 88)
-            down = torch.sigmoid(logits[-1, n].double())
+            logit = model(torch.cat([frames[:t], now])[None], past, Points(torch.tensor([t]), torch.tensor([n])))
+            down = torch.sigmoid(logit[0].double())
             now[0, n] = frames[t, n]
             total[t] += torch.log(down if frames[t, n] else 1 - down).item()
     torch.testing.assert_close(model.log_prob(roll), total, atol=1e-4, rtol=1e-4)
@@ -138,9 +146,9 @@ def test_score_counts_every_frame_once(model):
 
 def test_an_empty_piece_and_bad_rolls(model):
     assert model.log_prob(torch.zeros(88, 0)).shape == (0,)
-    with pytest.raises(ValueError, match=r"a roll of the piano is \(88, frames\); this has shape \(12, 88\)"):
+    with pytest.raises(ValueError, match=r"a piano roll has shape \(88, frames\); this one has shape \(12, 88\)"):
         model.log_prob(torch.zeros(12, 88))
-    with pytest.raises(ValueError, match="a roll holds 0 and 1 only"):
+    with pytest.raises(ValueError, match="a piano roll holds only 0 and 1"):
         model.log_prob(torch.full((88, 3), 0.5))
 
 
@@ -152,29 +160,60 @@ def test_history_by_hand():
     frames[[0, 1, 3, 4], 40] = 1.0
     frames[2, 41] = 1.0
     past = history(frames)
-    assert past.planes[:, 0, 40].tolist() == [0, 1, 1, 0, 1, 1, 0]  # the frame before
-    assert past.planes[:, LAGS - 1, 40].tolist() == [0, 0, 0, 0, 1, 1, 0]  # four frames before
-    assert past.planes[:, -1, 40].tolist() == [0, 0.25, 0.5, 0, 0.25, 0.5, 0]  # held, in fours
+    assert planes_of(past)[:, 0, 40].tolist() == [0, 1, 1, 0, 1, 1, 0]  # the frame before
+    assert planes_of(past)[:, LAGS - 1, 40].tolist() == [0, 0, 0, 0, 1, 1, 0]  # four frames before
+    assert planes_of(past)[:, -1, 40].tolist() == [0, 0.25, 0.5, 0, 0.25, 0.5, 0]  # held, in fours
     used = [0, 1, 1.8, 1.44, 2.152]
-    assert past.planes[:5, LAGS + 2, 40].tolist() == pytest.approx([0.4 * x for x in used], rel=1e-5)
+    assert planes_of(past)[:5, LAGS + 2, 40].tolist() == pytest.approx([0.4 * x for x in used], rel=1e-5)
+
+
+def naive_look_up(frames: np.ndarray, memory: int) -> tuple[np.ndarray, np.ndarray]:
+    """Both look-ups (2, T + 1, 88) and how similar and certain they are (T + 1, 2), with loops over all pairs."""
+    count = len(frames)
+    s = np.zeros((count + 1, count + 1))
+    for t in range(1, count + 1):
+        for j in range(1, t):
+            one, two = frames[t - 1], frames[j - 1]
+            alike = 2 * (one @ two) / (one.sum() + two.sum()) if one.any() or two.any() else 1.0
+            s[t, j] = 0.85 * s[t - 1, j - 1] + 0.15 * (2 * alike - 1)
+    recalled, match = np.zeros((2, count + 1, 88)), np.zeros((count + 1, 2))
+    for t in range(4, count + 1):
+        places = range(max(1, t - 1 - memory), t - 1)
+        for i, sharpness in enumerate((8, 30)):
+            weights = np.array([math.exp(sharpness * s[t, j]) for j in places])
+            weights /= weights.sum()
+            recalled[i, t] = sum(weight * frames[j] for weight, j in zip(weights, places, strict=True))
+        match[t] = max(s[t, j] for j in places), (weights**2).sum()
+    return recalled, match
+
+
+@pytest.mark.parametrize("memory", [4096, 7])
+def test_look_up_is_its_formula(monkeypatch, memory):
+    monkeypatch.setattr(lookup, "MEMORY", memory)
+    frames = as_frames(music(40, 9))
+    frames[:2] = frames[20] = 0  # silence resembles silence
+    past = history(frames)
+    recalled, match = naive_look_up(frames.double().numpy(), memory)
+    np.testing.assert_allclose(planes_of(past)[:, LAGS : LAGS + 2].transpose(0, 1), recalled, atol=1e-5)
+    np.testing.assert_allclose(features_of(past)[:, -26:-24], match, atol=1e-5)
 
 
 def test_look_up_finds_what_followed():
-    theme = flipped(music(12, 5))
-    frames = torch.cat([theme, flipped(music(5, 6)), theme])
-    recalled = history(frames).planes[:, LAGS + 1]  # the sharper one
+    theme = as_frames(music(12, 5))
+    frames = torch.cat([theme, as_frames(music(5, 6)), theme])
+    recalled = planes_of(history(frames))[:, LAGS + 1]  # the sharper one
     for t in range(17 + 6, 29):  # once the theme is well on its way
         assert recalled[t][frames[t] > 0].min() > 0.5
-    assert history(torch.zeros(0, 88)).planes.abs().sum() == 0
+    assert planes_of(history(torch.zeros(0, 88))).abs().sum() == 0
 
 
 # ---- learning
 
 
 def test_chosen_points_give_the_same_logits(model):
-    frames = torch.stack([flipped(music(11, 1)), flipped(music(11, 2))])
+    frames = torch.stack([as_frames(music(11, 1)), as_frames(music(11, 2))])
     pasts = [history(x)[:-1] for x in frames]
-    past = type(pasts[0])(*(torch.stack([getattr(x, name) for x in pasts]) for name in ("planes", "frame")))
+    past = torch.stack(pasts)
     rows, keys = torch.tensor([0, 3, 3, 21, 12]), torch.tensor([87, 0, 41, 7, 50])
     every = model(frames, past).view(22, 88)
     torch.testing.assert_close(model(frames, past, Points(rows, keys)), every[rows, keys])
@@ -184,16 +223,15 @@ def test_loss_of_chosen_keys_is_unbiased(model):
     model.base.copy_(torch.full((88,), -2.0))
     batches = RollBatches([music(40, 1), music(40, 2)], batch_size=2)
     batch = batches(0)
-    losses = []
+    losses, there = [], torch.ones(batch.frames.shape[:2], dtype=torch.bool)
+    down = batch.frames.flatten(0, 1)
+    with torch.no_grad():
+        logits = model(batch.frames, batch.past).view(80, 88)
+    cost = F.binary_cross_entropy_with_logits(logits, down, reduction="none")
     for i in range(300):
-        there = torch.ones(batch.frames.shape[:2], dtype=torch.bool)
         points, weights = choose_points(batch.frames, batch.past, there, np.random.default_rng(i))
-        logits = model(batch.frames, batch.past, points)
-        down = points.of(batch.frames.flatten(0, 1))
-        losses.append((weights * F.binary_cross_entropy_with_logits(logits, down, reduction="none")).sum().item() / 80)
-    exact = F.binary_cross_entropy_with_logits(
-        model(batch.frames, batch.past), batch.frames.flatten(), reduction="sum"
-    ).item()
+        losses.append((weights * points.of(cost)).sum().item() / 80)
+    exact = cost.sum().item()
     error = np.std(losses) / math.sqrt(len(losses))
     assert error < 0.02 * exact / 80
     assert np.mean(losses) == pytest.approx(exact / 80, abs=4 * error)
@@ -234,9 +272,8 @@ def test_transposition_moves_the_music_and_its_history_alike():
         moved = batch.frames[0].flip(-1).T
         up = int(moved[:, 0].nonzero()[0, 0] - roll[:, 0].nonzero()[0, 0])
         assert torch.equal(moved, roll.roll(up, 0))
-        past = history(flipped(moved))[:-1]
-        torch.testing.assert_close(batch.past.planes[0], past.planes)
-        torch.testing.assert_close(batch.past.frame[0], past.frame)
+        past = history(as_frames(moved))[:-1]
+        torch.testing.assert_close(batch.past[0], past)
         shifts.add(up)
     assert len(shifts) > 3
 
@@ -275,22 +312,46 @@ def test_saved_and_loaded(model, tmp_path):
 # ---- composing
 
 
-def test_down_probability():
-    logits = torch.tensor([0.0, math.log(3), -math.log(3)])
-    assert down_probability(logits).tolist() == pytest.approx([0.5, 0.75, 0.25])
-    assert down_probability(logits, temperature=0.5).tolist() == pytest.approx([0.5, 0.9, 0.1])
-    assert down_probability(logits, top_p=0.7).tolist() == pytest.approx([0.5, 1, 0])
-    assert down_probability(logits, temperature=0).tolist() == [0, 1, 0]
-    with pytest.raises(ValueError, match="temperature must be 0 or more; got -1"):
-        down_probability(logits, -1)
+def naive_compose(model: RollWaveNet, frames: int, opening: torch.Tensor, seed: int) -> torch.Tensor:
+    """The definition: for every key, the whole network over the whole past, computed anew."""
+    uniforms = torch.rand(frames, 88, generator=torch.Generator().manual_seed(seed))
+    drawn = as_frames(opening)
+    for t in range(len(drawn), frames):
+        past, frame = history(drawn), torch.zeros(1, 88)
+        for n in range(88):
+            logits = model(torch.cat([drawn, frame])[None], past[None], Points(torch.tensor([t]), torch.tensor([n])))
+            frame[0, n] = (uniforms[t, n] < torch.sigmoid(logits[0])).float()
+        drawn = torch.cat([drawn, frame])
+    return drawn.flip(-1).T > 0
+
+
+@torch.no_grad()
+def test_composing_is_the_definition():
+    torch.manual_seed(5)
+    model = shaken(RollWaveNet(TINY))  # it sees four frames, so most of the past is only in the look-up
+    naive = naive_compose(model, 9, music(6, 1), seed=7)
+    assert torch.equal(compose(model, 9, opening=music(6, 1), seed=7, progress=False), naive)
+    assert naive[:, 6:].any()
+
+
+def test_a_frame_takes_the_same_work_however_long_the_piece(model, monkeypatch):
+    """The network sees its receptive field; the look-up compares the new frame with those in memory, once."""
+    seen, compared = [], []
+    context, alike = model.context, Memory._alike
+    monkeypatch.setattr(model, "context", lambda past: seen.append(past.shape[1]) or context(past))
+    monkeypatch.setattr(Memory, "_alike", lambda *a: compared.append(a[1].stop - a[1].start) or alike(*a))
+    monkeypatch.setattr(lookup, "MEMORY", 6)
+    compose(model, 20, opening=music(18), progress=False)
+    assert seen == [1, 2, 3, *[model.receptive_field] * 17]
+    assert compared == [0, 1, 2, 3, 4, 5, 6, *[7] * 13]
 
 
 def test_draws_follow_the_probabilities(model):
     """The first frame, drawn many times: each key as often as the chain rule says."""
-    draws = 4000
+    draws = 1500
     past = history(torch.zeros(0, 88))
-    said = model.context(past.batched())[0]
-    features = model.features(said, past, Points.all(torch.zeros(1, dtype=torch.int64), 88))
+    context = model.context(past[None])[0]
+    features = model.features(context, past, Points.all(torch.zeros(1, dtype=torch.int64), 88))
     with torch.no_grad():
         frames = model.head.sample(
             features.expand(draws, 88, -1), torch.zeros(draws, 88), torch.rand(draws, 88), bias=model.base
@@ -357,17 +418,89 @@ def test_density_and_pitch_classes(model):
     assert {(21 + int(key)) % 12 for key in roll.any(1).nonzero()} == {2, 7, 11}
 
 
+EDGES = torch.zeros(88, 4)
+EDGES[[0, 87, 1, 84], range(4)] = 1.0
+
+
+@pytest.mark.parametrize("tonic", range(12))
+def test_what_is_given_is_kept_at_the_keyboards_edges(model, tonic):
+    """Also where the transposed music has no such key: in B, the model's keyboard lacks one end or the other."""
+    roll = compose(model, 4, fixed=under_melody(EDGES), tonic=tonic, progress=False)
+    assert [int(column.nonzero().max()) for column in roll.T] == [0, 87, 1, 84]
+    assert torch.equal(compose(model, 4, opening=EDGES, tonic=tonic, progress=False), EDGES > 0)
+    chosen = compose(model, 4, fixed=torch.where(EDGES > 0, EDGES, math.nan), tonic=tonic, progress=False)
+    assert chosen[EDGES > 0].all()
+
+
+def test_a_melody_at_the_edge_is_heard_by_the_model(model):
+    """It is transposed down rather than up, so that its harmony depends on it."""
+    high, seen, sample = torch.zeros(88, 4), [], model.head.sample
+    high[[82, 83, 85, 87], range(4)] = 1.0
+    model.head.sample = lambda *given: seen.append(given[3]) or sample(*given)
+    compose(model, 4, fixed=under_melody(high), tonic=7, progress=False)
+    assert [87 - int((kept[0] == 1).nonzero()) for kept in seen] == [75, 76, 78, 80]  # the head counts from the top
+
+
+class Broken(Exception):
+    pass
+
+
+@pytest.mark.parametrize("error", [Broken, KeyboardInterrupt, MemoryError])
+def test_the_models_mode_is_restored_whatever_happens(error):
+    model = RollWaveNet(TINY).train()
+    model.head.eval()  # somebody froze a part of it
+    modes = [module.training for module in model.modules()]
+    compose(model, 2, progress=False)
+    nats_per_frame(model, [music(3)])
+    assert [module.training for module in model.modules()] == modes
+
+    def stop(*_):
+        assert not any(module.training for module in model.modules())
+        raise error
+
+    model.head.sample = model.context = stop
+    for use in (lambda: compose(model, 2, progress=False), lambda: nats_per_frame(model, [music(3)])):
+        with pytest.raises(error):
+            use()
+        assert [module.training for module in model.modules()] == modes
+
+
+def test_evaluation_has_no_dropout():
+    model = RollWaveNet(TINY).train()
+    assert nats_per_frame(model, [music(9)]) == nats_per_frame(model, [music(9)])
+    with pytest.raises(ValueError, match="no frames to evaluate"):
+        nats_per_frame(model, [torch.zeros(88, 0)])
+
+
+@pytest.mark.parametrize("frames", [3, 3.0, np.int64(3), np.uint8(3), np.float32(3)])
+def test_whole_numbers_of_any_kind_are_numbers(model, frames):
+    roll = compose(model, frames, tonic=np.int64(2), density=np.float32(1), seed=np.int32(4), progress=False)
+    assert torch.equal(roll, compose(model, 3, tonic=2, density=1, seed=4, progress=False))
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, "3", True, None, 2.5, -1, (3,), 1 + 0j])
+@pytest.mark.parametrize("name", ["frames", "tonic", "seed", "density", "temperature", "top_p"])
+def test_bad_numbers_are_refused_by_name(model, name, bad):
+    if (name, bad) in {("seed", -1), ("density", 2.5), ("density", -1), ("temperature", 2.5), ("top_p", None)}:
+        assert compose(model, **{"frames": 1, "progress": False, name: bad}).shape == (88, 1)
+    else:
+        with pytest.raises(ValueError, match=rf"^{name} must .*; got "):
+            compose(model, **{"frames": 1, "progress": False, name: bad})
+
+
 def test_bad_wishes_are_refused_by_name(model):
-    with pytest.raises(ValueError, match="fixed has 4 frames; 6 are asked for"):
+    with pytest.raises(ValueError, match="fixed has 4 frames, but 6 frames were asked for"):
         compose(model, 6, fixed=torch.full((88, 4), math.nan))
-    with pytest.raises(ValueError, match="opening must hold 0 and 1, of at most 3 frames; it has 5"):
+    with pytest.raises(ValueError, match="opening must hold 0 and 1, in at most 3 frames; it has 5"):
         compose(model, 3, opening=music(5))
-    with pytest.raises(ValueError, match=r"opening must be a roll \(88, frames\); got \(5, 88\)"):
+    with pytest.raises(ValueError, match=r"opening must be a piano roll \(88, frames\); got \(5, 88\)"):
         compose(model, 6, opening=music(5).T)
     with pytest.raises(ValueError, match="tonic must be a pitch class"):
         compose(model, 6, tonic=12)
     with pytest.raises(ValueError, match="pitch_classes must be some of 0 to 11"):
         compose(model, 6, pitch_classes=(12,))
+    with pytest.raises(ValueError, match="pitch_classes must be some of 0 to 11; got none"):
+        compose(model, 6, pitch_classes=())
     with pytest.raises(ValueError, match="frames must be a whole number of 1 or more; got 0"):
         compose(model, 0)
     with pytest.raises(ValueError, match=r"fixed must hold 0, 1, and NaN for free"):

@@ -8,6 +8,7 @@ The features agree with librosa 0.11 (tests state how closely), work on batches 
 differentiated. Chapters 1 and 2.
 """
 
+from .clip import Audio
 from .features import chroma, cqt, onset_strength, tempo
 from .files import info, load, save
 from .fourier import griffin_lim, istft, stft
@@ -15,10 +16,10 @@ from .mel import db_to_power, hz_to_mel, log_mel, mel_filterbank, mel_to_audio, 
 
 # isort: split
 from .mel import melspectrogram, mfcc, mfcc_to_mel, power_to_db
-from .signal import AudioError, AudioNotFoundError, frame, mu_law_decode, mu_law_encode, resample
+from .signal import AudioError, AudioNotFoundError, frame, mu_law_decode, mu_law_edges, mu_law_encode, resample
 
-__all__ = ["AudioError", "AudioNotFoundError", "info", "load", "save"]
-__all__ += ["frame", "mu_law_decode", "mu_law_encode", "resample"]
+__all__ = ["Audio", "AudioError", "AudioNotFoundError", "info", "load", "save"]
+__all__ += ["frame", "mu_law_decode", "mu_law_edges", "mu_law_encode", "resample"]
 __all__ += ["griffin_lim", "istft", "stft"]
 __all__ += ["db_to_power", "hz_to_mel", "log_mel", "mel_filterbank", "mel_to_audio", "mel_to_hz", "mel_to_stft"]
 __all__ += ["melspectrogram", "mfcc", "mfcc_to_mel", "power_to_db"]

@@ -174,6 +174,26 @@ def mu_law_decode(codes: Tensor, channels: int = 256, dtype: torch.dtype = torch
     return torch.sign(y) * torch.expm1(y.abs() * math.log1p(mu)) / mu
 
 
+def mu_law_edges(codes: Tensor, channels: int = 256) -> tuple[Tensor, Tensor]:
+    """The interval [low, high) of values that `mu_law_encode` turns into each code; the outermost are unbounded.
+
+    >>> mu_law_edges(torch.tensor([0, 255]))
+    (tensor([  -inf, 0.9784]), tensor([-0.9784,     inf]))
+
+    Args:
+        codes: (...), from 0 to channels - 1; float64 codes give float64 edges.
+        channels: how many codes there are.
+
+    Returns: the lower and the upper edges, (...) each.
+
+    Chapter 5.
+    """
+    mu = channels - 1
+    low, high = (((codes + half) / mu * 2 - 1) for half in (-0.5, 0.5))
+    low, high = (torch.sign(y) * torch.expm1(y.abs() * math.log1p(mu)) / mu for y in (low, high))
+    return low.masked_fill(codes == 0, -math.inf), high.masked_fill(codes == mu, math.inf)
+
+
 def resample(x: Tensor, orig_sr: int, target_sr: int) -> Tensor:
     """Change the sample rate, removing what the lower rate cannot hold (a windowed-sinc filter).
 

@@ -2,11 +2,9 @@
 
 `sample` returns everything at the end, `stream` gives blocks as they are ready; `total_variation` says how far a
 reduced precision is from the model's own distributions. All samplers draw the same from the same uniform numbers.
-`perform` plays a whole score, each of its voices a stream.
 """
 
 from musicai.sampling.distance import total_variation
-from musicai.sampling.perform import perform, voices
 from musicai.sampling.sample import sample, stream
 
-__all__ = ["perform", "sample", "stream", "total_variation", "voices"]
+__all__ = ["sample", "stream", "total_variation"]

@@ -50,11 +50,11 @@ class Cached:
         """The features (streams, A) of sample t, from the sample before it."""
         model, skips = self.model, 0.0
         x = self.previous
-        x = model.front(x[:, None, None])[..., 0] if model.config.mixtures else model.front(x)  # (streams, R)
+        x = model.input(x[:, None, None])[..., 0] if model.config.mixtures else model.input(x)  # (streams, R)
         for layer, condition in zip(self.layers, conditions, strict=True):
             x, skip = layer.step(x, t, condition)
             skips = skips + skip
-        return F.relu(F.linear(F.relu(skips), model.end.weight[..., 0], model.end.bias))
+        return F.relu(F.linear(F.relu(skips), model.output.weight[..., 0], model.output.bias))
 
 
 class _Layer:

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from musicai.audio import mu_law_edges
 from musicai.sampling.naive import features
 from musicai.sampling.run import Run, checked_samples
-from musicai.wavenet import WaveNet, log_mass, mu_law_edges
+from musicai.wavenet import WaveNet, log_mass
 
 CODES = 256  # mu-law codes by which two densities are compared
 HELD = 2**22  # numbers that are compared at once

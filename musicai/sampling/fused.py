@@ -114,7 +114,7 @@ def _to(x: Tensor, *sizes: int) -> Tensor:
 
 def _packed(model: WaveNet, dtype: torch.dtype, R: int, S: int, A: int, K: int) -> tuple[Tensor, ...]:
     """What `_advance` multiplies with, input channels first, in its order of arguments."""
-    blocks, end, head = model.stack.blocks, model.end, model.head.linear
+    blocks, end, head = model.stack.blocks, model.output, model.head.linear
     inner, skips, biases = [], [], []
     for b in blocks:
         zero = b.conv.weight.new_zeros(1)
@@ -126,7 +126,7 @@ def _packed(model: WaveNet, dtype: torch.dtype, R: int, S: int, A: int, K: int) 
     weights = torch.stack(inner), torch.stack(skips), _to(end.weight[..., 0].T, S, A), _to(head.weight.T, A, K)
     nothing = head.bias.new_full((K - len(head.bias),), -1e15)  # the probability of padded codes is 0
     skip = _to(sum(b.skip.bias for b in blocks), S)
-    numbers = model.front.weight, torch.stack(biases), skip, _to(end.bias, A), torch.cat([head.bias, nothing])
+    numbers = model.input.weight, torch.stack(biases), skip, _to(end.bias, A), torch.cat([head.bias, nothing])
     front, *rest = (x.detach().float().contiguous() for x in numbers)
     return (*(w.to(dtype).contiguous() for w in weights), _to(front, R).contiguous(), *rest)
 

@@ -37,8 +37,8 @@ class Naive:
 
 def features(model: WaveNet, inputs: Tensor, h: Tensor | None) -> Tensor:
     """`WaveNet.forward` after its conditioning: inputs (B, T), h (B, C, T) or None: (B, T, A)."""
-    x = model.front(inputs[:, None]) if model.config.mixtures else model.front(inputs).transpose(1, 2)
-    return F.relu(model.end(F.relu(model.stack(x, h)))).transpose(1, 2)
+    x = model.input(inputs[:, None]) if model.config.mixtures else model.input(inputs).transpose(1, 2)
+    return F.relu(model.output(F.relu(model.stack(x, h)))).transpose(1, 2)
 
 
 class Draw:

@@ -47,10 +47,10 @@ def packed(model: WaveNet, precision: str) -> Packed:
         write.matrices(*_taps(block, r)[:-1])
     for block in blocks:
         write.matrices(_taps(block, r)[-1], _pad(_both(block, r), r + s, r))
-    write.matrices(_pad(_numbers(model.end.weight)[..., 0], a, s), _pad(last, k, a))
+    write.matrices(_pad(_numbers(model.output.weight)[..., 0], a, s), _pad(last, k, a))
     skip = _pad(sum(_numbers(block.skip.bias) for block in blocks), s)
     residual = [_pad(_numbers(block.residual.bias), r) if block.residual else np.zeros(r) for block in blocks]
-    bias = [skip, *residual, _pad(_numbers(model.end.bias), a), _pad(_numbers(model.head.linear.bias), k)]
+    bias = [skip, *residual, _pad(_numbers(model.output.bias), a), _pad(_numbers(model.head.linear.bias), k)]
     kind, classes = (VALUES, c.mixtures) if c.mixtures else (CODES, c.classes)
     dilations = np.array([block.conv.dilation[0] for block in blocks])
     arrays = (
@@ -125,9 +125,9 @@ def _both(block: nn.Module, r: int) -> np.ndarray:
 def _front(model: WaveNet, r: int) -> np.ndarray:
     """A row of R for each code; or a row that values are multiplied with, and one that is added."""
     if model.config.mixtures:
-        rows = np.stack([_numbers(model.front.weight)[:, 0, 0], _numbers(model.front.bias)])
+        rows = np.stack([_numbers(model.input.weight)[:, 0, 0], _numbers(model.input.bias)])
     else:
-        rows = _numbers(model.front.weight)
+        rows = _numbers(model.input.weight)
     return _pad(rows, len(rows), r)
 
 

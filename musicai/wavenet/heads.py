@@ -1,50 +1,24 @@
-"""Output heads: the last 1x1 layer of a WaveNet and the distribution that it stands for, as parts to choose from."""
+"""Output heads: the last layer of a WaveNet and the distribution it stands for. Chapter 5."""
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from musicai.audio.signal import mu_law_edges
 from musicai.gmm import ConditionalMixture, MixtureHead
 
-TINY = 1e-12  # uniforms are kept this far from 0 and 1, where a Gaussian's quantile is infinite
-ENDLESS = 1e6  # further away than any component reaches
-
-
-class CategoricalHead(nn.Module):
-    """A probability for each of `classes` codes: features (..., in_features) -> logits (..., classes).
-
-    `sample` takes uniform numbers, so that the same numbers give the same draws from every sampler; it needs
-    `uniforms` of them a draw. Source: van den Oord et al. 2016, section 2.2. Chapter 5.
-    """
-
-    uniforms = 1
-
-    def __init__(self, in_features: int, classes: int = 256):
-        super().__init__()
-        self.classes = classes
-        self.linear = nn.Linear(in_features, classes)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Logits (..., classes), in float32 also under autocast."""
-        raw = self.linear(features)
-        return raw if raw.dtype == torch.float64 else raw.float()
-
-    def log_prob(self, features: Tensor, codes: Tensor) -> Tensor:
-        """Natural log probability of int64 codes (...) given features (..., in_features)."""
-        return self(features).log_softmax(-1).gather(-1, codes[..., None])[..., 0]
-
-    def sample(self, features: Tensor, u: Tensor, temperature: float = 1.0, top_p: float | None = None) -> Tensor:
-        """One code (...) for each u (..., 1) in [0, 1): the first whose cumulative probability is above u.
-
-        Below temperature 1, likelier codes are preferred; at 0 the likeliest is taken. top_p keeps the fewest codes
-        whose probabilities sum to at least top_p.
-        """
-        return categorical_from_uniform(self(features), u[..., 0], temperature, top_p)
+TINY = 1e-12  # uniform numbers stay this far from 0 and 1, where a Gaussian's quantile is infinite
+FAR = 1e6  # further away than any component reaches
+REACH = 40  # how many of the keys above, already decided, a key sees
+MOST = 15  # keys down above are counted up to here
+BALANCE = 4  # and compared with the previous frame's count up to here
 
 
 def categorical_from_uniform(logits: Tensor, u: Tensor, temperature: float = 1.0, top_p: float | None = None) -> Tensor:
-    """Draw int64 (...) from logits (..., K) by the inverse of the cumulative distribution at u (...)."""
+    """Draw int64 (...) from logits (..., K) by inverting the cumulative distribution at u (...)."""
     if not temperature >= 0:
         raise ValueError(f"temperature must be 0 or more; got {temperature}")
     if temperature == 0:
@@ -58,23 +32,72 @@ def categorical_from_uniform(logits: Tensor, u: Tensor, temperature: float = 1.0
 
 
 def keep_top_p(probs: Tensor, top_p: float) -> Tensor:
-    """The probabilities (..., K) with all but the fewest that sum to top_p put to 0; not normalised."""
+    """Set all probabilities (..., K) to zero except the fewest that sum to at least top_p; not renormalised.
+
+    This is nucleus sampling (Holtzman et al. 2020, arXiv:1904.09751). Of equal probabilities, the first are kept.
+    """
     if not 0 < top_p <= 1:
         raise ValueError(f"top_p must lie in (0, 1]; got {top_p}")
     ordered, order = probs.sort(dim=-1, descending=True, stable=True)
-    before = ordered.cumsum(-1) - ordered  # the mass of all that are likelier
+    before = ordered.cumsum(-1) - ordered  # the mass of everything more likely
     return probs * torch.zeros_like(probs).scatter(-1, order, (before < top_p).to(probs.dtype))
 
 
-class GaussianHead(MixtureHead):
-    """A mixture of Gaussians for a sample's value: features (..., in_features) -> ConditionalMixture (chapter 3).
+class CategoricalHead(nn.Module):
+    """One probability for each of `classes` codes: features (..., in_features) -> logits (..., classes).
 
-    The same mixture gives a continuous likelihood (`log_prob`), and the probability of each mu-law code
-    (`log_prob_of_codes`), which can be compared with a CategoricalHead's, bit for bit.
+    >>> head = CategoricalHead(in_features=32, classes=256)
+    >>> head(torch.zeros(2, 100, 32)).shape
+    torch.Size([2, 100, 256])
 
     Args:
-        in_features: channels of the features. n_components: K. min_scale: the narrowest component; 1e-4 is three of
-            the 16-bit steps.
+        in_features: channels of the features.
+        classes: how many codes there are.
+
+    Source: van den Oord et al. 2016 (arXiv:1609.03499), section 2.2. Chapter 5.
+    """
+
+    uniforms = 1  # how many uniform numbers one draw takes
+
+    def __init__(self, in_features: int, classes: int = 256):
+        super().__init__()
+        self.classes = classes
+        self.linear = nn.Linear(in_features, classes)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Logits (..., classes), in float32 even under autocast."""
+        raw = self.linear(features)
+        return raw if raw.dtype == torch.float64 else raw.float()
+
+    def log_prob(self, features: Tensor, codes: Tensor) -> Tensor:
+        """Natural log probability of int64 codes (...) given features (..., in_features)."""
+        return self(features).log_softmax(-1).gather(-1, codes[..., None])[..., 0]
+
+    def sample(self, features: Tensor, u: Tensor, temperature: float = 1.0, top_p: float | None = None) -> Tensor:
+        """One code (...) for each u (..., 1) in [0, 1): the first whose cumulative probability exceeds u.
+
+        The draw depends only on u, so every sampler draws the same from the same numbers. A temperature below 1 prefers
+        likely codes, and 0 takes the most likely one. `top_p` keeps the fewest codes whose probabilities sum to it.
+        """
+        return categorical_from_uniform(self(features), u[..., 0], temperature, top_p)
+
+
+class GaussianHead(MixtureHead):
+    """A mixture of Gaussians over a sample's value: features (..., in_features) -> ConditionalMixture (chapter 3).
+
+    >>> head = GaussianHead(in_features=32, n_components=10)
+    >>> head.log_prob(torch.zeros(2, 100, 32), torch.zeros(2, 100)).shape  # nats
+    torch.Size([2, 100])
+
+    The same mixture gives a continuous likelihood (`log_prob`) and the probability of each mu-law code
+    (`log_prob_of_codes`), which can be compared bit for bit with that of a `CategoricalHead`.
+
+    Args:
+        in_features: channels of the features.
+        n_components: K, the number of Gaussians.
+        min_scale: standard deviation of the narrowest component; 1e-4 is about three 16-bit steps.
+
+    Source: Bishop 1994, "Mixture density networks". Chapter 5.
     """
 
     uniforms = 2
@@ -87,40 +110,42 @@ class GaussianHead(MixtureHead):
         return self(features).log_prob(values[..., None])
 
     def log_prob_of_codes(self, features: Tensor, codes: Tensor, channels: int = 256) -> Tensor:
-        """Log probability, in nats, that a value falls where mu-law gives these codes (...)."""
+        """Log probability, in nats, that a value falls where mu-law gives it these codes (...)."""
         return log_mass(self(features), *mu_law_edges(codes, channels))
 
     def sample(self, features: Tensor, u: Tensor, temperature: float = 1.0, top_p: float | None = None) -> Tensor:
-        """A value (...) in [-1, 1] for each u (..., 2): u[0] picks the component, u[1] the place in it.
+        """A value (...) in [-1, 1] for each u (..., 2): u[0] picks the component, u[1] the place within it.
 
-        temperature narrows the components too; top_p chooses among the components.
+        The temperature also narrows the components; `top_p` chooses among the components.
         """
         mixture = self(features)
         k = categorical_from_uniform(mixture.log_weights, u[..., 0], temperature, top_p)[..., None]
-        mean, scale = mixture.means[..., 0].gather(-1, k)[..., 0], mixture.scales[..., 0].gather(-1, k)[..., 0]
+        mean, scale = (x[..., 0].gather(-1, k)[..., 0] for x in (mixture.means, mixture.scales))
         normal = math.sqrt(2) * torch.erfinv(2 * u[..., 1].double().clamp(TINY, 1 - TINY) - 1).to(mean.dtype)
         return (mean + temperature * scale * normal).clamp(-1, 1)
 
 
-def mu_law_edges(codes: Tensor, channels: int = 256) -> tuple[Tensor, Tensor]:
-    """The interval [low, high) of values that `musicai.audio.mu_law_encode` gives each code; the outer have no end."""
-    mu = channels - 1
-
-    def value(y: Tensor) -> Tensor:
-        return torch.sign(y) * torch.expm1(y.abs() * math.log1p(mu)) / mu
-
-    low, high = value((codes - 0.5) / mu * 2 - 1), value((codes + 0.5) / mu * 2 - 1)
-    return low.masked_fill(codes == 0, -math.inf), high.masked_fill(codes == mu, math.inf)
-
-
 def log_mass(mixture: ConditionalMixture, low: Tensor, high: Tensor) -> Tensor:
-    """Log of the probability that the mixture (one feature) gives to [low, high), both (...).
+    """Log of the probability that a mixture gives to an interval, exact where differences of the CDF are not.
 
-    It stays exact where differences of the distribution function do not: far in a tail, and for an interval much
-    narrower than the component.
+    >>> standard = ConditionalMixture(torch.zeros(1), torch.zeros(1, 1), torch.ones(1, 1))
+    >>> log_mass(standard, torch.tensor(-1.96), torch.tensor(1.96)).exp()
+    tensor(0.9500)
+
+    It stays exact far out in a tail, and for an interval much narrower than the component.
+
+    Args:
+        mixture: a mixture over one feature.
+        low: (...), the lower ends; -inf is allowed.
+        high: (...), the upper ends; inf is allowed.
+
+    Returns: natural logs (...).
+
+    Source: the likelihood of PixelCNN++ (Salimans et al. 2017, arXiv:1701.05517, section 2.1), here for Gaussians.
+    Chapter 5.
     """
     means, scales = mixture.means[..., 0], mixture.scales[..., 0]
-    low, high = low.clamp(min=-ENDLESS), high.clamp(max=ENDLESS)  # infinite ends would have no gradient
+    low, high = low.clamp(min=-FAR), high.clamp(max=FAR)  # infinite ends would have no gradient
     a, b = (low[..., None] - means) / scales, (high[..., None] - means) / scales
     a, b = torch.where(a + b > 0, -b, a), torch.where(a + b > 0, -a, b)  # by symmetry, into the left tail
     return (mixture.log_weights + _log_normal_mass(a, b)).logsumexp(-1)
@@ -138,3 +163,121 @@ def _log_normal_mass(a: Tensor, b: Tensor) -> Tensor:
     upper, lower = torch.special.log_ndtr(above), torch.special.log_ndtr(below)
     difference = upper + torch.log(-torch.expm1((lower - upper).clamp(max=-1e-6)))
     return torch.where(narrow, series, difference)
+
+
+@dataclass(frozen=True)
+class Points:
+    """Some of the keys of some frames; a loss need not visit all 88 of every frame.
+
+    >>> Points.all(torch.tensor([0, 1]), keys=3).keys
+    tensor([0, 1, 2, 0, 1, 2])
+
+    Attributes:
+        rows: int64 (M,), in which frame each point lies.
+        keys: int64 (M,), at which key.
+
+    Chapter 5.
+    """
+
+    rows: Tensor
+    keys: Tensor
+
+    @classmethod
+    def all(cls, rows: Tensor, keys: int) -> "Points":
+        """Every key of these frames, frame by frame."""
+        return cls(rows.repeat_interleave(keys), torch.arange(keys, device=rows.device).repeat(len(rows)))
+
+    def of(self, x: Tensor) -> Tensor:
+        """x (frames, keys, ...) at the points: (M, ...)."""
+        return x[self.rows, self.keys]
+
+    def around(self, x: Tensor, before: int, after: int) -> Tensor:
+        """x (frames, keys) at keys n - before .. n + after of each point: (M, before + after + 1), zero-padded."""
+        return self.of(F.pad(x, (before, max(after, 0))).unfold(-1, before + after + 1, 1))
+
+    def to(self, device: torch.device) -> "Points":
+        """A copy on another device."""
+        return Points(self.rows.to(device), self.keys.to(device))
+
+
+class PianoRollHead(nn.Module):
+    """Is each key down, given what the past says about it and the keys above it? Features in, logits out.
+
+    >>> head = PianoRollHead(channels=96)
+    >>> every, silence = Points.all(torch.arange(2), 88), torch.zeros(2, 88)
+    >>> head(torch.zeros(176, 96), silence, silence, every).shape
+    torch.Size([176])
+
+    p(frame) = product over the keys n of p(key n | past, keys above n): the chain rule once more, over pitch. All keys
+    share the same weights, because a third is a third anywhere. A key sees the 40 keys above it, how many of all the
+    keys above it are down, and how that compares with the previous frame: together, which voice it would be.
+
+    Args:
+        channels: H, of the features and the hidden layers.
+        layers: how many hidden layers.
+        dropout: of hidden units.
+
+    Source: NADE (Larochelle and Murray 2011), used over an RNN in Boulanger-Lewandowski et al. 2012. Chapter 5.
+    """
+
+    def __init__(self, channels: int = 96, layers: int = 2, dropout: float = 0.0):
+        super().__init__()
+        self.above = nn.Linear(REACH, channels, bias=False)
+        self.count = nn.Embedding(MOST + 1, channels)
+        self.balance = nn.Embedding(2 * BALANCE + 1, channels)
+        self.hidden = nn.ModuleList(nn.Linear(channels, channels) for _ in range(layers))
+        self.out = nn.Linear(channels, 1)
+        self.dropout = nn.Dropout(dropout)
+        for table in (self.count, self.balance):
+            nn.init.zeros_(table.weight)
+
+    def forward(self, features: Tensor, frames: Tensor, previous: Tensor, points: Points) -> Tensor:
+        """Logits (M,) that the keys at the points are down.
+
+        Args:
+            features: (M, H), what the past says about the points.
+            frames: (F, K), the highest key first. The logit of a key depends only on the entries before it.
+            previous: (F, K), the frame before each.
+        """
+        above, before = (x.cumsum(-1) - x for x in (frames, previous))  # how many are down above each key
+        return self.logits(features, points.around(frames, REACH, -1), points.of(above), points.of(before))
+
+    def logits(self, features: Tensor, window: Tensor, above: Tensor, before: Tensor) -> Tensor:
+        """The network: features (M, H), the REACH keys above (M, REACH), the counts above now and before: (M,)."""
+        count = above.clamp(max=MOST).round().long()
+        balance = (before - above).clamp(-BALANCE, BALANCE).round().long() + BALANCE
+        h = F.relu(features + self.above(window) + self.count(count) + self.balance(balance))
+        for layer in self.hidden:
+            h = h + F.relu(layer(self.dropout(h)))
+        return self.out(self.dropout(h))[:, 0]
+
+    def sample(
+        self,
+        features: Tensor,
+        previous: Tensor,
+        u: Tensor,
+        fixed: Tensor | None = None,
+        bias: Tensor | float = 0.0,
+        temperature: float = 1.0,
+        top_p: float | None = None,
+    ) -> Tensor:
+        """Draw frames (F, K), the highest key first, from uniform numbers.
+
+        Args:
+            features: (F, K, H).
+            previous: (F, K), the frame before each.
+            u: (F, K), uniform in [0, 1).
+            fixed: (F, K): 1 and 0 are kept, NaN is free.
+            bias: added to the logits, one number or (K,).
+            temperature: see CategoricalHead.sample; the two choices here are down and up.
+            top_p: likewise.
+        """
+        padded = F.pad(torch.zeros_like(previous), (REACH, 0))  # the frames, filled in from the highest key down
+        before = previous.cumsum(-1) - previous
+        bias = torch.as_tensor(bias, dtype=features.dtype, device=features.device).expand(previous.shape[-1])
+        for n in range(previous.shape[-1]):
+            down = self.logits(features[:, n], padded[:, n : n + REACH], padded.sum(-1), before[:, n]) + bias[n]
+            choices = F.pad(down[:, None], (0, 1))  # the logits of down and up
+            drawn = (categorical_from_uniform(choices, u[:, n], temperature, top_p) == 0).to(padded.dtype)
+            padded[:, n + REACH] = drawn if fixed is None else torch.where(fixed[:, n].isnan(), drawn, fixed[:, n])
+        return padded[:, REACH:]

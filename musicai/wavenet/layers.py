@@ -1,4 +1,4 @@
-"""What a WaveNet is made of: causal convolutions, gated residual blocks, a stack of them, and learned upsampling."""
+"""The layers of a WaveNet: causal convolutions, gated residual blocks, stacks, learned upsampling. Chapter 5."""
 
 import torch
 from torch import Tensor, nn
@@ -6,55 +6,90 @@ from torch.nn import functional as F
 
 
 def receptive_field(dilations: list[int], kernel_size: int = 2) -> int:
-    """How many inputs, up to and with the latest, an output sees: 1 + (kernel_size - 1) x the sum of the dilations.
+    """How many inputs an output sees, the latest included: 1 + (kernel_size - 1) x the sum of the dilations.
 
     >>> receptive_field([1, 2, 4, 8])
     16
 
-    Chapter 5.
+    Args:
+        dilations: one per layer.
+        kernel_size: taps of each convolution.
+
+    Returns: a number of samples, or of frames.
+
+    Source: van den Oord et al. 2016 (arXiv:1609.03499), section 2.1. Chapter 5.
     """
     return 1 + (kernel_size - 1) * sum(dilations)
 
 
 def dilations_of(layers: int, stacks: int = 1) -> list[int]:
-    """1, 2, 4, ... over and over: `layers` dilations in `stacks` equal runs.
+    """The dilations 1, 2, 4, ... of a WaveNet's layers, starting again at 1 in every stack.
 
     >>> dilations_of(6, 2)
     [1, 2, 4, 1, 2, 4]
+
+    Args:
+        layers: how many in all.
+        stacks: how many runs they are divided into.
+
+    Returns: one dilation per layer.
+
+    Raises:
+        ValueError: if the layers cannot be divided equally.
+
+    Source: van den Oord et al. 2016 (arXiv:1609.03499), section 2.1. Chapter 5.
     """
     if layers < 1 or stacks < 1 or layers % stacks:
-        raise ValueError(f"{layers} layers cannot be shared out to {stacks} stacks of equal depth")
+        raise ValueError(f"{layers} layers cannot be divided into {stacks} stacks of equal depth")
     return [2**i for i in range(layers // stacks)] * stacks
 
 
 class CausalConv1d(nn.Conv1d):
     """A convolution whose output at time t sees inputs up to t and none after: (B, C, T) -> (B, C', T).
 
-    >>> conv = CausalConv1d(1, 1, kernel_size=2, dilation=4)     # y[t] = w0 x[t - 4] + w1 x[t] + b
+    >>> conv = CausalConv1d(1, 1, kernel_size=2, dilation=4)  # y[t] = w0 x[t - 4] + w1 x[t] + b
     >>> conv(torch.zeros(1, 1, 10)).shape
     torch.Size([1, 1, 10])
 
-    It is Conv1d with (kernel_size - 1) x dilation zeros put before the signal. Chapter 5.
+    It is a Conv1d with (kernel_size - 1) x dilation zeros in front of the signal.
+
+    Args:
+        in_channels: C.
+        out_channels: C'.
+        kernel_size: taps.
+        dilation: distance between taps.
+        bias: whether to add one.
+
+    Source: van den Oord et al. 2016 (arXiv:1609.03499), figures 2 and 3. Chapter 5.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 2, dilation: int = 1, bias: bool = True):
         super().__init__(in_channels, out_channels, kernel_size, dilation=dilation, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (B, in_channels, T): (B, out_channels, T)."""
+        """x (B, in_channels, T) -> (B, out_channels, T)."""
         return super().forward(F.pad(x, ((self.kernel_size[0] - 1) * self.dilation[0], 0)))
 
 
 class ResidualBlock(nn.Module):
-    """One layer: z = tanh(W_f * x + V_f h) sigmoid(W_g * x + V_g h); x + 1x1(z) goes on, 1x1(z) skips to the end.
+    """One gated layer: z = tanh(W_f * x + V_f h) sigmoid(W_g * x + V_g h), with outputs x + 1x1(z) and a skip 1x1(z).
+
+    >>> block = ResidualBlock(residual=4, skip=8, dilation=2)
+    >>> x, skip = block(torch.zeros(1, 4, 10))
+    >>> x.shape, skip.shape
+    (torch.Size([1, 4, 10]), torch.Size([1, 8, 10]))
+
+    Filter and gate are one convolution R -> 2 R: the first R channels belong to the filter.
 
     Args:
-        residual: R, channels of x. skip: S, channels of what skips. condition: channels of h; 0 for none.
-        kernel_size, dilation: of the causal convolution W.
-        last: the last block of a stack has nobody to hand x on to, hence no residual 1x1.
+        residual: R, channels of x.
+        skip: S, channels of the skip output.
+        kernel_size: taps of the causal convolution W.
+        dilation: of the causal convolution W.
+        condition: channels of the conditioning h; 0 for none.
+        last: the last block of a stack has no successor to pass x on to, hence no residual 1x1.
 
-    Filter and gate are one convolution R -> 2 R: the first R channels are the filter's. Source: van den Oord et al.
-    2016 (arXiv:1609.03499), equations 2 and 3 and figure 4. Chapter 5.
+    Source: van den Oord et al. 2016 (arXiv:1609.03499), equations 2 and 3 and figure 4. Chapter 5.
     """
 
     def __init__(
@@ -67,7 +102,7 @@ class ResidualBlock(nn.Module):
         self.skip = nn.Conv1d(residual, skip, 1)
 
     def forward(self, x: Tensor, h: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """x (B, R, T) and h (B, condition, T): what goes on (B, R, T), what skips (B, S, T)."""
+        """x (B, R, T) and h (B, condition, T) -> the next block's x (B, R, T) and the skip (B, S, T)."""
         both = self.conv(x) if self.condition is None else self.conv(x) + self.condition(h)
         filtered, gate = both.chunk(2, dim=1)
         z = torch.tanh(filtered) * torch.sigmoid(gate)  # (B, R, T)
@@ -75,12 +110,22 @@ class ResidualBlock(nn.Module):
 
 
 class DilatedStack(nn.Module):
-    """Residual blocks one after the other, and the sum of what skips: (B, R, T) -> (B, S, T).
+    """Residual blocks one after another, and the sum of their skips: (B, R, T) -> (B, S, T).
+
+    >>> stack = DilatedStack(dilations_of(10), residual=16, skip=32)
+    >>> stack(torch.zeros(1, 16, 100)).shape, stack.receptive_field
+    (torch.Size([1, 32, 100]), 1024)
+
+    A convolution shares its weights across time; the blocks of a stack share none.
 
     Args:
-        dilations: one a block, as `dilations_of(layers, stacks)` gives them. The other arguments: see ResidualBlock.
+        dilations: one per block, such as `dilations_of(layers, stacks)`.
+        residual: R, see ResidualBlock.
+        skip: S, see ResidualBlock.
+        kernel_size: see ResidualBlock.
+        condition: see ResidualBlock.
 
-    A convolution shares its weights across time; the blocks of a stack share none. Chapter 5.
+    Source: van den Oord et al. 2016 (arXiv:1609.03499), figure 4. Chapter 5.
     """
 
     def __init__(self, dilations: list[int], residual: int, skip: int, kernel_size: int = 2, condition: int = 0):
@@ -92,7 +137,7 @@ class DilatedStack(nn.Module):
         self.receptive_field = receptive_field(dilations, kernel_size)
 
     def forward(self, x: Tensor, h: Tensor | None = None) -> Tensor:
-        """x (B, R, T) and h (B, condition, T): (B, S, T)."""
+        """x (B, R, T) and h (B, condition, T) -> (B, S, T)."""
         total = 0.0
         for block in self.blocks:
             x, skip = block(x, h)
@@ -103,11 +148,16 @@ class DilatedStack(nn.Module):
 class Upsample(nn.Module):
     """Learned upsampling of conditioning, by transposed convolutions: (B, C, frames) -> (B, C, frames x factor).
 
-    Args:
-        channels: C. factors: the stride of each layer; their product is the factor.
+    >>> Upsample(channels=3, factors=(10, 16))(torch.zeros(1, 3, 50)).shape
+    torch.Size([1, 3, 8000])
 
-    Each layer begins as linear interpolation between frames, which training then changes. Source: van den Oord et al.
-    2016, section 2.5. Chapter 5.
+    Each layer begins as linear interpolation between frames, which training then changes.
+
+    Args:
+        channels: C.
+        factors: the stride of each layer; their product is the factor.
+
+    Source: van den Oord et al. 2016 (arXiv:1609.03499), section 2.5. Chapter 5.
     """
 
     def __init__(self, channels: int, factors: tuple[int, ...]):
@@ -115,7 +165,7 @@ class Upsample(nn.Module):
         self.layers = nn.ModuleList(_interpolation(channels, factor) for factor in factors)
 
     def forward(self, y: Tensor) -> Tensor:
-        """y (B, C, frames): (B, C, frames x factor)."""
+        """y (B, C, frames) -> (B, C, frames x factor)."""
         for layer in self.layers:
             y = layer(y)
         return y

@@ -1,8 +1,10 @@
-"""A one-second recording made as long as a score asks: a loop in step with the pitch, its joint a crossfade.
+"""Making a one-second recording as long as a score needs: a loop in phase with the pitch, joined by a crossfade.
 
 recording   |--------- head ---------|------- loop -------|
 played      |--------- head ---------|------- loop -------|------- loop -------|---- ...
-                              ^ its sound before the loop is what the loop's end fades into
+                              ^ the end of the loop fades into the sound just before the loop
+
+Chapter 1.
 """
 
 from typing import NamedTuple
@@ -10,14 +12,14 @@ from typing import NamedTuple
 import numpy as np
 
 SR = 16_000
-END = SR - SR // 40  # the recording's last 20 ms fade out: no loop reaches into them
+END = SR - SR // 40  # the last 20 ms of a recording fade out, so no loop reaches into its last 25
 FADE = SR // 16  # the crossfade: 62.5 ms
 SHORTEST, LONGEST = SR // 4, (5 * SR) // 8  # the loop's length in samples
-SLOWEST_DECAY = -0.5  # nepers a second: what decays never stands still
+SLOWEST_DECAY = -0.5  # nepers per second: a decaying note never stops decaying
 
 
 class Loop(NamedTuple):
-    """Where a recording loops: its decay in nepers a second, the loop's length, and how alike the joined ends are."""
+    """Where a recording loops: its decay in nepers per second, the loop's length, and the joined ends' correlation."""
 
     rate: float
     period: int
@@ -25,10 +27,10 @@ class Loop(NamedTuple):
 
 
 def find_loop(x: np.ndarray) -> Loop | None:
-    """The loop of a recording (16000,); None where nothing is left to loop.
+    """The loop of a recording (16000,); None if it is silent by then.
 
-    It is as long as makes the waveform before its end most like that before its start (normalised
-    cross-correlation): so it holds whole periods, and of vibrato too where it can.
+    Its length maximises the normalised cross-correlation between the waveforms before its end and before its start,
+    so it contains whole periods, of the vibrato too where possible.
     """
     if np.abs(x[END - FADE : END]).max() < 1e-3 * np.abs(x).max():
         return None
@@ -37,10 +39,9 @@ def find_loop(x: np.ndarray) -> Loop | None:
 
 
 def extend(x: np.ndarray, length: int, decays: bool, loop: Loop | None) -> np.ndarray:
-    """`x` (16000,) made `length` samples long; float32.
+    """A recording (16000,) extended or cut to `length` samples; float32.
 
-    The sound is levelled and looped, the crossfade hiding what remains unlike; what decays goes on decaying at the
-    rate it had.
+    The sound is levelled and looped, and the crossfade hides what differs; a decaying sound keeps its rate of decay.
     """
     if length <= END or loop is None:
         return np.pad(x, (0, max(0, length - len(x))))[:length].astype(np.float32)
@@ -53,19 +54,19 @@ def extend(x: np.ndarray, length: int, decays: bool, loop: Loop | None) -> np.nd
 
 
 def level(x: np.ndarray, rate: float) -> np.ndarray:
-    """`x` with its decay undone, as loud everywhere as it is at `END`."""
+    """`x` without its decay: as loud everywhere as it is at `END`."""
     return x * np.exp(-rate * (np.arange(len(x), dtype=np.float32) - END) / SR)
 
 
 def decay_rate(x: np.ndarray) -> float:
-    """The slope of the log of the level in nepers a second over the part that can be looped (negative: it decays)."""
+    """The slope of the log level over the part that can be looped, in nepers per second (negative: it decays)."""
     frames = x[END - LONGEST : END].reshape(-1, SR // 40)
     rms = np.sqrt(np.square(frames).mean(axis=1)) + 1e-5 * np.abs(x).max()
     return float(np.clip(np.polyfit(np.arange(len(rms)) / 40, np.log(rms), 1)[0], -30, 3))
 
 
 def loop_length(flat: np.ndarray) -> tuple[int, float]:
-    """The lag whose `FADE` samples are most like the last ones before `END`, and their correlation."""
+    """The lag at which the last `FADE` samples before `END` correlate best with earlier ones, and that correlation."""
     tail = flat[END - FADE : END]
     past = flat[END - LONGEST - FADE : END - SHORTEST]  # lag LONGEST first
     dots = np.correlate(past, tail, mode="valid")
@@ -76,10 +77,10 @@ def loop_length(flat: np.ndarray) -> tuple[int, float]:
 
 
 def close_loop(flat: np.ndarray, loop: Loop) -> np.ndarray:
-    """The last `loop.period` samples before `END`, faded at their end into what comes before their start.
+    """The last `loop.period` samples before `END`, whose end fades into what precedes their start.
 
-    The gain keeps the power steady for sounds of this correlation: a linear crossfade where they are equal, an
-    equal-power one where they are unrelated.
+    The gain keeps the power constant given the correlation of the two sounds: a linear crossfade where they are equal,
+    an equal-power one where they are unrelated.
     """
     start = END - loop.period
     body = flat[start:END].astype(np.float32)

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from musicai.data.musicai_notes import MusicAIDrums, MusicAINotes
 from musicai.notes import Melody, Note, Score, Track
-from musicai.synth import INSTRUMENTS, PROGRAMS, render
-from musicai.synth.programs import VOICES
-from musicai.synth.render import layers
-from musicai.synth.sustain import extend, find_loop
+from musicai.performance import INSTRUMENTS, PROGRAMS, render
+from musicai.performance.loops import extend, find_loop
+from musicai.performance.programs import VOICES
+from musicai.performance.sampled import layers
 
 SR = 16_000
 CENTRE = np.sqrt(0.5)
@@ -206,7 +206,7 @@ def test_another_rate_is_the_same_music(sr):
     [
         (Score(()), SR, "no notes"),
         (Melody(()), SR, "no notes"),
-        ([60, 62], SR, "cannot render list"),
+        ([60, 62], SR, "cannot play a list"),
         (Melody((Note(60, 0, 10_000),)), SR, "83 minutes; render at most 60"),
         (Melody((Note(60, 0, 1),)), 0, "sr is 0"),
         (Melody((Note(60, 0, 1),)), 22050.5, "sr is 22050.5"),

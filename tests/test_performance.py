@@ -1,0 +1,299 @@
+"""Performers: one protocol, whoever plays; notes split into voices, voices drawn as streams, and their sum."""
+
+import itertools
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from musicai.audio import Audio, AudioError, mu_law_decode
+from musicai.gan import InstrumentGenerator
+from musicai.notes import Melody, Note, Score, Track
+from musicai.performance import (
+    PROGRAMS,
+    GANPerformer,
+    SampledPerformer,
+    WaveNetPerformer,
+    perform,
+    performers,
+    render,
+    voices,
+)
+from musicai.sampling import sample
+from musicai.wavenet import ScoreWaveNet, WaveNet
+
+SMALL = {"layers": 4, "stacks": 2, "residual_channels": 8, "skip_channels": 8, "end_channels": 8}
+FLUTE = PROGRAMS.index("flute")
+CHORD = Score((Track((Note(60, 0, 0.5), Note(64, 0, 0.25), Note(67, 0.25, 0.25)), FLUTE),), ((0.0, 240.0),))
+DRUMS = Score((Track((Note(36, 0, 1),), is_drum=True),))
+
+# Times on a grid meet often; 1/3 brings sums that miss by a rounding error.
+times = st.sampled_from([k / 4 for k in range(24)] + [k / 3 for k in range(18)])
+some_notes = st.lists(st.builds(Note, st.integers(21, 108), times, times.filter(bool)), max_size=30)
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    return ScoreWaveNet(instruments=("flute", "cello"), **SMALL).eval().requires_grad_(False)
+
+
+# ---- voices
+
+
+@settings(max_examples=200, deadline=None)
+@given(some_notes)
+def test_every_note_is_in_one_voice_that_has_one_note_at_a_time(notes):
+    found = voices(notes)
+    assert sorted((n for voice in found for n in voice), key=repr) == sorted(notes, key=repr)
+    for voice in found:
+        assert all(later.start >= note.end - 1e-6 for note, later in itertools.pairwise(voice))
+
+
+@settings(max_examples=200, deadline=None)
+@given(some_notes)
+def test_as_few_voices_as_notes_sound_at_once(notes):
+    at_once = [sum(n.start <= note.start < n.end - 1e-6 for n in notes) for note in notes]
+    assert len(voices(notes)) == max(at_once, default=0)
+
+
+@settings(max_examples=50, deadline=None)
+@given(some_notes, st.randoms())
+def test_the_order_of_the_notes_does_not_matter(notes, random):
+    assert voices(random.sample(notes, len(notes))) == voices(notes)
+
+
+def test_a_note_goes_on_with_the_nearest_voice():
+    low, high = Note(48, 0, 1), Note(72, 0, 1)
+    assert voices([low, high, Note(71, 1, 1), Note(50, 1, 1)]) == [(low, Note(50, 1, 1)), (high, Note(71, 1, 1))]
+
+
+def test_thirds_of_a_beat_are_one_voice():
+    notes, start = [], 0.0
+    for _ in range(9):
+        notes.append(Note(60, start, 1 / 3 + 1e-9))
+        start += 1 / 3
+    assert len(voices(notes)) == 1
+
+
+# ---- every performer
+
+
+@pytest.fixture(scope="module")
+def everyone(model):
+    """Each performer, its release in seconds, and its number of channels."""
+    torch.manual_seed(0)
+    generator = InstrumentGenerator(size=4).eval()
+    return {
+        "sampled": (SampledPerformer(), 0.18, 2),
+        "sampled at 8 kHz": (SampledPerformer(sr=8000), 0.18, 2),
+        "gan": (GANPerformer(generator), 0.2, 1),
+        "wavenet": (WaveNetPerformer(model, progress=False), 0.5, 1),
+    }
+
+
+NAMES = ("sampled", "sampled at 8 kHz", "gan", "wavenet")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_performer_returns_audio_of_the_scores_length(everyone, name):
+    performer, release, channels = everyone[name]
+    tune = Melody.from_pitches([72, 74], 0.25, tempo=150).to_score(FLUTE)  # two notes of 0.1 s
+    audio = performer(tune)
+    assert isinstance(audio, Audio)
+    assert audio.samples.dtype == torch.float32
+    assert audio.sr == (8000 if "8" in name else 16_000)
+    assert audio.samples.shape == (channels, round((0.2 + release) * audio.sr))
+    assert audio.seconds == pytest.approx(0.2 + release)
+    assert audio.samples.isfinite().all()
+    assert 0 < audio.samples.abs().max() <= 0.98 + 1e-6
+    assert torch.equal(performer(tune).samples, audio.samples)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("score", [Score(()), Melody(()), Score((Track((), FLUTE), Track((), is_drum=True)))])
+def test_a_score_without_notes_is_silence(everyone, name, score):
+    performer, _, channels = everyone[name]
+    audio = performer(score)
+    assert audio.samples.shape == (channels, audio.sr // 2)
+    assert not audio.samples.any()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_performer_refuses_what_is_not_a_score(everyone, name):
+    with pytest.raises(ValueError, match="cannot play a list: give a"):
+        everyone[name][0]([60, 62])
+
+
+@pytest.mark.parametrize("kind", [SampledPerformer, GANPerformer, WaveNetPerformer])
+def test_unknown_instruments_and_tracks_are_refused_by_name(everyone, kind, model):
+    own = {} if kind is SampledPerformer else {"model": everyone["gan" if kind is GANPerformer else "wavenet"][0].model}
+    for instruments, message in [
+        ("kazoo", "no instrument 'kazoo': this performer plays .*flute"),
+        (["flute", "flute"], "2 instruments for 1 tracks that are not drums"),
+        ({"melody": "flute"}, "no track is called 'melody'"),
+        ({"": "kazoo"}, "no instrument 'kazoo'"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            kind(**own, instruments=instruments)(CHORD)
+
+
+def test_a_program_that_a_performer_lacks_is_refused(everyone):
+    with pytest.raises(ValueError, match=r"no instrument 'acoustic_grand_piano': .* flute, cello; choose instruments="):
+        everyone["wavenet"][0](Melody.from_pitches([60]))
+    with pytest.raises(ValueError, match="pitch 21 is outside the range of flute"):
+        everyone["gan"][0](Melody.from_pitches([21]).to_score(FLUTE))
+    for name in ("gan", "wavenet"):
+        with pytest.raises(ValueError, match="the score has only drums"):
+            everyone[name][0](DRUMS)
+
+
+def test_sampled_instruments_are_those_of_render():
+    named = Score((Track((Note(60, 0, 1),), name="high", pan=-0.5), Track((Note(48, 0, 1),), 40), *DRUMS.tracks))
+    assert torch.equal(SampledPerformer()(named).samples, render(named))
+    tracks = (Track((Note(60, 0, 1),), FLUTE, pan=-0.5), Track((Note(48, 0, 1),), 40), *DRUMS.tracks)
+    assert torch.equal(perform(named, {"high": "flute"}).samples, render(Score(tracks)))
+    assert torch.equal(perform(named, ["flute", "violin"]).samples, render(Score(tracks)))
+
+
+def test_the_gan_plays_each_note_at_its_time(everyone):
+    performer = everyone["gan"][0]
+    score = Score((Track((Note(72, 1, 1, 60), Note(76, 1.5, 1))), Track((Note(55, 0, 1),))), ((0.0, 60.0),))
+    audio = GANPerformer(performer.model, ["flute", "violin"], seed=3)(score).samples[0]
+    mix = torch.zeros(43_200)
+    for track, name, seed in (((72, 76), "flute", 3), ((55,), "violin", 4)):
+        velocities = [60, 80] if name == "flute" else [80]
+        sounds = performer.model.render_notes(track, velocities, name, 1.0, seed=seed)
+        for sound, start in zip(sounds, (16_000, 24_000) if name == "flute" else (0,), strict=True):
+            mix[start : start + 19_200] += sound
+    torch.testing.assert_close(audio, limited(mix))
+
+
+def test_perform_chooses_the_performer(monkeypatch, model):
+    tune = Melody.from_pitches([60, 64])
+    made = []
+    for name in ("GANPerformer", "WaveNetPerformer"):
+        monkeypatch.setattr(performers, name, lambda **how: made.append(how) or (lambda score: score))
+    assert torch.equal(perform(tune, "harp").samples, render(tune.to_score(PROGRAMS.index("harp"))))
+    assert perform(tune, "flute", performer="gan", seed=4) is tune
+    assert perform(tune, performer="wavenet", seed=5, progress=False) is tune
+    assert made == [{"instruments": "flute", "seed": 4}, {"instruments": None, "seed": 5, "progress": False}]
+    assert perform(tune, performer=lambda score: score.name) == tune.name
+    with pytest.raises(ValueError, match="no performer 'choir'; choose from sampled, gan, wavenet"):
+        perform(tune, performer="choir")
+    with pytest.raises(ValueError, match="give the instruments to your performer"):
+        perform(tune, "flute", performer=SampledPerformer())
+
+
+def test_models_are_found_by_name(model, tmp_path):
+    model.save_pretrained(tmp_path)
+    by_name = WaveNetPerformer(str(tmp_path), seconds=0.01, progress=False)(CHORD)
+    assert torch.equal(by_name.samples, WaveNetPerformer(model, seconds=0.01, progress=False)(CHORD).samples)
+    with pytest.raises(TypeError, match="model must be of class ScoreWaveNet, or the name of one; got WaveNet"):
+        WaveNetPerformer(WaveNet(**SMALL))(CHORD)
+
+
+# ---- a sound
+
+
+def test_audio_saves_and_shows_itself(tmp_path):
+    audio = Audio(0.5 * torch.sin(torch.arange(1600) * 0.1), 16_000)
+    assert audio.samples.shape == (1, 1600)
+    assert audio.seconds == 0.1
+    assert repr(audio) == "Audio(1 channel, 0.10 s at 16000 Hz)"
+    audio.save(tmp_path / "tone.wav")
+    back, sr = soundfile.read(tmp_path / "tone.wav")
+    assert sr == 16_000
+    np.testing.assert_allclose(back, audio.samples[0], atol=1e-4)
+    page = audio._repr_html_()
+    assert page.startswith('<audio controls aria-label="Audio(1 channel')
+    assert "data:audio/wav;base64,UklGR" in page
+    with pytest.raises(AudioError, match=r"samples must be \(channels, time\) or \(time,\); got \(1, 1, 5\)"):
+        Audio(torch.zeros(1, 1, 5), 16_000)
+
+
+# ---- voices as streams
+
+
+def limited(mix):
+    return mix * min(1, 0.98 / mix.abs().max())
+
+
+def test_one_voice_is_what_sample_draws(model):
+    tune = Melody.from_pitches([69, 71], 0.1).to_score(PROGRAMS.index("cello"))
+    drawn = sample(model, 1200, model.conditioning(tune, "cello", 1200), temperature=0.8, progress=False)
+    audio = WaveNetPerformer(model, temperature=0.8, seconds=0.075, progress=False)(tune)
+    assert torch.allclose(audio.samples, limited(mu_law_decode(drawn)))
+
+
+def test_voices_are_streams_and_the_mix_is_their_sum(model):
+    length, parts = 800, [(Note(60, 0, 0.5),), (Note(64, 0, 0.25), Note(67, 0.25, 0.25))]
+    given = [model.conditioning(Score((Track(p),), CHORD.tempos), "flute", length)["local"] for p in parts]
+    conditioning = {"local": torch.stack(given), "instrument": 0}
+    mix = mu_law_decode(sample(model, length, conditioning, streams=2, temperature=0.8, progress=False)).sum(0)
+    assert mix.abs().max() > 0.98  # an untrained model is loud: this one would clip
+    audio = WaveNetPerformer(model, temperature=0.8, seconds=0.05, progress=False)(CHORD)
+    assert torch.allclose(audio.samples[0], limited(mix))
+
+
+def test_a_quiet_mix_is_left_as_it_is(model, monkeypatch):
+    codes = torch.tensor([[128, 140, 100], [128, 120, 130]])
+    monkeypatch.setattr(performers, "sample", lambda *_, **__: codes)
+    assert torch.equal(WaveNetPerformer(model)(CHORD).samples[0], mu_law_decode(codes).sum(0))
+
+
+def asked_of(score, **settings):
+    """What `sample` is asked for."""
+    calls = []
+
+    def fake(model, n, conditioning, **rest):
+        calls.append((n, conditioning, rest))
+        return torch.full((rest["streams"], n), 128)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(performers, "sample", fake)
+        audio = WaveNetPerformer(**settings)(score)
+    assert audio.samples.shape == (1, calls[0][0])
+    return calls[0]
+
+
+def test_it_lasts_as_long_as_the_score_and_its_release(model):
+    score = Score((Track((Note(60, 0, 1), Note(62, 2, 1)), FLUTE),), ((0.0, 120.0), (1.0, 60.0)))  # 0.5 s + 2 s
+    assert asked_of(score, model=model)[0] == 48_000
+    assert asked_of(score, model=model, seconds=0.25)[0] == 4000
+
+
+def test_each_track_has_its_instrument_and_drums_have_none(model):
+    high, low = Track((Note(72, 0, 1), Note(76, 0, 1)), name="high"), Track((Note(48, 0, 1),), FLUTE, name="low")
+    score = Score((high, Track((Note(36, 0, 9),), is_drum=True), low))
+    n, conditioning, rest = asked_of(score, model=model, instruments=["cello", "flute"], seed=7)
+    assert conditioning["instrument"].tolist() == [1, 1, 0]
+    assert rest == {"streams": 3, "temperature": 0.3, "seed": 7, "precision": "float32", "progress": True}
+    assert n == 16_000  # the drum's nine beats are not waited for
+    down = conditioning["local"].unflatten(1, (-1, 88))[:, 0]
+    assert [rows.amax(-1).nonzero().flatten().tolist() for rows in down] == [[51], [55], [27]]
+    assert asked_of(score, model=model, instruments="cello")[1]["instrument"].tolist() == [1, 1, 1]
+    assert asked_of(score, model=model, instruments={"high": "cello"})[1]["instrument"].tolist() == [1, 1, 0]
+
+
+def test_a_mixture_head_gives_values(monkeypatch):
+    values = torch.tensor([[0.5, -0.25], [0.25, 0.0]])
+    monkeypatch.setattr(performers, "sample", lambda *_, **__: values)
+    player = WaveNetPerformer(ScoreWaveNet(mixtures=2, **SMALL).eval())
+    assert torch.equal(player(CHORD).samples[0], values.sum(0))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"seconds": 0.0}, "seconds must be a finite number above 0; got 0.0"),
+        ({"seconds": float("nan")}, "seconds must be a finite number above 0; got nan"),
+        ({"temperature": -1}, "temperature must be 0 or more"),
+    ],
+)
+def test_bad_requests_are_refused_by_name(model, settings, message):
+    with pytest.raises(ValueError, match=message):
+        WaveNetPerformer(model, **settings)(CHORD)
