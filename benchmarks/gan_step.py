@@ -21,7 +21,7 @@ from torch.utils.flop_counter import flop_registry
 from musicai import gan
 from musicai.scale import device
 from musicai.train import fit
-from musicai.train.gradients import precision_named
+from musicai.train.gradients import autocast_dtype
 
 DEVICE = device()
 GAMES = {"wasserstein": (gan.wasserstein, gan.gradient_penalty), "non_saturating": (gan.non_saturating, gan.r1)}
@@ -80,7 +80,7 @@ class Game(Plain):
         models, optimizers = (self.generator, self.discriminator), (self.g_optimizer, self.d_optimizer)
         options = {"loss": loss, "penalty": penalty, "weight": 10, "n_critic": args.critics}
         self.game = gan.GAN(*models, *optimizers, **options)
-        self.dtype = precision_named(precision, DEVICE)
+        self.dtype = autocast_dtype(precision, DEVICE)
         for model in models if compiled else ():
             model.compile()
 
