@@ -68,13 +68,13 @@ def train(name: str, out: Path, steps: int | None, seed: int, progress: bool) ->
     """Train, judge and save."""
     steps = steps or 8_000
     seed_all(seed)
-    training, held_out = items_of(MusicAINotes("train"), steps), items_of(MusicAINotes("test"), steps, 32)
-    notes, unheard = CurveNotes(training, progress=progress), CurveNotes(held_out, shifts=(0,), progress=False)
+    training, held_out = items_of(MusicAINotes("train"), steps), items_of(MusicAINotes("test"), steps, 8)
+    notes, unheard = CurveNotes(training, progress=progress), CurveNotes(held_out, progress=False)
     settings = Settings(recordings=notes.recordings)
     gan = game(settings, warm=steps // 4)
     pitches, velocities = zip(*LADDER.values(), strict=True)
     ladder = Ladder(out, "generator", lambda model: {"": model.play(pitches, [*LADDER], velocities, seed=4).flatten()})
-    ladder.save(gan.whole, 0)
+    ladder.save(gan.state["generator"], 0)
 
     def step(batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
         set_rates(gan, settings, steps)
