@@ -63,13 +63,13 @@ def test_an_interrupted_run_ends_as_an_unbroken_one(name, module, tmp_path, monk
         taken = []
         return fit(press, *args, **options | {"save_every": 1})
 
-    recipes.train(name, out=tmp_path / "whole", steps=3, progress=False)
+    recipes.train(name, out=tmp_path / "whole", steps=2, progress=False)
     with monkeypatch.context() as patch:
         patch.setattr(module, "fit", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            recipes.train(name, out=tmp_path / "broken", steps=3, progress=False)
+            recipes.train(name, out=tmp_path / "broken", steps=2, progress=False)
     assert read_checkpoint(tmp_path / "broken" / "run.safetensors")[1]["step"] == 1
-    recipes.train(name, out=tmp_path / "broken", steps=3, progress=False)
+    recipes.train(name, out=tmp_path / "broken", steps=2, progress=False)
     whole, broken = (load_file(tmp_path / run / "model.safetensors") for run in ("whole", "broken"))
     assert whole.keys() == broken.keys()
     assert all(torch.equal(whole[key], broken[key]) for key in whole)
@@ -118,7 +118,7 @@ def test_without_music21_a_renderer_says_what_to_install(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("ImportError")
-    assert "pip install 'musicai[corpus]'" in last
+    assert "musicai[corpus]" in last
     assert not (tmp_path / "out").exists()
 
 
