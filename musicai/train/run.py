@@ -73,8 +73,11 @@ class TrainingRun:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
         optimizers = {name: part for name, part in state.items() if isinstance(part, Optimizer)}
         self.gradients = Gradients(optimizers, self.scaler)
-        self._averages = _Averages(models, ema)
-        self.ema: dict[str, nn.Module] = self._averages.models
+        self._decays = ema if isinstance(ema, Mapping) else dict.fromkeys(models, ema) if ema else {}
+        for name, decay in self._decays.items():
+            if name not in models or not 0 <= decay < 1:
+                raise ValueError(f"ema: {name!r} with decay {decay}; models are {list(models)}, decays 0 <= d < 1")
+        self.ema = {name: deepcopy(models[name]).eval().requires_grad_(False) for name in self._decays}
         self.history = TrainingHistory()
         # Reading a loss waits for the GPU, or for the other processes; do it only now and then there.
         self.read_every = 1 if self.device.type == "cpu" and world == 1 else 10
@@ -99,7 +102,7 @@ class TrainingRun:
         self.step += 1
         row = {name: v.detach().clone() if isinstance(v, Tensor) else v for name, v in losses.items()}
         self._unread.append(row | self.gradients.pop_norms())
-        self._averages.follow(self.step)
+        self._average()
 
     def read(self) -> dict[str, float]:
         """Move the losses since the last reading into the history and return those of this step.
@@ -155,6 +158,20 @@ class TrainingRun:
         distributed.broadcast(t for model in self._models().values() for t in model.state_dict().values())
         return found
 
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Let the averages follow the weights: average <- d average + (1 - d) weights.
+
+        The decay d grows to the one asked for as min(decay, (1 + step) / (10 + step)), so that the random weights of
+        the beginning are soon forgotten. Source: Polyak and Juditsky 1992; in GANs, Yazici et al. 2019.
+        """
+        for name, average in self.ema.items():
+            pace = 1 - min(self._decays[name], (1 + self.step) / (10 + self.step))
+            model = self.state[name]
+            torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), pace)
+            for ours, theirs in zip(average.buffers(), model.buffers(), strict=True):
+                ours.copy_(theirs)
+
     def _parts(self) -> dict[str, Any]:
         averages = {f"ema.{name}": model for name, model in self.ema.items()}
         return self.state | averages | {"fit.scaler": self.scaler, "fit.history": self.history}
@@ -185,30 +202,6 @@ class TrainingHistory(dict[str, array]):
     def load_state_dict(self, columns: Mapping[str, Tensor]) -> None:
         """Take the columns of `state_dict` back."""
         self.update({name: array("d", column.tolist()) for name, column in columns.items()})
-
-
-class _Averages:
-    """Copies of models whose weights follow: average <- d average + (1 - d) weights, after each step.
-
-    The decay d grows to the one asked for as min(decay, (1 + step) / (10 + step)), so that the random weights of the
-    beginning are soon forgotten. Source: Polyak and Juditsky 1992; in GANs, Yazici et al. 2019.
-    """
-
-    def __init__(self, models: Mapping[str, nn.Module], decay: float | Mapping[str, float] | None):
-        decays = decay if isinstance(decay, Mapping) else dict.fromkeys(models, decay) if decay else {}
-        for name, value in decays.items():
-            if name not in models or not 0 <= value < 1:
-                raise ValueError(f"ema: {name!r} with decay {value}; models are {list(models)}, decays 0 <= d < 1")
-        self.models = {name: deepcopy(models[name]).eval().requires_grad_(False) for name in decays}
-        self._pairs = [(decays[name], average, models[name]) for name, average in self.models.items()]
-
-    @torch.no_grad()
-    def follow(self, step: int) -> None:
-        for decay, average, model in self._pairs:
-            pace = 1 - min(decay, (1 + step) / (10 + step))
-            torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), pace)
-            for ours, theirs in zip(average.buffers(), model.buffers(), strict=True):
-                ours.copy_(theirs)
 
 
 def _numbers(values: list[Tensor | float], device: torch.device) -> list[float]:
