@@ -58,12 +58,6 @@ def test_epochs_and_seeds_differ_in_order_and_in_draws():
         assert not torch.isin(a["draws"], b["draws"]).any()
 
 
-def test_workers_give_the_same_batches():
-    alone, helped = Batches(Crops(), 4, seed=5), Batches(Crops(), 4, seed=5, workers=1)
-    for n, batch in enumerate(islice(helped.starting_at(2), 4), start=2):
-        assert same(batch, alone[n])
-
-
 def test_two_processes_share_each_batch_draws_included(monkeypatch):
     whole = Batches(Crops(), 4, seed=2)[5]
     shares = []

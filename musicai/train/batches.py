@@ -5,7 +5,6 @@ that was killed, and sees the same dropout masks and noise. Two processes each t
 """
 
 import random
-import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -13,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import Dataset, default_collate
 
 from musicai.train.distributed import rank_and_world
 
@@ -63,7 +62,6 @@ class Batches:
         shuffle: a fresh permutation each epoch, or else the dataset's own order.
         drop_last: leave out the last, smaller batch of each epoch.
         collate: list of items -> batch, as in torch.utils.data.DataLoader.
-        workers: processes that prepare batches ahead (used by iteration, not by `batches[n]`); same batches either way.
 
     Raises:
         ValueError: if an epoch would hold no batch, or a batch cannot be shared equally.
@@ -79,15 +77,13 @@ class Batches:
         shuffle: bool = True,
         drop_last: bool = True,
         collate: Callable[[list], Any] = default_collate,
-        workers: int = 0,
     ):
         if batch_size != int(batch_size) or batch_size < 1 or seed != int(seed) or seed < 0:
-            found = f"not {batch_size} and {seed}"
-            raise ValueError(f"batch_size must be a whole number of 1 or more and seed of 0 or more, {found}")
+            raise ValueError(f"batch_size={batch_size}, seed={seed}: give whole numbers, of 1 or more and of 0 or more")
         if len(dataset) < (batch_size if drop_last else 1):
             raise ValueError(f"{len(dataset)} items make no batch of {batch_size}: lower it, or set drop_last=False")
         self.dataset, self.batch_size, self.seed, self.shuffle = dataset, batch_size, seed, shuffle
-        self.drop_last, self.collate, self.workers = drop_last, collate, workers
+        self.drop_last, self.collate = drop_last, collate
         self.per_epoch = len(dataset) // batch_size if drop_last else -(-len(dataset) // batch_size)
         self._epoch: tuple[int, np.ndarray, int] | None = None
 
@@ -96,25 +92,10 @@ class Batches:
         if n < 0:
             raise IndexError(f"batches are numbered from 0, not {n}")
         with _generators_kept():
-            return self._batch(n)
+            return self.seeded(n)
 
     def __iter__(self) -> Iterator[Any]:
-        return map(self.__getitem__, count()) if not self.workers else self.starting_at(0)
-
-    def starting_at(self, n: int) -> Iterator[Any]:
-        """Batches n, n + 1, ...; unlike `batches[n]`, this may leave the global generators seeded."""
-        if not self.workers:
-            return map(self._batch, count(n))
-        return iter(
-            DataLoader(
-                _SeededItems(self.dataset),
-                batch_sampler=map(self.keys, count(n)),
-                collate_fn=self.collate,
-                num_workers=self.workers,
-                worker_init_fn=_ignore_interrupts,
-                generator=torch.Generator(),  # else it draws from the global one
-            )
-        )
+        return map(self.__getitem__, count())
 
     def keys(self, n: int) -> list[Key]:
         """The items of batch n that belong to this process, each with the seed of its random draws."""
@@ -123,10 +104,8 @@ class Batches:
         positions = range(place * self.batch_size, min((place + 1) * self.batch_size, len(order)))
         rank, world = rank_and_world()
         if len(positions) % world:
-            raise ValueError(
-                f"batch {n} has {len(positions)} items, which {world} processes cannot share equally: choose a "
-                f"batch_size that {world} divides, and drop_last=True"
-            )
+            advice = f"choose a batch_size that {world} divides, and drop_last=True"
+            raise ValueError(f"batch {n} has {len(positions)} items, which {world} processes cannot share; {advice}")
         return [(int(order[p]), base + p) for p in positions[rank::world]]
 
     def describe(self) -> dict[str, Any]:
@@ -134,9 +113,13 @@ class Batches:
         names = ("batch_size", "seed", "shuffle", "drop_last")
         return {"items": len(self.dataset), **{name: getattr(self, name) for name in names}}
 
-    def _batch(self, n: int) -> Any:
-        items = _SeededItems(self.dataset)
-        return self.collate([items[key] for key in self.keys(n)])
+    def seeded(self, n: int) -> Any:
+        """Batch n, leaving the global generators seeded: for `fit`, which seeds them anyway."""
+        items = []
+        for index, seed in self.keys(n):
+            seed_all(seed)
+            items.append(self.dataset[index])
+        return self.collate(items)
 
     def _order(self, epoch: int) -> tuple[np.ndarray, int]:
         if self._epoch is None or self._epoch[0] != epoch:
@@ -147,25 +130,12 @@ class Batches:
         return self._epoch[1:]
 
 
-class _SeededItems(Dataset):
-    """A dataset whose items are asked for together with the seed of their random draws."""
-
-    def __init__(self, dataset: Dataset):
-        self.dataset = dataset
-
-    def __getitem__(self, key: Key) -> Any:
-        index, seed = key
-        seed_all(seed)
-        return self.dataset[index]
-
-
 def numbered(batches: Iterable | Callable[[int], Any], start: int, seed: int) -> Iterator[Any]:
     """Batches start, start + 1, ... of whatever `fit` was given; see there for what that may be."""
-    if isinstance(batches, Batches):
-        yield from batches.starting_at(start)
-    endless = map(batches, count(start)) if callable(batches) else _round_and_round(batches)
+    function = batches.seeded if isinstance(batches, Batches) else batches if callable(batches) else None
+    endless = map(function, count(start)) if function else _round_and_round(batches)
     rank, _ = rank_and_world()
-    for n in count(start if callable(batches) else 0):
+    for n in count(start if function else 0):
         seed_all(seed, n, rank, 0)  # a DataLoader draws its shuffles from the global generator
         batch = next(endless)
         if n >= start:  # a plain iterable cannot jump: what the run has already seen is read again and dropped
@@ -180,10 +150,6 @@ def _round_and_round(batches: Iterable) -> Iterator[Any]:
             yield batch
         if empty:
             raise ValueError("batches has run dry: pass Batches, a list, a DataLoader or a function of n")
-
-
-def _ignore_interrupts(_worker: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the loop, which stops its workers in good order
 
 
 @contextmanager

@@ -98,9 +98,8 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], Any]:
     except FileNotFoundError as error:
         raise CheckpointError(f"there is no checkpoint {path}") from error
     except Exception as error:  # whatever a hostile file provokes in the parsers above is its own fault
-        raise CheckpointError(
-            f"checkpoint {path} is incomplete or corrupt ({type(error).__name__}: {error}); delete it to start anew"
-        ) from error
+        why = f"is incomplete or corrupt ({type(error).__name__}: {error})"
+        raise CheckpointError(f"checkpoint {path} {why}; delete it to start anew") from error
 
 
 def restore(path: str | Path, saved: Mapping, parts: Mapping, saved_settings: Any = None, settings: Any = None) -> None:
@@ -110,11 +109,8 @@ def restore(path: str | Path, saved: Mapping, parts: Mapping, saved_settings: An
     ours = {name: part.state_dict() if name in models else "a state" for name, part in parts.items()}
     differences = _differences(saved_settings, settings) + _differences(theirs, ours)
     if differences:
-        raise CheckpointError(
-            f"checkpoint {path} does not fit ({len(differences)} differences):\n  "
-            + "\n  ".join(differences)
-            + "\nUse the settings it was made with, or another checkpoint path."
-        )
+        listed = "\n  ".join([f"checkpoint {path} does not fit ({len(differences)} differences):", *differences])
+        raise CheckpointError(f"{listed}\nUse the settings it was made with, or another checkpoint path.")
     for name, part in parts.items():
         try:
             part.load_state_dict(saved[name])
@@ -153,9 +149,8 @@ def _encode(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
         return items if isinstance(value, list) else {"$tuple": items}
     if isinstance(value, Mapping) and all(isinstance(key, int | float | str) for key in value):
         return {"$dict": [[key, _encode(item, f"{name}.{key}", tensors)] for key, item in value.items()]}
-    raise CheckpointError(
-        f"cannot save {name}, a {type(value).__name__}: give it a state_dict() of numbers, text, lists and tensors"
-    )
+    needs = "give it a state_dict() of numbers, text, lists and tensors"
+    raise CheckpointError(f"cannot save {name}, a {type(value).__name__}: {needs}")
 
 
 def _decode(value: Any, tensors: dict[str, Tensor]) -> Any:
