@@ -54,8 +54,9 @@ def average_gradients(parameters: Iterable[Tensor]) -> None:
 def average(values: Tensor) -> Tensor:
     """The mean over the processes."""
     _, world = rank_and_world()
-    if world > 1:
-        dist.all_reduce(values)
+    if world == 1:
+        return values
+    dist.all_reduce(values)
     return values / world
 
 
@@ -68,4 +69,4 @@ def broadcast(tensors: Iterable[Tensor]) -> None:
 
 def any_process(flag: bool) -> bool:
     """True in every process if it is true in one; all wait for each other."""
-    return average(torch.tensor(float(flag))).item() > 0
+    return flag if rank_and_world()[1] == 1 else average(torch.tensor(float(flag))).item() > 0

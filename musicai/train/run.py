@@ -206,6 +206,8 @@ class TrainingHistory(dict[str, array]):
 
 def _numbers(values: list[Tensor | float], device: torch.device) -> list[float]:
     """The values as numbers, averaged over the processes, in one reading from the device."""
-    dtype = torch.float64 if device.type == "cpu" else torch.float32
-    together = [torch.as_tensor(value, dtype=dtype, device=device).reshape(()) for value in values]
-    return distributed.average(torch.stack(together)).tolist() if together else []
+    if device.type == "cpu" or not values:
+        together = torch.tensor([float(value) for value in values], dtype=torch.float64)
+    else:
+        together = torch.stack([torch.as_tensor(v, dtype=torch.float32, device=device).reshape(()) for v in values])
+    return distributed.average(together).tolist()
