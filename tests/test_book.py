@@ -135,7 +135,7 @@ def browser(tmp_path_factory):
     options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('chromium')}")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(CHROMEDRIVER))
-    driver.set_page_load_timeout(60)
+    driver.set_page_load_timeout(300)
     yield driver
     driver.quit()
 
@@ -143,7 +143,7 @@ def browser(tmp_path_factory):
 def open_page(browser, url: str) -> None:
     """Load a page, and wait until its mathematics is set and its widgets stand."""
     browser.get(url)
-    browser.set_script_timeout(60)
+    browser.set_script_timeout(300)
     browser.execute_async_script("""
         const done = arguments[0];
         const ready = (window.MathJax && MathJax.startup && MathJax.startup.promise) || Promise.resolve();

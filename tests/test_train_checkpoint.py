@@ -271,7 +271,7 @@ def test_a_read_only_folder_raises_and_leaves_the_old_checkpoint():
         save_checkpoint(folder / "x", {"own": {"a": 0}}, "old")
         folder.chmod(0o555)  # root is let off such rules, so the child drops root
         command = [sys.executable, "-c", READ_ONLY, str(folder / "x")]
-        output = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+        output = subprocess.run(command, capture_output=True, text=True, check=False, timeout=500)
         folder.chmod(0o755)
         assert output.stdout.startswith("refused: cannot write checkpoint"), output
         assert output.stdout.endswith("old\n")
