@@ -60,5 +60,8 @@ def train(
         raise ValueError(f"steps={steps!r}: give a whole number of 1 or more")
     module = import_module(f"musicai.recipes.{_HOME.get(name, 'polyphony')}")
     out = Path("runs") / Path(name).stem if out is None else Path(out)
-    getattr(module, "train_classifier" if name == "classifier" else "train")(name, out, steps, seed, progress)
+    recipe = module.train_classifier if name == "classifier" else module.train
+    scores = recipe(name, out, steps, seed, progress)
+    if progress:
+        print(*(f"{what}: {value:.3f}" for what, value in scores.items()), sep="\n")
     return out

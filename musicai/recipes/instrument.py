@@ -5,6 +5,7 @@ to about 0.03; a discriminator below 0.3 has learned the recordings by heart, an
 """
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -51,8 +52,8 @@ def game(settings: Settings, warm: int) -> InstrumentGAN:
         torch.optim.Adam(groups, settings.lr, settings.betas),
         torch.optim.Adam(discriminator.parameters(), settings.d_lr, settings.betas),
     )
-    weights = {"anchor": settings.anchor, "weight": settings.gamma}
-    return InstrumentGAN(generator, discriminator, codes, *adams, warm=warm, every=settings.every, **weights)
+    rules = {"warm": warm, "anchor": settings.anchor, "weight": settings.gamma, "every": settings.every}
+    return InstrumentGAN(generator, discriminator, codes, *adams, **rules)
 
 
 def set_rates(gan: InstrumentGAN, settings: Settings, steps: int) -> None:
@@ -64,7 +65,7 @@ def set_rates(gan: InstrumentGAN, settings: Settings, steps: int) -> None:
     gan.d_optimizer.param_groups[0]["lr"] = (1 - 0.9 * late) * settings.d_lr
 
 
-def train(name: str, out: Path, steps: int | None, seed: int, progress: bool) -> None:
+def train(name: str, out: Path, steps: int | None, seed: int, progress: bool) -> Mapping[str, float]:
     """Train, judge and save."""
     steps = steps or 8_000
     seed_all(seed)
@@ -95,7 +96,7 @@ def train(name: str, out: Path, steps: int | None, seed: int, progress: bool) ->
     )  # fmt: skip
     facts = {"what": "plays any note of 17 instruments: (z, pitch, instrument, velocity) to a second at 16 kHz"}
     facts["data"] = f'`MusicAINotes("train")`: {len(training)} notes, {notes.recordings} recordings'
-    finish(name, out, run.ema["generator"], run, facts, judged(run.ema["generator"], held_out))
+    return finish(name, out, run.ema["generator"], run, facts, judged(run.ema["generator"], held_out))
 
 
 @torch.no_grad()
@@ -133,7 +134,7 @@ def varied(x: Tensor) -> Tensor:
     return x + (draw[3] < 0.5) * level * torch.randn(x.shape)
 
 
-def train_classifier(name: str, out: Path, steps: int | None, seed: int, progress: bool) -> None:
+def train_classifier(name: str, out: Path, steps: int | None, seed: int, progress: bool) -> Mapping[str, float]:
     """Train the classifier on the training split alone; it is judged on pitches that are not in it."""
     steps, notes = steps or 700, MusicAINotes("train")
     seed_all(seed)
@@ -156,4 +157,4 @@ def train_classifier(name: str, out: Path, steps: int | None, seed: int, progres
     splits = {split: stacked(items_of(MusicAINotes(split), steps, 32)) for split in ("valid", "test")}
     scores = {f"right, {split}": instrument_accuracy(*pair, SR, model) for split, pair in splits.items()}
     facts = {"what": "names the instrument of a note", "data": f'`MusicAINotes("train")`: {len(x)} notes'}
-    finish(name, out, model, run, facts, scores)
+    return finish(name, out, model, run, facts, scores)

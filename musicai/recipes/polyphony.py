@@ -6,6 +6,7 @@ steps from its size, and transposition (by up to 5 semitones), which helps only 
 """
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -44,7 +45,7 @@ def transpose_for(rolls: list[torch.Tensor]) -> int:
     return 0 if entropy < 2.4 else 5
 
 
-def train(name: str, out: Path, steps: int | None, seed: int, progress: bool) -> None:
+def train(name: str, out: Path, steps: int | None, seed: int, progress: bool) -> Mapping[str, float]:
     """Train, keep the averaged weights that do best on the validation split, judge them and save them."""
     seed_all(seed)
     rolls, valid = rolls_of(name, "train"), rolls_of(name, "valid")
@@ -83,4 +84,4 @@ def train(name: str, out: Path, steps: int | None, seed: int, progress: bool) ->
     facts["transposed"] = (
         f"by up to {transpose} semitones" if transpose else "no: all of it is in one key, as published"
     )
-    finish(name, out, best, run, facts, scores)
+    return finish(name, out, best, run, facts, scores)

@@ -9,7 +9,8 @@ import copy
 import dataclasses
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,6 +34,7 @@ HOP, SILENCE = 160, 128
 MARGIN = 2  # frames beyond its own that a sample's conditioning may look at
 LONGEST = 20.0  # seconds of a tune that are played
 VELOCITIES = (60, 105)
+VERSION = 2  # of the renderings in the cache; raise it when the sampled instruments change
 SHAPE = {"layers": 21, "stacks": 3, "residual_channels": 32, "skip_channels": 32, "end_channels": 64}
 INSTRUMENTS = ("flute", "trumpet")
 
@@ -110,13 +112,13 @@ class Renderings:
 
     def __init__(self, pieces: list[Piece], instruments: tuple[str, ...] = INSTRUMENTS):
         self.pieces, self.instruments = [p for p in pieces if p.score.notes], instruments
-        digest = hashlib.blake2b(repr([(p.name, p.score) for p in self.pieces]).encode(), digest_size=16).hexdigest()
-        folder = cache_dir() / "renderings" / digest  # other notes, as after a correction of the corpus: another folder
+        wanted = repr([VERSION, *((p.name, p.score) for p in self.pieces)])  # a corrected tune is rendered anew
+        folder = cache_dir() / "renderings" / hashlib.blake2b(wanted.encode(), digest_size=16).hexdigest()
         if not (folder / "manifest.json").exists():
             write_shards(map(codes_of, self.pieces), folder)
         self.codes = ShardedArrays(folder)
         self.lengths = np.array([len(self.codes[i]) for i in range(len(self.pieces))])
-        self._frames: dict[int, csr_matrix] = {}
+        self.frames_of = cache(self._frames_of)  # making them takes longer than a step
 
     def crop(self, i: int, first: int, frames: int) -> tuple[Tensor, Tensor, int]:
         """Frames [first, first + frames) of piece i, silence beyond its ends: codes, score frames, instrument."""
@@ -130,12 +132,9 @@ class Renderings:
         local[before : before + len(score)] = score
         return torch.from_numpy(codes), torch.from_numpy(local.T), self.instruments.index(self.pieces[i].instrument)
 
-    def frames_of(self, i: int) -> csr_matrix:
-        """The frames of piece i, (frames, 528): kept, since making them takes longer than a step; few are not 0."""
-        if i not in self._frames:
-            frames = score_frames(self.pieces[i].score, SR, HOP, int(self.lengths[i]))
-            self._frames[i] = csr_matrix(frames.T.numpy())
-        return self._frames[i]
+    def _frames_of(self, i: int) -> csr_matrix:
+        """The frames of piece i, (frames, 528), of which few are not 0."""
+        return csr_matrix(score_frames(self.pieces[i].score, SR, HOP, int(self.lengths[i])).T.numpy())
 
 
 class Crops:
@@ -305,7 +304,7 @@ def player(held_out: Renderings, seconds: float) -> Callable[[WaveNet], dict[str
     return play
 
 
-def train(name: str, out: Path, steps: int | None, seed: int, progress: bool) -> None:
+def train(name: str, out: Path, steps: int | None, seed: int, progress: bool) -> Mapping[str, float]:
     """Train the partials and the WaveNet, judge them and save them."""
     settings, steps = RECIPES[name], steps or RECIPES[name].steps
     trial, share = steps < TRIAL, {"train": 1, "valid": 5, "test": 5}
@@ -339,4 +338,4 @@ def train(name: str, out: Path, steps: int | None, seed: int, progress: bool) ->
     scores = {"bits per sample": bits(run.ema["model"], test, 1 if trial else 64)}
     facts = {"what": f"a WaveNet at 16 kHz that {'plays a score' if settings.score else 'hears no score'}"}
     facts["data"] = f"{settings.tunes} folk tunes by {' and '.join(INSTRUMENTS)}, and musicai-notes (training splits)"
-    finish(name, out, run.ema["model"], run, facts, scores)
+    return finish(name, out, run.ema["model"], run, facts, scores)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from musicai.audio import save
 from musicai.pretrained import Pretrained
 from musicai.scale import device
+from musicai.storage import atomic_write
 from musicai.train import TrainingRun
 
 SR = 16_000
@@ -67,9 +68,10 @@ def curves(history: Mapping[str, Sequence[float]], size: int) -> dict[str, list]
 
 def finish(
     name: str, out: Path, model: Pretrained, run: TrainingRun, facts: Mapping[str, Any], scores: Mapping[str, float]
-) -> None:
-    """Write history.json, the weights and the card; `facts` and `scores` become its tables."""
-    (out / "history.json").write_text(json.dumps(curves(run.history, max(1, run.steps // 160))) + "\n")
+) -> Mapping[str, float]:
+    """Write history.json, the weights and the card; `facts` and `scores` become its tables. Returns the scores."""
+    with atomic_write(out / "history.json") as file:
+        file.write(json.dumps(curves(run.history, max(1, run.steps // 160))).encode())
     facts = {**facts, "parameters": f"{sum(p.numel() for p in model.parameters()):,}", "steps": f"{run.step:,}"}
     facts["device"] = f"{device().type}, torch {torch.__version__}"
     facts["command"] = f"`musicai train {name} --steps {run.steps} --seed {run.settings['seed']}`"
@@ -77,3 +79,4 @@ def finish(
     judged = [f"| {key} | {value:.3f} |" for key, value in scores.items()]
     card = [f"# {out.name}", "", "| | |", "|---|---|", *rows, "", "| held-out data | |", "|---|---|", *judged]
     model.save_pretrained(out, card="\n".join([*card, "", "Licence: MIT, as the code and the data."]))
+    return scores
