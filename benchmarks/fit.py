@@ -18,7 +18,7 @@ from musicai.train import fit
 
 
 class Subject:
-    """A small convolutional net over a second of sound at 16 kHz, with its batches; it records when each step begins."""
+    """A small convolutional net over a second of sound at 16 kHz, and its batches; it records when each step begins."""
 
     def __init__(self, batch_size: int, width: int = 32):
         torch.manual_seed(0)

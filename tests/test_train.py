@@ -438,4 +438,3 @@ def test_after_fit_random_numbers_are_the_same_resumed_or_not(tmp_path):
     torch.rand(99)
     run(6, checkpoint=tmp_path / "c")  # nothing left to do
     assert torch.equal(torch.rand(3), expected)
-
