@@ -25,7 +25,7 @@ class InstrumentClassifier(Pretrained, nn.Module):
         n_mels: mel bands.
         sr: sample rate in Hz that it hears.
 
-    The shipped one was trained by `musicai train classifier` on `MusicAINotes("train")`. Chapter 4.
+    The shipped one was trained by `scripts/train_classifier.py` on `MusicAINotes("train")`. Chapter 4.
     """
 
     def __init__(

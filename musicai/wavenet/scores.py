@@ -140,7 +140,7 @@ class ScoreWaveNet(WaveNet):
     >>> codes = musicai.sampling.sample(model, 32_000, how)  # doctest: +SKIP
 
     All layers see what ScoreConditioner makes of the notes. Its partials are learned first (see
-    musicai/recipes/renderer.py), then held. Source: van den Oord et al. 2016, section 2.5; a piano roll
+    scripts/train_renderer.py), then held. Source: van den Oord et al. 2016, section 2.5; a piano roll
     as conditioning, Hawthorne et al. 2019 (arXiv:1810.12247). Chapter 5.
     """
 
