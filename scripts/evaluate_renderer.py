@@ -26,7 +26,7 @@ from musicai.audio import mu_law_decode, save
 from musicai.data import JSBChorales
 from musicai.metrics import note_f1, pitch_accuracy, transcribe
 from musicai.notes import Score
-from musicai.recipes.renderer import Crops, Piece, Settings, as_piece, bits, codes_of, data, tune_pieces
+from musicai.recipes.renderer import Crops, Piece, RendererSettings, as_piece, bits, codes_of, data, tune_pieces
 from musicai.recipes.shared import SR, spread
 from musicai.sampling import perform, voices
 from musicai.synth import render
@@ -151,7 +151,9 @@ class Judged:
 def bits_table(model: ScoreWaveNet, batches: int = 64) -> dict[str, float]:
     """Bits per sample on crops of the test split; the baselines' coefficients and counts come from training crops."""
     size = (2, 20, model.receptive_field, 2)
-    train, test = (Crops(data(split, Settings.tunes // part, trial=False), *size) for split, part in SPLITS.items())
+    train, test = (
+        Crops(data(split, RendererSettings.tunes // part, trial=False), *size) for split, part in SPLITS.items()
+    )
     (codes, sketches), (held_out, held_sketches) = (collected(model, crops, batches) for crops in (train, test))
     return {
         "WaveNet": bits(model, test, batches),

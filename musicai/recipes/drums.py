@@ -21,7 +21,7 @@ from musicai.train import Batches, TrainingRun, fit, seed_all
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class DrumSettings:
     """What made the shipped model. In equal minutes on one core WGAN-GP, with its five critics, was far behind."""
 
     size: int = 12
@@ -33,8 +33,8 @@ class Settings:
     ema: float = 0.995
 
 
-SHIPPED, STEPS = Settings(), 4_400
-GPU, GPU_STEPS = Settings(size=48, batch=64, lr=2e-4, ema=0.999), 9_000
+SHIPPED, STEPS = DrumSettings(), 4_400
+GPU, GPU_STEPS = DrumSettings(size=48, batch=64, lr=2e-4, ema=0.999), 9_000
 
 
 def drums(split: str) -> Tensor:
@@ -43,7 +43,7 @@ def drums(split: str) -> Tensor:
     return pad(0.9 * audio / audio.abs().amax(-1, keepdim=True), (0, 16_384 - SR))[:, None]
 
 
-def game(settings: Settings) -> GAN:
+def game(settings: DrumSettings) -> GAN:
     """Both networks on this machine's device with Adam, the non-saturating loss and R1."""
     players = [network(settings.size).to(device()) for network in (WaveGANGenerator, WaveGANDiscriminator)]
     fused = device().type == "cuda"

@@ -27,7 +27,7 @@ LADDER = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class InstrumentSettings:
     """What made the shipped GAN, in 8,000 steps. A quarter of the steps comes before the game, without an opponent."""
 
     size: int = 160
@@ -42,7 +42,7 @@ class Settings:
     recordings: int = 0
 
 
-def game(settings: Settings, warm: int) -> InstrumentGAN:
+def game(settings: InstrumentSettings, warm: int) -> InstrumentGAN:
     """Generator, discriminator and a z for each recording on this machine's device, with Adam."""
     generator = InstrumentGenerator(settings.size).to(device())
     discriminator = InstrumentDiscriminator().to(device())
@@ -56,7 +56,7 @@ def game(settings: Settings, warm: int) -> InstrumentGAN:
     return InstrumentGAN(generator, discriminator, codes, *adams, **rules)
 
 
-def set_rates(gan: InstrumentGAN, settings: Settings, steps: int) -> None:
+def set_rates(gan: InstrumentGAN, settings: InstrumentSettings, steps: int) -> None:
     """The learning rates of the next step: constant, then linearly down; lower in the game; higher for the codes."""
     late = max(0.0, min(1.0, 2 * gan.steps / steps - 1))
     weights, codes = gan.g_optimizer.param_groups
@@ -71,7 +71,7 @@ def train(name: str, out: Path, steps: int | None, seed: int, progress: bool) ->
     seed_all(seed)
     training, held_out = items_of(MusicAINotes("train"), steps), items_of(MusicAINotes("test"), steps, 8)
     notes, unheard = CurveNotes(training, progress=progress), CurveNotes(held_out, progress=False)
-    settings = Settings(recordings=notes.recordings)
+    settings = InstrumentSettings(recordings=notes.recordings)
     gan = game(settings, warm=steps // 4)
     pitches, velocities = zip(*LADDER.values(), strict=True)
     ladder = Ladder(out, "generator", lambda model: {"": model.play(pitches, [*LADDER], velocities, seed=4).flatten()})

@@ -40,7 +40,7 @@ INSTRUMENTS = ("flute", "trumpet")
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class RendererSettings:
     """What made a shipped model."""
 
     steps: int = 4_000  # of the WaveNet; longer training gives fewer bits and worse playing (the card has a table)
@@ -55,9 +55,9 @@ class Settings:
 
 
 RECIPES = {
-    "renderer": Settings(),
-    "renderer-categorical": Settings(steps=12_000, mixtures=0),
-    "unconditional": Settings(steps=1_200, partial_steps=0, mixtures=0, score=False),
+    "renderer": RendererSettings(),
+    "renderer-categorical": RendererSettings(steps=12_000, mixtures=0),
+    "unconditional": RendererSettings(steps=1_200, partial_steps=0, mixtures=0, score=False),
 }
 
 
@@ -177,7 +177,7 @@ def data(split: str, tunes: int, trial: bool) -> Renderings:
 # ---- the model, and what it knows at the start
 
 
-def build(settings: Settings, training: Renderings) -> WaveNet:
+def build(settings: RendererSettings, training: Renderings) -> WaveNet:
     """The model that a run begins with."""
     shape = {**SHAPE, "mixtures": settings.mixtures}
     if settings.score:

@@ -16,8 +16,6 @@ from torch.utils.data import Dataset, default_collate
 
 from musicai.train.distributed import rank_and_world
 
-Key = tuple[int, int]  # the index of an item in its dataset, the seed of its random draws
-
 
 def seed_all(*key: int) -> None:
     """Seed torch (CPU and GPU), numpy and random from any number of integers.
@@ -97,8 +95,8 @@ class Batches:
     def __iter__(self) -> Iterator[Any]:
         return map(self.__getitem__, count())
 
-    def keys(self, n: int) -> list[Key]:
-        """The items of batch n that belong to this process, each with the seed of its random draws."""
+    def keys(self, n: int) -> list[tuple[int, int]]:
+        """The items of batch n that belong to this process: the index of each and the seed of its random draws."""
         epoch, place = divmod(n, self.per_epoch)
         order, base = self._order(epoch)
         positions = range(place * self.batch_size, min((place + 1) * self.batch_size, len(order)))
@@ -134,9 +132,8 @@ def numbered(batches: Iterable | Callable[[int], Any], start: int, seed: int) ->
     """Batches start, start + 1, ... of whatever `fit` was given; see there for what that may be."""
     function = batches.seeded if isinstance(batches, Batches) else batches if callable(batches) else None
     endless = map(function, count(start)) if function else _round_and_round(batches)
-    rank, _ = rank_and_world()
     for n in count(start if function else 0):
-        seed_all(seed, n, rank, 0)  # a DataLoader draws its shuffles from the global generator
+        seed_all(seed, n, rank_and_world()[0], 0)  # a DataLoader draws its shuffles from the global generator
         batch = next(endless)
         if n >= start:  # a plain iterable cannot jump: what the run has already seen is read again and dropped
             yield batch

@@ -82,6 +82,7 @@ def fit(
         DivergedError: if a loss, gradient norm or weight is not finite; the checkpoint keeps finite weights.
         CheckpointError: if the checkpoint cannot be read or written, or was made with other settings.
         ValueError: if an argument makes no sense; raised before the first step.
+        TypeError: if a part of `state` cannot be saved, or `step` does not return its losses by name.
         KeyboardInterrupt: after Ctrl-C, once the step is done and saved.
 
     Chapters 3 to 5.

@@ -62,8 +62,8 @@ class TrainingRun:
     ):
         for name, part in state.items():
             if "." in name or not (hasattr(part, "state_dict") and hasattr(part, "load_state_dict")):
-                needs = "state_dict() and load_state_dict(), and a name without a dot"
-                raise TypeError(f"state[{name!r}] is a {type(part).__name__}: each part needs {needs}")
+                needs = "it needs state_dict(), load_state_dict() and a name without a dot"
+                raise TypeError(f"state[{name!r}] is a {type(part).__name__}; {needs}")
         self.step, self.steps, self.state, self.settings = 0, steps, dict(state), settings
         self.checkpoint = None if checkpoint is None else Path(checkpoint)
         self.rank, world = distributed.rank_and_world()
