@@ -107,20 +107,28 @@ def fit(
             seed_all(seed, run.step, run.rank, 1)
             with torch.autocast(run.device.type, run.dtype, enabled=run.dtype is not None):
                 run.record(step(batch))
-            due = [function for every, function in callbacks if run.is_due(every)]
-            saving = run.is_due(save_every)
-            if due or saving or run.is_due(run.read_every):
-                _show(bar, run.step, run.read())
-                interrupted = distributed.any_process(bool(presses))
-            for function in due if run.rank == 0 else ():
-                _call(function, run)
-            if saving or interrupted:
-                run.save()
+            interrupted = _after_step(run, callbacks, save_every, bar, presses)
     seed_all(seed, run.step, run.rank, 1)  # what is drawn after `fit` is the same, resumed or not
     distributed.any_process(False)  # wait until the last checkpoint is there for every process
     if interrupted and not run.finished:
         raise KeyboardInterrupt(f"stopped after step {run.step:,}; rerun to resume from {checkpoint or 'the start'}")
     return run
+
+
+def _after_step(
+    run: TrainingRun, callbacks: Sequence[tuple[int, Callback]], save_every: int, bar: tqdm, presses: list[int]
+) -> bool:
+    """Read the losses, call back and save, each when it is due. Returns whether Ctrl-C was pressed."""
+    due = [function for every, function in callbacks if run.is_due(every)]
+    saving, interrupted = run.is_due(save_every), False
+    if due or saving or run.is_due(run.read_every):
+        _show(bar, run.step, run.read())
+        interrupted = distributed.any_process(bool(presses))
+    for function in due if run.rank == 0 else ():
+        _call(function, run)
+    if saving or interrupted:
+        run.save()
+    return interrupted
 
 
 def _show(bar: tqdm, step: int, losses: Mapping[str, float]) -> None:
