@@ -1,9 +1,9 @@
 """What `fit` costs beside a bare loop: `OMP_NUM_THREADS=1 python benchmarks/fit.py`.
 
-The same plain PyTorch step, batches and data, in turns in one process. From the start of one step to the start of the
-next is measured, in the thread's own CPU time, so that other programs disturb little; told are the medians over all
-steps, what `fit` adds (gradient norms, finite checks, seeds, history, the bar), and their ratio. The cost of a call of
-`fit` that takes no step is told apart. Goal: a ratio of 1.02 or less where a step takes 5 ms or more.
+The same plain PyTorch step on the same batches, in turns in one process. Measured from the start of one step to the
+start of the next, in the thread's own CPU time, so that other programs disturb little. The table has the medians over
+all steps, what `fit` adds (gradient norms, finite checks, seeds, history, the bar) and the ratio; below it, the cost of
+a call of `fit` that takes no step. Goal: a ratio of 1.02 or less where a step takes 5 ms or more.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from musicai.train import fit
 
 
 class Subject:
-    """A small convolutional net over a second of sound at 16 kHz, with its batches; notes when each step begins."""
+    """A small convolutional net over a second of sound at 16 kHz, and its batches; it records when each step begins."""
 
     def __init__(self, batch_size: int, width: int = 32):
         torch.manual_seed(0)

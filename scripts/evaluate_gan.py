@@ -1,16 +1,16 @@
 """How good is a generator on notes it never heard? One table: the model, real held-out notes (the ceiling), the ratio.
 
     python scripts/evaluate_gan.py instrument-gan                    # our judges, seconds
-    python scripts/evaluate_gan.py runs/mine --pyin --crepe          # librosa's pyin; CREPE (extra `judges`): minutes
+    python scripts/evaluate_gan.py runs/instrument --pyin --crepe    # librosa's pyin; CREPE (extra `judges`): minutes
     python scripts/evaluate_gan.py instrument-gan --musicnn judges   # see scripts/musicnn_embedding.py
-    python scripts/evaluate_gan.py instrument-gan --splits valid test --z --details --json scores.json
+    python scripts/evaluate_gan.py instrument-gan --splits valid test --z --json scores.json
     python scripts/evaluate_gan.py wavegan-drums
 
 The model is a folder or a shipped name. An instrument generator plays every (pitch, instrument, velocity) of the test
-split of `MusicAINotes`, none of which is in the training split, once each, from one seed; pyin and CREPE hear one
-velocity of each pitch. A drum generator has no labels, and is held against the validation and test splits together.
-None of the judges had any part in training a generator: pyin, CREPE and musicnn are others' work, and a classifier on
-MFCCs shares nothing with ours but the notes. Chapter 4.
+split of `MusicAINotes` once, from one seed; none of these notes is in the training split. pyin and CREPE hear one
+velocity of each pitch. A drum generator has no labels and is compared with the validation and test splits together.
+No judge took part in training a generator: pyin, CREPE and musicnn are independent, and the classifier on MFCCs shares
+nothing with ours but the notes. Chapter 4.
 """
 
 import argparse
@@ -38,7 +38,6 @@ from musicai.metrics import (
     log_mel_statistics,
     nearest,
     pitch_accuracy,
-    pitch_errors,
     pyin_pitch,
     report,
     timbre,
@@ -100,8 +99,6 @@ def instrument_scores(model: InstrumentGenerator, options: argparse.Namespace) -
         if wanted:
             both = (pitch_accuracy(s.audio[loudest], s.pitch[loudest], SR, estimator) for s in (made, held_out))
             scores.insert(1, MetricScore(f"pitch accuracy, {name}", *both))
-    if options.details:
-        details(made, held_out, training, model.instruments)
     return scores + (z_scores(model, made, held_out, condition) if options.z else [])
 
 
@@ -150,20 +147,6 @@ def own_distance(sounds: Sounds, training: Sounds) -> float:
     return found.median().item()
 
 
-def details(made: Sounds, held_out: Sounds, training: Sounds, names: tuple[str, ...]) -> None:
-    """Instrument by instrument: pitch, what ours hears it as, and how unlike the real note it is."""
-    right = pitch_errors(made.audio, made.pitch).abs() <= 50
-    heard = torch.cat([instrument_classifier()(part).argmax(-1) for part in made.audio.split(64)])
-    print(f"{'instrument':22}{'notes':>6}{'pitch':>7}{'named':>7}{'unlike':>8}{'real':>6}  heard as")
-    for i, name in enumerate(names):
-        mine = made.instrument == i
-        own = training.audio[training.instrument == i]
-        unlike, real = (nearest(s.audio[mine], own).distance.median() for s in (made, held_out))
-        wrong = sorted({names[h] for h in heard[mine & (heard != i)]})
-        rates = f"{mine.sum():6}{right[mine].float().mean():7.2f}{(heard[mine] == i).float().mean():7.2f}"
-        print(f"{name:22}{rates}{unlike:8.2f}{real:6.2f}  {', '.join(wrong)}")
-
-
 def drum_scores(model: WaveGANGenerator, options: argparse.Namespace) -> list[MetricScore]:
     training = Sounds(Sounds.from_dataset(MusicAIDrums("train")).audio)
     held_out = Sounds(torch.cat([Sounds.from_dataset(MusicAIDrums(split)).audio for split in ("valid", "test")]))
@@ -181,7 +164,6 @@ def main() -> None:
     parser.add_argument("--pyin", action="store_true", help="also librosa's pyin")
     parser.add_argument("--crepe", action="store_true", help="also CREPE tiny")
     parser.add_argument("--musicnn", metavar="FOLDER", help="also musicnn, installed in this folder")
-    parser.add_argument("--details", action="store_true", help="also a line for each instrument")
     parser.add_argument(
         "--z", action="store_true", help="also how much z matters, and any notes; ceiling: the real note"
     )

@@ -1,14 +1,14 @@
-"""Does it play what is written? Other ears transcribe its sound, and that of the sampled instruments, beside the score.
+"""Does it play what is written? Independent judges transcribe its sound, and that of the sampled instruments.
 
-    python scripts/evaluate_renderer.py musicai/checkpoints/wavenet-renderer --pieces 20 --seconds 10
-    python scripts/evaluate_renderer.py runs/renderer/model --instruments flute cello --chorales 5 --temperature 0.6
+    python scripts/evaluate_renderer.py wavenet-renderer --pieces 20 --seconds 10
+    python scripts/evaluate_renderer.py runs/renderer --chorales 5 --temperature 0.6
+    python scripts/evaluate_renderer.py wavenet-renderer --bits     # bits per sample beside baselines, no playing
 
-Openings of the test split (or of `--split`) are played by the model (`WaveNetPerformer`), by its partials alone
-(its sketch), and by `musicai.performance.render`: the same notes at 16 kHz, as mu-law codes, each voice by itself, at the same
-loudness. Two judges hear them. basic-pitch writes down what it hears, and precision, recall and F1 say how far that is
-the score; of single-voice pieces our own pitch judge is asked about each note. No judge is always right: what counts is
-the difference to synth. Leaves the sounds in OUT.
-basic-pitch: `pip install 'musicai[judges]' && pip install --no-deps basic-pitch`. Chapter 5.
+Openings of the test split (or of `--split`) are played by the model, by its partials alone (its sketch) and by the
+sampled instruments: the same notes at 16 kHz, as mu-law codes, each voice by itself, equally loud. basic-pitch writes
+down what it hears; precision, recall and F1 tell how close that is to the score. For pieces of one voice, our own pitch
+judge hears each note. No judge is always right: what counts is the difference to the sampled instruments. The sounds
+are saved in OUT. basic-pitch: `pip install 'musicai[judges]' && pip install --no-deps basic-pitch`. Chapter 5.
 """
 
 import argparse
@@ -19,17 +19,21 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from renderings import SR, Piece, codes_of, pieces
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from musicai.audio import mu_law_decode, save
+from musicai.data import JSBChorales
 from musicai.metrics import note_f1, pitch_accuracy, transcribe
 from musicai.notes import Score
-from musicai.performance import WaveNetPerformer, render, voices
-from musicai.wavenet import ScoreWaveNet
+from musicai.performance import render
+from musicai.recipes.renderer import Crops, Piece, RendererSettings, as_piece, bits, codes_of, data, tune_pieces
+from musicai.recipes.shared import SR, spread
+from musicai.sampling import perform, voices
+from musicai.wavenet import ScoreWaveNet, mu_law_edges
 
 SHORTEST, LENGTH = 0.2, 0.5  # seconds: our pitch judge hears no shorter notes, and of longer ones this much
+SPLITS = {"train": 1, "test": 5}  # and what share of the tunes each takes
 PLAYERS = ("synth", "WaveNet", "sketch", "synth without mu-law")
 
 
@@ -43,6 +47,15 @@ def notes_of(audio: Tensor, piece: Piece) -> tuple[Tensor, list[int]]:
             sounds.append(torch.nn.functional.pad(sound, (0, int(LENGTH * SR) - len(sound))))
             pitches.append(note.pitch)
     return torch.stack(sounds) if sounds else torch.zeros(0, int(LENGTH * SR)), pitches
+
+
+def pieces(split: str, instruments: tuple[str, ...], tunes: int, chorales: int) -> list[Piece]:
+    """Folk tunes and chorales of a split, each for one instrument, in turn."""
+    rolls = JSBChorales(split)
+    chosen = spread(range(len(rolls)), chorales)
+    return tune_pieces(split, instruments, tunes) + [
+        as_piece(rolls.name(k), rolls.score(k), instruments[i % len(instruments)]) for i, k in enumerate(chosen)
+    ]
 
 
 def opening(piece: Piece, seconds: float) -> Piece:
@@ -81,7 +94,7 @@ def play(model: ScoreWaveNet, piece: Piece, args: argparse.Namespace) -> tuple[d
     length = round(args.seconds * SR)
     how = {"temperature": args.temperature, "seconds": args.seconds, "seed": args.seed, "progress": False}
     start = time.perf_counter()
-    ours = WaveNetPerformer(model, piece.instrument, **how)(piece.score).samples[0]
+    ours = perform(model, piece.score, piece.instrument, **how)
     speed = args.seconds * len(voices(piece.score.notes)) / (time.perf_counter() - start)
     synth = by_synth(piece, length)
     others = ours, sketch(model, piece, length), fitted(render(piece.score).mean(0), length)
@@ -132,12 +145,88 @@ class Judged:
         yield f"  WaveNet's F1 less synth's: {apart.mean():+.1f} points (standard error {error:.1f})"
 
 
+# ---- bits per sample, beside two baselines
+
+
+def bits_table(model: ScoreWaveNet, batches: int = 64) -> dict[str, float]:
+    """Bits per sample on crops of the test split; the baselines' coefficients and counts come from training crops."""
+    size = (2, 20, model.receptive_field, 2)
+    train, test = (
+        Crops(data(split, RendererSettings.tunes // part, trial=False), *size) for split, part in SPLITS.items()
+    )
+    (codes, sketches), (held_out, held_sketches) = (collected(model, crops, batches) for crops in (train, test))
+    return {
+        "WaveNet": bits(model, test, batches),
+        "linear prediction": linear_bits(codes, held_out),
+        "linear prediction, with the sketch": linear_bits(codes, held_out, sketches=(sketches, held_sketches)),
+        "histogram of codes": unigram_bits(codes, held_out),
+    }
+
+
+@torch.no_grad()
+def collected(model: ScoreWaveNet, crops: Crops, batches: int) -> tuple[np.ndarray, np.ndarray]:
+    """The codes of so many batches of crops, one after the other, and the model's sketch of them."""
+    codes, sketches = [], []
+    for codes_, local, instrument in map(crops, range(batches)):
+        codes.append(codes_[:, crops.valid].flatten())
+        sketches.append(model.upsample.sketch(local, instrument)[:, crops.valid].flatten())
+    return torch.cat(codes).numpy().astype(np.uint8), torch.cat(sketches).numpy()
+
+
+def unigram_bits(train: np.ndarray, held_out: np.ndarray, classes: int = 256) -> float:
+    """Bits per sample of codes drawn from the training codes' histogram (add-one), whatever came before."""
+    counts = np.bincount(train, minlength=classes) + 1.0
+    return float(-np.log2(counts / counts.sum())[held_out].mean())
+
+
+def linear_bits(
+    train: np.ndarray, held_out: np.ndarray, order: int = 32, sketches: tuple[np.ndarray, np.ndarray] | None = None
+) -> float:
+    """Bits per sample of linear prediction from the last `order` values, with a Laplace error of a running width.
+
+    The coefficients are least squares on the training codes; the width is that of the last 256 errors, and the floor
+    below which it may not fall is the best of ten on the training codes. `sketches` are guesses of both waves: then
+    these are predicted from too, up to the sample in question.
+    """
+    (x, y), (u, v) = _pasts(train, order), _pasts(held_out, order)
+    if sketches:
+        windows = (np.lib.stride_tricks.sliding_window_view(part, order + 1) for part in sketches)
+        x, u = (np.concatenate(pair, axis=1) for pair in zip((x, u), windows, strict=True))
+    weights = np.linalg.lstsq(x, y, rcond=None)[0]
+    floors = np.geomspace(1e-4, 3e-2, 10)
+    floor = min(floors, key=lambda f: _laplace_bits(x @ weights, y, train[order:], f))
+    return _laplace_bits(u @ weights, v, held_out[order:], floor)
+
+
+def _pasts(codes: np.ndarray, order: int) -> tuple[np.ndarray, np.ndarray]:
+    values = mu_law_decode(torch.from_numpy(codes.astype(np.int64))).double().numpy()
+    return np.lib.stride_tricks.sliding_window_view(values, order)[:-1], values[order:]
+
+
+def _laplace_bits(guess: np.ndarray, values: np.ndarray, codes: np.ndarray, floor: float) -> float:
+    errors = np.abs(values - guess)
+    sums = np.concatenate([[0.0], np.cumsum(errors)])
+    at = np.arange(len(errors))
+    start = np.maximum(at - 256, 0)
+    width = np.maximum((sums[at] - sums[start]) / np.maximum(at - start, 1), floor)
+    low, high = (edge.double().numpy() for edge in mu_law_edges(torch.from_numpy(codes.astype(np.int64))))
+    mass = _laplace_cdf((high - guess) / width) - _laplace_cdf((low - guess) / width)
+    return float(-np.log2(0.999 * mass + 0.001 / 256).mean())  # a little for every code: no surprise is infinite
+
+
+def _laplace_cdf(x: np.ndarray) -> np.ndarray:
+    half = 0.5 * np.exp(-np.abs(x))
+    return np.where(x < 0, half, 1 - half)
+
+
 def main() -> None:
     args = arguments()
     model = ScoreWaveNet.from_pretrained(args.model)
     args.out.mkdir(parents=True, exist_ok=True)
-    names = tuple(args.instruments or model.config.instruments)
-    found = [opening(p, args.seconds) for p in pieces(args.split, names, args.pieces, args.chorales, False)]
+    if args.bits:
+        print(*(f"{name:40} {value:.3f}" for name, value in bits_table(model).items()), sep="\n")
+        return
+    found = [opening(p, args.seconds) for p in pieces(args.split, model.config.instruments, args.pieces, args.chorales)]
     judged, speeds = Judged(), []
     for i, piece in enumerate(tqdm([piece for piece in found if piece.score.notes], unit="piece")):
         sounds, speed = play(model, piece, args)
@@ -156,7 +245,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--pieces", type=int, default=20, help="folk tunes, each for one of the instruments, in turn")
     parser.add_argument("--chorales", type=int, default=0, help="JSB chorales, each voice a stream of its own")
     parser.add_argument("--split", choices=("train", "valid", "test"), default="test", help="valid to choose by")
-    parser.add_argument("--instruments", nargs="+", help="all that the model plays, unless named here")
+    parser.add_argument("--bits", action="store_true", help="bits per sample beside baselines, and nothing else")
     parser.add_argument("--seconds", type=float, default=10.0, help="of each piece")
     parser.add_argument("--temperature", type=float, default=0.3)
     parser.add_argument("--seed", type=int, default=0)

@@ -1,7 +1,7 @@
-"""musicnn's embedding of sounds, from its wheel's TensorFlow checkpoint, without TensorFlow: a judge that is not ours.
+"""musicnn's embedding of sounds, from its wheel's TensorFlow checkpoint, without TensorFlow: an independent judge.
 
     python -m pip install --no-deps --target judges musicnn
-    python scripts/musicnn_embedding.py judges          # the distances that a judge must put in order, on real notes
+    python scripts/evaluate_gan.py instrument-gan --musicnn judges
 
 The network of Pons and Serra, "musicnn: pre-trained convolutional neural networks for music audio tagging" (2019), ISC
 licence, trained on MagnaTagATune: nothing of it is shipped here. `musicnn(folder)` gives an embedding for
@@ -9,7 +9,6 @@ licence, trained on MagnaTagATune: nothing of it is shipped here. `musicnn(folde
 """
 
 import struct
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -121,24 +120,3 @@ def musicnn(folder: str | Path, model: str = "MTT_musicnn") -> Callable[[Tensor,
         return norm(x, 10)
 
     return embedding
-
-
-def main() -> None:
-    from musicai.data import MusicAINotes
-    from musicai.metrics import Sounds, embed, frechet_audio_distance
-
-    judge = musicnn(sys.argv[1])
-    train, test = MusicAINotes("train"), Sounds.from_dataset(MusicAINotes("test"))
-    some = Sounds.from_dataset(train, range(0, len(train), 4))
-    noise = torch.randn(test.audio.shape, generator=torch.Generator().manual_seed(0))
-    level = test.audio.square().mean(-1, keepdim=True).sqrt()
-    violin, flute = (Sounds.from_dataset(MusicAINotes("train", name)).audio for name in ("violin", "flute"))
-    known = embed(some.audio, SR, judge)
-    cases = {"training notes again": some.audio, "held-out notes": test.audio}
-    cases |= {f"held-out, noise {d} dB below": test.audio + level * noise * 10 ** (-d / 20) for d in (40, 30, 20, 10)}
-    for name, sounds in (cases | {"violins alone": violin, "flutes alone": flute}).items():
-        print(f"{name:32}  {frechet_audio_distance(known, embed(sounds, SR, judge), features=True):8.2f}")
-
-
-if __name__ == "__main__":
-    main()

@@ -28,6 +28,7 @@ from provenance import problems, stamp_notebook
 
 import musicai
 from musicai.scale import scale
+from musicai.storage import atomic_write
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -101,12 +102,8 @@ def device_name() -> str:
 
 def store(notebook: NotebookNode, path: Path) -> None:
     """Replace the file in one step, so that it is never half written."""
-    temporary = path.with_suffix(".tmp")
-    try:
-        temporary.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with atomic_write(path) as file:
+        file.write(f"{nbformat.writes(notebook)}\n".encode())
 
 
 def check(paths: list[Path]) -> int:

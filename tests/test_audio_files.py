@@ -273,7 +273,7 @@ for path in sys.argv[1:]:
         print(error)
 """
     paths = [str(tmp_path / f"{k}") for k in range(len(made))]
-    run = subprocess.run([sys.executable, "-c", code, *paths], capture_output=True, text=True, timeout=100)
+    run = subprocess.run([sys.executable, "-c", code, *paths], capture_output=True, text=True, timeout=500)
     assert run.returncode == 0, run.stderr
     assert len(run.stdout.splitlines()) == len(made)
 

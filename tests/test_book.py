@@ -110,7 +110,7 @@ def site(html) -> str:
 def open_page(browser, url: str) -> None:
     """Load a page, and wait until its mathematics is set and its widgets stand."""
     browser.get(url)
-    browser.set_script_timeout(60)
+    browser.set_script_timeout(300)
     browser.execute_async_script("""
         const done = arguments[0];
         const ready = (window.MathJax && MathJax.startup && MathJax.startup.promise) || Promise.resolve();

@@ -212,7 +212,7 @@ def test_processes_at_once(server, target):
     children = [context.Process(target=_child, args=(server.url, target, results)) for _ in range(4)]
     for child in children:
         child.start()
-    assert [results.get(timeout=60) for _ in children] == [True] * 4
+    assert [results.get(timeout=500) for _ in children] == [True] * 4
     for child in children:
         child.join()
     assert left(target) == {"file.bin"}

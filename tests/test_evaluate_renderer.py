@@ -1,17 +1,22 @@
 """scripts/evaluate_renderer.py: both players play the same notes equally loud, and its table adds up."""
 
 import importlib.util
+import math
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from musicai.audio import mu_law_decode, mu_law_encode
 from musicai.metrics import HeardNote
 from musicai.notes import Melody, Note, Score, Track
 from musicai.performance import PROGRAMS, render
+from musicai.wavenet import ScoreConfig, ScoreWaveNet
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
+SMALL = {"layers": 4, "stacks": 2, "residual_channels": 8, "skip_channels": 8, "end_channels": 8}
 CHORD = Score((Track((Note(60, 0, 2), Note(67, 0, 1), Note(72, 1, 1)), program=PROGRAMS.index("trumpet")),))
 
 
@@ -101,3 +106,67 @@ def test_of_many_voices_the_pitch_judge_is_not_asked(script, monkeypatch):
     judged.hear(piece_of(script, CHORD), dict.fromkeys(script.PLAYERS, torch.ones(20_000)))
     assert not judged.pitches
     assert len(judged.heard) == 1
+
+
+def test_unigram_bits_of_known_distributions(script):
+    rng = np.random.default_rng(0)
+    uniform = rng.integers(0, 256, 200_000)
+    assert script.unigram_bits(uniform, uniform) == pytest.approx(8, abs=1e-2)
+    coin = rng.choice([10, 200], 100_000, p=[0.25, 0.75])
+    entropy = 0.25 * 2 + 0.75 * math.log2(4 / 3)
+    assert script.unigram_bits(coin, coin) == pytest.approx(entropy, abs=2e-2)
+    assert script.unigram_bits(coin, np.full(10, 33)) == pytest.approx(math.log2(100_256))  # never seen
+
+
+def test_linear_prediction_of_known_signals(script):
+    rng = np.random.default_rng(0)
+    t = np.arange(8000)
+    wave = mu_law_encode(torch.from_numpy(0.4 * np.sin(0.2 * t)).float()).numpy().astype(np.uint8)
+    noise = rng.integers(0, 256, 8000).astype(np.uint8)
+    tone = script.linear_bits(wave[:4000], wave[4000:])
+    assert tone < script.unigram_bits(wave[:4000], wave[4000:]) - 2  # a sine is predictable
+    assert script.linear_bits(noise[:4000], noise[4000:]) > 7.9  # noise is not
+
+
+def test_linear_prediction_makes_use_of_a_sketch(script):
+    """Noise cannot be predicted from its past, but from a sketch of it; a useless sketch changes next to nothing."""
+    rng = np.random.default_rng(1)
+    codes = rng.integers(60, 196, 12_000).astype(np.uint8)
+    truth = mu_law_decode(torch.from_numpy(codes.astype(np.int64))).double().numpy()
+    alone = script.linear_bits(codes[:8000], codes[8000:])
+    useless = rng.standard_normal(12_000)
+    for sketch, low, high in ((truth, 0.0, alone - 3), (useless, alone - 0.1, alone + 0.1)):
+        assert low <= script.linear_bits(codes[:8000], codes[8000:], sketches=(sketch[:8000], sketch[8000:])) < high
+
+
+def test_linear_predictions_masses_sum_to_one(script):
+    codes = torch.arange(256).numpy()
+    guess = np.full(256, 0.03)
+    bits = [script._laplace_bits(guess[:1], np.array([0.03]), codes[k : k + 1], 0.01) for k in range(256)]
+    assert sum(2 ** -np.array(bits)) == pytest.approx(1, abs=1e-4)
+
+
+def test_the_judge_hears_what_synth_plays(script, monkeypatch, tmp_path, capsys):
+    model = ScoreWaveNet(ScoreConfig(**SMALL, instruments=("flute",)))
+    model.save_pretrained(tmp_path / "model")
+    tunes = [Melody.from_pitches([60, 64, None, 67], 0.5), Melody.from_pitches([72, 71, 69, 67, 65, 64], 1.0)]
+    pieces = [piece_of(script, tune.to_score(), "flute") for tune in tunes]
+    piece = pieces[0]  # C, E, a rest, G: a quarter of a second each
+    audio = torch.arange(16_000.0)
+    sounds, pitches = script.notes_of(audio, piece)
+    assert pitches == [60, 64, 67]
+    assert sounds[:, 0].tolist() == [0, 4000, 12_000]
+    assert sounds[:, 3999].tolist() == [3999, 7999, 15_999]
+    assert not sounds[:, 4000:].any()
+    asked = []
+    monkeypatch.setattr(script, "pieces", lambda *given: asked.append(given) or pieces)
+    arguments = ["evaluate_renderer.py", tmp_path / "model", "--seconds", "1", "--out", tmp_path / "heard"]
+    arguments += ["--split", "valid"]
+    monkeypatch.setattr(sys, "argv", [*map(str, arguments)])
+    script.main()
+    said = capsys.readouterr().out
+    assert all("valid" in given for given in asked)
+    assert asked
+    assert "synth: 100.0 % within half a semitone" in said
+    assert "WaveNet: 0.0 % within half a semitone" in said  # it has learned nothing
+    assert len(list((tmp_path / "heard").glob("*.mp3"))) == 6

@@ -152,7 +152,7 @@ def main(first: int, last: int) -> None:
 
 
 def test_damaged_files_give_a_sound_or_one_error():
-    run = subprocess.run([sys.executable, __file__, "0", "2000"], capture_output=True, text=True, timeout=300)
+    run = subprocess.run([sys.executable, __file__, "0", "2000"], capture_output=True, text=True, timeout=500)
     lines = run.stdout.splitlines()
     last = lines[-1] if lines else "nothing"
     assert run.returncode == 0, f"ended with {run.returncode} at {last}:\n{run.stderr[-3000:]}"

@@ -391,13 +391,13 @@ def test_a_moved_slider_reaches_the_page_through_a_real_kernel():
                 opened[state.get("_model_name")] = message["content"]["comm_id"]
 
         code = "from musicai.notebook import explore\nexplore(lambda x: print('x is', x), x=(1, 9, 1, 3))"
-        client.execute_interactive(code, output_hook=note, timeout=120)
+        client.execute_interactive(code, output_hook=note, timeout=500)
         data = {"method": "update", "state": {"value": 7}, "buffer_paths": []}
         client.shell_channel.send(
             client.session.msg("comm_msg", {"comm_id": opened["IntSliderModel"], "data": data}),
         )
         while True:
-            content = client.get_iopub_msg(timeout=60)["content"]
+            content = client.get_iopub_msg(timeout=500)["content"]
             if content.get("comm_id") == opened["HTMLModel"] and "value" in content["data"].get("state", {}):
                 break
     assert "x is 7" in content["data"]["state"]["value"]

@@ -277,7 +277,7 @@ def stored(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("chapters") / "01_trial.ipynb"
     cell = new_code_cell(TRIAL, metadata={"tags": ["kept"], "execution": {"iopub": "now"}, "vscode": {}})
     nbformat.write(new_notebook(cells=[new_markdown_cell("# Trial"), cell]), path)
-    assert run_notebooks.run_all([path], timeout=120) == 0
+    assert run_notebooks.run_all([path], timeout=500) == 0
     return path
 
 
@@ -303,7 +303,7 @@ def test_the_controls_are_stored_as_they_stood(stored):
 
 def test_a_second_run_gives_the_same_file(stored):
     before = read(stored)
-    again = run_notebooks.run(stored, timeout=120)
+    again = run_notebooks.run(stored, timeout=500)
     for notebook in (before, again):
         notebook.metadata["musicai"].update(seconds=0, date="")
         notebook.cells[-1].source = ""
@@ -317,7 +317,7 @@ def test_a_failed_run_leaves_the_old_file(stored, tmp_path, code, capsys):
     notebook.cells[1].source = code
     nbformat.write(notebook, path)
     before = path.read_bytes()
-    assert run_notebooks.run_all([path], timeout=120) == 1
+    assert run_notebooks.run_all([path], timeout=500) == 1
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
     assert "the old outputs stay" in capsys.readouterr().err

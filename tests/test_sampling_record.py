@@ -140,7 +140,7 @@ here.sample(here.network(), 10**6, record=sys.argv[1], **here.HOW)
 def test_a_process_that_is_killed(tmp_path):
     path = tmp_path / "run"
     process = subprocess.Popen([sys.executable, "-c", CODE, str(path), os.path.dirname(__file__)])
-    end = time.time() + 240
+    end = time.time() + 500
     while time.time() < end and (not path.exists() or path.stat().st_size < 4000) and process.poll() is None:
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)

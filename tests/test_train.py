@@ -2,8 +2,8 @@
 
 import math
 import os
+import re
 import signal
-import sys
 import threading
 
 import pytest
@@ -12,7 +12,7 @@ from torch import nn
 
 from musicai.train import Batches, CheckpointError, DivergedError, fit, load_checkpoint, seed_all, update
 from musicai.train.checkpoint import read_checkpoint
-from musicai.train.gradients import precision_named
+from musicai.train.gradients import autocast_dtype
 
 
 def make(dropout=0.2, lr=0.05):
@@ -164,11 +164,11 @@ def test_a_step_is_named_rightly_where_losses_are_read_seldom(tmp_path, monkeypa
     from musicai.train import run as run_module
 
     monkeypatch.setattr(run_module.distributed, "rank_and_world", lambda: (0, 2))  # reads every 10 steps
-    one = run_module.Run(20, {}, config={})
+    one = run_module.TrainingRun(20, {}, None, None, None, {})
     assert one.read_every == 10
     monkeypatch.undo()
     for value in (1.0, 2.0, math.nan, 3.0):
-        one.took({"loss": torch.tensor(value)})
+        one.record({"loss": torch.tensor(value)})
     with pytest.raises(DivergedError, match="loss is nan at step 3"):
         one.read()
     assert list(one.history["loss"]) == [1.0, 2.0]
@@ -196,13 +196,6 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path):
     with pytest.raises(DivergedError, match=r"weights model\.0\.weight are not finite after step 3"):
         run(3, step=step, parts=(model, optimizer), checkpoint=tmp_path / "c")
     assert all(torch.isfinite(t).all() for t in read_checkpoint(tmp_path / "c")[0]["model"].values())
-
-
-def test_the_time_budget_stops_saved_and_the_same_call_goes_on(tmp_path):
-    first = run(30, checkpoint=tmp_path / "c", minutes=0)
-    assert (first.step, first.finished) == (1, False)
-    assert read_checkpoint(tmp_path / "c")[1]["step"] == 1
-    assert torch.equal(weights(run(30, checkpoint=tmp_path / "c", minutes=9)), weights(run(30)))
 
 
 @pytest.fixture
@@ -252,7 +245,7 @@ def test_it_runs_in_a_thread_where_signals_cannot_be_caught():
 
 def test_other_settings_are_listed_on_resume(tmp_path):
     _, optimizer = make()
-    run(2, checkpoint=tmp_path / "c", config={"lr": 0.1, "net": {"width": 8, "taps": [1, 2]}}, seed=3, ema=0.9)
+    run(2, checkpoint=tmp_path / "c", config={"lr": 0.1, "net": {"width": 8, "taps": (1, 2)}}, seed=3, ema=0.9)
     wider = nn.Sequential(nn.Linear(3, 9))
     with pytest.raises(CheckpointError) as error:
         fit(
@@ -267,12 +260,12 @@ def test_other_settings_are_listed_on_resume(tmp_path):
     for text in [
         "config.lr: 0.1 in the checkpoint, 0.2 here",
         "config.net.width: 8 in the checkpoint, 9 here",
-        "config.depth: 'missing' in the checkpoint, 3 here",
+        "config.depth: missing in the checkpoint, 3 here",
         "seed: 3 in the checkpoint, 4 here",
         "batches.batch_size: 16 in the checkpoint, 8 here",
-        "optimizer: in the checkpoint, not here",
-        "ema.model: in the checkpoint, not here",
-        "optimiser: not in the checkpoint",
+        "optimizer: a state in the checkpoint, missing here",
+        "ema.model: a state in the checkpoint, missing here",
+        "optimiser: missing in the checkpoint, a state here",
         "model.0.weight: float32 [8, 3] in the checkpoint, float32 [9, 3] here",
         "model.3.bias: float32 [1] in the checkpoint, missing here",
     ]:
@@ -301,14 +294,14 @@ def test_a_step_that_returns_no_named_losses_is_told_so(returned, error, match):
         run(2, step=lambda _: returned)
 
 
-@pytest.mark.parametrize(("keywords", "error", "match"), [
-    ({"save_every": 0}, ValueError, "save_every is 0"),
-    ({"callbacks": [(0, print)]}, ValueError, "every is 0"),
-    ({"callbacks": [print]}, TypeError, "give pairs"),
+@pytest.mark.parametrize(("keywords", "match"), [
+    ({"save_every": 0}, r"intervals \[0\]"),
+    ({"callbacks": [(0, print)]}, r"intervals \[1000, 0\]"),
+    ({"steps": 2.5}, r"steps=2\.5"),
 ])  # fmt: skip
-def test_arguments_that_cannot_be_meant_are_refused_before_the_first_step(keywords, error, match):
-    with pytest.raises(error, match=match):
-        run(2, step=lambda _: pytest.fail("too late"), **keywords)
+def test_arguments_that_make_no_sense_are_refused_before_the_first_step(keywords, match):
+    with pytest.raises(ValueError, match=match):
+        run(**{"steps": 2, "step": lambda _: pytest.fail("too late")} | keywords)
 
 
 @pytest.mark.parametrize("max_norm", [0, -1.0, math.nan])
@@ -318,11 +311,11 @@ def test_a_norm_that_would_turn_or_stop_the_gradient_is_refused(max_norm):
         update(model(torch.ones(1, 3)).sum(), optimizer, max_norm=max_norm)
 
 
-def test_state_and_config_that_cannot_be_saved_are_refused_at_the_start():
+def test_state_and_config_that_cannot_be_saved_are_refused_at_the_start(tmp_path):
     with pytest.raises(TypeError, match=r"state\['lr'\] is a float"):
         run(1, state={"lr": 0.1})
-    with pytest.raises(TypeError, match="config must be"):
-        run(1, config={"net": object()})
+    with pytest.raises(CheckpointError, match=r"cannot save info\.settings\.config\.net, a object"):
+        run(1, config={"net": object()}, checkpoint=tmp_path / "c")
     with pytest.raises(ValueError, match="'modle' with decay"):
         run(1, ema={"modle": 0.9})
 
@@ -416,15 +409,15 @@ def test_fp16_without_update_is_an_error_not_a_silent_underflow():
 
 def test_precision_auto_takes_what_the_gpu_does_in_hardware(monkeypatch):
     cuda = torch.device("cuda")
-    assert precision_named("auto", torch.device("cpu")) is None
+    assert autocast_dtype("auto", torch.device("cpu")) is None
     for hardware, dtype in [(True, torch.bfloat16), (False, torch.float16)]:
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, h=hardware: h)
-        assert precision_named("auto", cuda) == dtype
+        assert autocast_dtype("auto", cuda) == dtype
     with pytest.raises(ValueError, match="precision='half'"):
-        precision_named("half", cuda)
+        autocast_dtype("half", cuda)
 
 
-def test_progress_shows_named_losses_and_tells_the_time_up_front(capfd):
+def test_progress_shows_the_losses_and_the_time_left(capfd):
     def slow(x):
         threading.Event().wait(0.06)
         return {"kl": 0.25}
@@ -433,24 +426,9 @@ def test_progress_shows_named_losses_and_tells_the_time_up_front(capfd):
     output = "".join(capfd.readouterr())
     assert "20/20" in output
     assert "kl=0.25" in output
-    assert output.count("steps to go at") == 1
+    assert re.search(r"\d\d:\d\d<\d\d:\d\d", output), "time so far < time left"
     run(2, progress=False)
     assert "".join(capfd.readouterr()) == ""
-
-
-def test_tensorboard_gets_losses_norms_and_callbacks(tmp_path):
-    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    run(20, log_dir=tmp_path, callbacks=[(20, lambda run: {"valid": 1.5})])
-    events = accumulator.EventAccumulator(str(tmp_path)).Reload()
-    assert [e.step for e in events.Scalars("loss")] == [10, 20]
-    assert [e.step for e in events.Scalars("grad/optimizer")] == [10, 20]
-    assert events.Scalars("valid")[0].value == 1.5
-
-
-def test_missing_tensorboard_is_told_with_the_way_out(monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(ImportError, match="pip install tensorboard"):
-        run(1, log_dir=tmp_path)
 
 
 def test_after_fit_random_numbers_are_the_same_resumed_or_not(tmp_path):
@@ -460,8 +438,3 @@ def test_after_fit_random_numbers_are_the_same_resumed_or_not(tmp_path):
     torch.rand(99)
     run(6, checkpoint=tmp_path / "c")  # nothing left to do
     assert torch.equal(torch.rand(3), expected)
-
-
-def test_half_a_step_is_refused():
-    with pytest.raises(ValueError, match=r"steps is 2\.5"):
-        run(2.5)

@@ -1,4 +1,4 @@
-"""The command that trains on any file of piano rolls, its card, and the table: run on a small file in the format."""
+"""The recipe's settings, the table for any file of piano rolls, and the shipped models' figures."""
 
 import importlib.util
 import sys
@@ -9,6 +9,8 @@ import pytest
 import torch
 from scipy.io import savemat
 
+from musicai.recipes import polyphony
+from musicai.recipes.shared import warm_cosine
 from musicai.wavenet import RollWaveNet, nats_per_frame
 
 ROOT = Path(__file__).parents[1]
@@ -42,34 +44,13 @@ def mat(tmp_path_factory) -> Path:
     return path
 
 
-def test_command_runs_on_any_file_and_goes_on_where_it_was(mat, tmp_path, monkeypatch, capsys):
-    script = "scripts/train_polyphony.py"
-    options = ("--data", mat, "--steps", 4, "--every", 2)
-    with pytest.raises(SystemExit, match=r"stopped after step 1 of 4; the same call goes on"):
-        run(monkeypatch, script, *options, "--out", tmp_path / "broken", "--minutes", 0)
-    run(monkeypatch, script, *options, "--out", tmp_path / "broken")
-    run(monkeypatch, script, *options, "--out", tmp_path / "whole")
-    said = capsys.readouterr().out.splitlines()[-1]
-    models = [RollWaveNet.from_pretrained(tmp_path / name / "Strange") for name in ("broken", "whole")]
-    for one, two in zip(*(model.parameters() for model in models), strict=True):
-        assert torch.equal(one, two)  # a run that was broken off is the same run
-    test = load(script).rolls_of(str(mat), "test")
-    score = nats_per_frame(models[1], test)
-    assert f"test {score:.3f}" in said
-    card = (tmp_path / "whole" / "Strange" / "README.md").read_text()
-    assert f"| test | {score:.3f} |" in card
-    assert f"--data {mat} --steps 4 --seed 0" in card
-
-
 def test_table_of_any_file(mat, tmp_path, monkeypatch, capsys):
     torch.manual_seed(0)
     model = RollWaveNet()
     model.save_pretrained(tmp_path)
     run(monkeypatch, "benchmarks/polyphony.py", "--data", mat, "--model", tmp_path)
     out = capsys.readouterr().out
-    score = nats_per_frame(
-        RollWaveNet.from_pretrained(tmp_path), load("scripts/train_polyphony.py").rolls_of(str(mat), "test")
-    )
+    score = nats_per_frame(RollWaveNet.from_pretrained(tmp_path), polyphony.rolls_of(str(mat), "test"))
     assert f"{score:6.2f}" in out
     assert "28 frames in the test split" in out
 
@@ -86,25 +67,24 @@ def test_counting_by_hand():
 
 
 def test_settings_follow_from_the_training_split():
-    script = load("scripts/train_polyphony.py")
-    assert [script.steps_for(n) for n in (13_807, 176_561, 1_000_000)] == [1200, 1200, 6510]
-    assert script.dropout(13_807) == 0.5
-    assert script.dropout(176_561) == 0.2
-    assert 0.2 < script.dropout(60_000) < 0.5
+    assert [polyphony.steps_for(n) for n in (13_807, 176_561, 1_000_000)] == [1200, 1200, 6510]
+    assert polyphony.dropout_for(13_807) == 0.5
+    assert polyphony.dropout_for(176_561) == 0.2
+    assert 0.2 < polyphony.dropout_for(60_000) < 0.5
     roll = torch.zeros(88, 12)
     roll[range(30, 42), range(12)] = 1.0  # all twelve alike
-    assert script.transpose_for([roll]) == 5
+    assert polyphony.transpose_for([roll]) == 5
     roll[33] = 1.0
     roll[40] = 1.0
-    assert script.transpose_for([roll]) == 0
-    rates = [script.learning_rate(n, 1200, 1.0) for n in range(1200)]
+    assert polyphony.transpose_for([roll]) == 0
+    rates = [warm_cosine(n, 1200, end=0.01) for n in range(1200)]
     assert max(rates) == pytest.approx(1, abs=0.01)
     assert rates[0] < 0.03
     assert rates[-1] < 0.02
 
 
 @pytest.mark.parametrize(
-    ("name", "data", "bar"), [("wavenet-chorales", "jsb", 4.74), ("wavenet-nottingham", "nottingham", 2.2)]
+    ("name", "data", "bar"), [("wavenet-chorales", "chorales", 4.74), ("wavenet-nottingham", "nottingham", 2.2)]
 )
 def test_shipped_models_are_as_good_as_their_cards_say(name, data, bar):
     """On part of the test split, within what the choice of pieces may change; the card has the whole."""
@@ -115,6 +95,6 @@ def test_shipped_models_are_as_good_as_their_cards_say(name, data, bar):
     model = RollWaveNet.from_pretrained(name)
     card = (SHIPPED / name / "README.md").read_text()
     told = float(card.split("| test | ")[1].split(" ")[0])
-    rolls = load("scripts/train_polyphony.py").rolls_of(data, "test")[::10]
+    rolls = polyphony.rolls_of(data, "test")[::10]
     assert told < bar
     assert nats_per_frame(model, rolls) == pytest.approx(told, rel=0.15)

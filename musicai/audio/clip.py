@@ -9,8 +9,8 @@ import soundfile
 import torch
 from torch import Tensor
 
-from .errors import AudioError
 from .files import save
+from .signal import AudioError
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,22 +1,48 @@
-"""Batches by number: batch n depends on the seed and on n, and on nothing that happened before.
+"""Batches and seeds by number: batch n and the draws of step n depend on the seed and on n, and on nothing else.
 
 So a resumed run asks for batch 12,345 and has it at once, with the same items and the same random crops as the run
-that was killed; and two processes each take their share of the same global batch.
+that was killed, and sees the same dropout masks and noise. Two processes each take their share of a global batch.
 """
 
-import signal
+import random
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import Dataset, default_collate
 
 from musicai.train.distributed import rank_and_world
-from musicai.train.seeds import kept_rng, seed_all, seed_from
 
-Key = tuple[int, int]  # the index of an item in its dataset, the seed of its random draws
+
+def seed_all(*key: int) -> None:
+    """Seed torch (CPU and GPU), numpy and random from any number of integers.
+
+    >>> seed_all(0, 12)  # seed 0, step 12
+    >>> first = torch.rand(2)
+    >>> seed_all(0, 12)
+    >>> bool((torch.rand(2) == first).all())
+    True
+
+    Args:
+        key: the integers; other keys give other, unrelated draws.
+
+    Chapters 3 to 5.
+    """
+    number = 0
+    for part in key:
+        number = number << 64 | part & (2**64 - 1)
+    random.seed(number)  # its seeding mixes all the bits, so what it draws for the others differs from key to key
+    number = random.getrandbits(63)
+    # torch.manual_seed does the same in 160 us, and queues a call each time while CUDA sleeps. This takes 8.
+    torch.default_generator.manual_seed(number)
+    np.random.seed(number & 0xFFFFFFFF)  # noqa: NPY002  (datasets in the wild draw from the global generator)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(number)
+    elif torch.backends.mps.is_available():
+        torch.mps.manual_seed(number)
 
 
 class Batches:
@@ -29,14 +55,16 @@ class Batches:
     Args:
         dataset: anything with `len` and `[index]`. Its random draws (a crop) may come from torch, numpy or random:
             each item is seeded by (seed, epoch, position in the epoch).
-        batch_size: items a batch, over all processes together; under `torchrun` each process gets its equal share.
-        shuffle: a fresh permutation each epoch, else the dataset's own order.
+        batch_size: items per batch, over all processes together; under `torchrun` each process gets an equal share.
+        seed: decides the order of the items and their random draws.
+        shuffle: a fresh permutation each epoch, or else the dataset's own order.
         drop_last: leave out the last, smaller batch of each epoch.
         collate: list of items -> batch, as in torch.utils.data.DataLoader.
-        workers: processes that prepare batches ahead (used by iteration, not by `batches[n]`); same batches either way.
 
     Raises:
-        ValueError: an epoch would hold no batch, or a batch cannot be shared equally.
+        ValueError: if an epoch would hold no batch, or a batch cannot be shared equally.
+
+    Chapters 3 to 5.
     """
 
     def __init__(
@@ -47,15 +75,13 @@ class Batches:
         shuffle: bool = True,
         drop_last: bool = True,
         collate: Callable[[list], Any] = default_collate,
-        workers: int = 0,
     ):
         if batch_size != int(batch_size) or batch_size < 1 or seed != int(seed) or seed < 0:
-            found = f"not {batch_size} and {seed}"
-            raise ValueError(f"batch_size must be a whole number of 1 or more and seed of 0 or more, {found}")
+            raise ValueError(f"batch_size={batch_size}, seed={seed}: give whole numbers, of 1 or more and of 0 or more")
         if len(dataset) < (batch_size if drop_last else 1):
             raise ValueError(f"{len(dataset)} items make no batch of {batch_size}: lower it, or set drop_last=False")
         self.dataset, self.batch_size, self.seed, self.shuffle = dataset, batch_size, seed, shuffle
-        self.drop_last, self.collate, self.workers = drop_last, collate, workers
+        self.drop_last, self.collate = drop_last, collate
         self.per_epoch = len(dataset) // batch_size if drop_last else -(-len(dataset) // batch_size)
         self._epoch: tuple[int, np.ndarray, int] | None = None
 
@@ -63,48 +89,35 @@ class Batches:
         """Batch n of this process, n = 0, 1, 2, ... without end; the global random generators stay as they are."""
         if n < 0:
             raise IndexError(f"batches are numbered from 0, not {n}")
-        with kept_rng():
-            return self._batch(n)
+        with _generators_kept():
+            return self.seeded(n)
 
     def __iter__(self) -> Iterator[Any]:
-        return map(self.__getitem__, count()) if not self.workers else self.starting_at(0)
+        return map(self.__getitem__, count())
 
-    def starting_at(self, n: int) -> Iterator[Any]:
-        """Batches n, n + 1, ...; unlike `batches[n]`, this may leave the global generators seeded."""
-        if not self.workers:
-            return map(self._batch, count(n))
-        return iter(
-            DataLoader(
-                _SeededItems(self.dataset),
-                batch_sampler=map(self.keys, count(n)),
-                collate_fn=self.collate,
-                num_workers=self.workers,
-                worker_init_fn=_ignore_interrupts,
-                generator=torch.Generator(),  # else it draws from the global one
-            )
-        )
-
-    def keys(self, n: int) -> list[Key]:
-        """The items of batch n that belong to this process, each with the seed of its random draws."""
+    def keys(self, n: int) -> list[tuple[int, int]]:
+        """The items of batch n that belong to this process: the index of each and the seed of its random draws."""
         epoch, place = divmod(n, self.per_epoch)
         order, base = self._order(epoch)
         positions = range(place * self.batch_size, min((place + 1) * self.batch_size, len(order)))
         rank, world = rank_and_world()
         if len(positions) % world:
-            raise ValueError(
-                f"batch {n} has {len(positions)} items, which {world} processes cannot share equally: choose a "
-                f"batch_size that {world} divides, and drop_last=True"
-            )
+            advice = f"choose a batch_size that {world} divides, and drop_last=True"
+            raise ValueError(f"batch {n} has {len(positions)} items, which {world} processes cannot share; {advice}")
         return [(int(order[p]), base + p) for p in positions[rank::world]]
 
     def describe(self) -> dict[str, Any]:
-        """What decides the order of the data: kept in a checkpoint and compared on resume."""
+        """What decides the order of the data; kept in a checkpoint and compared on resume."""
         names = ("batch_size", "seed", "shuffle", "drop_last")
         return {"items": len(self.dataset), **{name: getattr(self, name) for name in names}}
 
-    def _batch(self, n: int) -> Any:
-        items = _SeededItems(self.dataset)
-        return self.collate([items[key] for key in self.keys(n)])
+    def seeded(self, n: int) -> Any:
+        """Batch n, leaving the global generators seeded: for `fit`, which seeds them anyway."""
+        items = []
+        for index, seed in self.keys(n):
+            seed_all(seed)
+            items.append(self.dataset[index])
+        return self.collate(items)
 
     def _order(self, epoch: int) -> tuple[np.ndarray, int]:
         if self._epoch is None or self._epoch[0] != epoch:
@@ -115,28 +128,14 @@ class Batches:
         return self._epoch[1:]
 
 
-class _SeededItems(Dataset):
-    """A dataset whose item is asked for with the seed of its random draws."""
-
-    def __init__(self, dataset: Dataset):
-        self.dataset = dataset
-
-    def __getitem__(self, key: Key) -> Any:
-        index, seed = key
-        seed_from(seed)
-        return self.dataset[index]
-
-
 def numbered(batches: Iterable | Callable[[int], Any], start: int, seed: int) -> Iterator[Any]:
-    """Batches start, start + 1, ... of whatever `fit` was given; see `fit` for what that may be."""
-    if isinstance(batches, Batches):
-        yield from batches.starting_at(start)
-    endless = map(batches, count(start)) if callable(batches) else _round_and_round(batches)
-    rank, _ = rank_and_world()
-    for n in count(start if callable(batches) else 0):
-        seed_all(seed, n, rank, 0)  # a DataLoader draws its shuffles from the global generator
+    """Batches start, start + 1, ... of whatever `fit` was given; see there for what that may be."""
+    function = batches.seeded if isinstance(batches, Batches) else batches if callable(batches) else None
+    endless = map(function, count(start)) if function else _round_and_round(batches)
+    for n in count(start if function else 0):
+        seed_all(seed, n, rank_and_world()[0], 0)  # a DataLoader draws its shuffles from the global generator
         batch = next(endless)
-        if n >= start:  # a plain iterable cannot jump: what the run had already seen is read again and dropped
+        if n >= start:  # a plain iterable cannot jump: what the run has already seen is read again and dropped
             yield batch
 
 
@@ -147,8 +146,16 @@ def _round_and_round(batches: Iterable) -> Iterator[Any]:
             empty = False
             yield batch
         if empty:
-            raise ValueError("batches has no more to give: pass Batches, a list, a DataLoader or a function of n")
+            raise ValueError("batches has run dry: pass Batches, a list, a DataLoader or a function of n")
 
 
-def _ignore_interrupts(_worker: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the loop, which stops its workers in good order
+@contextmanager
+def _generators_kept() -> Iterator[None]:
+    """Leave the global CPU generators as they were before the block."""
+    states = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
+    try:
+        yield
+    finally:
+        torch.set_rng_state(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
+        random.setstate(states[2])

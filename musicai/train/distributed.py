@@ -6,7 +6,6 @@ the same weights all the time. Only rank 0 prints and writes.
 
 import atexit
 import os
-from collections import defaultdict
 from collections.abc import Iterable
 from datetime import timedelta
 
@@ -36,20 +35,12 @@ def join() -> None:
 
 
 def average_gradients(parameters: Iterable[Tensor]) -> None:
-    """Replace every gradient by its mean over the processes; one message for each (device, dtype)."""
+    """Replace the gradients of one optimizer's parameters by their mean over the processes, in one message."""
     _, world = rank_and_world()
     if world == 1:
         return
-    groups = defaultdict(list)
-    for parameter in parameters:
-        if parameter.requires_grad:
-            groups[parameter.device, parameter.dtype].append(parameter)
-    for group in groups.values():
-        _average(group, world)
-
-
-def _average(group: list[Tensor], world: int) -> None:
-    # A parameter without a gradient here may have one elsewhere: a flag for each says whether anybody has.
+    group = [p for p in parameters if p.requires_grad]
+    # A parameter without a gradient here may have one elsewhere; a flag for each tells whether any process has one.
     gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in group]
     flags = torch.tensor([p.grad is not None for p in group]).to(gradients[0])
     flat = torch.cat([*(g.reshape(-1) for g in gradients), flags])
@@ -57,33 +48,25 @@ def _average(group: list[Tensor], world: int) -> None:
     *means, flags = flat.split([*(g.numel() for g in gradients), len(group)])
     for parameter, mean, flag in zip(group, means, flags.tolist(), strict=True):
         if flag:
-            parameter.grad = mean.div_(world).view_as(parameter)
+            parameter.grad = mean.div_(world).view_as(parameter).to(parameter.dtype)
 
 
 def average(values: Tensor) -> Tensor:
     """The mean over the processes."""
     _, world = rank_and_world()
-    if world > 1:
-        dist.all_reduce(values)
+    if world == 1:
+        return values
+    dist.all_reduce(values)
     return values / world
 
 
-def same_everywhere(tensors: Iterable[Tensor]) -> None:
+def broadcast(tensors: Iterable[Tensor]) -> None:
     """Give every process rank 0's values."""
     if rank_and_world()[1] > 1:
         for tensor in tensors:
             dist.broadcast(tensor, src=0)
 
 
-def anybody(flag: bool) -> bool:
-    """True in every process when it is true in one."""
-    if rank_and_world()[1] == 1:
-        return flag
-    votes = torch.tensor(int(flag))
-    dist.all_reduce(votes)
-    return bool(votes)
-
-
-def barrier() -> None:
-    """Wait until every process is here."""
-    anybody(False)
+def any_process(flag: bool) -> bool:
+    """True in every process if it is true in one; all wait for each other."""
+    return flag if rank_and_world()[1] == 1 else average(torch.tensor(float(flag))).item() > 0

@@ -1,9 +1,8 @@
 """`fit`: the one training loop. Read it from top to bottom; each helper is defined below its first use."""
 
-import math
+import dataclasses
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -11,12 +10,13 @@ from typing import Any
 
 import torch
 from torch import nn
+from tqdm.auto import tqdm
 
 from musicai.train import distributed
-from musicai.train.batches import numbered
-from musicai.train.report import Report
-from musicai.train.run import Losses, Run
-from musicai.train.seeds import seed_all
+from musicai.train.batches import Batches, numbered, seed_all
+from musicai.train.run import Losses, TrainingRun
+
+Callback = Callable[[TrainingRun], Losses | None]
 
 
 def fit(
@@ -27,125 +27,143 @@ def fit(
     state: Mapping[str, Any],
     checkpoint: str | Path | None = None,
     save_every: int = 1000,
-    minutes: float | None = None,
     precision: str | None = None,
     ema: float | Mapping[str, float] | None = None,
-    callbacks: Sequence[tuple[int, Callable[[Run], Losses | None]]] = (),
-    log_dir: str | Path | None = None,
+    callbacks: Sequence[tuple[int, Callback]] = (),
     config: Any = None,
     seed: int = 0,
     progress: bool = True,
-) -> Run:
-    """Call `step(batch)` for `steps` batches, and look after all that surrounds it.
+) -> TrainingRun:
+    """Call `step(batch)` for `steps` batches and take care of everything around it.
 
-    >>> def step(batch):
-    ...     loss = model(batch["audio"].to(device)).square().mean()
+    >>> model = torch.nn.Linear(3, 1)
+    >>> optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    >>> def step(x):
+    ...     loss = (model(x) - x.sum(1, keepdim=True)).square().mean()
     ...     optimizer.zero_grad()
     ...     loss.backward()
     ...     optimizer.step()
     ...     return {"loss": loss}
-    >>> run = fit(step, Batches(notes, 64), steps=20_000, state={"model": model, "optimizer": optimizer},
-    ...           checkpoint="runs/notes.safetensors")  # doctest: +SKIP
+    >>> state = {"model": model, "optimizer": optimizer}
+    >>> run = fit(step, lambda n: torch.randn(8, 3), steps=100, state=state, progress=False)
+    >>> run.history["loss"][-1] < run.history["loss"][0]
+    True
+
+    With `checkpoint=` a run is safe to interrupt: rerun to resume. The first Ctrl-C finishes the step, saves and raises
+    KeyboardInterrupt; the second stops at once. A resumed run ends with the same bits as an unbroken one (on a GPU as
+    far as its kernels are deterministic). Under `torchrun`, gradients are averaged at each optimizer step (use `update`
+    to clip after the averaging), and rank 0 saves, prints and runs the callbacks; BatchNorm statistics are rank 0's.
 
     Args:
-        step: one training step in plain PyTorch, with as many models and optimizers as it likes; it returns its losses
-            by name. `update(loss, optimizer, max_norm)` is short for zero_grad, backward, clip, step.
-        batches: `Batches`, a function n -> batch n, or an iterable (a DataLoader, a list), read again when it ends. The
-            first two resume at once; an iterable is read from its beginning up to where the run was.
-        steps: the step number to train to, counted from the very first run of this checkpoint.
-        state: name -> model, optimizer, schedule, ...: whatever `step` changes and has state_dict / load_state_dict.
-        checkpoint: resumed from if the file exists, and saved to: at the start, every `save_every` steps, at the end.
-        minutes: stop after this time, saved; the same call later goes on from there.
-        precision: None (float32), "bf16", "fp16" (use `update`) or "auto": autocast around `step`.
-        ema: decay of a moving average of the weights, one for all models or name -> decay; see `Run.ema`.
-        callbacks: (every, function): called with the `Run` after every so many steps and after the last. Numbers that
-            it returns by name go into the history. What it does to random generators and train/eval modes is undone.
-        log_dir: a folder for TensorBoard.
-        config: hyperparameters (dict or dataclass), kept in the checkpoint; to resume with others is an error.
-        seed: before step n, torch, numpy and random are seeded from (seed, n, rank).
+        step: one training step in plain PyTorch, with any number of models and optimizers; returns its losses by name.
+            `update(loss, optimizer, max_norm)` is short for zero_grad, backward, clip and step.
+        batches: `Batches`, a function n -> batch n, or an iterable (a DataLoader, a list) that is restarted when it
+            ends. The first two resume at once; an iterable is read again up to where the run was.
+        steps: the step to train to, counted from the very beginning of the run.
+        state: name -> model, optimizer, schedule, ...: everything that `step` changes and that has state_dict() and
+            load_state_dict().
+        checkpoint: the file to resume from if it exists, and to save to at the start, every `save_every` steps and at
+            the end.
+        save_every: steps between checkpoints.
+        precision: None (float32), "bf16", "fp16" (needs `update`) or "auto" (the best the device has in hardware):
+            autocast around `step`.
+        ema: decay of an exponential moving average of the weights, for all models or as name -> decay; see
+            `TrainingRun.ema`.
+        callbacks: pairs (every, function): each function is called with the `TrainingRun` after that many steps and
+            after the last. Numbers it returns by name go into the history. It cannot disturb training: random
+            generators and train/eval modes are restored.
+        config: hyperparameters (a dict or dataclass) to keep in the checkpoint; resuming with others is an error.
+        seed: torch, numpy and random are seeded from (seed, n, rank) before step n.
+        progress: whether to show a bar with the losses and the time left.
 
-    The first Ctrl-C ends the step, saves, and raises KeyboardInterrupt; the second stops at once. Under `torchrun`,
-    gradients are averaged at each optimizer step (clip with `update`, after the averaging) and rank 0 saves, prints and
-    runs the callbacks; BatchNorm statistics stay those of rank 0.
+    Returns: the `TrainingRun`, with its history and averaged models.
 
     Raises:
-        DivergedError: a loss, gradient norm or weight is not finite; the checkpoint keeps finite weights.
-        CheckpointError: the checkpoint cannot be read, does not belong to these settings, or cannot be written.
-        ValueError, TypeError: an argument that cannot be meant, before the first step.
+        DivergedError: if a loss, gradient norm or weight is not finite; the checkpoint keeps finite weights.
+        CheckpointError: if the checkpoint cannot be read or written, or was made with other settings.
+        ValueError: if an argument makes no sense; raised before the first step.
+        TypeError: if a part of `state` cannot be saved, or `step` does not return its losses by name.
+        KeyboardInterrupt: after Ctrl-C, once the step is done and saved.
+
+    Chapters 3 to 5.
     """
-    if steps != int(steps):
-        raise ValueError(f"steps is {steps!r}: give a whole number")
-    _check(save_every, callbacks)
+    intervals = [save_every, *(every for every, _ in callbacks)]
+    if steps != int(steps) or not min(intervals) >= 1:
+        raise ValueError(f"steps={steps!r} with intervals {intervals}: give a whole number, and intervals of 1 or more")
     distributed.join()
-    run = Run(steps, state, checkpoint=checkpoint, precision=precision, ema=ema, config=config, seed=seed, data=batches)
-    resumed = run.resume()
-    report = Report(run.step, steps, progress and run.rank == 0, log_dir if run.rank == 0 else None, f"on {run.device}")
-    if resumed:
-        report.say(f"going on from step {run.step:,} of {steps:,} in {checkpoint}")
-    else:
-        run.save()  # a bad path or a full disk shows now, not in an hour
-    source = numbered(batches, run.step, seed)
-    deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes
-    stop = False
-    with closing(report), closing(source), run.gradients.watched(), _interrupts() as interrupts:
-        while run.step < steps and not stop:
+    order = batches.describe() if isinstance(batches, Batches) else None
+    config = dataclasses.asdict(config) if dataclasses.is_dataclass(config) else config
+    settings = {"config": config, "seed": seed, "batches": order}
+    run = TrainingRun(steps, state, checkpoint, precision, ema, settings)
+    if not run.resume():
+        run.save()  # a bad path or a full disk shows up now, not in an hour
+    elif progress and run.rank == 0:
+        tqdm.write(f"resuming {checkpoint} at step {run.step:,} of {steps:,}")
+    hidden, interrupted = not progress or run.rank != 0, False
+    bar = tqdm(total=steps, initial=run.step, disable=hidden, desc="train", unit="step", mininterval=0.2)
+    with bar, closing(numbered(batches, run.step, seed)) as source, run.gradients.watched(), _ctrl_c() as presses:
+        while not run.finished and not interrupted:
             batch = next(source)
             seed_all(seed, run.step, run.rank, 1)
             with torch.autocast(run.device.type, run.dtype, enabled=run.dtype is not None):
-                run.took(step(batch))
-            save = run.is_due(save_every)
-            due = [function for every, function in callbacks if run.is_due(every)]
-            if save or due or run.is_due(run.read_every):
-                report.show(run.step, run.read())
-                stop = distributed.anybody(bool(interrupts) or time.monotonic() >= deadline)
-            for function in due if run.rank == 0 else ():
-                report.log(run.step, _call(function, run))
-            if save or stop:
-                run.save()
-    seed_all(seed, run.step, run.rank, 1)  # what is drawn next is the same, resumed or not
-    distributed.barrier()  # the last checkpoint is there for every process
-    if interrupts and run.step < steps:
-        raise KeyboardInterrupt(f"stopped after step {run.step:,}; the same call goes on from {checkpoint or 'zero'}")
+                run.record(step(batch))
+            interrupted = _after_step(run, callbacks, save_every, bar, presses)
+    seed_all(seed, run.step, run.rank, 1)  # what is drawn after `fit` is the same, resumed or not
+    distributed.any_process(False)  # wait until the last checkpoint is there for every process
+    if interrupted and not run.finished:
+        raise KeyboardInterrupt(f"stopped after step {run.step:,}; rerun to resume from {checkpoint or 'the start'}")
     return run
 
 
-def _check(save_every: int, callbacks: Sequence[tuple[int, Callable[[Run], Losses | None]]]) -> None:
-    for pair in callbacks:
-        if not (isinstance(pair, Sequence) and len(pair) == 2 and callable(pair[1])):
-            raise TypeError(f"callbacks holds {pair!r}: give pairs (every, function), as in [(1000, listen)]")
-    for name, every in [("save_every", save_every), *(("a callback's every", every) for every, _ in callbacks)]:
-        if not every >= 1:
-            raise ValueError(f"{name} is {every!r}: give a number of steps of 1 or more")
+def _after_step(
+    run: TrainingRun, callbacks: Sequence[tuple[int, Callback]], save_every: int, bar: tqdm, presses: list[int]
+) -> bool:
+    """Read the losses, call back and save, each when it is due. Returns whether Ctrl-C was pressed."""
+    due = [function for every, function in callbacks if run.is_due(every)]
+    saving, interrupted = run.is_due(save_every), False
+    if due or saving or run.is_due(run.read_every):
+        _show(bar, run.step, run.read())
+        interrupted = distributed.any_process(bool(presses))
+    for function in due if run.rank == 0 else ():
+        _call(function, run)
+    if saving or interrupted:
+        run.save()
+    return interrupted
 
 
-def _call(function: Callable[[Run], Losses | None], run: Run) -> Losses:
+def _show(bar: tqdm, step: int, losses: Mapping[str, float]) -> None:
+    drawn = bar.update(step - bar.n)  # now and then: formatting the losses at every step would cost too much
+    if drawn or step == bar.total:
+        bar.set_postfix({name: f"{value:.3g}" for name, value in losses.items()})
+
+
+def _call(function: Callback, run: TrainingRun) -> None:
     """Call back, without letting an evaluation that forgets `model.train()` change the training."""
     modes = {m: m.training for part in run.state.values() if isinstance(part, nn.Module) for m in part.modules()}
     try:
-        values = dict(function(run) or {})
+        values = function(run) or {}
     finally:
         for module, training in modes.items():
             module.training = training
     run.history.add(run.step, {name: float(value) for name, value in values.items()})
-    return values
 
 
 @contextmanager
-def _interrupts() -> Iterator[list[int]]:
-    """Collect Ctrl-C in a list, so that a step and its checkpoint end in good order; the second one is obeyed."""
-    seen: list[int] = []
+def _ctrl_c() -> Iterator[list[int]]:
+    """Collect the first Ctrl-C in a list, so that the step and its checkpoint can finish; obey the second."""
+    presses: list[int] = []
+    before = signal.getsignal(signal.SIGINT)
 
-    def note(number: int, _frame: object) -> None:
-        seen.append(number)
-        if len(seen) > 1:
+    def handle(number: int, _frame: object) -> None:
+        presses.append(number)
+        if len(presses) > 1:
             raise KeyboardInterrupt
 
-    ours = threading.current_thread() is threading.main_thread()
-    if not ours or signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, None):
-        yield seen
+    if threading.current_thread() is not threading.main_thread() or before in (signal.SIG_IGN, None):
+        yield presses
         return
-    before = signal.signal(signal.SIGINT, note)
+    signal.signal(signal.SIGINT, handle)
     try:
-        yield seen
+        yield presses
     finally:
         signal.signal(signal.SIGINT, before)

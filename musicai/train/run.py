@@ -1,92 +1,87 @@
-"""A run of `fit`: where it is, what it has seen, and how it is saved and resumed."""
+"""A run of `fit`: its step, its history, its averaged weights, and how it is saved and resumed."""
 
-import dataclasses
-import json
 import math
 from array import array
 from collections.abc import Mapping
+from copy import deepcopy
 from itertools import repeat
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from musicai.train import distributed
-from musicai.train.average import Averages
-from musicai.train.checkpoint import CheckpointError, put_state, read_checkpoint, save_checkpoint
-from musicai.train.gradients import Gradients, precision_named
+from musicai.train.checkpoint import CheckpointError, read_checkpoint, restore, save_checkpoint
+from musicai.train.gradients import Gradients, autocast_dtype
 
 Losses = Mapping[str, Tensor | float]
 
 
 class DivergedError(ArithmeticError):
-    """A loss, a gradient norm or a weight is no longer finite; the message names it and the step."""
+    """A loss, a gradient norm or a weight is no longer finite; the message names it and the step.
+
+    >>> raise DivergedError("loss is nan at step 7")
+    Traceback (most recent call last):
+    musicai.train.run.DivergedError: loss is nan at step 7
+
+    Chapters 3 to 5.
+    """
 
 
-class History(dict[str, array]):
-    """Name -> one number for each step: `history["loss"][n - 1]` is the loss of step n, NaN where there was none."""
+class TrainingRun:
+    """What `fit` returns and passes to its callbacks.
 
-    def add(self, step: int, values: Mapping[str, float]) -> None:
-        for name in {**self, **values}:  # every column, so that all stay equally long
-            column = self.setdefault(name, array("d"))
-            column.extend(repeat(math.nan, step - len(column)))
-            if name in values:
-                column[step - 1] = values[name]
+    >>> run = fit(step, batches, steps=1000, state={"model": model}, ema=0.99)  # doctest: +SKIP
+    >>> run.step, run.history["loss"][-1], run.ema["model"](x)  # doctest: +SKIP
 
-    def state_dict(self) -> dict[str, np.ndarray]:
-        return {name: np.array(column) for name, column in self.items()}
-
-    def load_state_dict(self, columns: Mapping[str, np.ndarray]) -> None:
-        self.update({name: array("d", column.tolist()) for name, column in columns.items()})
-
-
-class Run:
-    """What `fit` returns, and what its callbacks are given.
+    Args:
+        steps: where the run ends.
+        state: name -> model, optimizer, ...; as for `fit`.
+        checkpoint: the file to resume from and save to, or None.
+        precision: as for `fit`.
+        ema: as for `fit`.
+        settings: what a checkpoint must agree with before it is resumed.
 
     Attributes:
-        step: steps done so far.
-        steps: where it ends.
-        state: the models and optimizers, as given to `fit`.
-        history: name -> number of each step (see `History`): the losses, "grad/<optimizer>" (the norm of its
-            gradients, before clipping, after averaging over processes), and what callbacks returned.
+        step: how many steps have been done.
+        history: name -> one number per step (NaN where there was none): the losses, "grad/<optimizer>" (the norm of its
+            gradients before clipping, after averaging over processes) and whatever callbacks returned.
+        ema: name -> model with averaged weights, in eval mode; empty without `ema=`.
+
+    Raises:
+        TypeError: if a part of `state` cannot be saved.
+        ValueError: for an unknown precision, or an average of something that is not a model.
+
+    Chapters 3 to 5.
     """
 
     def __init__(
-        self,
-        steps: int,
-        state: Mapping[str, Any],
-        *,
-        checkpoint: str | Path | None = None,
-        precision: str | None = None,
-        ema: float | Mapping[str, float] | None = None,
-        config: Any = None,
-        seed: int = 0,
-        data: Any = None,
+        self, steps: int, state: Mapping[str, Any], checkpoint: Any, precision: str | None, ema: Any, settings: Any
     ):
-        self.step, self.steps, self.state = 0, steps, _checked_state(state)
+        for name, part in state.items():
+            if "." in name or not (hasattr(part, "state_dict") and hasattr(part, "load_state_dict")):
+                needs = "it needs state_dict(), load_state_dict() and a name without a dot"
+                raise TypeError(f"state[{name!r}] is a {type(part).__name__}; {needs}")
+        self.step, self.steps, self.state, self.settings = 0, steps, dict(state), settings
         self.checkpoint = None if checkpoint is None else Path(checkpoint)
         self.rank, world = distributed.rank_and_world()
-        self.config = _jsonable(config)
-        order = data.describe() if hasattr(data, "describe") else None
-        self.settings = {"config": self.config, "seed": seed, "batches": order}
-        self.device = next((p.device for model in self._models() for p in model.parameters()), torch.device("cpu"))
-        self.dtype = precision_named(precision, self.device)
-        self.scaler = torch.amp.GradScaler(self.device.type) if self.dtype == torch.float16 else None
-        optimizers = {name: part for name, part in self.state.items() if isinstance(part, Optimizer)}
+        models = {name: part for name, part in state.items() if isinstance(part, nn.Module)}
+        self.device = next((p.device for model in models.values() for p in model.parameters()), torch.device("cpu"))
+        self.dtype = autocast_dtype(precision, self.device)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
+        optimizers = {name: part for name, part in state.items() if isinstance(part, Optimizer)}
         self.gradients = Gradients(optimizers, self.scaler)
-        self.averages = Averages(self.state, ema)
-        self.history = History()
-        # To read a loss is to wait for the GPU, or for the other processes: there, only now and then.
+        self._decays = ema if isinstance(ema, Mapping) else dict.fromkeys(models, ema) if ema else {}
+        for name, decay in self._decays.items():
+            if name not in models or not 0 <= decay < 1:
+                raise ValueError(f"ema: {name!r} with decay {decay}; models are {list(models)}, decays 0 <= d < 1")
+        self.ema = {name: deepcopy(models[name]).eval().requires_grad_(False) for name in self._decays}
+        self.history = TrainingHistory()
+        # Reading a loss waits for the GPU, or for the other processes; do it only now and then there.
         self.read_every = 1 if self.device.type == "cpu" and world == 1 else 10
-        self._unread: list[Losses] = []
-
-    @property
-    def ema(self) -> dict[str, nn.Module]:
-        """Name -> model with averaged weights, in eval mode; empty without `ema=`."""
-        return self.averages.models
+        self._unread: list[dict[str, Tensor | float]] = []
 
     @property
     def finished(self) -> bool:
@@ -94,18 +89,23 @@ class Run:
         return self.step >= self.steps
 
     def is_due(self, every: int) -> bool:
-        """True after every so many steps, and after the last."""
+        """True once every so many steps, and after the last."""
         return self.step % every == 0 or self.finished
 
-    def took(self, losses: Losses) -> None:
-        """Note that one more step was taken, with these losses."""
+    def record(self, losses: Losses) -> None:
+        """Count one more step, with these losses."""
+        if not isinstance(losses, Mapping):
+            raise TypeError(f'step must return its losses by name, as in {{"loss": loss}}, not {type(losses).__name__}')
+        for name, value in losses.items():
+            if isinstance(value, Tensor) and value.numel() != 1:
+                raise ValueError(f"loss {name!r} has shape {tuple(value.shape)}: return one number, such as its mean")
         self.step += 1
-        norms = {f"grad/{name}": norm for name, norm in self.gradients.finish().items()}
-        self._unread.append(_checked_losses(losses) | norms)
-        self.averages.follow(self.step)
+        row = {name: v.detach().clone() if isinstance(v, Tensor) else v for name, v in losses.items()}
+        self._unread.append(row | self.gradients.pop_norms())
+        self._average()
 
     def read(self) -> dict[str, float]:
-        """Move the losses since the last reading into the history; those of this step are returned.
+        """Move the losses since the last reading into the history and return those of this step.
 
         Raises DivergedError for the first that is not finite.
         """
@@ -114,118 +114,100 @@ class Run:
         for step, row in enumerate(rows, start=self.step - len(rows) + 1):
             numbers = {name: next(values) for name in row}
             for name, number in numbers.items():
-                if not math.isfinite(number) and not (self.scaler and name.startswith("grad/")):  # fp16 skips those
+                overflow = self.scaler.is_enabled() and name.startswith("grad/")  # such a step was left out
+                if not math.isfinite(number) and not overflow:
                     raise self._diverged(f"{name} is {number} at step {step}")
             self.history.add(step, numbers)
-        if self.scaler and self.scaler.get_scale() < 1e-3:
-            raise self._diverged(f"gradients have overflowed in fp16 for the last steps up to step {self.step}")
+        if self.scaler.get_scale() < 1e-3:
+            raise self._diverged(f"gradients have overflowed in fp16 at every step up to {self.step}")
         return numbers
 
     def save(self, path: str | Path | None = None) -> None:
-        """Save to `path`, else to `checkpoint` (if there is one). Raises DivergedError for weights that are not finite.
+        """Save to `path`, or else to `checkpoint` if there is one.
 
-        In a callback, `run.save(f"runs/notes-{run.step}.safetensors")` keeps a checkpoint for good.
+        >>> run.save(f"runs/notes-{run.step}.safetensors")  # in a callback: a checkpoint to keep  # doctest: +SKIP
+
+        Raises DivergedError for weights that are not finite.
         """
         path = path or self.checkpoint
         if path is None or self.rank != 0:
             return
-        for name, model in self._named_models().items():
+        for name, model in self._models().items():
             for key, weights in model.named_parameters():
                 if not torch.isfinite(weights).all():
                     raise self._diverged(f"weights {name}.{key} are not finite after step {self.step}")
         save_checkpoint(path, self._parts(), {"step": self.step, "settings": self.settings})
 
     def resume(self) -> bool:
-        """Take up the run where `checkpoint` left it; False when there is no such file yet.
+        """Take up the run where `checkpoint` left it; False if there is no such file yet.
 
         Raises CheckpointError, listing every setting, name and shape that differs.
         """
         found = self.checkpoint is not None and self.checkpoint.exists()
         if found:
-            self._load(*read_checkpoint(self.checkpoint))
-        if distributed.anybody(distributed.average(torch.tensor(float(self.step))).item() != self.step):
+            saved, info = read_checkpoint(self.checkpoint)
+            if not (isinstance(info, Mapping) and info.keys() >= {"step", "settings"}):
+                raise CheckpointError(f"{self.checkpoint} was not written by fit: use load_checkpoint")
+            parts = self._parts()
+            if not (saved["fit.scaler"] and self.scaler.is_enabled()):  # a run may move to a GPU of another kind
+                del saved["fit.scaler"], parts["fit.scaler"]
+            restore(self.checkpoint, saved, parts, info["settings"], self.settings)
+            self.step = int(info["step"])
+        if distributed.any_process(distributed.average(torch.tensor(float(self.step))).item() != self.step):
             raise CheckpointError(f"the processes do not see the same {self.checkpoint}: put it on a shared disk")
-        distributed.same_everywhere(t for m in self._named_models().values() for t in m.state_dict().values())
+        distributed.broadcast(t for model in self._models().values() for t in model.state_dict().values())
         return found
 
-    def _load(self, saved: dict[str, Any], info: Any) -> None:
-        try:
-            step, settings = int(info["step"]), dict(info["settings"])
-        except (TypeError, KeyError, ValueError) as error:
-            raise CheckpointError(f"{self.checkpoint} was not written by fit: use load_checkpoint") from error
-        parts, optional = self._parts(), {"fit.scaler"}  # there with fp16 only; a run may move to another GPU
-        ours, theirs = _flat(self.settings), _flat(settings)
-        also = [
-            f"{name}: {theirs.get(name, 'missing')!r} in the checkpoint, {ours.get(name, 'missing')!r} here"
-            for name in {**ours, **theirs}
-            if ours.get(name, "missing") != theirs.get(name, "missing")
-        ]
-        also += [f"{name}: in the checkpoint, not here" for name in saved if name not in parts.keys() | optional]
-        wanted = {name: part for name, part in parts.items() if name in saved or name not in optional}
-        put_state(self.checkpoint, saved, wanted, also)
-        self.step = step
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Let the averages follow the weights: average <- d average + (1 - d) weights.
+
+        The decay d grows to the one asked for as min(decay, (1 + step) / (10 + step)), so that the random weights of
+        the beginning are soon forgotten. Source: Polyak and Juditsky 1992; in GANs, Yazici et al. 2019.
+        """
+        for name, average in self.ema.items():
+            pace = 1 - min(self._decays[name], (1 + self.step) / (10 + self.step))
+            model = self.state[name]
+            torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), pace)
+            for ours, theirs in zip(average.buffers(), model.buffers(), strict=True):
+                ours.copy_(theirs)
 
     def _parts(self) -> dict[str, Any]:
-        scaler = {"fit.scaler": self.scaler} if self.scaler else {}
         averages = {f"ema.{name}": model for name, model in self.ema.items()}
-        return self.state | averages | scaler | {"fit.history": self.history}
+        return self.state | averages | {"fit.scaler": self.scaler, "fit.history": self.history}
 
-    def _models(self) -> list[nn.Module]:
-        return [part for part in self.state.values() if isinstance(part, nn.Module)]
-
-    def _named_models(self) -> dict[str, nn.Module]:
+    def _models(self) -> dict[str, nn.Module]:
         return {name: part for name, part in self._parts().items() if isinstance(part, nn.Module)}
 
     def _diverged(self, what: str) -> DivergedError:
         kept = f"{self.checkpoint} still holds finite weights" if self.checkpoint else "nothing was saved"
-        return DivergedError(f"{what}; {kept}. A lower learning rate, or update(..., max_norm=1), may help")
+        return DivergedError(f"{what}; {kept}. A lower learning rate or update(..., max_norm=1) may help")
 
 
-def _checked_state(state: Mapping[str, Any]) -> dict[str, Any]:
-    for name, part in state.items():
-        if "." in name or not (hasattr(part, "state_dict") and hasattr(part, "load_state_dict")):
-            raise TypeError(
-                f"state[{name!r}] is a {type(part).__name__}: each needs state_dict() and load_state_dict(), and a "
-                "name without a dot"
-            )
-    return dict(state)
+class TrainingHistory(dict[str, array]):
+    """Name -> one number per step: `history["loss"][n - 1]` is the loss of step n, NaN where there was none."""
 
+    def add(self, step: int, values: Mapping[str, float]) -> None:
+        """Set these values of this step, the latest so far."""
+        for name in {**self, **values}:  # every column, so that all stay equally long
+            column = self.setdefault(name, array("d"))
+            column.extend(repeat(math.nan, step - len(column)))
+            if name in values:
+                column[step - 1] = values[name]
 
-def _checked_losses(losses: Losses) -> dict[str, Tensor | float]:
-    if not isinstance(losses, Mapping):
-        raise TypeError(f'step must return its losses by name, as in {{"loss": loss}}, not {type(losses).__name__}')
-    for name, value in losses.items():
-        if isinstance(value, Tensor) and value.numel() != 1:
-            raise ValueError(f"loss {name!r} has shape {tuple(value.shape)}: return one number, such as its mean")
-    return {name: v.detach().clone() if isinstance(v, Tensor) else v for name, v in losses.items()}
+    def state_dict(self) -> dict[str, Tensor]:
+        """The columns as tensors."""
+        return {name: torch.tensor(column, dtype=torch.float64) for name, column in self.items()}
+
+    def load_state_dict(self, columns: Mapping[str, Tensor]) -> None:
+        """Take the columns of `state_dict` back."""
+        self.update({name: array("d", column.tolist()) for name, column in columns.items()})
 
 
 def _numbers(values: list[Tensor | float], device: torch.device) -> list[float]:
     """The values as numbers, averaged over the processes, in one reading from the device."""
-    if not values:
-        return []
-    if device.type == "cpu":
-        numbers = [float(value) for value in values]
-        if distributed.rank_and_world()[1] == 1:
-            return numbers
-        together = torch.tensor(numbers, dtype=torch.float64)
+    if device.type == "cpu" or not values:
+        together = torch.tensor([float(value) for value in values], dtype=torch.float64)
     else:
         together = torch.stack([torch.as_tensor(v, dtype=torch.float32, device=device).reshape(()) for v in values])
     return distributed.average(together).tolist()
-
-
-def _jsonable(config: Any) -> Any:
-    if dataclasses.is_dataclass(config) and not isinstance(config, type):
-        config = dataclasses.asdict(config)
-    try:
-        return json.loads(json.dumps(config))
-    except TypeError as error:
-        raise TypeError(
-            f"config must be numbers, text, lists and dicts, to be kept in a checkpoint: {error}"
-        ) from error
-
-
-def _flat(value: Any, name: str = "") -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        return {name: value}
-    return {k: v for key, item in value.items() for k, v in _flat(item, f"{name}.{key}".lstrip(".")).items()}

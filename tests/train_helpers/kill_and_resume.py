@@ -8,6 +8,7 @@ import json
 import os
 import random
 import signal
+import stat
 import sys
 import time
 from collections import Counter
@@ -18,7 +19,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from musicai.train import Batches, checkpoint, fit, seed_all, update
+from musicai.train import Batches, fit, seed_all, update
 
 STEPS, SAVE_EVERY = 160, 4
 
@@ -89,17 +90,18 @@ def fork(work) -> int:
 
 def train_and_die_while_saving(path: Path, where: str, after: int) -> None:
     """Die in the `after`-th save: with the file half written, whole but not in place, or just in place."""
-    real_write, real_replace, saves = checkpoint._write, os.replace, Counter()
+    real_fsync, real_replace, saves = os.fsync, os.replace, Counter()
 
     def die():
         os.kill(os.getpid(), signal.SIGKILL)
 
-    def write(path, data):
-        real_write(path, data)
-        saves["n"] += 1
-        if saves["n"] == after and where == "half":
-            os.truncate(path, path.stat().st_size // 2)
-            die()
+    def fsync(descriptor):
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            saves["n"] += 1
+            if saves["n"] == after and where == "half":
+                os.ftruncate(descriptor, os.fstat(descriptor).st_size // 2)
+                die()
+        real_fsync(descriptor)
 
     def replace(source, target):
         if saves["n"] == after and where == "before":
@@ -108,7 +110,7 @@ def train_and_die_while_saving(path: Path, where: str, after: int) -> None:
         if saves["n"] == after and where == "after":
             die()
 
-    checkpoint._write, checkpoint.os.replace = write, replace
+    os.fsync, os.replace = fsync, replace
     train(path)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 
-def torchrun(script: Path, *arguments, timeout: float = 240) -> subprocess.CompletedProcess:
+def torchrun(script: Path, *arguments, timeout: float = 500) -> subprocess.CompletedProcess:
     """`script` with these arguments in two processes of one thread each, to its end, whatever that is."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}

@@ -1,0 +1,67 @@
+"""How each shipped model was trained: `musicai train NAME`, or `musicai.recipes.train(NAME)`.
+
+A recipe is one short file: the settings, the data, the model, the step and a call to `musicai.train.fit`. All data come
+with the package, except the folk tunes that the renderers read out of music21 (`pip install 'musicai[corpus]'`).
+"""
+
+from difflib import get_close_matches
+from importlib import import_module
+from pathlib import Path
+
+__all__ = ["RECIPES", "train"]
+
+RECIPES: dict[str, str] = {
+    "instrument": "a GAN that plays any note of 17 instruments; ships as instrument-gan (chapter 4)",
+    "classifier": "the judge that names an instrument by its sound; ships as instrument-classifier (chapter 4)",
+    "drums": "a WaveGAN of drum sounds; ships as wavegan-drums (chapter 4)",
+    "chorales": "a WaveNet that composes Bach chorales; ships as wavenet-chorales (chapter 5)",
+    "nottingham": "a WaveNet that composes folk tunes with chords; ships as wavenet-nottingham (chapter 5)",
+    "renderer": "a WaveNet that plays a score as flute or trumpet; ships as wavenet-renderer (chapter 5)",
+    "renderer-categorical": "the same with 256 codes for a head; ships as wavenet-renderer-categorical (chapter 5)",
+    "unconditional": "a WaveNet that babbles like flute and trumpet; ships as wavenet-unconditional (chapter 5)",
+}
+_HOME = {"drums": "drums", "instrument": "instrument", "classifier": "instrument"}
+_HOME |= dict.fromkeys(("renderer", "renderer-categorical", "unconditional"), "renderer")  # the others: polyphony
+
+
+def train(
+    name: str, *, out: str | Path | None = None, steps: int | None = None, seed: int = 0, progress: bool = True
+) -> Path:
+    """Train a model as the shipped one was trained, judge it briefly, and save it with its card.
+
+    >>> folder = train("chorales", steps=3)  # doctest: +SKIP
+    >>> RollWaveNet.from_pretrained(folder)  # doctest: +SKIP
+
+    Safe to interrupt; rerun to resume. The folder ends up with what `musicai/checkpoints` holds of each model (config,
+    weights, card, curves, sounds by step) beside the checkpoint of the run. A trial of fewer than 100 steps prepares
+    only a little of the data.
+
+    Args:
+        name: one of `RECIPES`, or the path of a .mat file of piano rolls, to be treated like the chorales.
+        out: the folder of the run; None: "runs/NAME".
+        steps: training steps; None: as many as the shipped model had.
+        seed: of all random draws.
+        progress: whether to show bars and results.
+
+    Returns: the folder, for `from_pretrained`.
+
+    Raises:
+        ValueError: for an unknown name or fewer than one step.
+        ImportError: if the recipe needs music21 and it is not installed.
+        CheckpointError: if the folder holds a run made with other settings.
+
+    Chapters 4 and 5.
+    """
+    if name not in RECIPES and not name.endswith(".mat"):
+        near = get_close_matches(name, RECIPES, cutoff=0.4)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"choose one of {', '.join(RECIPES)}"
+        raise ValueError(f"there is no recipe {name!r}; {hint}")
+    if steps is not None and (steps != int(steps) or steps < 1):
+        raise ValueError(f"steps={steps!r}: give a whole number of 1 or more")
+    module = import_module(f"musicai.recipes.{_HOME.get(name, 'polyphony')}")
+    out = Path("runs") / Path(name).stem if out is None else Path(out)
+    recipe = module.train_classifier if name == "classifier" else module.train
+    scores = recipe(name, out, steps, seed, progress)
+    if progress:
+        print(*(f"{what}: {value:.3f}" for what, value in scores.items()), sep="\n")
+    return out

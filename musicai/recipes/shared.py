@@ -1,0 +1,82 @@
+"""What the recipes have in common: the sounds to listen to on the way, the learning rate, the card."""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from musicai.audio import save
+from musicai.pretrained import Pretrained
+from musicai.scale import device
+from musicai.storage import atomic_write
+from musicai.train import TrainingRun
+
+SR = 16_000
+TRIAL = 100  # a run of fewer steps only tries whether everything works, on a little of the data
+RUNGS = [0, *(step * 10**power for power in range(2, 6) for step in (1, 2, 5))]  # 0, 100, 200, 500, 1,000, ...
+
+
+class Ladder:
+    """A callback that saves the same sounds after 0, 100, 200, 500, ... steps: the listening ladder.
+
+    `play` turns the averaged model into sounds (time,) by name.
+    """
+
+    def __init__(self, out: Path, model: str, play: Callable[[nn.Module], Mapping[str, Tensor]]):
+        self.folder, self.model, self.play = out / "ladder", model, play
+
+    def save(self, model: nn.Module, step: int) -> None:
+        """Save one rung."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for name, sound in self.play(model).items():
+            save(self.folder / f"{name}step-{step:06d}.mp3", sound.cpu(), SR)
+
+    def __call__(self, run: TrainingRun) -> None:
+        if run.step in RUNGS or run.finished:
+            self.save(run.ema[self.model], run.step)
+
+
+def warm_cosine(n: int, steps: int, end: float) -> float:
+    """A factor for the learning rate at step n: up in 50 steps, then down along a cosine, to `end`."""
+    return min(1.0, (n + 1) / 50) * (end + (1 - end) * 0.5 * (1 + math.cos(math.pi * n / steps)))
+
+
+def spread(items: Sequence, count: int) -> list:
+    """`count` of the items at even distances; all of them if there are fewer."""
+    return [items[round(i)] for i in np.linspace(0, len(items) - 1, min(count, len(items)))] if count else []
+
+
+def items_of(dataset: Sequence, steps: int, trial: int = 32) -> list:
+    """The items of a dataset to train or judge with; a few of them in a trial."""
+    return spread(dataset, trial if steps < TRIAL else len(dataset))
+
+
+def curves(history: Mapping[str, Sequence[float]], size: int) -> dict[str, list]:
+    """Every column's means over blocks of `size` steps, and the step that ends each; None where there is nothing."""
+    ends = [*range(size, max(map(len, history.values())) + size, size)]
+    table = {"step": [min(end, len(next(iter(history.values())))) for end in ends]}
+    for name, column in history.items():
+        blocks = [np.array([x for x in column[end - size : end] if not math.isnan(x)]) for end in ends]
+        table[name] = [round(float(block.mean()), 5) if len(block) else None for block in blocks]
+    return table
+
+
+def finish(
+    name: str, out: Path, model: Pretrained, run: TrainingRun, facts: Mapping[str, Any], scores: Mapping[str, float]
+) -> Mapping[str, float]:
+    """Write history.json, the weights and the card; `facts` and `scores` become its tables. Returns the scores."""
+    with atomic_write(out / "history.json") as file:
+        file.write(json.dumps(curves(run.history, max(1, run.steps // 160))).encode())
+    facts = {**facts, "parameters": f"{sum(p.numel() for p in model.parameters()):,}", "steps": f"{run.step:,}"}
+    facts["device"] = f"{device().type}, torch {torch.__version__}"
+    facts["command"] = f"`musicai train {name} --steps {run.steps} --seed {run.settings['seed']}`"
+    rows = [f"| {key} | {value} |" for key, value in facts.items()]
+    judged = [f"| {key} | {value:.3f} |" for key, value in scores.items()]
+    card = [f"# {out.name}", "", "| | |", "|---|---|", *rows, "", "| held-out data | |", "|---|---|", *judged]
+    model.save_pretrained(out, card="\n".join([*card, "", "Licence: MIT, as the code and the data."]))
+    return scores

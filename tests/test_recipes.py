@@ -1,0 +1,134 @@
+"""Every recipe in `musicai.recipes`: a trial of two steps leaves a model with a card; a broken run is the whole one."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from scipy.io import savemat
+
+from musicai import gan, metrics, recipes, wavenet
+from musicai.pretrained import shipped
+from musicai.recipes import RECIPES, instrument, polyphony, renderer, shared
+from musicai.train import fit
+from musicai.train.checkpoint import read_checkpoint
+
+MODELS = {
+    "instrument": gan.InstrumentGenerator,
+    "classifier": metrics.InstrumentClassifier,
+    "drums": gan.WaveGANGenerator,
+    "chorales": wavenet.RollWaveNet,
+    "nottingham": wavenet.RollWaveNet,
+    "renderer": wavenet.ScoreWaveNet,
+    "renderer-categorical": wavenet.ScoreWaveNet,
+    "unconditional": wavenet.WaveNet,
+}
+
+
+def test_every_shipped_model_has_a_recipe_and_every_recipe_a_test():
+    assert RECIPES.keys() == MODELS.keys()
+    told = {line.split("ships as ")[1].split(" ")[0] for line in RECIPES.values()}
+    assert told == set(shipped())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_trial_leaves_a_model_and_its_card(name, tmp_path):
+    folder = recipes.train(name, out=tmp_path / name, steps=2, progress=False)
+    assert folder == tmp_path / name
+    model = MODELS[name].from_pretrained(folder)
+    if "renderer" in name:  # neither the WaveNet's steps nor the average of its weights change the fitted partials
+        fitted = read_checkpoint(folder / "partials.safetensors")[0]["partials"]
+        assert all(torch.equal(value, fitted[key]) for key, value in model.upsample.partials.state_dict().items())
+    card = (folder / "README.md").read_text()
+    assert f"`musicai train {name} --steps 2 --seed 0`" in card
+    assert read_checkpoint(folder / "run.safetensors")[1]["step"] == 2
+    assert (folder / "history.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("name", "module"), [("instrument", instrument), ("chorales", polyphony), ("renderer", renderer)]
+)
+def test_an_interrupted_run_ends_as_an_unbroken_one(name, module, tmp_path, monkeypatch):
+    """Ctrl-C in the second step of the last `fit`; the same call goes on."""
+
+    def interrupted(step, *args, **options):
+        def press(batch):
+            if options["checkpoint"].name == "run.safetensors" and len(taken) == 1:
+                raise KeyboardInterrupt
+            taken.append(batch)
+            return step(batch)
+
+        taken = []
+        return fit(press, *args, **options | {"save_every": 1})
+
+    recipes.train(name, out=tmp_path / "whole", steps=2, progress=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "fit", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            recipes.train(name, out=tmp_path / "broken", steps=2, progress=False)
+    assert read_checkpoint(tmp_path / "broken" / "run.safetensors")[1]["step"] == 1
+    recipes.train(name, out=tmp_path / "broken", steps=2, progress=False)
+    whole, broken = (load_file(tmp_path / run / "model.safetensors") for run in ("whole", "broken"))
+    assert whole.keys() == broken.keys()
+    assert all(torch.equal(whole[key], broken[key]) for key in whole)
+
+
+def test_any_file_of_piano_rolls_has_a_recipe(tmp_path):
+    """Pieces of 1 to 300 frames, of 0 to 20 keys per frame over the whole keyboard, and silence."""
+    rng = np.random.default_rng(0)
+    contents = {}
+    for split, lengths in (("traindata", (40, 1, 300, 9)), ("validdata", (30, 2)), ("testdata", (25, 3))):
+        cells = np.empty((1, len(lengths)), dtype=object)
+        for i, length in enumerate(lengths):
+            cells[0, i] = (rng.random((length, 88)) < rng.choice([0, 0.03, 0.2], (length, 1))).astype(np.uint8)
+        contents[split] = cells
+    savemat(tmp_path / "Strange.mat", contents)
+    folder = recipes.train(str(tmp_path / "Strange.mat"), out=tmp_path / "out", steps=2, progress=False)
+    score = wavenet.nats_per_frame(
+        wavenet.RollWaveNet.from_pretrained(folder), polyphony.rolls_of(str(tmp_path / "Strange.mat"), "test")
+    )
+    assert f"| test: negative log-likelihood, nats per frame | {score:.3f} |" in (folder / "README.md").read_text()
+
+
+@pytest.mark.parametrize(("given", "match"), [
+    ({"name": "instruments"}, "no recipe 'instruments'; did you mean instrument"),
+    ({"name": "xyz"}, "choose one of instrument, classifier, drums"),
+    ({"name": "drums", "steps": 0}, "steps=0: give a whole number of 1 or more"),
+    ({"name": "drums", "steps": 2.5}, r"steps=2\.5"),
+])  # fmt: skip
+def test_what_cannot_be_trained_is_refused_with_the_way_out(given, match, tmp_path):
+    with pytest.raises(ValueError, match=match):
+        recipes.train(**given, out=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+WITHOUT_MUSIC21 = """
+import importlib.util, sys
+find = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *package: None if name == "music21" else find(name, *package)
+from musicai import recipes
+recipes.train("renderer", out=sys.argv[1], steps=2, progress=False)
+"""
+
+
+def test_without_music21_a_renderer_says_what_to_install(tmp_path):
+    command = [sys.executable, "-c", WITHOUT_MUSIC21, str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("ImportError")
+    assert "musicai[corpus]" in last
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_list_of_recipes_needs_no_torch():
+    code = "import sys; from musicai.recipes import RECIPES; print(len(RECIPES), 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{len(RECIPES)} False\n"
+
+
+def test_curves_are_means_of_blocks():
+    nan = float("nan")
+    history = {"loss": [1.0, 3.0, 5.0, nan, 9.0], "valid": [nan, nan, nan, 2.0, 4.0]}
+    assert shared.curves(history, 2) == {"step": [2, 4, 5], "loss": [2.0, 5.0, 9.0], "valid": [None, 2.0, 4.0]}

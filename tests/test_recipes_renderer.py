@@ -1,0 +1,189 @@
+"""The renderers' recipe: renderings and crops, bits per sample, partials, and the start of a model."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from musicai.audio import mu_law_decode
+from musicai.data import FolkCorpus, melody_key
+from musicai.notes import Melody
+from musicai.performance import render
+from musicai.recipes import renderer
+from musicai.wavenet import ScoreConfig, ScoreWaveNet, score_frames
+
+SMALL = {"layers": 4, "stacks": 2, "residual_channels": 8, "skip_channels": 8, "end_channels": 8}
+
+
+@pytest.fixture
+def small_set(monkeypatch, tmp_path):
+    """Renderings of three made-up tunes, of 1 to 3 seconds."""
+    tunes = [
+        Melody.from_pitches([60, 64, None, 67], 0.5, name="short"),
+        Melody.from_pitches([72, 71, 69, 67, 65, 64], 1.0, name="long"),
+        Melody.from_pitches([62], 0.25, name="one note"),
+    ]
+    monkeypatch.setattr(renderer, "cache_dir", lambda: tmp_path)
+    names = ("flute", "marimba")
+    pieces = [renderer.as_piece(f"train {tune.name}", tune.to_score(), names[i % 2]) for i, tune in enumerate(tunes)]
+    return renderer.Renderings(pieces, names)
+
+
+# ---- crops
+
+
+def test_crops_are_a_function_of_seed_and_number(small_set):
+    crops, again = (renderer.Crops(small_set, 3, 10, 200, seed=5) for _ in range(2))
+    other = renderer.Crops(small_set, 3, 10, 200, seed=6)
+    for n in (7, 0, 7):
+        assert all(torch.equal(a, b) for a, b in zip(crops(n), again(n), strict=True))
+    assert crops.places(0) != crops.places(1)
+    assert [crops.places(n) for n in range(9)] != [other.places(n) for n in range(9)]
+
+
+def test_crops_cut_codes_and_frames_alike(small_set):
+    crops = renderer.Crops(small_set, 4, 10, 200, seed=0)
+    codes, local, instrument = crops(3)
+    for row, (i, first) in enumerate(crops.places(3)):
+        whole = np.asarray(small_set.codes[i])
+        wanted = whole[first * 160 : (first + 10) * 160]
+        assert codes[row, crops.valid][: len(wanted)].tolist() == wanted.tolist()
+        frames = score_frames(small_set.pieces[i].score, length=len(whole) // 160 * 160)
+        ours = local[row, :, crops.context : crops.context + 10]
+        assert torch.equal(ours[:, : frames.shape[1] - first], frames[:, first : first + 10])
+        assert instrument[row] == ("flute", "marimba").index(small_set.pieces[i].instrument)
+
+
+@pytest.mark.parametrize("mixtures", [0, 3])
+def test_the_loss_counts_only_what_the_network_sees_wholly(small_set, mixtures):
+    torch.manual_seed(0)
+    config = ScoreConfig(**SMALL | {"layers": 14}, mixtures=mixtures, instruments=("flute", "marimba"))
+    model = ScoreWaveNet(config).eval()
+    crops = renderer.Crops(small_set, 3, 10, model.receptive_field, seed=0)
+    ours = renderer.log_prob(model, crops(2))[:, crops.valid]
+    for row, (i, first) in enumerate(crops.places(2)):
+        frames = -(-int(small_set.lengths[i]) // 160) + 4
+        whole = [torch.as_tensor(part)[None] for part in small_set.crop(i, 0, frames)]
+        wanted = renderer.log_prob(model, whole)[0, first * 160 : (first + 10) * 160]
+        torch.testing.assert_close(ours[row, : len(wanted)], wanted, atol=2e-4, rtol=1e-4)
+
+
+def test_renderings_are_made_once_and_are_the_audio(small_set, monkeypatch):
+    audio = render(small_set.pieces[1].score).mean(0) * 2**0.5
+    heard = mu_law_decode(torch.from_numpy(np.asarray(small_set.codes[1]).astype(np.int64)))
+    assert (audio - heard).abs().max() < 0.02
+    assert torch.corrcoef(torch.stack([audio, heard]))[0, 1] > 0.999
+    monkeypatch.setattr(renderer, "codes_of", lambda piece: pytest.fail("rendered again"))
+    again = renderer.Renderings(small_set.pieces, ("flute", "marimba"))
+    assert np.array_equal(again.codes[1], small_set.codes[1])
+
+
+def test_a_corrected_tune_is_rendered_anew(small_set):
+    """The cache goes by the notes of the pieces, not by their names: the corpus may be corrected."""
+    tune = Melody.from_pitches([72, 71, 69, 67, 66, 64], 1.0, name="long").to_score()
+    corrected = [renderer.as_piece("train long", tune, "marimba"), *small_set.pieces[2:]]
+    before = [renderer.as_piece("train long", small_set.pieces[1].score, "marimba"), *small_set.pieces[2:]]
+    assert [piece.name for piece in corrected] == [piece.name for piece in before]
+    first, second = (renderer.Renderings(pieces, ("flute", "marimba")).codes[0] for pieces in (before, corrected))
+    assert not np.array_equal(first, second)
+
+
+def test_notes_of_the_set_have_the_level_of_renderings():
+    """A recording and the rendering of its score are the same sound while the key is down."""
+    notes = renderer.note_pieces("valid", ("flute",))
+    assert notes
+    for piece in notes[:4]:
+        played = render(piece.score).mean(0)[:12_000] * 2**0.5
+        assert (played - piece.recording[:12_000]).abs().max() < 0.02 * piece.recording.abs().max() + 1e-3
+
+
+def test_no_held_out_piece_is_trained_on(monkeypatch):
+    """Neither a tune nor a note, however transposed."""
+    monkeypatch.setattr(renderer, "FolkCorpus", lambda split, **_: FolkCorpus(split, limit=192, progress=False))
+    sets = {}
+    for split in ("train", "valid", "test"):
+        tunes = renderer.tune_pieces(split, ("flute",), 60)
+        notes = renderer.note_pieces(split, ("flute",))
+        sets[split] = {melody_key(p.score.melody()) for p in tunes} | {p.name for p in notes}
+        assert len(tunes) > 5
+        assert len(notes) > 10
+    assert not sets["train"] & (sets["valid"] | sets["test"])
+    assert not sets["valid"] & sets["test"]
+
+
+# ---- bits per sample
+
+
+def test_bits_of_a_model_that_knows_nothing_and_one_that_knows_all(small_set):
+    model = ScoreWaveNet(ScoreConfig(**SMALL, instruments=("flute", "marimba"))).eval()
+    crops = renderer.Crops(small_set, 2, 10, model.receptive_field)
+    with torch.no_grad():
+        model.head.linear.weight.zero_()
+        model.head.linear.bias.zero_()
+    assert renderer.bits(model, crops, 3) == pytest.approx(8, abs=1e-6)
+    counts = np.bincount(torch.cat([crops(n)[0][:, crops.valid].flatten() for n in range(3)]).numpy(), minlength=256)
+    p = (counts + 1e-9) / counts.sum()
+    model.head.linear.bias.data = torch.from_numpy(np.log(p)).float()
+    assert renderer.bits(model, crops, 3) == pytest.approx(-(p * np.log2(p)).sum(), abs=1e-3)
+
+
+def test_a_disturbed_past_keeps_what_it_should(small_set):
+    """A pure function of its seed; some crops stay clean, the others have noise and an echo, from loud to soft."""
+    wave = 0.2 * torch.sin(0.05 * torch.arange(8000.0)).expand(400, -1)
+    codes = renderer.mu_law_encode(wave)
+    disturbed = renderer.disturbed(codes, (0, 7), 0.75)
+    assert torch.equal(disturbed, renderer.disturbed(codes, (0, 7), 0.75))
+    assert torch.equal(renderer.disturbed(codes, (0, 7), 0.0), codes)
+    apart = mu_law_decode(disturbed) - mu_law_decode(codes)
+    spectra = torch.fft.rfft(apart * torch.hann_window(8000)).abs().square()
+    line = round(0.05 / (2 * math.pi) * 8000)
+    echo, noise = spectra[:, line - 4 : line + 5].sum(1), spectra[:, 10 * line :].sum(1)
+    chosen = (disturbed != codes).any(1)
+    assert 270 <= chosen.sum() <= 330
+    for part, whole in ((echo, 1.0), (noise, 1 - 20 * line / 8000)):  # of the power of a wave of the same loudness
+        power = torch.fft.rfft(wave[0] * torch.hann_window(8000)).abs().square().sum()
+        level = 10 * (part[chosen] / power / whole).log10()
+        assert -3 < level.max() < 2
+        assert -40 < level.min() < -25
+
+
+# ---- learning
+
+
+def test_partials_learn_what_notes_sound_like(small_set, tmp_path):
+    """In 80 steps more than half of the error is gone; what is not of the partials stays as it was."""
+    torch.manual_seed(0)
+    model = ScoreWaveNet(ScoreConfig(**SMALL, partials=4, instruments=("flute", "marimba")))
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    crops = renderer.Crops(small_set, 16, 20, 1, seed=5)
+    errors = [error_of(model, crops)]
+    renderer.learn_partials(model, small_set, tmp_path, 80, seed=0, progress=False)
+    errors.append(error_of(model, crops))
+    assert 0.8 < errors[0] < 1.5  # as good as silence, about
+    assert errors[1] < 0.6 * errors[0]
+    changed = {name for name, weight in model.state_dict().items() if not torch.equal(weight, before[name])}
+    assert changed == {f"upsample.partials.{name}" for name, _ in model.upsample.partials.named_parameters()}
+
+
+def error_of(model, crops) -> float:
+    with torch.no_grad():
+        return renderer.sketch_error(model, crops(0)).mean().item()
+
+
+def test_the_error_of_silence_is_all_and_of_the_truth_none():
+    model = ScoreWaveNet(ScoreConfig(**SMALL))
+    codes = renderer.mu_law_encode(0.5 * torch.sin(0.05 * torch.arange(1600.0)))[None]
+    batch = codes, torch.zeros(1, 528, 10), torch.tensor([0])
+    assert renderer.sketch_error(model, batch).item() == pytest.approx(1, abs=1e-3)
+    model.upsample.sketch = lambda *_: 0.9 * mu_law_decode(codes)
+    assert renderer.sketch_error(model, batch).item() == pytest.approx(0.01, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["renderer", "renderer-categorical", "unconditional"])
+def test_a_model_begins_with_the_shape_of_the_shipped_one(name, small_set):
+    shipped = {"unconditional": "wavenet-unconditional"}.get(name, f"wavenet-{name}")
+    model = renderer.build(renderer.RECIPES[name], small_set)
+    assert model.config == type(model).from_pretrained(shipped).config
+    if not model.config.mixtures:  # the most frequent code, silence, is the likeliest from the start
+        assert model.head.linear.bias.argmax() == torch.from_numpy(np.concatenate(list(small_set.codes))).mode().values
