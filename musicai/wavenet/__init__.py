@@ -7,6 +7,7 @@ score.
 """
 
 from musicai.wavenet.compose import compose, under_melody
+from musicai.wavenet.generate import sample, stream, total_variation
 from musicai.wavenet.heads import CategoricalHead, GaussianHead, log_mass, mu_law_edges
 from musicai.wavenet.history import History, history
 from musicai.wavenet.layers import (
@@ -52,6 +53,9 @@ __all__ = [
     "nats_per_frame",
     "receptive_field",
     "roll_loss",
+    "sample",
     "score_frames",
+    "stream",
+    "total_variation",
     "under_melody",
 ]

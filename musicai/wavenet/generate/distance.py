@@ -5,9 +5,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from musicai.sampling.naive import features
-from musicai.sampling.run import Run, checked_samples
-from musicai.wavenet import WaveNet, log_mass, mu_law_edges
+from musicai.wavenet.generate.generation import Request, checked_samples
+from musicai.wavenet.generate.samplers import features
+from musicai.wavenet.heads import log_mass, mu_law_edges
+from musicai.wavenet.model import WaveNet
 
 CODES = 256  # mu-law codes by which two densities are compared
 HELD = 2**22  # numbers that are compared at once
@@ -19,28 +20,36 @@ def total_variation(
 ) -> Tensor:
     """The total variation distance between the model's distribution of each sample and the compiled sampler's.
 
+    >>> model = WaveNet(layers=4, stacks=2, residual_channels=8)
+    >>> total_variation(model, torch.randint(256, (1, 50)), precision="int16").mean() < 0.01
+    tensor(True)
+
     Half the sum of the absolute differences of all probabilities: no event is likelier by more under the one than
     under the other. Both are given the same past, so that errors do not add up. Values from a mixture of Gaussians are
     compared by the probabilities of the 256 mu-law codes.
 
     Args:
-        model: a WaveNet on the CPU. samples: codes or values (streams, length). conditioning: see `sample`.
+        model: a WaveNet.
+        samples: codes or values (streams, length), the past of each other.
+        conditioning: "local" and "instrument", as for `sample`.
         precision: "float32", "int16" or "int8".
 
     Returns: (streams, length), each between 0 and 1.
 
-    Raises ValueError for arguments that `sample` refuses, ImportError without numba. Chapter 5.
+    Raises:
+        ValueError: an argument that `sample` refuses.
+
+    Chapter 5.
     """
-    from musicai.sampling.cpu import Compiled  # numba
+    from musicai.wavenet._fast.compiled import Compiled  # numba, which takes a second to import
 
     streams, length = samples.shape
     samples = checked_samples("samples", model, samples, streams)
-    run = Run(model, length, conditioning, streams=streams, method="cpu", precision=precision)
-    previous = model.previous(samples)
-    h, exact = run.conditioning.block(0, length), model.head.linear
-    compiled = Compiled(model, run.conditioning, run.draw, previous[:, 0], precision).answers(samples)
-    truth = exact(features(model, previous, h))
-    step = max(HELD // (streams * CODES * exact.out_features), 1)
+    request = Request(model, length, conditioning, streams, 1.0, None, 0, None, None, "cpu", precision, length)
+    model, previous = request.model, model.previous(samples)
+    compiled = Compiled(model, request.conditioning, request.draw, previous[:, 0], request.precision).answers(samples)
+    truth = model.head.linear(features(model, previous, request.conditioning.block(0, length)))
+    step = max(HELD // (streams * CODES * truth.shape[-1]), 1)
     parts = zip(truth.split(step, dim=1), compiled.split(step, dim=1), strict=True)
     return torch.cat([_distance(_probabilities(model, a), _probabilities(model, b)) for a, b in parts], dim=1)
 

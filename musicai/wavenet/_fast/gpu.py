@@ -6,9 +6,9 @@ import triton.language as tl
 from torch import Tensor
 from torch.nn import functional as F
 
-from musicai.sampling.conditioning import Conditioning
-from musicai.sampling.naive import Draw
-from musicai.wavenet import WaveNet
+from musicai.wavenet.generate.conditioning import Conditioning
+from musicai.wavenet.generate.naive import Draw
+from musicai.wavenet.model import WaveNet
 
 GROUP = 16  # streams of one program: the fewest rows that a tensor core multiplies
 CHUNK = 64  # channels of the end layer that are held at once, so that float32 fits into shared memory too
