@@ -16,7 +16,8 @@ from musicai.wavenet.model import WaveNet
 
 AHEAD = 256  # samples whose conditioning is multiplied out at once: it should still be in the cache when it is read
 VECTOR, BLOCK = 16, 32  # channels are padded to whole vectors, the outputs of a matrix to whole blocks
-LARGEST = {"int16": (2047, 32767), "int8": (127, 127)}  # the largest integers for weights, and for inputs
+LARGEST = {"int16": (2047, 32767), "int8": (127, 95)}  # the largest integers for weights, and for inputs
+PAIR = 170  # of the sizes of two neighbouring int8 weights before they are rounded: (170 + 1) (95 + MIDDLE) < 2^15
 NO_RAW = np.zeros((0, 0), np.float32)
 
 
@@ -100,15 +101,11 @@ class Weights:
         kind, count = (VALUES, c.mixtures) if c.mixtures else (CODES, c.classes)
 
         convs = [_halves(block.conv.weight, r, r) for block in blocks]  # (2 r, r, taps)
-        matrices = [
-            (conv[..., tap], COLUMNS if dilation % COLUMNS == 0 else 1)
-            for conv, dilation in zip(convs, dilations, strict=True)
-            for tap in range(taps - 1)
-        ]
+        matrices = [conv[..., tap] for conv in convs for tap in range(taps - 1)]
         for block, conv in zip(blocks, convs, strict=True):
-            matrices += [(conv[..., -1], 1), (_out(block, r, s), 1)]
-        matrices += [(_pad(model.end.weight[..., 0], a, s), 1), (_pad(model.head.linear.weight, k, a), 1)]
-        packed = [_pack(matrix, precision, columns) for matrix, columns in matrices]
+            matrices += [conv[..., -1], _out(block, r, s)]
+        matrices += [_pad(model.end.weight[..., 0], a, s), _pad(model.head.linear.weight, k, a)]
+        packed = [_pack(matrix, precision) for matrix in matrices]
 
         bias = [_pad(sum(block.skip.bias for block in blocks), s)]
         bias += [_pad(block.residual.bias, r) if block.residual else np.zeros(r) for block in blocks]
@@ -143,14 +140,16 @@ def aligned(n: int, dtype: type | str) -> np.ndarray:
     return room[start : start + size].view(dtype)
 
 
-def _pack(matrix: np.ndarray, precision: str, columns: int) -> tuple[np.ndarray, np.ndarray]:
+def _pack(matrix: np.ndarray, precision: str) -> tuple[np.ndarray, np.ndarray]:
     """A matrix (out, in) as `matvec` or `matmat` reads it, as float32 or as integers with a scale for each row."""
     numbers = arithmetic(precision)
     if precision == "float32":
-        return pack(matrix, numbers.unit, columns), np.zeros(2 * len(matrix))
+        return pack(matrix, numbers.unit), np.zeros(2 * len(matrix))
     scale = np.maximum(np.abs(matrix).max(1), 1e-30) / LARGEST[precision][0]
+    if precision == "int8":
+        scale = np.maximum(scale, np.abs(matrix).reshape(len(matrix), -1, 2).sum(2).max(1) / PAIR)
     whole = np.rint(matrix / scale[:, None]).astype(np.int16 if numbers.unit == 2 else np.int8)
-    return pack(whole, numbers.unit, columns), pack_rows(scale, whole)
+    return pack(whole, numbers.unit), pack_rows(scale, whole)
 
 
 def _limit(n_in: int, precision: str) -> int:

@@ -9,7 +9,7 @@ from numba import types
 
 from musicai.wavenet._fast.vectors import F32, FLOATS, INTS, LANES, Memory, Register, Vector, each, spread, vectorised
 
-MIDDLE = 2**7  # added to an int8, it gives a byte without a sign
+MIDDLE = 96  # added to the inputs of int8 weights, -95 to 95, it gives bytes without a sign
 ROUND = 1.5 * 2**23  # added to a float32 below 2^22, it leaves its nearest integer in the low bits
 LOG2E, LN2 = 1.4426950408889634, 0.6931471805599453
 LN2_HIGH = 0.693359375  # ln 2 in two parts: few bits, so that a multiple of it is exact, and the rest

@@ -48,20 +48,29 @@ def largest(p, n):
     return top
 
 
+@reduce
+def mass_from(p, bits, n, least):
+    """The sum of all p whose bits, read as an integer, are at least `least`."""
+    total = 0.0
+    for i in range(n):
+        total += p[i] if bits[i] >= least else NOTHING
+    return total
+
+
 @inline
 def nucleus(p, n, top_p):
-    """`musicai.wavenet.heads.nucleus`, in place: the fewest likeliest with a share top_p; of equals the first."""
-    wanted, held = top_p * mass(p, 0, n), 0.0
-    while held < wanted:
-        top, best = largest(p, n), 0
-        if top <= 0:  # a rounding error is missing
-            break
-        while p[best] < top:
-            best += 1
-        held += top
-        p[best] = -top  # taken
+    """`musicai.wavenet.heads.nucleus`, in place and without sorting: bits of floats above 0 have the floats' order."""
+    wanted, bits, edge = top_p * mass(p, 0, n), p.view(np.int32), np.int32(0)
+    for k in range(30, -1, -1):  # the largest number from which on there is enough, bit by bit
+        trial = np.int32(edge | 1 << k)
+        if mass_from(p, bits, n, trial) >= wanted:
+            edge = trial
+    before = mass_from(p, bits, n, edge + 1)
     for i in range(n):
-        p[i] = max(-p[i], NOTHING)
+        if bits[i] < edge or (bits[i] == edge and before >= wanted):  # of equals, the first are kept
+            p[i] = 0
+        elif bits[i] == edge:
+            before += p[i]
 
 
 @within

@@ -5,7 +5,7 @@ Sums of integers are exact, so all kinds of integer arithmetic give the same, to
 """
 
 from functools import reduce
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 from llvmlite import ir
@@ -18,21 +18,24 @@ from musicai.wavenet._fast.vectors import (
 
 COLUMNS = 4  # vectors that `matmat` multiplies with: each weight is read once for all of them
 SHORTS, BYTES = ir.VectorType(ir.IntType(16), 2 * LANES), ir.VectorType(ir.IntType(8), 4 * LANES)
-WIDE = {1: (64, 32), COLUMNS: (64, 32) if LANES == 16 else (16,)}  # outputs of a block: as many as registers hold
-HAS_DOT = LANES == 16 or "+avxvnni" in FEATURES  # the instruction vpdpbusd
-HAS_PAIRS = LANES == 8 and "+avx2" in FEATURES  # vpmaddubsw and vpsignb
+WIDE = (64, 32)  # outputs of a block: as many wide ones as fit, then narrow ones
+HAS_BYTES = "+avx2" in FEATURES  # products of bytes, such as vpmaddubsw
+HAS_DOT = ("+avx512vnni" if LANES == 16 else "+avxvnni") in FEATURES  # vpdpbusd, which does more at once
+PAIRS = {
+    8: ("llvm.x86.avx2.pmadd.ub.sw", "llvm.x86.avx2.pmadd.wd"),
+    16: ("llvm.x86.avx512.pmaddubs.w.512", "llvm.x86.avx512.pmaddw.d.512"),
+}
 
 
 class Floats:
     """float32 weights times float32."""
 
-    unit, dtype, zero = 1, np.float32, 0.0  # unit: inputs side by side
-    kind = FLOATS  # of the weights, as they are loaded
+    unit, dtype, kind = 1, np.float32, FLOATS  # inputs side by side; of the inputs; of weights as they are loaded
 
     @staticmethod
-    def inputs(x: Memory) -> tuple[Vector, ...]:
+    def inputs(x: Memory) -> Vector:
         """The next `unit` inputs, in all lanes, as `plus` wants them."""
-        return (x.spread(),)
+        return x.spread()
 
     @staticmethod
     def plus(total: Vector, weights: Vector, x: Vector) -> Vector:
@@ -43,72 +46,57 @@ class Floats:
 class Shorts:
     """int16 weights times int16, two by two: vpmaddwd, or vpdpwssd where there is one."""
 
-    unit, dtype, zero, kind = 2, np.int16, 0, SHORTS
+    unit, dtype, kind = 2, np.int16, SHORTS
 
     @staticmethod
-    def inputs(x: Memory) -> tuple[Vector, ...]:
-        return (x.spread(INTS).to("bitcast", SHORTS),)
+    def inputs(x: Memory) -> Vector:
+        return x.spread(INTS).to("bitcast", SHORTS)
 
     @staticmethod
     def plus(total: Vector, weights: Vector, x: Vector) -> Vector:
         return total + _sums_of_pairs(weights, x)
 
 
-class SignedBytes:
-    """int8 weights times int8, four by four, with AVX2: a product of bytes wants one factor without a sign.
-
-    So x gives its sign to the weights: |x| (sign(x) w). With both at most 127, the sum of two fits in 16 bits.
-    """
-
-    unit, dtype, zero, kind = 4, np.int8, 0, BYTES
-
-    @staticmethod
-    def inputs(x: Memory) -> tuple[Vector, ...]:
-        signed = x.spread(INTS).to("bitcast", BYTES)
-        return signed.call("llvm.x86.avx2.psign.b", BYTES, signed), signed
-
-    @staticmethod
-    def plus(total: Vector, weights: Vector, size: Vector, signed: Vector) -> Vector:
-        weights = weights.call("llvm.x86.avx2.psign.b", BYTES, signed)
-        pairs = size.call("llvm.x86.avx2.pmadd.ub.sw", SHORTS, weights)
-        ones = Vector(pairs.builder, ir.Constant(SHORTS, [1] * SHORTS.count))
-        return total + pairs.call("llvm.x86.avx2.pmadd.wd", INTS, ones)
-
-
 class Bytes:
-    """int8 weights times int8, four by four by vpdpbusd, which multiplies a byte with a sign by one without.
+    """int8 weights times int8, four by four: vpdpbusd, or vpmaddubsw and vpmaddwd where there is only AVX2.
 
-    So x is kept as x + 2^7, and 2^7 times the sum of a row's weights is taken away again.
+    Both multiply a byte with a sign by one without. So x is kept as x + MIDDLE, and MIDDLE times the sum of a row's
+    weights is taken away again. vpmaddubsw wants two products to sum to less than 2^15: see PAIR.
     """
 
-    unit, dtype, zero, kind = 4, np.uint8, 0, INTS
+    unit, dtype, kind = 4, np.uint8, INTS
 
     @staticmethod
-    def inputs(x: Memory) -> tuple[Vector, ...]:
-        return (x.spread(INTS),)
+    def inputs(x: Memory) -> Vector:
+        return x.spread(INTS)
 
     @staticmethod
     def plus(total: Vector, weights: Vector, x: Vector) -> Vector:
-        return total.call(f"llvm.x86.avx512.vpdpbusd.{32 * LANES}", INTS, x, weights)
+        if HAS_DOT:
+            return total.call(f"llvm.x86.avx512.vpdpbusd.{32 * LANES}", INTS, x, weights)
+        by_two, by_four = PAIRS[LANES]
+        pairs = x.to("bitcast", BYTES).call(by_two, SHORTS, weights.to("bitcast", BYTES))
+        ones = Vector(pairs.builder, ir.Constant(SHORTS, [1] * SHORTS.count))
+        return total + pairs.call(by_four, INTS, ones)
 
 
-ARITHMETIC = {types.float32: Floats, types.int16: Shorts, types.int8: SignedBytes, types.uint8: Bytes}
+ARITHMETIC = {types.float32: Floats, types.int16: Shorts, types.uint8: Bytes}
 
 
 def arithmetic(precision: str) -> type:
     """The fastest for weights of this precision on this processor."""
-    if precision == "int8" and (HAS_DOT or HAS_PAIRS):
-        return Bytes if HAS_DOT else SignedBytes
+    if precision == "int8" and HAS_BYTES:
+        return Bytes
     return Floats if precision == "float32" else Shorts
 
 
-def pack(weight: np.ndarray, unit: int, columns: int = 1) -> np.ndarray:
+def pack(weight: np.ndarray, unit: int) -> np.ndarray:
     """Weights (out, in) in the order in which they are read, flat; `unit` inputs lie beside each other.
 
     Blocks of outputs, in each the inputs in turn, in each the block's outputs: out must be a multiple of 32.
     """
     blocks = []
-    for first, last in _blocks(len(weight), columns):
+    for first, last in _blocks(len(weight)):
         block = weight[first:last].reshape(last - first, -1, unit)  # (outputs, inputs / unit, unit)
         blocks.append(block.transpose(1, 0, 2).ravel())
     return np.concatenate(blocks)
@@ -121,9 +109,9 @@ def pack_rows(scale: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return np.stack([part.reshape(-1, LANES) for part in both], axis=1).ravel()
 
 
-def _blocks(n_out: int, columns: int) -> list[tuple[int, int]]:
+def _blocks(n_out: int) -> list[tuple[int, int]]:
     edges = [0]
-    for wide in WIDE[columns]:
+    for wide in WIDE:
         edges += range(edges[-1] + wide, n_out + 1, wide)
     return list(pairwise(edges))
 
@@ -145,36 +133,37 @@ def matmat(builder, out: Memory, weight: Memory, rows: Memory, x: Memory, scale:
 
 
 def _product(columns, builder, out, weight, rows, x, scale, n_in, n_out):
-    first = I64(0)
-    for wide in WIDE[columns]:
-        last = builder.and_(n_out, I64(-wide))
+    numbers, first = ARITHMETIC[x.dtype], I64(0)
+    tall, broad = (LANES // 4, columns) if columns > 1 else (WIDE[0], 1)
+    for wide in WIDE:
+        last, vectors = builder.and_(n_out, I64(-wide)), wide // LANES
         for o in each(builder, first, last, wide):
-            near = weight.after(builder.mul(o, n_in))
-            outs = [out.after(o, builder.mul(n_out, I64(c))) for c in range(columns)]
-            ins = [x.after(builder.mul(n_in, I64(c))) for c in range(columns)]
-            _block(builder, wide // LANES, outs, near, rows.after(o, o), ins, scale, n_in)
+            for c, v in product(range(0, columns, broad), range(0, vectors, tall)):
+                outs = [out.after(o, builder.mul(n_out, I64(c + i))) for i in range(broad)]
+                ins = [x.after(builder.mul(n_in, I64(c + i))) for i in range(broad)]
+                tile = range(v, min(v + tall, vectors))
+                _tile(numbers, tile, wide, outs, weight.after(builder.mul(o, n_in)), rows.after(o, o), ins, scale.after(c), n_in)
         first = last
 
 
-def _block(builder, vectors, outs, weight, rows, ins, scale, n_in):
-    """A block of outputs: the sums stay in registers while the weights stream past."""
-    numbers, columns = ARITHMETIC[ins[0].dtype], len(ins)
+def _tile(numbers, tile, wide, outs, weight, rows, ins, scale, n_in):
+    """Some vectors of a block of outputs: the sums stay in registers while the weights stream past."""
+    builder, unit = weight.builder, numbers.unit
     zero = Vector(builder, ir.Constant(*((FLOATS, [0.0] * LANES) if numbers is Floats else (INTS, [0] * LANES))))
-    chains = _chains(vectors * columns)
-    sums = [[[Register(zero) for _ in range(chains)] for _ in ins] for _ in range(vectors)]
-    for j in each(builder, 0, n_in, numbers.unit * chains):
+    chains = max(1, 4 // (len(tile) * len(ins)))  # independent sums, so that few outputs need not wait for products
+    sums = [[[Register(zero) for _ in range(chains)] for _ in ins] for _ in tile]
+    for j in each(builder, 0, n_in, unit * chains):
         for chain in range(chains):
-            here = builder.add(j, I64(chain * numbers.unit))
+            here = builder.add(j, I64(chain * unit))
             values = [numbers.inputs(x.after(here)) for x in ins]
-            near = weight.after(builder.mul(here, I64(vectors * LANES)))
-            for v in range(vectors):
-                weights = near.after(v * numbers.unit * LANES).load(numbers.kind)
-                for c, value in enumerate(values):
-                    total = sums[v][c][chain]
-                    total.set(numbers.plus(total.get(), weights, *value))
-    for v in range(vectors):
-        for c, out in enumerate(outs):
-            total = reduce(Vector.__add__, [one.get() for one in sums[v][c]])
+            near = weight.after(builder.mul(here, I64(wide)))
+            for v, row in zip(tile, sums, strict=True):
+                weights = near.after(v * unit * LANES).load(numbers.kind)
+                for total, value in zip(row, values, strict=True):
+                    total[chain].set(numbers.plus(total[chain].get(), weights, value))
+    for v, row in zip(tile, sums, strict=True):
+        for c, (out, total) in enumerate(zip(outs, row, strict=True)):
+            total = reduce(Vector.__add__, [one.get() for one in total])
             target = out.after(v * LANES)
             target.store(target.load() + _result(total, numbers, rows.after(2 * v * LANES), scale.after(c)))
 
@@ -186,11 +175,6 @@ def _result(total, numbers, rows, scale):
     if numbers is Bytes:
         total = total - rows.after(LANES).load(INTS)
     return total.to("sitofp", FLOATS) * (scale.spread() * rows.load())
-
-
-def _chains(sums: int) -> int:
-    """Independent sums for each output, so that a small block need not wait for its last product."""
-    return max(1, 4 // sums)
 
 
 def _sums_of_pairs(a: Vector, b: Vector) -> Vector:

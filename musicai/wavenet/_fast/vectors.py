@@ -15,7 +15,7 @@ from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
 FEATURES = cpu_target.target_context.codegen().magic_tuple()[2].split(",")  # of the processor that numba compiles for
-LANES = 16 if "+avx512vnni" in FEATURES else 8  # float32 numbers in a register: 512 bits or 256
+LANES = 16 if "+avx512bw" in FEATURES else 8  # float32 numbers in a register: 512 bits or 256
 F32, I32, I64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 FLOATS, INTS = ir.VectorType(F32, LANES), ir.VectorType(I32, LANES)
 
