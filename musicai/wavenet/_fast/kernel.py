@@ -59,7 +59,7 @@ def mass_from(p, bits, n, least):
 
 @inline
 def nucleus(p, n, top_p):
-    """`musicai.wavenet.heads.nucleus`, in place and without sorting: bits of floats above 0 have the floats' order."""
+    """`musicai.wavenet.heads.keep_top_p`, in place and without sorting: bits of floats above 0 have the floats' order."""
     wanted, bits, edge = top_p * mass(p, 0, n), p.view(np.int32), np.int32(0)
     for k in range(30, -1, -1):  # the largest number from which on there is enough, bit by bit
         trial = np.int32(edge | 1 << k)
