@@ -35,7 +35,9 @@ def network(peaked=8.0, **config):
 
 
 def both(model, n, *given, **how):
-    return [sample(model, n, *given, method=method, precision="auto", **how, **QUIET) for method in ("cached", "triton")]
+    return [
+        sample(model, n, *given, method=method, precision="auto", **how, **QUIET) for method in ("cached", "triton")
+    ]
 
 
 SHAPES = [
@@ -102,7 +104,11 @@ def test_parts_of_a_block_go_on_where_the_last_ended(monkeypatch):
 
 @pytest.mark.usefixtures("kernel")
 def test_a_killed_run_goes_on(tmp_path):
-    model, path, how = network(), tmp_path / "run", {"streams": 2, "block": 4, "precision": "auto", "method": "triton", **QUIET}
+    model, path, how = (
+        network(),
+        tmp_path / "run",
+        {"streams": 2, "block": 4, "precision": "auto", "method": "triton", **QUIET},
+    )
     whole = sample(model, 11, record=path, **how)
     os.truncate(path, path.stat().st_size - 4 * 2 * 5)  # in the middle of the second block
     assert torch.equal(sample(model, 11, record=path, **how), whole)

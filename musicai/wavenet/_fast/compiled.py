@@ -9,6 +9,7 @@ from torch import Tensor
 from musicai.threads import Workers
 from musicai.wavenet._fast.kernel import CODES, RUN, VALUES
 from musicai.wavenet._fast.products import COLUMNS, arithmetic, pack, pack_rows
+from musicai.wavenet._fast.weights import Weights
 from musicai.wavenet.generate.conditioning import Conditioning
 from musicai.wavenet.generate.samplers import Draw
 from musicai.wavenet.heads import TINY
@@ -31,8 +32,8 @@ class Compiled:
     longest = 2**62
 
     def __init__(self, model: WaveNet, conditioning: Conditioning, draw: Draw, previous: Tensor, precision: str):
-        self.dtype, weights = previous.dtype, Weights(model, precision)
-        self.streams = [_Stream(weights, conditioning.select(i), draw, float(x)) for i, x in enumerate(previous)]
+        self.dtype, packed = previous.dtype, Packed(model, precision)
+        self.streams = [_Stream(packed, conditioning.select(i), draw, float(x)) for i, x in enumerate(previous)]
         self.workers = Workers(torch.device("cpu"))
 
     def block(self, start: int, uniforms: Tensor, forced: Tensor | None = None) -> Tensor:
@@ -53,16 +54,16 @@ class Compiled:
 class _Stream:
     """One stream: its rings of past inputs, and its place in the conditioning."""
 
-    def __init__(self, weights: "Weights", conditioning: Conditioning, draw: Draw, previous: float):
-        self.weights, self.conditioning, self.draw = weights, conditioning, draw
-        r, layers, integer = weights.r, weights.layers, arithmetic(weights.precision).dtype
+    def __init__(self, packed: "Packed", conditioning: Conditioning, draw: Draw, previous: float):
+        self.packed, self.conditioning, self.draw = packed, conditioning, draw
+        r, layers, number = packed.r, packed.layers, arithmetic(packed.precision).dtype
         self.state = (
-            aligned(weights.ring_rows * r, integer),
-            aligned(weights.ring_rows, np.float32),  # their scales
+            aligned(packed.ring_rows * r, number),
+            aligned(packed.ring_rows, np.float32),  # their scales
             np.zeros(layers, np.int64),  # where each layer is in its ring
             aligned(layers * COLUMNS * 2 * r, np.float32),  # what past taps give
             np.array([previous]),
-            tuple(aligned(weights.widest, kind) for kind in (np.float32, np.float32, np.float32, integer, np.float32)),
+            tuple(aligned(packed.widest, kind) for kind in (np.float32, np.float32, np.float32, number, np.float32)),
         )
         top_p = 1.0 if draw.top_p is None else float(draw.top_p)
         self.choice = (float(draw.temperature), top_p, *map(float, getattr(draw.head, "bounds", (0, 0))))
@@ -70,20 +71,20 @@ class _Stream:
     @torch.inference_mode()
     def block(self, start: int, uniforms: Tensor, forced: Tensor | None, raw: np.ndarray = NO_RAW) -> np.ndarray:
         samples = np.zeros(len(uniforms)) if forced is None else forced.double().numpy().copy()
-        numbers, weights = uniforms.double().clone(), self.weights
+        numbers, packed = uniforms.double().clone(), self.packed
         numbers[:, 1:] = math.sqrt(2) * torch.erfinv(2 * numbers[:, 1:].clamp(TINY, 1 - TINY) - 1)  # normal numbers
-        h = self.conditioning.block(start, start + len(samples))
+        h = self.conditioning.block(start, start + (1 if self.conditioning.constant else len(samples)))
         for t in range(0, len(samples), AHEAD):
             near = slice(t, t + AHEAD)
-            given = weights.conditions(h if h is None or self.conditioning.constant else h[..., near])
-            RUN[weights.precision](
-                weights.arrays, self.state, given, numbers[near].numpy(), self.choice,
+            given = packed.weights.conditions(h if self.conditioning.constant else h[..., near])
+            RUN[packed.precision](
+                packed.arrays, self.state, given.flatten().numpy(), numbers[near].numpy(), self.choice,
                 forced is not None, samples[near], raw[near],
             )  # fmt: skip
         return samples
 
 
-class Weights:
+class Packed:
     """A model as the kernel reads it: flat, padded to whole vectors, in the order of use, past taps before all else.
 
     arrays: the kernel's tuple `model`: shape, limits, dilations, weight, rows, bias, table. The limits are the largest
@@ -91,45 +92,28 @@ class Weights:
     """
 
     def __init__(self, model: WaveNet, precision: str):
-        c, blocks, taps = model.config, list(model.stack.blocks), model.config.kernel_size
-        self.precision, self.layers, self.r = precision, len(blocks), _up(c.residual_channels, VECTOR)
-        r, a, classes = self.r, _up(c.end_channels, BLOCK), model.head.linear.out_features
-        s, k = _up(r + c.skip_channels, BLOCK) - r, _up(classes, BLOCK)
-        dilations = np.array([block.conv.dilation[0] for block in blocks])
+        c, taps, classes = model.config, model.config.kernel_size, model.head.linear.out_features
+        r, a, k = _up(c.residual_channels, VECTOR), _up(c.end_channels, BLOCK), _up(classes, BLOCK)
+        s = _up(r + c.skip_channels, BLOCK) - r
+        self.precision, self.layers, self.r, self.weights = precision, c.layers, r, Weights(model, r, s, a, k)
+        w, dilations = self.weights, np.array([block.conv.dilation[0] for block in model.stack.blocks])
         self.ring_rows = int(np.maximum(dilations * (taps - 1), 1).sum())
         self.widest = max(2 * r, r + s, a, k)
-        kind, count = (VALUES, c.mixtures) if c.mixtures else (CODES, c.classes)
-
-        convs = [_halves(block.conv.weight, r, r) for block in blocks]  # (2 r, r, taps)
-        matrices = [conv[..., tap] for conv in convs for tap in range(taps - 1)]
-        for block, conv in zip(blocks, convs, strict=True):
-            matrices += [conv[..., -1], _out(block, r, s)]
-        matrices += [_pad(model.end.weight[..., 0], a, s), _pad(model.head.linear.weight, k, a)]
-        packed = [_pack(matrix, precision) for matrix in matrices]
-
-        bias = [_pad(sum(block.skip.bias for block in blocks), s)]
-        bias += [_pad(block.residual.bias, r) if block.residual else np.zeros(r) for block in blocks]
-        bias += [_pad(model.end.bias, a), _pad(model.head.linear.bias, k)]
-        front = torch.stack([model.front.weight[:, 0, 0], model.front.bias]) if c.mixtures else model.front.weight
+        matrices = list(w.taps[:, :-1].reshape(-1, 2 * r, r))
+        for tap, residual, skip in zip(w.taps[:, -1], w.residual, w.skip, strict=True):
+            matrices += [tap.reshape(2 * r, r), torch.cat([residual, skip])]
+        packed = [_pack(matrix.double().numpy(), precision) for matrix in (*matrices, w.end, w.head)]
         limits = [_limit(n, precision) for n in (r, s, a)]
+        kind, count = (VALUES, c.mixtures) if c.mixtures else (CODES, c.classes)
         self.arrays = (
             np.array([kind, count, taps, r, s, a, k]),
             np.array([*limits, 1 / limits[0]], np.float32),
             dilations,
-            _flat([weights for weights, _ in packed], "float32" if precision == "float32" else packed[0][0].dtype),
-            _flat([rows for _, rows in packed], np.float32),
-            _flat(bias, np.float32),
-            _flat([_pad(front, len(front), r)], np.float32),
+            _flat([weight for weight, _ in packed]),
+            _flat([rows for _, rows in packed]),
+            _flat([bias.numpy() for bias in (w.skip_bias, w.residual_bias, w.end_bias, w.head_bias)]),
+            _flat([w.front.numpy()]),
         )
-        self.bias = _tensor([_halves(block.conv.bias, r) for block in blocks])
-        conditions = [block.condition.weight[..., 0] for block in blocks if block.condition is not None]
-        self.condition = _tensor([_halves(one, r, one.shape[1]) for one in conditions]).T if conditions else None
-
-    def conditions(self, h: Tensor | None) -> np.ndarray:
-        """What conditioning (1, channels, T) and bias add to the layers, flat: a row for each sample, or one for all."""
-        if h is None:
-            return self.bias.numpy()
-        return torch.addmm(self.bias, h[0].T.float(), self.condition).flatten().numpy()
 
 
 def aligned(n: int, dtype: type | str) -> np.ndarray:
@@ -141,10 +125,10 @@ def aligned(n: int, dtype: type | str) -> np.ndarray:
 
 
 def _pack(matrix: np.ndarray, precision: str) -> tuple[np.ndarray, np.ndarray]:
-    """A matrix (out, in) as `matvec` or `matmat` reads it, as float32 or as integers with a scale for each row."""
+    """A matrix (out, in) as `matvec` reads it: float32, or integers with what belongs to their rows."""
     numbers = arithmetic(precision)
     if precision == "float32":
-        return pack(matrix, numbers.unit), np.zeros(2 * len(matrix))
+        return pack(matrix.astype(np.float32), numbers.unit), np.zeros(2 * len(matrix), np.float32)
     scale = np.maximum(np.abs(matrix).max(1), 1e-30) / LARGEST[precision][0]
     if precision == "int8":
         scale = np.maximum(scale, np.abs(matrix).reshape(len(matrix), -1, 2).sum(2).max(1) / PAIR)
@@ -158,33 +142,10 @@ def _limit(n_in: int, precision: str) -> int:
     return min(largest, (2**31 - 1) // (n_in * most))
 
 
-def _flat(parts: list[np.ndarray], dtype: type | str) -> np.ndarray:
-    out = aligned(sum(part.size for part in parts), dtype)
+def _flat(parts: list[np.ndarray]) -> np.ndarray:
+    out = aligned(sum(part.size for part in parts), parts[0].dtype)
     out[:] = np.concatenate([part.ravel() for part in parts])
     return out
-
-
-def _pad(x: Tensor | np.ndarray, *shape: int) -> np.ndarray:
-    """Filled up with zeros to a shape, in float64."""
-    out = np.zeros(shape)
-    out[tuple(map(slice, x.shape))] = torch.as_tensor(x).detach().cpu().double().numpy()
-    return out
-
-
-def _halves(x: Tensor, r: int, *rest: int) -> np.ndarray:
-    """Filter and gate (2 R, ...), each filled up to r: (2 r, rest, ...)."""
-    shape = (*rest, *x.shape[1 + len(rest) :])
-    return _pad(x.unflatten(0, (2, -1)), 2, r, *shape).reshape(2 * r, *shape)
-
-
-def _out(block: torch.nn.Module, r: int, s: int) -> np.ndarray:
-    """What goes on and what skips, as one matrix (r + s, r)."""
-    residual = np.zeros((r, r)) if block.residual is None else _pad(block.residual.weight[..., 0], r, r)
-    return np.concatenate([residual, _pad(block.skip.weight[..., 0], s, r)])
-
-
-def _tensor(parts: list[np.ndarray]) -> Tensor:
-    return torch.from_numpy(np.concatenate(parts)).float()
 
 
 def _up(n: int, multiple: int) -> int:

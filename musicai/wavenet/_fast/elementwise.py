@@ -51,8 +51,8 @@ def gate(builder, z: Memory, out: Memory, r, limit):
     limit = spread(builder, limit)
     for i in each(builder, 0, r):
         filtered, gate = z.after(i).load(), z.after(i, r).load()
-        a, b = _exp(filtered * -2.0).min(MUCH), _exp(-gate).min(MUCH)
-        _put(out.after(i), (-a + 1.0) / ((a + 1.0) * (b + 1.0)), limit)
+        a, b = _exp(filtered * -2.0).min(MUCH), _exp(gate * -1.0).min(MUCH)
+        _put(out.after(i), (a * -1.0 + 1.0) / ((a + 1.0) * (b + 1.0)), limit)
 
 
 @vectorised
@@ -67,7 +67,7 @@ def encode(builder, x: Memory, out: Memory, scale: Memory, n, low, limit):
         largest = Register(spread(builder, F32(0.0)))
         for i in each(builder, 0, n):
             value = x.after(i).load().max(low)
-            largest.set(value.max(-value).max(largest.get()))
+            largest.set(value.max(value * -1.0).max(largest.get()))
         size, limit = _largest_lane(largest.get()) + TINY, spread(builder, limit)
         scale.store((size / limit).lanes(range(1)))
         up = limit / size

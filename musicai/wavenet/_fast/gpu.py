@@ -4,8 +4,8 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
-from torch.nn import functional as F
 
+from musicai.wavenet._fast.weights import Weights
 from musicai.wavenet.generate.conditioning import Conditioning
 from musicai.wavenet.generate.samplers import Draw
 from musicai.wavenet.model import WaveNet
@@ -36,7 +36,8 @@ class Fused:
         c, streams = model.config, len(previous)
         sizes = c.residual_channels, c.skip_channels, c.end_channels, c.classes
         self.sizes = {name: max(triton.next_power_of_2(size), 16) for name, size in zip("RSAK", sizes, strict=True)}
-        self.weights = _packed(model, **self.sizes)
+        self.weights = Weights(model, *self.sizes.values())
+        self.arrays = self._arrays()
         self.groups, self.depth = triton.cdiv(streams, GROUP), c.layers // c.stacks
         rows = c.stacks * (2**self.depth - 1)
         self.ring = previous.new_zeros(self.groups, rows, GROUP, self.sizes["R"], dtype=HALF)
@@ -54,7 +55,7 @@ class Fused:
         given = self._given(start, length)
         with torch.cuda.device_of(self.previous):  # which need not be the current one
             _advance[self.groups,](
-                samples, numbers, self.previous, self.ring, given, given.stride(0), given.stride(1), *self.weights,
+                samples, numbers, self.previous, self.ring, given, given.stride(0), given.stride(1), *self.arrays,
                 streams, length, self.time, COLDEST if cold else max(self.draw.temperature, COLDEST), p or 1.0,
                 LAYERS=self.model.config.layers, DEPTH=self.depth, **self.sizes, CHUNK=min(CHUNK, self.sizes["A"]),
                 GROUP=GROUP, TOP_P=p is not None and p < 1 and not cold, FORCED=forced is not None,
@@ -67,45 +68,15 @@ class Fused:
     def _given(self, start: int, length: int) -> Tensor:
         """Conditioning and bias of every layer: (length, streams, layers x 2 R), constant ones of stride 0."""
         h = self.conditioning.block(start, start + (1 if self.conditioning.constant else length))
-        parts = []
-        for block in self.model.stack.blocks:
-            both = block.conv.bias.expand(1, 1, -1)
-            if h is not None:
-                both = F.linear(h.permute(2, 0, 1), block.condition.weight[..., 0], block.conv.bias)
-            parts.extend(_pad(part, self.sizes["R"]) for part in both.float().chunk(2, dim=-1))
-        return torch.cat(parts, dim=-1).contiguous().expand(length, len(self.previous), -1)
+        return self.weights.conditions(h).contiguous().expand(length, len(self.previous), -1)
 
-
-def _pad(x: Tensor, *sizes: int) -> Tensor:
-    """The last axes of x, filled up with zeros to these sizes."""
-    room = [amount for n, size in zip(x.shape[::-1], sizes[::-1], strict=False) for amount in (0, size - n)]
-    return F.pad(x.detach(), room).contiguous()
-
-
-def _packed(model: WaveNet, R: int, S: int, A: int, K: int) -> list[Tensor]:
-    """What `_advance` multiplies with and adds, input channels first, in its order of arguments."""
-    blocks, end, head = model.stack.blocks, model.end, model.head.linear
-    zero = head.bias.new_zeros(1)
-    inner = [
-        [half[..., tap].T for tap in (0, 1) for half in b.conv.weight.chunk(2)]  # the older tap first
-        + [zero[None] if b.residual is None else b.residual.weight[..., 0].T]
-        for b in blocks
-    ]
-    weights = [
-        torch.stack([torch.stack([_pad(one, R, R) for one in five]) for five in inner]),
-        torch.stack([_pad(b.skip.weight[..., 0].T, R, S) for b in blocks]),
-        _pad(end.weight[..., 0].T, S, A),
-        _pad(head.weight.T, A, K),
-    ]
-    nothing = head.bias.new_full((K - len(head.bias),), -1e15)  # the probability of padded codes is 0
-    numbers = [
-        _pad(model.front.weight, R),
-        torch.stack([_pad(zero if b.residual is None else b.residual.bias, R) for b in blocks]),
-        _pad(sum(b.skip.bias for b in blocks), S),
-        _pad(end.bias, A),
-        torch.cat([head.bias.detach(), nothing]),
-    ]
-    return [w.to(HALF) for w in weights] + [x.float() for x in numbers]
+    def _arrays(self) -> list[Tensor]:
+        """What `_advance` multiplies with and adds, inputs before outputs, in its order of arguments."""
+        w, classes = self.weights, self.model.config.classes
+        inner = torch.cat([w.taps.flatten(1, 2), w.residual[:, None]], dim=1)  # (layers, 5, R, R)
+        w.head_bias[classes:] = -1e15  # the probability of padded codes is 0
+        weights = [matrix.mT.to(HALF).contiguous() for matrix in (inner, w.skip, w.end, w.head)]
+        return [*weights, w.front, w.residual_bias, w.skip_bias, w.end_bias, w.head_bias]
 
 
 @triton.jit

@@ -20,41 +20,37 @@ F32, I32, I64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 FLOATS, INTS = ir.VectorType(F32, LANES), ir.VectorType(I32, LANES)
 
 
+def _operator(name: str) -> Callable:
+    """Lane by lane, what LLVM calls `name` for integers and f`name` for floats."""
+
+    def operate(self, other):
+        if self.value.type.element != F32:
+            return Vector(self.builder, getattr(self.builder, name)(self.value, self._like(other)))
+        function = getattr(self.builder, "f" + name)
+        return Vector(self.builder, function(self.value, self._like(other), flags=("contract",)))
+
+    return operate
+
+
+def _choice(sign: str) -> Callable:
+    """Lane by lane, the float that is `sign` the other."""
+
+    def choose(self, other):
+        other = self._like(other)
+        wanted = self.builder.fcmp_ordered(sign, self.value, other)
+        return Vector(self.builder, self.builder.select(wanted, self.value, other))
+
+    return choose
+
+
 class Vector:
     """Numbers in a register, integers or floats; operators work lane by lane, also with a Python number."""
 
     def __init__(self, builder: ir.IRBuilder, value: ir.Value):
         self.builder, self.value = builder, value
 
-    def __add__(self, other):
-        return self._with("add", other)
-
-    def __sub__(self, other):
-        return self._with("sub", other)
-
-    def __mul__(self, other):
-        return self._with("mul", other)
-
-    def __truediv__(self, other):
-        return self._with("div", other)
-
-    def __xor__(self, other):
-        return self._with("xor", other)
-
-    def __neg__(self):
-        return Vector(self.builder, self.builder.fneg(self.value))
-
-    def max(self, other):
-        """The larger of two floats, lane by lane."""
-        other = self._like(other)
-        larger = self.builder.fcmp_ordered(">", self.value, other)
-        return Vector(self.builder, self.builder.select(larger, self.value, other))
-
-    def min(self, other):
-        """The smaller of two floats, lane by lane."""
-        other = self._like(other)
-        smaller = self.builder.fcmp_ordered("<", self.value, other)
-        return Vector(self.builder, self.builder.select(smaller, self.value, other))
+    __add__, __sub__, __mul__, __truediv__ = _operator("add"), _operator("sub"), _operator("mul"), _operator("div")
+    max, min = _choice(">"), _choice("<")
 
     def to(self, operation: str, kind: ir.Type) -> "Vector":
         """As numbers of another kind, by LLVM's "bitcast", "sext", "trunc" or "sitofp"."""
@@ -73,17 +69,12 @@ class Vector:
         return Vector(self.builder, self.builder.call(function, values))
 
     def _like(self, other) -> ir.Value:
-        kind = self.value.type
-        if isinstance(other, Vector):
-            return other.value
-        other = float(np.float32(other)) if kind.element == F32 else other
-        return ir.Constant(kind, [other] * kind.count)
+        return other.value if isinstance(other, Vector) else every(other, self.value.type)
 
-    def _with(self, name: str, other) -> "Vector":
-        if self.value.type.element == F32:
-            operate = getattr(self.builder, "f" + name)
-            return Vector(self.builder, operate(self.value, self._like(other), flags=("contract",)))
-        return Vector(self.builder, getattr(self.builder, name)(self.value, self._like(other)))
+
+def every(number: float, kind: ir.VectorType) -> ir.Constant:
+    """A constant in all lanes."""
+    return ir.Constant(kind, [float(np.float32(number)) if kind.element == F32 else number] * kind.count)
 
 
 class Memory:
