@@ -1,63 +1,89 @@
-"""Which sampler a request gets, on devices that need not be there; and a recording of a graph that fails."""
-
-from contextlib import suppress
+"""Which sampler and which precision a request gets, on devices that need not be there."""
 
 import pytest
 import torch
 
-from musicai.sampling import sample
-from musicai.sampling.graph import Graphed
-from musicai.sampling.run import KNOWN, METHODS, _chosen
-from musicai.wavenet import WaveNet
+from musicai.wavenet import WaveNetConfig
+from musicai.wavenet.generate.request import MANY, PRECISIONS, chosen
 
-DEVICES = {"cpu": "cpu", "cuda": "cuda-graph", "mps": "cached"}  # and what "auto" is there
+CODES, MIXTURES, WIDER = WaveNetConfig(), WaveNetConfig(mixtures=4), WaveNetConfig(kernel_size=3)
 
 
-@pytest.mark.parametrize(("device", "fastest"), DEVICES.items())
-def test_auto_is_the_fastest_that_applies(device, fastest):
-    assert _chosen(torch.device(device), "auto", "float32") == fastest
+@pytest.fixture(autouse=True)
+def a_gpu_with_triton(monkeypatch):
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    monkeypatch.setattr("musicai.wavenet.generate.request.find_spec", lambda name: name)
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: (9, 0))
 
 
-@pytest.mark.parametrize("precision", ["int16", "int8"])
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("device", DEVICES)
-def test_a_reduced_precision_is_had_or_refused_by_name(device, method, precision):
-    if device == "cpu" and method in ("auto", "cpu"):
-        assert _chosen(torch.device(device), method, precision) == "cpu"
+def choice(device, method="auto", precision="float32", streams=1, config=CODES):
+    return chosen(config, torch.device(device), streams, method, precision)
+
+
+@pytest.mark.parametrize("precision", ["float32", "int16", "int8"])
+@pytest.mark.parametrize("device", ["cpu", "cuda", "mps"])
+@pytest.mark.parametrize("streams", [1, 10_000])
+def test_auto_never_changes_the_precision_that_was_asked_for(device, precision, streams):
+    assert choice(device, precision=precision, streams=streams) == ("cpu", precision)
+    assert choice(device, "cpu", precision, streams) == ("cpu", precision)
+
+
+def test_triton_serves_many_streams_where_the_precision_is_left_open():
+    assert choice("cuda", precision="auto", streams=MANY) == ("triton", "float16")
+    assert choice("cuda", precision="auto", streams=MANY - 1) == ("cpu", "int16")
+    assert choice("cpu", precision="auto", streams=MANY) == ("cpu", "int16")
+    for config in (MIXTURES, WIDER):
+        assert choice("cuda", precision="auto", streams=MANY, config=config) == ("cpu", "int16")
+    assert choice("cuda", precision="float16") == ("triton", "float16")
+    assert choice("cuda", "cached", "auto") == ("cached", "float32")
+
+
+def test_a_gpu_without_triton_or_too_old_draws_on_the_cpu(monkeypatch):
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: (7, 5))
+    assert choice("cuda", precision="auto", streams=MANY) == ("cpu", "int16")
+    with pytest.raises(ValueError, match=r"needs compute capability 8.0, and this GPU has \(7, 5\)"):
+        choice("cuda", "triton", "float16")
+    monkeypatch.undo()
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: (9, 0))
+    monkeypatch.setattr("musicai.wavenet.generate.request.find_spec", lambda name: None)
+    assert choice("cuda", precision="auto", streams=MANY) == ("cpu", "int16")
+    with pytest.raises(ImportError, match="pip install triton"):
+        choice("cuda", "triton", "float16")
+
+
+@pytest.mark.parametrize("precision", ["float32", "int16", "int8", "float16"])
+@pytest.mark.parametrize("method", PRECISIONS)
+def test_a_precision_is_available_or_refused_with_the_method_that_has_it(method, precision):
+    if precision in PRECISIONS[method]:
+        assert choice("cuda", method, precision) == (method, precision)
         return
-    asked = f"precision '{precision}'" if method == "auto" else f"method '{method}'"
-    why = f"needs the model on the CPU, and it is on {device}|knows precision 'float32'( and 'float16')? only"
-    with pytest.raises(ValueError, match=f"{asked} ({why})"):
-        _chosen(torch.device(device), method, precision)
+    with pytest.raises(ValueError, match=f"precision '{precision}' is only available with method='"):
+        choice("cuda", method, precision)
 
 
-@pytest.mark.parametrize("precision", KNOWN["cpu"])
-def test_without_numba_a_reduced_precision_is_refused(precision, monkeypatch):
-    monkeypatch.setattr("musicai.sampling.run.find_spec", lambda name: None)
-    if precision == "float32":
-        with pytest.warns(UserWarning, match="numba is missing"):
-            assert _chosen(torch.device("cpu"), "auto", precision) == "cached"
-    else:
-        with pytest.raises(ImportError, match=f"precision '{precision}' needs numba: pip install numba"):
-            _chosen(torch.device("cpu"), "auto", precision)
+REFUSED = [
+    (
+        {"method": "triton", "precision": "float32"},
+        "only available with method='naive' or 'cached' or 'cpu'; method",
+    ),
+    ({"method": "cached", "precision": "float16"}, "precision 'float16' is only available with method='triton'"),
+    (
+        {"method": "triton", "precision": "auto", "config": MIXTURES},
+        "predicts mixtures; use method='cpu'",
+    ),
+    (
+        {"method": "triton", "precision": "auto", "config": WIDER},
+        "kernel_size 2, and this model has 3",
+    ),
+    ({"device": "cpu", "precision": "float16"}, "'triton' needs the model on a CUDA device, and it is on cpu"),
+    ({"device": "mps", "method": "triton", "precision": "auto"}, "needs the model on a CUDA device, and it is on mps"),
+    ({"method": "cuda-graph"}, "no such method: 'cuda-graph'; there are auto, naive, cached, cpu, triton"),
+    ({"precision": "bfloat16"}, "no such precision: 'bfloat16'; there are auto, float16, float32, int16, int8"),
+]
 
 
-@pytest.mark.parametrize("kernel_size", [1, 2, 3])
-def test_a_graph_that_cannot_be_recorded_changes_no_sample(kernel_size, monkeypatch):
-    """Steps that were taken for the recording are undone, and the rest is drawn without a graph."""
-    torch.manual_seed(0)
-    model = WaveNet(layers=6, stacks=2, kernel_size=kernel_size, residual_channels=8, classes=16).eval()
-    model.requires_grad_(False).head.linear.weight.mul_(8)
-    truth = sample(model, 100, streams=2, method="cached", progress=False)
-    part = Graphed._part
-
-    def after_a_failure(self, *arguments):
-        with suppress(RuntimeError), self.unchanged():
-            self.step(False)
-            self.step(False)
-            raise RuntimeError
-        return part(self, *arguments)
-
-    monkeypatch.setattr(Graphed, "_part", after_a_failure)
-    monkeypatch.setattr("musicai.sampling.run._chosen", lambda *_: "cuda-graph")
-    assert torch.equal(sample(model, 100, streams=2, block=30, progress=False), truth)
+@pytest.mark.parametrize(("how", "message"), REFUSED)
+def test_what_cannot_be_had_is_refused_by_name(how, message):
+    with pytest.raises(ValueError, match=message):
+        choice(**{"device": "cuda"} | how)

@@ -10,7 +10,7 @@ from musicai.threads import Workers
 from musicai.wavenet._fast.kernel import CODES, RUN, VALUES
 from musicai.wavenet._fast.products import COLUMNS, arithmetic, pack, pack_rows
 from musicai.wavenet._fast.weights import Weights
-from musicai.wavenet.generate.conditioning import Conditioning
+from musicai.wavenet.generate.inputs import Conditioning
 from musicai.wavenet.generate.samplers import Draw
 from musicai.wavenet.heads import TINY
 from musicai.wavenet.model import WaveNet

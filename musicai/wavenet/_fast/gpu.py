@@ -6,7 +6,7 @@ import triton.language as tl
 from torch import Tensor
 
 from musicai.wavenet._fast.weights import Weights
-from musicai.wavenet.generate.conditioning import Conditioning
+from musicai.wavenet.generate.inputs import Conditioning
 from musicai.wavenet.generate.samplers import Draw
 from musicai.wavenet.model import WaveNet
 
@@ -18,7 +18,7 @@ HALF = torch.float16
 
 
 class Fused:
-    """As `Cached`, but a block of samples is one launch: no launches between layers, nor between samples. See `Sampler`.
+    """As `Cached`, but a block of samples is one launch, with none between layers or samples. See `Sampler`.
 
     Each program of the kernel takes 16 streams through the whole network, sample after sample. What goes on from layer
     to layer stays in registers; weights and the rings of past inputs, in float16, lie in global memory, which the L2
@@ -93,7 +93,7 @@ def _sigmoid(x):
 
 @triton.jit
 def _nucleus(p, top_p):
-    """p (GROUP, K) with all but the fewest that have a share of top_p set to zero, as `heads.keep_top_p`, without sorting.
+    """p (GROUP, K), zero but for the fewest that have a share of top_p: `heads.keep_top_p`, without sorting.
 
     Bits of floats above 0 are ordered as whole numbers; so halving finds the least p whose likelier ones lack the mass.
     """

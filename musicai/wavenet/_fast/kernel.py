@@ -16,9 +16,8 @@ import numba
 import numpy as np
 from numba import njit
 
-from musicai.wavenet._fast.elementwise import add, copy, encode, exponentials, gate
 from musicai.wavenet._fast.products import COLUMNS, matmat, matvec
-from musicai.wavenet._fast.vectors import FEATURES
+from musicai.wavenet._fast.vectors import FEATURES, add, copy, encode, exponentials, gate
 
 CODES, VALUES = 0, 1  # what a sample is: a class, or a number drawn from a mixture of Gaussians
 STRIDE = 32  # classes that are passed by at once on the way to the one that is drawn
@@ -59,7 +58,7 @@ def mass_from(p, bits, n, least):
 
 @inline
 def nucleus(p, n, top_p):
-    """`musicai.wavenet.heads.keep_top_p`, in place and without sorting: bits of floats above 0 have the floats' order."""
+    """`heads.keep_top_p`, in place and without sorting: the bits of floats above 0 have the floats' order."""
     wanted, bits, edge = top_p * mass(p, 0, n), p.view(np.int32), np.int32(0)
     for k in range(30, -1, -1):  # the largest number from which on there is enough, bit by bit
         trial = np.int32(edge | 1 << k)

@@ -13,9 +13,20 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
-from musicai.wavenet._fast.elementwise import MIDDLE
 from musicai.wavenet._fast.vectors import (
-    FEATURES, FLOATS, I32, I64, INTS, LANES, Memory, Register, Vector, each, every, vectorised,
+    FEATURES,
+    FLOATS,
+    I32,
+    I64,
+    INTS,
+    LANES,
+    MIDDLE,
+    Memory,
+    Register,
+    Vector,
+    each,
+    every,
+    vectorised,
 )  # fmt: skip
 
 COLUMNS = 4  # vectors that `matmat` multiplies with: each weight is read once for all of them

@@ -5,8 +5,7 @@ reduced precision is from the model's own distributions. `Sampler` is the protoc
 from the same uniform numbers: `Naive` and `Cached` here, the compiled ones in `musicai.wavenet._fast`.
 """
 
-from musicai.wavenet.generate.distance import total_variation
-from musicai.wavenet.generate.generation import sample, stream
+from musicai.wavenet.generate.generation import sample, stream, total_variation
 from musicai.wavenet.generate.samplers import Cached, Naive, Sampler
 
 __all__ = ["Cached", "Naive", "Sampler", "sample", "stream", "total_variation"]

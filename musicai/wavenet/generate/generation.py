@@ -1,15 +1,7 @@
-"""`sample` and `stream`: a request is checked, a sampler chosen, and blocks come as they are ready. Chapter 5."""
+"""Drawing from a WaveNet, and how exactly it was done: `sample`, `stream`, `total_variation`. Chapter 5."""
 
-import hashlib
-import itertools
-import json
-import math
-import os
 import warnings
 from collections.abc import Iterator, Mapping
-from copy import deepcopy
-from dataclasses import asdict, dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -17,19 +9,13 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from musicai.wavenet.generate.conditioning import Conditioning, as_numbers
-from musicai.wavenet.generate.record import Record
-from musicai.wavenet.generate.samplers import Cached, Draw, Naive, Sampler
-from musicai.wavenet.generate.uniforms import Uniforms
+from musicai.wavenet.generate.request import Record, Request, checked_samples
+from musicai.wavenet.generate.samplers import features
+from musicai.wavenet.heads import log_mass, mu_law_edges
 from musicai.wavenet.model import WaveNet
 
-PRECISIONS = {  # by method; the first is what precision="auto" stands for
-    "naive": ("float32",),
-    "cached": ("float32",),
-    "cpu": ("int16", "float32", "int8"),
-    "triton": ("float16",),
-}
-MANY = 16  # streams from which a GPU with Triton (225,000 samples/s at 16) beats a core (37,000 to 187,000 in int8)
+CODES = 256  # mu-law codes by which two densities are compared
+HELD = 2**22  # numbers that are compared at once
 
 
 def sample(
@@ -168,172 +154,53 @@ def stream(
     return request.blocks(request.nothing)
 
 
-class Request:
-    """One call of `sample` or `stream`, with their arguments: checked, the sampler chosen, its blocks in order."""
+@torch.inference_mode()
+def total_variation(
+    model: WaveNet, samples: Tensor, conditioning: Mapping | None = None, *, precision: str = "int8"
+) -> Tensor:
+    """The total variation distance between the model's distribution of each sample and the compiled sampler's.
 
-    def __init__(
-        self, model, n, conditioning, streams, temperature, top_p, seed, uniforms, opening, method, precision, block
-    ):
-        if not isinstance(model, WaveNet):
-            raise TypeError(f"model must be a musicai.wavenet.WaveNet; got {type(model).__name__}")
-        for name, value in {"n": n, "streams": streams, "block": block}.items():
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-                raise ValueError(f"{name} must be a whole number, 1 or more; got {value!r}")
-        _check_choice(temperature, top_p)
-        for name, value in model.state_dict().items():
-            if not torch.isfinite(value).all():
-                raise ValueError(f"the model's {name} holds NaN or infinity")
-        device = next(model.parameters()).device
-        self.method, self.precision = chosen(model.config, device, streams, method, precision)
-        self.model = deepcopy(model).cpu() if self.method == "cpu" and device.type != "cpu" else model
-        self.n, self.block = n, block
-        self.opening = checked_samples("opening", model, opening, streams)
-        self.conditioning = Conditioning(self.model, conditioning, streams, self.opening.shape[1] + n)
-        self.uniforms = Uniforms(seed, streams, n, model.head.uniforms, uniforms)
-        self.draw = Draw(self.model, temperature, top_p)
+    >>> model = WaveNet(layers=4, stacks=2, residual_channels=8)
+    >>> total_variation(model, torch.randint(256, (1, 50)), precision="int16").mean() < 0.01
+    tensor(True)
 
-    @property
-    def nothing(self) -> Tensor:
-        """No samples yet: (streams, 0), of the samples' type."""
-        return self.opening[:, :0]
+    Half the sum of the absolute differences of all probabilities: no event is likelier by more under the one than
+    under the other. Both are given the same past, so that errors do not add up. Values from a mixture of Gaussians are
+    compared by the probabilities of the 256 mu-law codes.
 
-    def blocks(self, before: Tensor) -> Iterator[Tensor]:
-        """The blocks after `before` (streams, t), which an earlier call has drawn."""
-        first, known = before.shape[1], torch.cat([self.opening, before], dim=1)
-        if first == self.n:
-            return  # there is nothing to prepare for
-        sampler, offset = self._primed(known), self.opening.shape[1]
-        for start in range(first, self.n, self.block):
-            uniforms = self.uniforms(start, min(start + self.block, self.n))
-            yield _in_pieces(sampler, offset + start, uniforms).to(known)
+    Args:
+        model: a WaveNet.
+        samples: codes or values (streams, length), the past of each other.
+        conditioning: "local" and "instrument", as for `sample`.
+        precision: "float32", "int16" or "int8".
 
-    def finished(self, t: int) -> int:
-        """How many of t samples belong to whole blocks."""
-        return self.n if t >= self.n else t - t % self.block
+    Returns: (streams, length), each between 0 and 1.
 
-    def _primed(self, known: Tensor) -> Sampler:
-        """A sampler that has heard what is known; only a receptive field and a block of it matter.
+    Raises:
+        ValueError: an argument that `sample` refuses.
 
-        It hears the blocks in which that was drawn: cut elsewhere, the same sums are rounded otherwise, and values,
-        unlike codes, show it.
-        """
-        length, field, offset = known.shape[1], self.model.receptive_field, self.opening.shape[1]
-        edges = [*range(max(offset - field, 0), offset, self.block), *range(offset, length, self.block), length]
-        parts = [(a, b) for a, b in itertools.pairwise(edges) if b > length - field]
-        first = parts[0][0] if parts else 0
-        silence, device = known.new_full((len(known),), self.model.silence), next(self.model.parameters()).device
-        sampler = self._sampler((known[:, first - 1] if first else silence).to(device))
-        for a, b in parts:
-            _in_pieces(sampler, a, torch.zeros(len(known), b - a, self.uniforms.k), known[:, a:b].to(device))
-        return sampler
+    Chapter 5.
+    """
+    from musicai.wavenet._fast.compiled import Compiled  # numba, which takes a second to import
 
-    def _sampler(self, previous: Tensor) -> Sampler:
-        parts = self.model, self.conditioning, self.draw, previous
-        if self.method == "cpu":
-            from musicai.wavenet._fast.compiled import Compiled  # numba, which takes a second to import
-
-            return Compiled(*parts, self.precision)
-        if self.method == "triton":
-            from musicai.wavenet._fast.gpu import Fused  # triton, which need not be there
-
-            return Fused(*parts)
-        return {"naive": Naive, "cached": Cached}[self.method](*parts)
-
-    def identity(self) -> dict[str, str | int | float | None]:
-        """What two calls must have in common for one to go on where the other was stopped."""
-        weights = [weight for _, weight in sorted(self.model.state_dict().items())]
-        return {
-            "model": _hash(json.dumps(asdict(self.model.config), sort_keys=True), *weights),
-            "n": self.n,
-            "streams": len(self.opening),
-            "conditioning": _hash(self.conditioning.local, self.conditioning.instrument),
-            "opening": _hash(self.opening),
-            "uniforms": self.uniforms.seed if self.uniforms.given is None else _hash(self.uniforms.given),
-            "temperature": self.draw.temperature,
-            "top_p": self.draw.top_p,
-            "precision": self.precision,
-            "block": self.block,  # values are rounded otherwise if cut otherwise
-        }
+    streams, length = samples.shape
+    samples = checked_samples("samples", model, samples, streams)
+    request = Request(model, length, conditioning, streams, 1.0, None, 0, None, None, "cpu", precision, length)
+    model, previous = request.model, model.previous(samples)
+    compiled = Compiled(model, request.conditioning, request.draw, previous[:, 0], request.precision).answers(samples)
+    truth = model.head.linear(features(model, previous, request.conditioning.block(0, length)))
+    step = max(HELD // (streams * CODES * truth.shape[-1]), 1)
+    parts = zip(truth.split(step, dim=1), compiled.split(step, dim=1), strict=True)
+    return torch.cat([_distance(_probabilities(model, a), _probabilities(model, b)) for a, b in parts], dim=1)
 
 
-def chosen(config, device: torch.device, streams: int, method: str, precision: str) -> tuple[str, str]:
-    """The method and the precision that "auto" stands for, or those that were asked for, if they go together."""
-    precisions = sorted({"auto", *itertools.chain(*PRECISIONS.values())})
-    for what, value, known in (("method", method, ["auto", *PRECISIONS]), ("precision", precision, precisions)):
-        if value not in known:
-            raise ValueError(f"no such {what}: {value!r}; there are {', '.join(known)}")
-    if method == "auto":
-        many = precision == "auto" and streams >= MANY and _without_triton(config, device) is None
-        method = "triton" if many or precision == "float16" else "cpu"
-    precision = PRECISIONS[method][0] if precision == "auto" else precision
-    if precision not in PRECISIONS[method]:
-        methods = " or ".join(repr(name) for name, these in PRECISIONS.items() if precision in these)
-        raise ValueError(
-            f"precision {precision!r} is only available with method={methods}; "
-            f"method {method!r} has {' and '.join(map(repr, PRECISIONS[method]))}"
-        )
-    if method == "triton" and (problem := _without_triton(config, device)):
-        raise problem
-    return method, precision
+def _distance(p: Tensor, q: Tensor) -> Tensor:
+    return (p - q).abs().sum(-1).float() / 2
 
 
-def _without_triton(config, device: torch.device) -> Exception | None:
-    """Why the Triton kernel cannot draw from this model, if it cannot."""
-    if os.environ.get("TRITON_INTERPRET") != "1":  # Triton's own switch, for tests
-        if device.type != "cuda":
-            return ValueError(f"method 'triton' needs the model on a CUDA device, and it is on {device}")
-        if (capability := torch.cuda.get_device_capability(device)) < (8, 0):
-            return ValueError(f"method 'triton' needs compute capability 8.0, and this GPU has {capability}")
-    if find_spec("triton") is None:
-        return ImportError("method 'triton' needs Triton: pip install triton; or use method='cpu'")
-    if config.mixtures:
-        return ValueError("method 'triton' draws codes, and this model predicts mixtures; use method='cpu'")
-    if config.kernel_size != 2:
-        return ValueError(f"method 'triton' needs kernel_size 2, and this model has {config.kernel_size}; use 'cpu'")
-    return None
-
-
-def _in_pieces(sampler: Sampler, start: int, uniforms: Tensor, forced: Tensor | None = None) -> Tensor:
-    """A block, as many samples at once as the sampler can take."""
-    pieces = [slice(t, t + sampler.longest) for t in range(0, uniforms.shape[1], sampler.longest)]
-    known = [None if forced is None else forced[:, piece] for piece in pieces]
-    parts = [sampler.block(start + p.start, uniforms[:, p], k) for p, k in zip(pieces, known, strict=True)]
-    return torch.cat(parts, dim=1)
-
-
-def _check_choice(temperature: float, top_p: float | None) -> None:
-    for name, value in {"temperature": temperature, "top_p": 1 if top_p is None else top_p}.items():
-        if not isinstance(value, int | float | np.number):
-            raise ValueError(f"{name} must be a number; got {value!r}")
-    if not 0 <= temperature < math.inf:
-        raise ValueError(f"temperature must be 0 or more, and finite; got {temperature}")
-    if top_p is not None and not 0 < top_p <= 1:
-        raise ValueError(f"top_p must lie in (0, 1]; got {top_p}")
-
-
-def checked_samples(name: str, model: WaveNet, samples: Tensor | None, streams: int) -> Tensor:
-    """The samples that a caller gave, (streams, length) on the CPU: int64 codes or float32 values."""
-    codes, classes = not model.config.mixtures, model.config.classes
-    dtype = torch.int64 if codes else torch.float32
-    if samples is None:
-        return torch.zeros(streams, 0, dtype=dtype)
-    samples = as_numbers(name, samples).detach().cpu()
-    if samples.ndim not in (1, 2) or (samples.ndim == 2 and len(samples) != streams):
-        raise ValueError(f"{name} has shape {tuple(samples.shape)}; (length,) or ({streams}, length) is needed")
-    if codes and (samples.is_floating_point() or not ((samples >= 0) & (samples < classes)).all()):
-        raise ValueError(f"{name} must be codes, whole numbers from 0 to {classes - 1}")
-    if not codes and not (samples.abs() <= 1).all():
-        raise ValueError(f"{name} must be values between -1 and 1")
-    return samples.to(dtype).expand(streams, -1).contiguous()
-
-
-def _hash(*parts: str | Tensor | None) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        if isinstance(part, Tensor):
-            part = part.detach().cpu().clone(memory_format=torch.contiguous_format)  # expanded: stride 0
-            digest.update((str(part.dtype) + str(tuple(part.shape))).encode())
-            digest.update(part.view(torch.uint8).numpy().tobytes() if part.numel() else b"")
-        else:
-            digest.update(repr(part).encode())
-    return digest.hexdigest()[:16]
+def _probabilities(model: WaveNet, raw: Tensor) -> Tensor:
+    """The head's distribution, (..., classes), from what its linear layer gives."""
+    if not model.config.mixtures:
+        return raw.double().softmax(-1)
+    codes = torch.arange(CODES)
+    return log_mass(model.head.mixture(raw.double()[..., None, :]), *mu_law_edges(codes)).exp()

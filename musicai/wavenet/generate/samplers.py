@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from musicai.wavenet.generate.conditioning import Conditioning
+from musicai.wavenet.generate.inputs import Conditioning
 from musicai.wavenet.layers import ResidualBlock
 from musicai.wavenet.model import WaveNet
 
