@@ -88,8 +88,8 @@ begin() { # begin NAME COMMAND...: as soon as fewer than JOBS are running; it ma
   echo $! >"$KEEP/$name.pid"
 }
 
-begin tests "$PYTHON" -m pytest -q -p no:cacheprovider -k "cuda or gpu or triton" tests/test_audio.py tests/test_sampling.py \
-  tests/test_sampling_triton.py
+begin tests "$PYTHON" -m pytest -q -p no:cacheprovider -k "cuda or gpu or triton" tests/test_audio.py tests/test_generate.py \
+  tests/test_fast_triton.py
 for benchmark in $(grep -l cuda benchmarks/*.py); do
   begin "bench_$(basename "$benchmark" .py)" "$PYTHON" "$benchmark" ${DRY:+--help}
 done

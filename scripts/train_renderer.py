@@ -27,7 +27,7 @@ from torch import Tensor
 from training import RUNGS, add_settings, save_rung, settings
 
 from musicai.audio import mu_law_decode, mu_law_encode, save
-from musicai.sampling import sample
+from musicai.wavenet import sample
 from musicai.scale import device
 from musicai.train import Run, fit, seed_all, update
 from musicai.wavenet import ScoreConfig, ScoreWaveNet, WaveNet, WaveNetConfig

@@ -219,8 +219,7 @@ def test_a_place_that_cannot_be_written_is_no_error(monkeypatch):
 
 
 PROCESSORS = {  # as this machine is, if numba may use only some of what it has
-    "here": {},
-    "AVX2": {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx2,+fma,+bmi,+bmi2"},
+    "AVX2": {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx2,+fma"},
     "no products of bytes": {"NUMBA_CPU_NAME": "nehalem", "NUMBA_CPU_FEATURES": "+sse4.2"},
 }
 SCRIPT = """

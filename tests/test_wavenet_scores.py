@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from musicai.audio import mu_law_decode
 from musicai.data import FolkCorpus, melody_key
 from musicai.notes import Melody, Note, Score, Track
-from musicai.sampling import sample
+from musicai.wavenet import sample
 from musicai.synth import render
 from musicai.train import load_checkpoint
 from musicai.wavenet import ScoreConfig, ScoreWaveNet, score_frames

@@ -137,7 +137,7 @@ class ScoreWaveNet(WaveNet):
 
     >>> model = ScoreWaveNet(ScoreConfig(instruments=("flute", "cello")))
     >>> how = model.conditioning(score, "cello", 32_000)  # doctest: +SKIP
-    >>> codes = musicai.sampling.sample(model, 32_000, how)  # doctest: +SKIP
+    >>> codes = musicai.wavenet.sample(model, 32_000, how)  # doctest: +SKIP
 
     All layers see what ScoreConditioner makes of the notes. Its partials are learned first (see
     scripts/train_renderer.py), then held. Source: van den Oord et al. 2016, section 2.5; a piano roll
@@ -157,7 +157,7 @@ class ScoreWaveNet(WaveNet):
         return self.upsample(local, instrument)
 
     def conditioning(self, score, instrument: str, length: int) -> dict[str, Tensor | int]:
-        """What `musicai.sampling.sample` takes to play the first `length` samples of a score.
+        """What `musicai.wavenet.sample` takes to play the first `length` samples of a score.
 
         Raises ValueError for an instrument that this model has not learned.
         """
