@@ -9,7 +9,7 @@ from torch import Tensor
 
 from musicai.audio import mu_law_decode
 from musicai.notes import Melody, Note, Score, Track
-from musicai.wavenet.generate import sample
+from musicai.sampling.sample import sample
 from musicai.wavenet import ScoreWaveNet
 
 RELEASE = 0.5  # seconds after the last note's end

@@ -32,7 +32,7 @@ class Compiled:
     longest = 2**62
 
     def __init__(self, model: WaveNet, conditioning: Conditioning, draw: Draw, previous: Tensor, precision: str):
-        self.dtype, packed = previous.dtype, Packed(model, precision)
+        self.dtype, packed = previous.dtype, Layout(model, precision)
         self.streams = [_Stream(packed, conditioning.select(i), draw, float(x)) for i, x in enumerate(previous)]
         self.workers = Workers(torch.device("cpu"))
 
@@ -54,7 +54,7 @@ class Compiled:
 class _Stream:
     """One stream: its rings of past inputs, and its place in the conditioning."""
 
-    def __init__(self, packed: "Packed", conditioning: Conditioning, draw: Draw, previous: float):
+    def __init__(self, packed: "Layout", conditioning: Conditioning, draw: Draw, previous: float):
         self.packed, self.conditioning, self.draw = packed, conditioning, draw
         r, layers, number = packed.r, packed.layers, arithmetic(packed.precision).dtype
         self.state = (
@@ -84,7 +84,7 @@ class _Stream:
         return samples
 
 
-class Packed:
+class Layout:
     """A model as the kernel reads it: flat, padded to whole vectors, in the order of use, past taps before all else.
 
     arrays: the kernel's tuple `model`: shape, limits, dilations, weight, rows, bias, table. The limits are the largest

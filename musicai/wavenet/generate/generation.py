@@ -66,9 +66,9 @@ def sample(
             precision="auto" it is "triton" for 16 streams or more where that is available, and otherwise "cpu".
         precision: "float32", the model itself; "int16" or "int8" weights, only with "cpu"; "float16", only with
             "triton"; or "auto", about as exact as float16 and faster than float32: int16 with "cpu", float16 with
-            "triton". On one core int8 is up to seven times as fast as float32, int16 up to four times.
+            "triton". On one core int8 is five to seven times as fast as float32, int16 three to four.
             `total_variation` measures the price for a model: at the reference shape with random weights 0.0001 (int16)
-            and 0.003 (int8) in the mean over samples, for "wavenet-renderer" on held-out tunes 0.001 and 0.02.
+            and 0.004 (int8) in the mean over samples, for "wavenet-renderer" on held-out tunes 0.001 and 0.02.
         block: samples in a block.
         record: a file that grows by each block. After a run was killed, the same call goes on from there and gives
             what it would have given, to the bit; only the block that was being drawn is lost.
