@@ -294,7 +294,6 @@ BAD = [
     ({"method": "fast"}, "no such method: 'fast'"),
     ({"precision": "int4"}, "no such precision: 'int4'"),
     ({"precision": "int8", "method": "cached"}, "precision 'int8' is only available with method='cpu'"),
-    ({"method": "triton", "precision": "float16"}, "on a CUDA device, and it is on cpu"),
     ({"uniforms": torch.rand(1, 9)}, "uniforms have shape"),
     ({"uniforms": torch.ones(1, 10)}, r"\[0, 1\)"),
     ({"uniforms": torch.full((1, 10), float("nan"))}, r"\[0, 1\)"),
