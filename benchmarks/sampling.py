@@ -1,4 +1,4 @@
-"""Samples a second from a WaveNet: the samplers of musicai.sampling against each other and the floor, in one run.
+"""Samples a second from a WaveNet: the samplers of musicai.wavenet against each other and the floor, in one run.
 
     python benchmarks/sampling.py [--quick] [--repeat 5] [--checkpoint NAME]
 
@@ -11,6 +11,8 @@ slower. Both rates are measured in the same run:
 reading, by a sum over an array of as many bytes as the weights have; multiplying, by the sampler's own product with
 weights in the nearest cache. Conditioning that changes with time costs a product too, which counts; the partials of a
 score do not. "TV" is the mean total variation distance of the distributions from the model's.
+
+For a processor that has AVX2 only, put NUMBA_CPU_NAME=haswell NUMBA_CPU_FEATURES=+avx2,+fma before the command.
 """
 
 import argparse
@@ -23,12 +25,10 @@ import torch
 from numba import njit
 
 from musicai.notes import Melody
-from musicai.sampling import stream, total_variation
-from musicai.sampling.kernel import OPTIONS
-from musicai.sampling.matvec import COLUMNS, matvec, pack
-from musicai.sampling.packed import aligned
-from musicai.sampling.products import arithmetic
-from musicai.wavenet import ScoreWaveNet, WaveNet
+from musicai.wavenet import ScoreWaveNet, WaveNet, stream, total_variation
+from musicai.wavenet._fast.compiled import aligned
+from musicai.wavenet._fast.kernel import OPTIONS
+from musicai.wavenet._fast.products import COLUMNS, HAS_BYTES, HAS_DOT, arithmetic, matvec, pack
 
 BYTES = {"float32": 4, "int16": 2, "int8": 1}
 RENDERING = {"layers": 20, "residual_channels": 32, "skip_channels": 64, "end_channels": 128, "global_channels": 8}
@@ -66,8 +66,8 @@ def bytes_a_second(size: int) -> float:
 def products_a_second(precision: str) -> float:
     """How many weights are multiplied a second if they lie near."""
     n_in, n_out, times = 64, 128, 20_000
-    weight = aligned(n_in * n_out, precision)
     numbers = arithmetic(precision)
+    weight = aligned(n_in * n_out, "int16" if numbers.unit == 2 else precision)
     weight[:] = pack(np.ones((n_out, n_in)), numbers.unit)
     x, (out, rows, scale) = aligned(n_in, numbers.dtype), (aligned(n, np.float32) for n in (n_out, 2 * n_out, 1))
     multiply(out, weight, rows, x, scale, 1)
@@ -77,7 +77,7 @@ def products_a_second(precision: str) -> float:
 def weights_of(model: WaveNet) -> tuple[int, int]:
     """Weights that every sample is multiplied with: those of the layers, and those of conditioning that changes."""
     blocks = model.stack.blocks
-    layers = [b.conv.weight for b in blocks] + [b.skip.weight for b in blocks] + [model.end.weight]
+    layers = [b.conv.weight for b in blocks] + [b.skip.weight for b in blocks] + [model.output.weight]
     layers += [b.residual.weight for b in blocks if b.residual is not None] + [model.head.linear.weight]
     changing = [b.condition.weight for b in blocks] if model.upsample is not None else []
     return sum(w.numel() for w in layers), sum(w.numel() for w in changing)
@@ -176,7 +176,8 @@ def main() -> None:
     arguments = parser.parse_args()
     repeat, cores = 1 if arguments.quick else arguments.repeat, torch.get_num_threads()
     torch.set_num_threads(1)
-    print(f"torch {torch.__version__}, {cores} cores; near weights: ", end="")
+    print(f"torch {torch.__version__}, {cores} cores; products of bytes: {HAS_BYTES}, vpdpbusd: {HAS_DOT}; ", end="")
+    print("near weights: ", end="")
     print(", ".join(f"{products_a_second(p) / 1e9:.0f} G products/s {p}" for p in BYTES))
     sizes = (2**15, 2**19, 2**21, 2**23)
     print("reading: " + ", ".join(f"{bytes_a_second(s) / 1e9:.0f} GB/s of {s // 1024} KiB" for s in sizes))

@@ -1,4 +1,4 @@
-"""Samples a second from a WaveNet on a GPU: CUDA graphs, the Triton kernel and plain PyTorch, in one run.
+"""Samples a second from a WaveNet on a GPU: the Triton kernel and plain PyTorch, and the CPU beside it, in one run.
 
     python benchmarks/sampling_gpu.py [--repeat 5]
 
@@ -16,21 +16,19 @@ from importlib.util import find_spec
 
 import torch
 
-from musicai.sampling import stream
-from musicai.wavenet import WaveNet
+from musicai.wavenet import WaveNet, stream
 
 STREAMS = (1, 16, 256, 2112)  # the last is a program of 16 streams for each of an H100's 132 multiprocessors
 WAYS = {
     "cached": {"method": "cached"},
-    "cuda-graph": {"method": "cuda-graph"},
-    "triton float32": {"method": "triton"},
+    "cpu int8": {"method": "cpu", "precision": "int8"},
     "triton float16": {"method": "triton", "precision": "float16"},
 }
 WARM, BLOCK = 1, 256
 
 
 def rate(model: WaveNet, streams: int, blocks: int, **how) -> float:
-    """Samples a second of all streams together, after a block in which kernels are compiled and graphs recorded."""
+    """Samples a second of all streams together, after a block in which kernels are compiled."""
     parts = stream(model, (blocks + WARM) * BLOCK, streams=streams, block=BLOCK, **how)
     take(parts, WARM)
     begin = time.perf_counter()
@@ -43,13 +41,13 @@ def take(parts: Iterator[torch.Tensor], count: int) -> None:
         next(parts).cpu()  # which waits for the GPU
 
 
-def floor(model: WaveNet, streams: int, size: int, a_clock: float) -> float:
+def floor(model: WaveNet, streams: int, a_clock: float) -> float:
     """The most samples a second that one program of 16 streams on each multiprocessor can reach, by reading alone."""
     properties = torch.cuda.get_device_properties(0)
     weights = sum(p.numel() for name, p in model.named_parameters() if p.dim() > 1 and not name.startswith("front"))
     clock = getattr(properties, "clock_rate", 1_750_000) * 1e3
     programs = min(-(-streams // 16), properties.multi_processor_count)
-    return min(streams, 16 * programs) * clock * a_clock / (weights * size)
+    return min(streams, 16 * programs) * clock * a_clock / (weights * 2)
 
 
 def compare(model: WaveNet, streams: int, repeat: int, a_clock: float) -> None:
@@ -63,7 +61,7 @@ def compare(model: WaveNet, streams: int, repeat: int, a_clock: float) -> None:
         ratio = statistics.median(a / b for a, b in zip(found, rates["cached"], strict=True))
         line = f"{name:16}{statistics.median(found):14,.0f}{ratio:9.2f}"
         if name.startswith("triton"):
-            most = floor(model, streams, 2 if name.endswith("16") else 4, a_clock)
+            most = floor(model, streams, a_clock)
             line += f"{most:14,.0f}{statistics.median(found) / most:8.0%}"
         print(line, flush=True)
 

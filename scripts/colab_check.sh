@@ -20,7 +20,7 @@ if [ -n "$changed" ]; then
   exit 1
 fi
 "$python" -m pip check
-"$python" -c 'import musicai.audio, musicai.notebook, musicai.synth'
+"$python" -c 'import musicai.audio, musicai.notebook, musicai.performance'
 cd "$folder"
 for notebook in "$OLDPWD"/notebooks/*.ipynb; do
   MUSICAI_SCALE=smoke "$python" -m jupyter execute "$notebook" --output "$folder/$(basename "$notebook")"

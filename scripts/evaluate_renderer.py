@@ -22,15 +22,14 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from musicai.audio import mu_law_decode, save
+from musicai.audio import mu_law_decode, mu_law_edges, save
 from musicai.data import JSBChorales
 from musicai.metrics import note_f1, pitch_accuracy, transcribe
 from musicai.notes import Score
-from musicai.performance import render
+from musicai.performance import WaveNetPerformer, render, voices
 from musicai.recipes.renderer import Crops, Piece, RendererSettings, as_piece, bits, codes_of, data, tune_pieces
 from musicai.recipes.shared import SR, spread
-from musicai.sampling import perform, voices
-from musicai.wavenet import ScoreWaveNet, mu_law_edges
+from musicai.wavenet import ScoreWaveNet
 
 SHORTEST, LENGTH = 0.2, 0.5  # seconds: our pitch judge hears no shorter notes, and of longer ones this much
 SPLITS = {"train": 1, "test": 5}  # and what share of the tunes each takes
@@ -94,7 +93,7 @@ def play(model: ScoreWaveNet, piece: Piece, args: argparse.Namespace) -> tuple[d
     length = round(args.seconds * SR)
     how = {"temperature": args.temperature, "seconds": args.seconds, "seed": args.seed, "progress": False}
     start = time.perf_counter()
-    ours = perform(model, piece.score, piece.instrument, **how)
+    ours = WaveNetPerformer(model, piece.instrument, **how)(piece.score).samples[0]
     speed = args.seconds * len(voices(piece.score.notes)) / (time.perf_counter() - start)
     synth = by_synth(piece, length)
     others = ours, sketch(model, piece, length), fitted(render(piece.score).mean(0), length)

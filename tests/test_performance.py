@@ -22,8 +22,7 @@ from musicai.performance import (
     render,
     voices,
 )
-from musicai.sampling import sample
-from musicai.wavenet import ScoreWaveNet, WaveNet
+from musicai.wavenet import ScoreWaveNet, WaveNet, sample
 
 SMALL = {"layers": 4, "stacks": 2, "residual_channels": 8, "skip_channels": 8, "end_channels": 8}
 FLUTE = PROGRAMS.index("flute")

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from musicai.notes import Melody, Note, Score, Track
 from musicai.performance import render
-from musicai.sampling import sample
-from musicai.wavenet import ScoreConfig, ScoreWaveNet, score_frames
+from musicai.wavenet import ScoreConfig, ScoreWaveNet, sample, score_frames
 
 SMALL = {"layers": 4, "stacks": 2, "residual_channels": 8, "skip_channels": 8, "end_channels": 8}
 

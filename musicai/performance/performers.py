@@ -14,8 +14,7 @@ from musicai.gan import InstrumentGenerator
 from musicai.notes import Melody, Note, Score, Track
 from musicai.performance.programs import INSTRUMENTS, PROGRAMS
 from musicai.performance.sampled import PEAK, SR, as_score, render, spans
-from musicai.sampling import sample
-from musicai.wavenet import ScoreWaveNet
+from musicai.wavenet import ScoreWaveNet, sample
 
 RELEASE = 0.5  # seconds of sound after the last note's end
 SLACK = 1e-6  # beats: the rounding error of sums of fractions such as 1/3

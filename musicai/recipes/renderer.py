@@ -24,11 +24,10 @@ from musicai.data import FolkCorpus, MusicAINotes, ShardedArrays, write_shards
 from musicai.notes import Note, Score, Track
 from musicai.performance import PROGRAMS, render
 from musicai.recipes.shared import SR, TRIAL, Ladder, finish, spread, warm_cosine
-from musicai.sampling import sample
 from musicai.scale import device
 from musicai.storage import cache_dir
 from musicai.train import TrainingRun, fit, seed_all, update
-from musicai.wavenet import ScoreConfig, ScoreWaveNet, WaveNet, WaveNetConfig, score_frames
+from musicai.wavenet import ScoreConfig, ScoreWaveNet, WaveNet, WaveNetConfig, sample, score_frames
 
 HOP, SILENCE = 160, 128
 MARGIN = 2  # frames beyond its own that a sample's conditioning may look at

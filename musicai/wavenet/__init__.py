@@ -5,6 +5,7 @@ and `DilatedStack`, and ends in a `CategoricalHead` or a `GaussianHead`. `RollWa
 a piano roll, with a `PianoRollHead`; `compose` draws new music from it. `ScoreWaveNet` plays a score.
 """
 
+from musicai.wavenet.generate import sample, stream, total_variation
 from musicai.wavenet.heads import CategoricalHead, GaussianHead, PianoRollHead, Points, log_mass
 from musicai.wavenet.layers import CausalConv1d, DilatedStack, ResidualBlock, Upsample, dilations_of, receptive_field
 from musicai.wavenet.lookup import history
@@ -19,3 +20,4 @@ __all__ += ["CategoricalHead", "GaussianHead", "PianoRollHead", "Points", "log_m
 __all__ += ["Partials", "ScoreConfig", "ScoreWaveNet", "WaveNet", "WaveNetConfig", "score_frames"]
 __all__ += ["RollBatch", "RollBatches", "RollConfig", "RollWaveNet"]
 __all__ += ["compose", "history", "log_odds", "nats_per_frame", "roll_loss", "under_melody"]
+__all__ += ["sample", "stream", "total_variation"]

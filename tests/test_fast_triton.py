@@ -1,13 +1,14 @@
-"""The Triton kernel draws what the cached sampler draws; where no GPU is, in Triton's interpreter, which is slow."""
+"""The Triton kernel draws what the cached sampler draws; where there is no GPU, in Triton's interpreter, which is slow.
+
+All but one of these tests let the kernel multiply in float32, so that it must draw the same, code for code.
+"""
 
 import os
 
 import pytest
 import torch
 
-from musicai.sampling import sample, stream
-from musicai.sampling.run import _chosen
-from musicai.wavenet import WaveNet
+from musicai.wavenet import WaveNet, sample
 
 SMALL = {"layers": 4, "stacks": 2, "residual_channels": 12, "skip_channels": 20, "end_channels": 24, "classes": 32}
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -17,8 +18,13 @@ if DEVICE == "cpu":
 
 
 @pytest.fixture
-def kernel():
-    return pytest.importorskip("triton", reason="triton is not installed; it exists for Linux")
+def half():
+    pytest.importorskip("triton", reason="triton is not installed; it exists for Linux")
+
+
+@pytest.fixture
+def kernel(half, monkeypatch):
+    monkeypatch.setattr("musicai.wavenet._fast.gpu.HALF", torch.float32)
 
 
 def network(peaked=8.0, **config):
@@ -29,7 +35,9 @@ def network(peaked=8.0, **config):
 
 
 def both(model, n, *given, **how):
-    return [sample(model, n, *given, method=method, **how, **QUIET) for method in ("cached", "triton")]
+    return [
+        sample(model, n, *given, method=method, precision="auto", **how, **QUIET) for method in ("cached", "triton")
+    ]
 
 
 SHAPES = [
@@ -88,7 +96,7 @@ def test_of_equally_likely_codes_the_first_are_kept(top_p):
 
 @pytest.mark.usefixtures("kernel")
 def test_parts_of_a_block_go_on_where_the_last_ended(monkeypatch):
-    monkeypatch.setattr("musicai.sampling.fused.HELD", 2048)  # 4 samples of 4 layers and 4 streams
+    monkeypatch.setattr("musicai.wavenet._fast.gpu.HELD", 2048)  # 4 samples of 4 layers and 4 streams
     model = network(local_channels=2, upsample=(2,))
     cached, fused = both(model, 10, {"local": torch.randn(2, 5)}, streams=4)
     assert torch.equal(cached, fused)
@@ -96,13 +104,17 @@ def test_parts_of_a_block_go_on_where_the_last_ended(monkeypatch):
 
 @pytest.mark.usefixtures("kernel")
 def test_a_killed_run_goes_on(tmp_path):
-    model, path, how = network(), tmp_path / "run", {"streams": 2, "block": 4, "method": "triton", **QUIET}
+    model, path, how = (
+        network(),
+        tmp_path / "run",
+        {"streams": 2, "block": 4, "precision": "auto", "method": "triton", **QUIET},
+    )
     whole = sample(model, 11, record=path, **how)
     os.truncate(path, path.stat().st_size - 4 * 2 * 5)  # in the middle of the second block
     assert torch.equal(sample(model, 11, record=path, **how), whole)
 
 
-@pytest.mark.usefixtures("kernel")
+@pytest.mark.usefixtures("half")
 def test_float16_is_near():
     """By 64 evenly spaced uniforms after the same past: how many of them draw each code, against its probability."""
     model, n = network(peaked=40.0), 64
@@ -114,32 +126,3 @@ def test_float16_is_near():
     truth = model.head(model(given))[0, -1].softmax(0).cpu()
     assert (found.cumsum(0) - truth.cumsum(0)).abs().max() < 1.01 / 2 / n + 0.005
     assert truth.max() > 3 / 32
-
-
-REFUSED = [
-    ({"kernel_size": 3}, {}, "needs kernel_size 2, and this model has 3"),
-    ({"mixtures": 4}, {}, "draws codes, and this model predicts 4 mixtures"),
-    ({}, {"precision": "int8"}, "knows precision 'float32' and 'float16' only; 'cpu' knows"),
-    ({}, {"precision": "float16", "method": "cached"}, "'float32' only; .*'triton' knows float32, float16"),
-    ({}, {"precision": "float16", "method": "auto"}, "'float16' is had by name only: method='triton'"),
-]
-
-
-@pytest.mark.parametrize(("shape", "how", "message"), REFUSED)
-@pytest.mark.usefixtures("kernel")
-def test_what_it_cannot_do_is_refused_by_name(shape, how, message):
-    with pytest.raises(ValueError, match=message):
-        stream(network(**shape), 10, **{"method": "triton", **how})
-
-
-def test_without_a_gpu_or_triton_it_is_refused(monkeypatch):
-    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-    with pytest.raises(ValueError, match="'triton' needs the model on a CUDA device, and it is on cpu"):
-        _chosen(torch.device("cpu"), "triton", "float32")
-    monkeypatch.setattr("musicai.sampling.run.find_spec", lambda name: None)
-    with pytest.raises(ImportError, match="pip install triton"):
-        _chosen(torch.device("cuda"), "triton", "float32")
-
-
-def test_auto_waits_for_its_measurement():
-    assert _chosen(torch.device("cuda"), "auto", "float32") == "cuda-graph"

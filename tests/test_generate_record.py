@@ -10,9 +10,8 @@ import pytest
 import torch
 
 from musicai.notes import Melody
-from musicai.sampling import sample
-from musicai.sampling.cached import Cached
-from musicai.wavenet import ScoreWaveNet, WaveNet, score_frames
+from musicai.wavenet import ScoreWaveNet, WaveNet, sample, score_frames
+from musicai.wavenet.generate import Cached
 
 HOW = {"method": "cached", "block": 50, "streams": 2, "progress": False}
 
@@ -132,7 +131,7 @@ def test_a_file_that_is_no_record_is_left_alone(tmp_path, content):
 CODE = """
 import sys
 sys.path.insert(0, sys.argv[2])
-import test_sampling_record as here
+import test_generate_record as here
 here.sample(here.network(), 10**6, record=sys.argv[1], **here.HOW)
 """
 

@@ -1,18 +1,21 @@
 """The pieces of the compiled sampler against NumPy in float64: products, functions with stated errors, the draw."""
 
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
 
-from musicai.sampling import kernel, sample
-from musicai.sampling.elementwise import encode, exponentials, gate
-from musicai.sampling.matvec import COLUMNS, matmat, matvec, pack, pack_rows
-from musicai.sampling.packed import aligned
-from musicai.sampling.products import HAS_BYTES, Bytes, Shorts
-from musicai.wavenet import WaveNet
+from musicai.wavenet._fast import kernel
+from musicai.wavenet._fast.compiled import LARGEST, _pack, aligned
+from musicai.wavenet._fast.products import BYTE, COLUMNS, HAS_BYTES, SHORT, matmat, matvec, pack, pack_rows
+from musicai.wavenet._fast.vectors import MIDDLE, encode, exponentials, gate
 
 
 @njit(nogil=True)
@@ -28,27 +31,28 @@ def products(out, weight, rows, x, x_scale):
 
 @njit(nogil=True)
 def gates(z, out):
-    gate(z, 0, len(out), np.float32(100), out)
+    gate(z, 0, out, 0, len(out), LIMIT)
 
 
 @njit(nogil=True)
 def exps(x, most, factor, out):
-    exponentials(x, len(x), most, factor, out)
+    exponentials(x, 0, out, 0, len(x), most, factor)
 
 
 @njit(nogil=True)
 def encoded(x, low, limit, out):
     scale = np.ones(1, np.float32)
-    encode(x, 16, len(out), low, np.float32(limit), out, 0, scale, 0)
+    encode(x, 16, out, 0, scale, 0, len(out), low, np.float32(limit))
     return scale[0]
 
 
 def bytes_of(x):
-    """Whole numbers as `Bytes` takes them."""
-    return (x.astype(int) + 2**7).astype(np.uint8)
+    """Integers as products of bytes take them."""
+    return (x.astype(int) + MIDDLE).astype(np.uint8)
 
 
-FORMS = [("int8", 127, Shorts), ("int16", 2047, Shorts)] + [("int8", 127, Bytes)] * HAS_BYTES
+LIMIT = np.float32(95)
+FORMS = [("int16", 2047, SHORT)] + [("int8", 85, BYTE)] * HAS_BYTES
 
 
 @settings(max_examples=30, deadline=None)
@@ -61,10 +65,10 @@ def test_matvec_and_matmat_are_the_product(eights, blocks, seed):
     scale, nothing = rng.random(n_out).astype(np.float32), np.zeros((COLUMNS, n_out), np.float32)
     for kind, most, form in FORMS:
         whole = rng.integers(-most, most + 1, (n_out, n_in)).astype(kind)
-        largest = 127 if form is Bytes else 5000
+        largest = 95 if form is BYTE else 5000
         q = rng.integers(-largest, largest + 1, (COLUMNS, n_in)).astype(np.int16)
         truth = scale.astype(float) * 1e-4 * (q.astype(int) @ whole.T.astype(int))
-        inputs = bytes_of(q) if form is Bytes else q
+        inputs = bytes_of(q) if form is BYTE else q
         both_are(nothing, truth, pack(whole, form.unit), pack_rows(scale, whole.astype(float)), inputs)
 
 
@@ -102,13 +106,13 @@ def test_gate_is_within_its_stated_error():
             truth = np.tanh(a.astype(float)) / (1 + np.exp(-b.astype(float)))
         assert np.abs(out - truth).max() < 3e-7
         gates(np.concatenate([a, b]), whole)
-        assert np.abs(whole / 100 - truth).max() < 0.5001 / 100
+        assert np.abs(whole / LIMIT - truth).max() < 0.5001 / LIMIT
         bytes_ = np.zeros(4096, np.uint8)
         gates(np.concatenate([a, b]), bytes_)
         np.testing.assert_array_equal(bytes_, bytes_of(whole))
 
 
-@pytest.mark.parametrize("limit", [100, 1000])
+@pytest.mark.parametrize("limit", [95, 1000])
 @pytest.mark.parametrize("factor", [1e-20, 1.0, 1e20])
 def test_encode_keeps_a_share_of_the_largest(factor, limit):
     x = (np.random.default_rng(0).standard_normal(64) * factor).astype(np.float32)
@@ -164,10 +168,39 @@ def test_weights_begin_on_a_line_of_the_cache(dtype):
     assert aligned(1001, dtype).shape == (1001,)
 
 
+def test_products_of_bytes_do_not_saturate():
+    """vpmaddubsw adds two products in 16 bits: the largest integers, in the worst order, must still fit."""
+    rng = np.random.default_rng(0)
+    for matrix in (np.ones((64, 32)), rng.standard_normal((64, 32)), rng.standard_normal((64, 32)) ** 5):
+        weight, _ = _pack(matrix, "int8")
+        pairs = np.abs(weight.astype(int)).reshape(-1, 2).sum(1)
+        assert pairs.max() * (LARGEST["int8"][1] + MIDDLE) < 2**15
+        assert np.abs(weight).max() > 60  # and yet the bits are used
+    x = np.full((COLUMNS, 32), 95, np.int16)
+    weight, rows = pack(np.full((64, 32), 85, np.int8), 4), pack_rows(np.ones(64), np.full((64, 32), 85))
+    if HAS_BYTES:
+        both_are(
+            np.zeros((COLUMNS, 64), np.float32), np.full((COLUMNS, 64), 32 * 95 * 85 * 1e-4), weight, rows, bytes_of(x)
+        )
+
+
 def test_the_cache_has_a_function_for_each_precision():
     """One signature a name, so that processes that fill it at once write the same."""
     names = {run.py_func.__qualname__ for run in kernel.RUN.values()}
-    assert names == {"run_float32", "run_int16", "run_int8"}
+    assert names == {f"run_{precision}_{kernel.code_key()}" for precision in ("float32", "int16", "int8")}
+
+
+def test_changing_a_helper_changes_what_the_cache_is_asked_for(tmp_path):
+    """numba itself looks at the file of `run` alone, and drew with an old `gate` after a new one was written."""
+    here = Path(kernel.__file__).parent
+    for path in here.glob("*.py"):
+        shutil.copy(path, tmp_path)
+    assert kernel.code_key(tmp_path) == kernel.code_key()
+    keys = {kernel.code_key()}
+    for path in sorted(tmp_path.glob("*.py")):
+        path.write_text(path.read_text().replace("1.0", "1.01") + "\n")
+        keys.add(kernel.code_key(tmp_path))
+    assert len(keys) == 1 + len(list(here.glob("*.py")))
 
 
 def test_a_place_that_cannot_be_written_is_no_error(monkeypatch):
@@ -181,17 +214,36 @@ def test_a_place_that_cannot_be_written_is_no_error(monkeypatch):
         return real(**options)
 
     monkeypatch.setattr(kernel, "njit", njit_without_a_place)
-    assert kernel._compiled("float32").py_func.__name__ == "run_float32"
+    assert kernel.compiled("float32", "key").py_func.__name__ == "run_float32_key"
     assert [options.get("cache", False) for options in asked] == [True, False]
 
 
-@pytest.mark.skipif(not HAS_BYTES, reason="this machine has no vpdpbusd")
-def test_bytes_and_shorts_draw_the_same(monkeypatch):
-    """int8 gives the same samples on machines with and without the instruction."""
-    torch.manual_seed(0)
-    model = WaveNet(layers=8, stacks=2, residual_channels=24, skip_channels=40, end_channels=64, classes=64)
-    found = []
-    for has in (True, False):
-        monkeypatch.setattr("musicai.sampling.products.HAS_BYTES", has)
-        found.append(sample(model, 500, precision="int8", block=133, progress=False))
-    assert torch.equal(*found)
+PROCESSORS = {  # as this machine is, if numba may use only some of what it has
+    "AVX2": {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx2,+fma"},
+    "no products of bytes": {"NUMBA_CPU_NAME": "nehalem", "NUMBA_CPU_FEATURES": "+sse4.2"},
+}
+SCRIPT = """
+import hashlib, sys, torch
+from musicai.wavenet import WaveNet, sample
+from musicai.wavenet._fast import kernel, products
+torch.manual_seed(0)
+model = WaveNet(layers=8, stacks=2, residual_channels=24, skip_channels=40, end_channels=64, classes=64)
+codes = sample(model, 500, precision="int8", block=133, progress=False)
+code = "".join(kernel.RUN["int8"].inspect_asm().values())
+print(products.HAS_BYTES, products.HAS_DOT, "vpmaddubsw" in code, "zmm" in code or "vpdpbusd" in code, codes.tolist())
+"""
+
+
+@pytest.mark.skipif(not HAS_BYTES, reason="this machine has no products of bytes")
+def test_int8_draws_the_same_on_every_processor(tmp_path):
+    """By vpdpbusd, by vpmaddubsw and by products of 16 bits: sums of integers are exact."""
+    found = {}
+    for name, features in PROCESSORS.items():
+        environment = os.environ | features | {"NUMBA_CACHE_DIR": str(tmp_path / name.split()[0])}
+        done = subprocess.run(
+            [sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, check=True
+        )
+        found[name] = done.stdout.split(maxsplit=4)
+    assert found["AVX2"][:4] == ["True", "False", "True", "False"]
+    assert found["no products of bytes"][:4] == ["False", "False", "False", "False"]
+    assert len({codes for *_, codes in found.values()}) == 1

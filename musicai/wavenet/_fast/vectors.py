@@ -1,0 +1,262 @@
+"""LLVM's portable vectors with Python's operators, and functions of them that numba can call: what happens to vectors
+between the products, such as the gate. Their lengths are multiples of 16.
+
+numba's own loops keep sums in memory and use half of the registers. With vectors we say what stays in a register; the
+same lines become AVX-512, AVX2 or NEON.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.registry import cpu_target
+from numba.extending import intrinsic
+
+FEATURES = cpu_target.target_context.codegen().magic_tuple()[2].split(",")  # of the processor that numba compiles for
+LANES = 16 if "+avx512bw" in FEATURES else 8  # float32 numbers in a register: 512 bits or 256
+F32, I32, I64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
+FLOATS, INTS = ir.VectorType(F32, LANES), ir.VectorType(I32, LANES)
+MIDDLE = 96  # added to the inputs of int8 weights, -95 to 95, it gives bytes without a sign
+ROUND = 1.5 * 2**23  # added to a float32 below 2^22, it leaves its nearest integer in the low bits
+LOG2E, LN2 = 1.4426950408889634, 0.6931471805599453
+LN2_HIGH = 0.693359375  # ln 2 in two parts: few bits, so that a multiple of it is exact, and the rest
+# (exp(r) - 1 - r) / r^2 on |r| <= ln(2) / 2, from r^0 up: our own fit, which leaves a relative error of 3e-9 in exp.
+SERIES = (0.49999994, 0.1666652, 0.04166839, 0.00836878, 0.00138145)
+MOST = 87.0  # e^87 is still a float32
+MUCH = 1e18  # 1 / (1 + MUCH) is 0 beside a float32's own error, and MUCH^2 is still a float32
+TINY = 1e-30  # keeps a vector of zeros from being divided by zero
+
+
+def _operator(name: str) -> Callable:
+    """Lane by lane, what LLVM calls `name` for integers and f`name` for floats."""
+
+    def operate(self, other):
+        if self.value.type.element != F32:
+            return Vector(self.builder, getattr(self.builder, name)(self.value, self._like(other)))
+        function = getattr(self.builder, "f" + name)
+        return Vector(self.builder, function(self.value, self._like(other), flags=("contract",)))
+
+    return operate
+
+
+def _choice(sign: str) -> Callable:
+    """Lane by lane, the float that is `sign` the other."""
+
+    def choose(self, other):
+        other = self._like(other)
+        wanted = self.builder.fcmp_ordered(sign, self.value, other)
+        return Vector(self.builder, self.builder.select(wanted, self.value, other))
+
+    return choose
+
+
+class Vector:
+    """Numbers in a register, integers or floats; operators work lane by lane, also with a Python number."""
+
+    def __init__(self, builder: ir.IRBuilder, value: ir.Value):
+        self.builder, self.value = builder, value
+
+    __add__, __sub__, __mul__, __truediv__ = _operator("add"), _operator("sub"), _operator("mul"), _operator("div")
+    max, min = _choice(">"), _choice("<")
+
+    def to(self, operation: str, kind: ir.Type) -> "Vector":
+        """As numbers of another kind, by LLVM's "bitcast", "sext", "trunc" or "sitofp"."""
+        return Vector(self.builder, getattr(self.builder, operation)(self.value, kind))
+
+    def lanes(self, places: range) -> "Vector":
+        """The numbers at these places."""
+        order = ir.Constant(ir.VectorType(I32, len(places)), list(places))
+        return Vector(self.builder, self.builder.shuffle_vector(self.value, self.value, order))
+
+    def call(self, name: str, kind: ir.Type, *others: "Vector") -> "Vector":
+        """What LLVM's function of this name gives for this vector and others: an instruction of one processor."""
+        values = [one.value for one in (self, *others)]
+        signature = ir.FunctionType(kind, [value.type for value in values])
+        function = cgutils.get_or_insert_function(self.builder.module, signature, name)
+        return Vector(self.builder, self.builder.call(function, values))
+
+    def _like(self, other) -> ir.Value:
+        return other.value if isinstance(other, Vector) else every(other, self.value.type)
+
+
+def every(number: float, kind: ir.VectorType) -> ir.Constant:
+    """A constant in all lanes."""
+    return ir.Constant(kind, [float(np.float32(number)) if kind.element == F32 else number] * kind.count)
+
+
+class Memory:
+    """An array from one of its numbers on. `dtype` is numba's type of these numbers."""
+
+    def __init__(self, builder: ir.IRBuilder, pointer: ir.Value, dtype: types.Type):
+        self.builder, self.pointer, self.dtype = builder, pointer, dtype
+
+    def after(self, *counts: ir.Value | int) -> "Memory":
+        """The same array, further on by so many numbers."""
+        pointer = self.pointer
+        for count in counts:
+            pointer = self.builder.gep(pointer, [I64(count) if isinstance(count, int) else count])
+        return Memory(self.builder, pointer, self.dtype)
+
+    def load(self, kind: ir.Type = FLOATS) -> Vector:
+        """The first numbers as a vector (or one number) of this kind."""
+        pointer = self.builder.bitcast(self.pointer, kind.as_pointer())
+        return Vector(self.builder, self.builder.load(pointer, align=self.dtype.bitwidth // 8))
+
+    def spread(self, kind: ir.Type = FLOATS) -> Vector:
+        """The first number in all lanes."""
+        return spread(self.builder, self.load(kind.element).value)
+
+    def store(self, vector: Vector) -> None:
+        """Write a vector where the array begins."""
+        pointer = self.builder.bitcast(self.pointer, vector.value.type.as_pointer())
+        self.builder.store(vector.value, pointer, align=self.dtype.bitwidth // 8)
+
+
+class Register:
+    """A vector that loops change."""
+
+    def __init__(self, vector: Vector):
+        self.builder, self.place = vector.builder, cgutils.alloca_once(vector.builder, vector.value.type)
+        self.set(vector)
+
+    def get(self) -> Vector:
+        """The vector as it is now."""
+        return Vector(self.builder, self.builder.load(self.place))
+
+    def set(self, vector: Vector) -> None:
+        """Put another in its place."""
+        self.builder.store(vector.value, self.place)
+
+
+def spread(builder: ir.IRBuilder, number: ir.Value) -> Vector:
+    """A number in all lanes."""
+    first = builder.insert_element(ir.Constant(ir.VectorType(number.type, LANES), ir.Undefined), number, I32(0))
+    return Vector(builder, first).lanes([0] * LANES)
+
+
+def each(builder: ir.IRBuilder, first: ir.Value | int, last: ir.Value, step: int = LANES) -> Iterator[ir.Value]:
+    """for i in range(first, last, step): the code that is built for one turn runs for every i."""
+    first = I64(first) if isinstance(first, int) else first
+    with cgutils.for_range_slice(builder, first, last, I64(step)) as (place, _):
+        yield place
+
+
+def vectorised(build: Callable) -> Callable:
+    """Make a function that numba can call out of `build(builder, *arguments)`, which writes its machine code.
+
+    For an argument that is annotated as `Memory`, the caller gives an array and the place in it where to begin.
+    """
+    names = []
+    for name, parameter in list(inspect.signature(build).parameters.items())[1:]:
+        names += [name, f"{name}_start"] if parameter.annotation is Memory else [name]
+
+    def typed(_, *kinds):
+        wide = {types.Integer: types.int64, types.Float: types.float32}
+        return types.void(*(wide.get(type(kind), kind) for kind in kinds)), write
+
+    def write(context, builder, signature, values):
+        given, arguments = iter(zip(signature.args, values, strict=True)), []
+        for kind, value in given:
+            if isinstance(kind, types.Array):
+                start = context.make_array(kind)(context, builder, value).data
+                value = Memory(builder, builder.gep(start, [next(given)[1]]), kind.dtype)
+            arguments.append(value)
+        build(builder, *arguments)
+        return context.get_dummy_value()
+
+    typed.__name__, typed.__doc__ = build.__name__, build.__doc__
+    positions = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_ONLY) for name in ("context", *names)]
+    typed.__signature__ = inspect.Signature(positions)  # numba wants to know how many there are
+    return intrinsic(typed)
+
+
+@vectorised
+def copy(builder, source: Memory, target: Memory, n):
+    """copy(source, i, target, o, n): target[o : o + n] = source[i : i + n], float32."""
+    for i in each(builder, 0, n):
+        target.after(i).store(source.after(i).load())
+
+
+@vectorised
+def add(builder, source: Memory, target: Memory, n):
+    """add(source, i, target, o, n): target[o : o + n] += source[i : i + n], float32."""
+    for i in each(builder, 0, n):
+        target.after(i).store(target.after(i).load() + source.after(i).load())
+
+
+@vectorised
+def exponentials(builder, x: Memory, out: Memory, n, most, factor):
+    """exponentials(x, i, out, o, n, most, factor): out[o:] = exp((x[i : i + n] - most) factor), within 2e-7."""
+    most, factor = spread(builder, most), spread(builder, factor)
+    for i in each(builder, 0, n):
+        out.after(i).store(_exp((x.after(i).load() - most) * factor))
+
+
+@vectorised
+def gate(builder, z: Memory, out: Memory, r, limit):
+    """gate(z, i, out, o, r, limit): out[o:] = tanh(z[i : i + r]) sigmoid(z[i + r : i + 2 r]), within 3e-7.
+
+    Where out holds integers, they are the rounded multiples by `limit`.
+    """
+    limit = spread(builder, limit)
+    for i in each(builder, 0, r):
+        filtered, gate = z.after(i).load(), z.after(i, r).load()
+        a, b = _exp(filtered * -2.0).min(MUCH), _exp(gate * -1.0).min(MUCH)
+        _put(out.after(i), (a * -1.0 + 1.0) / ((a + 1.0) * (b + 1.0)), limit)
+
+
+@vectorised
+def encode(builder, x: Memory, out: Memory, scale: Memory, n, low, limit):
+    """encode(x, i, out, o, scale, s, n, low, limit): out[o:] = max(x[i : i + n], low) as `matvec` takes it.
+
+    Of integers the largest becomes `limit`, and scale[s] is what to multiply them by to have x again. float32 stays as
+    it is, and needs no scale.
+    """
+    low, up = spread(builder, low), None
+    if out.dtype != types.float32:
+        largest = Register(spread(builder, F32(0.0)))
+        for i in each(builder, 0, n):
+            value = x.after(i).load().max(low)
+            largest.set(value.max(value * -1.0).max(largest.get()))
+        size, limit = _largest_lane(largest.get()) + TINY, spread(builder, limit)
+        scale.store((size / limit).lanes(range(1)))
+        up = limit / size
+    for i in each(builder, 0, n):
+        _put(out.after(i), x.after(i).load().max(low), up)
+
+
+def _largest_lane(vector: Vector) -> Vector:
+    """The largest number of a vector, in all lanes."""
+    width = LANES
+    while width > 1:
+        width //= 2
+        vector = vector.lanes(range(width)).max(vector.lanes(range(width, 2 * width)))
+    return vector.lanes([0] * LANES)
+
+
+def _exp(x: Vector) -> Vector:
+    """e^x = 2^k e^r, with k an integer and |r| <= ln(2) / 2."""
+    x = x.min(MOST).max(-MOST)
+    rounded = x * LOG2E + ROUND
+    k = rounded - ROUND
+    r = k * -(LN2 - LN2_HIGH) + (k * -LN2_HIGH + x)
+    series = r * SERIES[-1] + SERIES[-2]
+    for term in SERIES[-3::-1]:
+        series = series * r + term
+    power = (r * r) * series + r + 1.0
+    exponent = rounded.to("bitcast", INTS) * 2**23 + 127 * 2**23
+    return power * exponent.to("bitcast", FLOATS)
+
+
+def _put(target: Memory, value: Vector, scale: Vector | None) -> None:
+    """Store a vector as it is; or times scale, rounded, as small integers."""
+    if target.dtype == types.float32:
+        target.store(value)
+        return
+    whole = (value * scale + ROUND).to("bitcast", INTS)
+    if target.dtype == types.uint8:
+        whole = whole + MIDDLE
+    target.store(whole.to("trunc", ir.VectorType(ir.IntType(target.dtype.bitwidth), LANES)))

@@ -1,0 +1,89 @@
+"""Which sampler and which precision a request gets, on devices that need not be there."""
+
+import pytest
+import torch
+
+from musicai.wavenet import WaveNetConfig
+from musicai.wavenet.generate.request import MANY, PRECISIONS, chosen
+
+CODES, MIXTURES, WIDER = WaveNetConfig(), WaveNetConfig(mixtures=4), WaveNetConfig(kernel_size=3)
+
+
+@pytest.fixture(autouse=True)
+def a_gpu_with_triton(monkeypatch):
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    monkeypatch.setattr("musicai.wavenet.generate.request.find_spec", lambda name: name)
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: (9, 0))
+
+
+def choice(device, method="auto", precision="float32", streams=1, config=CODES):
+    return chosen(config, torch.device(device), streams, method, precision)
+
+
+@pytest.mark.parametrize("precision", ["float32", "int16", "int8"])
+@pytest.mark.parametrize("device", ["cpu", "cuda", "mps"])
+@pytest.mark.parametrize("streams", [1, 10_000])
+def test_auto_never_changes_the_precision_that_was_asked_for(device, precision, streams):
+    assert choice(device, precision=precision, streams=streams) == ("cpu", precision)
+    assert choice(device, "cpu", precision, streams) == ("cpu", precision)
+
+
+def test_triton_serves_many_streams_where_the_precision_is_left_open():
+    assert choice("cuda", precision="auto", streams=MANY) == ("triton", "float16")
+    assert choice("cuda", precision="auto", streams=MANY - 1) == ("cpu", "int16")
+    assert choice("cpu", precision="auto", streams=MANY) == ("cpu", "int16")
+    for config in (MIXTURES, WIDER):
+        assert choice("cuda", precision="auto", streams=MANY, config=config) == ("cpu", "int16")
+    assert choice("cuda", precision="float16") == ("triton", "float16")
+    assert choice("cuda", "cached", "auto") == ("cached", "float32")
+
+
+def test_a_gpu_without_triton_or_too_old_draws_on_the_cpu(monkeypatch):
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: (7, 5))
+    assert choice("cuda", precision="auto", streams=MANY) == ("cpu", "int16")
+    with pytest.raises(ValueError, match=r"needs compute capability 8.0, and this GPU has \(7, 5\)"):
+        choice("cuda", "triton", "float16")
+    monkeypatch.undo()
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: (9, 0))
+    monkeypatch.setattr("musicai.wavenet.generate.request.find_spec", lambda name: None)
+    assert choice("cuda", precision="auto", streams=MANY) == ("cpu", "int16")
+    with pytest.raises(ImportError, match="pip install triton"):
+        choice("cuda", "triton", "float16")
+
+
+@pytest.mark.parametrize("precision", ["float32", "int16", "int8", "float16"])
+@pytest.mark.parametrize("method", PRECISIONS)
+def test_a_precision_is_available_or_refused_with_the_method_that_has_it(method, precision):
+    if precision in PRECISIONS[method]:
+        assert choice("cuda", method, precision) == (method, precision)
+        return
+    with pytest.raises(ValueError, match=f"precision '{precision}' is only available with method='"):
+        choice("cuda", method, precision)
+
+
+REFUSED = [
+    (
+        {"method": "triton", "precision": "float32"},
+        "only available with method='naive' or 'cached' or 'cpu'; method",
+    ),
+    ({"method": "cached", "precision": "float16"}, "precision 'float16' is only available with method='triton'"),
+    (
+        {"method": "triton", "precision": "auto", "config": MIXTURES},
+        "predicts mixtures; use method='cpu'",
+    ),
+    (
+        {"method": "triton", "precision": "auto", "config": WIDER},
+        "kernel_size 2, and this model has 3",
+    ),
+    ({"device": "cpu", "precision": "float16"}, "'triton' needs the model on a CUDA device, and it is on cpu"),
+    ({"device": "mps", "method": "triton", "precision": "auto"}, "needs the model on a CUDA device, and it is on mps"),
+    ({"method": "cuda-graph"}, "no such method: 'cuda-graph'; there are auto, naive, cached, cpu, triton"),
+    ({"precision": "bfloat16"}, "no such precision: 'bfloat16'; there are auto, float16, float32, int16, int8"),
+]
+
+
+@pytest.mark.parametrize(("how", "message"), REFUSED)
+def test_what_cannot_be_had_is_refused_by_name(how, message):
+    with pytest.raises(ValueError, match=message):
+        choice(**{"device": "cuda"} | how)
