@@ -77,7 +77,7 @@ def products_a_second(precision: str) -> float:
 def weights_of(model: WaveNet) -> tuple[int, int]:
     """Weights that every sample is multiplied with: those of the layers, and those of conditioning that changes."""
     blocks = model.stack.blocks
-    layers = [b.conv.weight for b in blocks] + [b.skip.weight for b in blocks] + [model.end.weight]
+    layers = [b.conv.weight for b in blocks] + [b.skip.weight for b in blocks] + [model.output.weight]
     layers += [b.residual.weight for b in blocks if b.residual is not None] + [model.head.linear.weight]
     changing = [b.condition.weight for b in blocks] if model.upsample is not None else []
     return sum(w.numel() for w in layers), sum(w.numel() for w in changing)

@@ -101,11 +101,11 @@ class Graphed:
         model, skips = self.model, 0.0
         given = self.given.index_select(0, self.place % len(self.given))[0]  # (streams, layers x 2 R)
         x = self.previous
-        x = model.front(x[:, None, None])[..., 0] if model.config.mixtures else model.front(x)  # (streams, R)
+        x = model.input(x[:, None, None])[..., 0] if model.config.mixtures else model.input(x)  # (streams, R)
         for layer, condition in zip(self.layers, given.chunk(len(self.layers), dim=-1), strict=True):
             x, skip = layer.step(x, self.time, condition)
             skips = skips + skip
-        features = F.relu(F.linear(F.relu(skips), model.end.weight[..., 0], model.end.bias))
+        features = F.relu(F.linear(F.relu(skips), model.output.weight[..., 0], model.output.bias))
         if not forced:
             drawn = self.draw(features, self.uniforms.index_select(0, self.place)[0])
             self.samples.index_copy_(0, self.place, drawn.to(self.samples.dtype)[None])
