@@ -4,7 +4,7 @@
     python scripts/evaluate_renderer.py runs/renderer/model --instruments flute cello --chorales 5 --temperature 0.6
 
 Openings of the test split (or of `--split`) are played by the model (`WaveNetPerformer`), by its partials alone
-(its sketch), and by `musicai.performance.render`: the same notes at 16 kHz, as mu-law codes, each voice by itself, at the same
+(its sketch), and by the sampler: the same notes at 16 kHz, as mu-law codes, each voice by itself, at the same
 loudness. Two judges hear them. basic-pitch writes down what it hears, and precision, recall and F1 say how far that is
 the score; of single-voice pieces our own pitch judge is asked about each note. No judge is always right: what counts is
 the difference to synth. Leaves the sounds in OUT.

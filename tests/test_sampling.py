@@ -354,7 +354,7 @@ def test_conditioning_that_the_model_does_not_know_is_refused():
 def test_a_model_with_nan_is_refused():
     model = network()
     model.output.bias[3] = float("nan")
-    with pytest.raises(ValueError, match=r"end\.bias holds NaN"):
+    with pytest.raises(ValueError, match=r"output\.bias holds NaN"):
         sample(model, 10)
     with pytest.raises(TypeError, match="WaveNet"):
         sample(torch.nn.Linear(1, 1), 10)
