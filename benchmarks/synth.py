@@ -27,7 +27,8 @@ from musicai.notes import Note, Score, Track, write_midi
 from musicai.performance import render
 
 SOUNDFONT = "/usr/share/sounds/sf2/FluidR3_GM.sf2"
-COLD = "import sys, time; from musicai.notes import read_midi; from musicai.performance import render; s = read_midi({!r});"
+COLD = "import sys, time; from musicai.notes import read_midi; from musicai.performance import render;"
+COLD += "s = read_midi({!r});"
 COLD += "t = time.process_time(); render(s); print(time.process_time() - t)"
 
 
