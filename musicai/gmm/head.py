@@ -44,7 +44,7 @@ class ConditionalMixture:
         return (self.log_weights.exp()[..., None] * self.means).sum(-2)
 
     def sample(self, temperature: float = 1.0) -> Tensor:
-        """Draw (..., D). Below temperature 1, likely components are preferred and all are narrower; 0 gives the mode."""
+        """Draw (..., D). Below temperature 1, likely components are preferred, all are narrower; 0 gives the mode."""
         if temperature < 0:
             raise ValueError(f"temperature must be 0 or more; got {temperature}")
         if temperature > 0:  # Gumbel's trick: a draw is an argmax

@@ -186,9 +186,8 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
         twin = sklearn.mixture.GaussianMixture(**self.get_params())
         for name, value in vars(self._parameters("cpu")).items():
             setattr(twin, f"{name}_", np.asarray(value))
-        drawn = (torch.from_numpy(part) for part in twin.sample(n_samples))
-        rows, labels = (as_kind(part, self.means_, part.dtype) for part in drawn)
-        return rows, labels
+        rows, labels = (torch.from_numpy(drawn) for drawn in twin.sample(n_samples))
+        return as_kind(rows, self.means_, rows.dtype), as_kind(labels, self.means_, labels.dtype)
 
     def save(self, path: str | Path) -> None:
         """Write settings and fitted parameters to a file (safetensors, JSON in its header), atomically.

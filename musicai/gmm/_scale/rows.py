@@ -44,9 +44,9 @@ def as_tensor(array: Any) -> Tensor:
     if array.is_complex():
         raise ValueError("Complex data not supported: take the real part or the magnitude")
     array = array.detach().resolve_neg()
-    if array.dtype in (torch.float32, torch.float64):
-        return array if array.device.type != "mps" else array.cpu()  # MPS has no float64
-    return array.to(torch.float32 if array.is_floating_point() else torch.float64)
+    array = array.cpu() if array.device.type == "mps" else array  # MPS has no float64
+    single = array.is_floating_point() and array.dtype != torch.float64
+    return array.to(torch.float32 if single else torch.float64)
 
 
 def empty_like(X: Any, dtype: torch.dtype) -> np.ndarray | Tensor:
@@ -106,9 +106,9 @@ class Data:
 
     def __init__(self, source: Tensor | Iterable | Callable[[], Iterable]):
         if isinstance(source, Iterator):
+            advice = "pass a list, or a function that returns a new iterator"
             raise ValueError(
-                f"the {type(source).__name__} of shards can be read only once, but EM reads them at every step: pass a "
-                "list, or a function that returns a new iterator"
+                f"a {type(source).__name__} of shards can be read only once, and EM reads at each step: {advice}"
             )
         self.source, self.width = source, None
         first = next(self._matrices(), None)
