@@ -41,7 +41,7 @@ def faults(name: str, thing: object) -> list[str]:
     function = thing.__init__ if inspect.isclass(thing) else thing
     named = section(doc, "Args") + section(doc, "Parameters") + section(doc, "Attributes")
     exception = inspect.isclass(thing) and issubclass(thing, BaseException)
-    if not exception and inspect.isfunction(function):
+    if not exception and not getattr(thing, "_is_protocol", False) and inspect.isfunction(function):
         missing = [p for p in parameters(function) if not re.search(rf"\b{p}\b", named)]
         found += [f"no word about {', '.join(missing)} under Args:"] if missing else []
     if inspect.isfunction(thing) and inspect.signature(thing).return_annotation not in (None, "None"):

@@ -71,6 +71,35 @@ def test_log_gaussian_and_responsibilities_are_scipys():
     np.testing.assert_allclose(SOLVE["03.3"](x, weights, means, stds), joint / joint.sum(1, keepdims=True))
 
 
+def test_m_step_by_hand():
+    x, r = np.array([0.0, 2.0, 10.0]), np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    np.testing.assert_allclose(SOLVE["03.4"](x, r), [[2 / 3, 1 / 3], [1.0, 10.0], [1.0, 0.0]])
+
+
+def test_joint_log_prob_sums_to_one():
+    def logit(above):
+        return 0.3 - 1.1 * len(above) + 2.0 * np.sum(above)
+
+    frames = [np.array([(i >> n) & 1 for n in range(4)], dtype=float) for i in range(16)]
+    assert sum(np.exp(SOLVE["05.3"](logit, frame)) for frame in frames) == pytest.approx(1)
+    by_hand = np.log(1 / (1 + np.exp(-0.3))) + np.log(1 - 1 / (1 + np.exp(-1.2)))
+    assert SOLVE["05.3"](logit, np.array([1.0, 0.0])) == pytest.approx(by_hand)
+
+
+def test_tunes_by_hand():
+    assert [SOLVE["01.4"](tune) for tune in ([60, 60, 67, 67, 69, 69, 67], [72, 71, 72, 72], [60])] == [
+        "RURURD",
+        "DUR",
+        "",
+    ]
+    tune = [67, 69, 67, 64, 67, 69, 67, 64, 74, 74, 71]
+    inside = [67, 69, 67], [60, 62, 60, 57], [79, 79, 76], tune
+    outside = [67, 64, 71], [67, 67, 69], [*tune, 71], [60, 50]
+    assert [SOLVE["01.5"](tune, query) for query in (*inside, *outside)] == [True] * 4 + [False] * 4
+    for piece, corpus, length in (([1, 2, 3, 4, 5], [[9, 2, 3, 4, 9], [4, 5]], 3), ([1, 2, 3, 4], [[1, 2], [3, 4]], 2)):
+        assert SOLVE["05.5"](piece, corpus) == length
+
+
 def test_bic_is_scikit_learns():
     rows = RNG.normal(size=(200, 4))
     fitted = GaussianMixture(3, covariance_type="diag", random_state=0).fit(rows)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from .framework import as_numbers, call, close, exercise, fail
+from .framework import as_numbers, call, exercise, fail
 
 
 @exercise(
@@ -74,21 +74,11 @@ def _some_logit(above: np.ndarray) -> float:
     return 1.5 - 0.9 * len(above) + 2.0 * float(np.sum(above)) + 0.7 * float(np.dot(above, np.arange(len(above))))
 
 
-@joint_log_prob.checker
-def _(answer: Callable[..., Any]) -> None:
-    frames = [np.array([(i >> n) & 1 for n in range(4)], dtype=float) for i in range(16)]
-    total = 0.0
-    for frame in frames:
-        want = 0.0
-        for n in range(4):
-            p = 1 / (1 + np.exp(-_some_logit(frame[:n])))
-            want += np.log(p if frame[n] else 1 - p)
-        got = call(answer, _some_logit, frame.copy())
-        close(got, want, f"log p of {frame.astype(int).tolist()}")
-        total += np.exp(as_numbers(got, "log p"))
-    close(total, 1.0, "The sum of the probabilities of all 16 frames")
-    sure = call(answer, lambda above: -800.0, np.array([1.0, 0.0]))
-    close(sure, -800.0, "log p where a key's logit is -800", rtol=1e-6)
+joint_log_prob.cases(
+    "log p of the frame {1}",
+    *((_some_logit, np.array([(i >> n) & 1 for n in range(4)], dtype=float)) for i in range(16)),
+    (lambda above: -800.0, np.array([1.0, 0.0])),
+)
 
 
 @exercise(
@@ -122,17 +112,13 @@ def longest_copy(piece: list[int], corpus: list[list[int]]) -> int:
     return longest
 
 
-@longest_copy.checker
-def _(answer: Callable[..., Any]) -> None:
-    cases = (
-        ([1, 2, 3, 4, 5], [[9, 2, 3, 4, 9], [4, 5]], 3),
-        ([1, 2, 3, 4], [[1, 2], [3, 4]], 2),  # not across two pieces
-        ([7, 7, 7], [[7, 7, 7, 7, 7]], 3),
-        ([1, 3, 5], [[1, 2, 3, 4, 5]], 1),  # not with gaps
-        ([1, 2, 1, 2, 3], [[2, 1, 2, 3, 1]], 4),
-        ([1, 2], [[3], []], 0),
-        ([], [[1, 2]], 0),
-    )
-    for piece, corpus, want in cases:
-        got = call(answer, list(piece), [list(other) for other in corpus])
-        close(got, want, f"The longest copy of {piece} in {corpus}", rtol=0)
+longest_copy.cases(
+    "The longest copy for piece = {} and corpus = {}",
+    ([1, 2, 3, 4, 5], [[9, 2, 3, 4, 9], [4, 5]]),
+    ([1, 2, 3, 4], [[1, 2], [3, 4]]),  # not across two pieces
+    ([7, 7, 7], [[7, 7, 7, 7, 7]]),
+    ([1, 3, 5], [[1, 2, 3, 4, 5]]),  # not with gaps
+    ([1, 2, 1, 2, 3], [[2, 1, 2, 3, 1]]),
+    ([1, 2], [[3], []]),
+    ([], [[1, 2]]),
+)

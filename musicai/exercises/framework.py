@@ -148,17 +148,17 @@ def call(function: Callable[..., Any], *args: Any) -> Any:
     """Call `function(*args)`; turn an exception into a `Wrong` that names the arguments."""
     try:
         return function(*args)
-    except NotImplementedError:
+    except (NotImplementedError, Wrong):
         raise
     except (Exception, SystemExit) as error:
         raise Wrong(f"With {_shown(args)} your function raised {type(error).__name__}: {_shortened(error)}") from error
 
 
 def close(got: Any, want: Any, what: str, *, rtol: float = 1e-4, atol: float = 1e-6) -> None:
-    """Require numbers of the same shape as `want` and equal to them within tolerance.
+    """Require numbers of the same shape as `want` and equal to them within tolerance, or the same text or truth value.
 
     Args:
-        got: a number, list, array or tensor.
+        got: a number, list, array or tensor; text, True or False if `want` is.
         want: the right values.
         what: the start of the message, such as "The weights".
         rtol, atol: as for `numpy.allclose`.
@@ -166,6 +166,10 @@ def close(got: Any, want: Any, what: str, *, rtol: float = 1e-4, atol: float = 1
     Raises:
         Wrong: if `got` is not numeric, has another shape, is not finite or too far off.
     """
+    if isinstance(want, bool | str):
+        if not isinstance(got, type(want) | np.bool_) or got != want:
+            raise Wrong(f"{what} should be {want!r}, not {_shortened(repr(got))}.")
+        return
     got, want = as_numbers(got, what), np.asarray(want)
     if got.shape != want.shape:
         raise Wrong(f"{what} should have shape {want.shape}, not {got.shape}.")

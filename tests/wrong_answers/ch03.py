@@ -2,7 +2,15 @@
 
 import numpy as np
 
-from musicai.exercises.ch03 import _log_joint, _responsibilities
+from musicai.exercises.ch03 import MEANS, STDS, WEIGHTS, responsibilities
+
+
+def _responsibilities(x: np.ndarray) -> np.ndarray:
+    return responsibilities.solve(x, WEIGHTS, MEANS, STDS)
+
+
+def _log_joint(x: np.ndarray) -> np.ndarray:
+    return np.log(WEIGHTS / STDS) - 0.5 * np.log(2 * np.pi) - 0.5 * ((x[:, None] - MEANS) / STDS) ** 2
 
 
 def _direct(x: np.ndarray, weights: np.ndarray, means: np.ndarray, stds: np.ndarray) -> np.ndarray:
