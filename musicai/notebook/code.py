@@ -66,23 +66,15 @@ def _place(item: Any, file: str, line: int) -> str:
 
 
 def _without_docstrings(source: str) -> str:
-    """Remove the lines of each docstring and leave the rest as it was written."""
+    """Remove the lines of each docstring, and the empty line after it, and leave the rest as it was written."""
     lines = source.splitlines()
-    for node in _documented(ast.parse(source)):
-        text, body = node.body[0], node.body
-        if len(body) == 1 and not isinstance(node, ast.Module):
-            lines[text.lineno - 1] = " " * text.col_offset + "..."
-            drop = range(text.lineno, text.end_lineno)
-        else:
-            drop = range(text.lineno - 1, text.end_lineno)
-        for index in drop:
-            lines[index] = None
-        after = text.end_lineno
-        if after < len(lines) and lines[after] == "" and not isinstance(node, ast.Module):
-            lines[after] = None
+    holders = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, holders) or ast.get_docstring(node) is None:
+            continue
+        doc, inside = node.body[0], not isinstance(node, ast.Module)
+        last = doc.end_lineno + (inside and lines[doc.end_lineno : doc.end_lineno + 1] == [""])
+        lines[doc.lineno - 1 : last] = [None] * (last - doc.lineno + 1)
+        if inside and len(node.body) == 1:
+            lines[doc.lineno - 1] = " " * doc.col_offset + "..."
     return "\n".join(line for line in lines if line is not None).strip("\n")
-
-
-def _documented(tree: ast.AST) -> list[Any]:
-    holders = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    return [node for node in ast.walk(tree) if isinstance(node, holders) and ast.get_docstring(node) is not None]

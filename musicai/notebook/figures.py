@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from itertools import cycle
+from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -15,36 +16,13 @@ from matplotlib.figure import Figure
 
 from .display import Html, attribute, data_uri
 
-# Okabe and Ito's palette, which stays distinguishable with every common colour blindness, and in grey.
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-WIDTH = 5.6  # inches: 11-point text is still 10 pixels high on a telephone 390 pixels wide
 PAGE_PIXELS = 600  # width on a large screen
 LOSSLESS_BYTES = 60_000  # larger pictures (spectrograms) are compressed lossily
 MOST_POINTS = 300  # longer curves are averaged over stretches; otherwise noise would hide the trend
+STYLE = matplotlib.rc_params_from_file(Path(__file__).with_name("book.mplstyle"), use_default_template=False)
+WIDTH = STYLE["figure.figsize"][0]  # inches
+PALETTE = tuple(STYLE["axes.prop_cycle"].by_key()["color"])
 
-STYLE = {
-    "figure.figsize": (WIDTH, 2.8),
-    "figure.dpi": 160,
-    "figure.facecolor": "#fcfcfc",  # stays light in the dark theme
-    "figure.constrained_layout.use": True,
-    "savefig.facecolor": "#fcfcfc",
-    "axes.facecolor": "#fcfcfc",
-    "axes.prop_cycle": matplotlib.cycler(color=PALETTE),
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 12,
-    "axes.titlelocation": "left",
-    "axes.labelsize": 11,
-    "axes.axisbelow": True,
-    "font.size": 11,
-    "grid.color": "#dddddd",
-    "image.cmap": "magma",
-    "legend.frameon": False,
-    "legend.fontsize": 10,
-    "lines.linewidth": 1.5,
-    "xtick.labelsize": 10,
-    "ytick.labelsize": 10,
-}
 matplotlib.rcParams.update(STYLE)
 
 
