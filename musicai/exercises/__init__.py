@@ -13,7 +13,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 from textwrap import fill
 
-from .framework import Exercise, Solution, registry, verdict
+from .framework import Exercise, registry, verdict
 
 __all__ = ["Exercise", "check", "exercises", "hint", "solution", "stub"]
 
@@ -46,7 +46,7 @@ def check(number: str, answer: object = None) -> bool:
     return why_not is None
 
 
-def solution(number: str) -> Solution:
+def solution(number: str) -> Exercise:
     """A solution: shown as source code at the end of a cell, and callable.
 
     >>> solution("03.1")()
@@ -55,14 +55,14 @@ def solution(number: str) -> Solution:
     Args:
         number: the exercise's number, such as "01.2".
 
-    Returns: the solution.
+    Returns: the exercise, which displays its solution.
 
     Raises:
         ValueError: if there is no exercise with this number.
 
     Used in Chapters 1 to 5.
     """
-    return Solution(_find(number))
+    return _find(number)
 
 
 def hint(number: str) -> str:

@@ -17,9 +17,9 @@ class Wrong(Exception):
     """The answer is not right; the message tells the reader why, in one sentence."""
 
 
-@dataclass
+@dataclass(repr=False)
 class Exercise:
-    """One exercise: a solution, a hint and a checker.
+    """One exercise: a solution, a hint and a checker. It displays the solution's source, and calling it calls that.
 
     >>> from musicai.exercises import exercises
     >>> exercises()["01.1"].stub
@@ -71,16 +71,27 @@ class Exercise:
     @property
     def source(self) -> str:
         """The source code of the solution, without the decorator."""
-        return _source(self.solve)
+        source = textwrap.dedent(inspect.getsource(self.solve))
+        return "\n".join(source.splitlines()[ast.parse(source).body[0].lineno - 1 :])
 
     @property
     def stub(self) -> str:
         """What the reader starts from: the solution's signature and docstring, without its body."""
         if self.value:
-            return f"{self.solve.__name__} = None  # {_first_line(self.solve)}"
+            return f"{self.solve.__name__} = None  # {inspect.getdoc(self.solve).splitlines()[0]}"
         function = ast.parse(self.source).body[0]
         lines = self.source.splitlines()[: function.body[0].end_lineno]
         return "\n".join([*lines, "    raise NotImplementedError  # your turn"])
+
+    def __call__(self, *args: Any) -> Any:
+        """Call the solution."""
+        return self.solve(*args)
+
+    def __repr__(self) -> str:
+        return self.source
+
+    def _repr_markdown_(self) -> str:
+        return f"```python\n{self.source}\n```"
 
 
 def exercise(number: str, *, hint: str, value: bool = False) -> Callable[[Callable[..., Any]], Exercise]:
@@ -99,12 +110,10 @@ def exercise(number: str, *, hint: str, value: bool = False) -> Callable[[Callab
     Returns: the decorator.
 
     Raises:
-        ValueError: if the number is taken, or the solution has no docstring.
+        ValueError: if the number is taken.
     """
 
     def register(solve: Callable[..., Any]) -> Exercise:
-        if not solve.__doc__:
-            raise ValueError(f"the solution of exercise {number} needs a docstring, which is the question")
         known = registry.get(number)
         if known and known.solve.__qualname__ != solve.__qualname__:
             raise ValueError(f"exercise {number} is defined twice: {known.solve.__name__} and {solve.__name__}")
@@ -112,22 +121,6 @@ def exercise(number: str, *, hint: str, value: bool = False) -> Callable[[Callab
         return registry[number]
 
     return register
-
-
-class Solution:
-    """A solution: displays its own source code, and can be called."""
-
-    def __init__(self, exercise: Exercise):
-        self._exercise = exercise
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._exercise.solve(*args, **kwargs)
-
-    def __repr__(self) -> str:
-        return self._exercise.source
-
-    def _repr_markdown_(self) -> str:
-        return f"```python\n{self._exercise.source}\n```"
 
 
 def verdict(exercise: Exercise, answer: Any) -> str | None:
@@ -208,16 +201,6 @@ def _by_how_much(got: np.ndarray, want: np.ndarray) -> str:
         return f": it is {got.item():.6g}" if got.dtype.kind in "biuf" else ""
     worst = np.unravel_index(np.abs(got - want).argmax(), want.shape)
     return f" by up to {np.abs(got - want).max():.3g}, at index {tuple(int(i) for i in worst)}"
-
-
-def _source(function: Callable[..., Any]) -> str:
-    source = textwrap.dedent(inspect.getsource(function))
-    head = ast.parse(source).body[0].lineno
-    return "\n".join(source.splitlines()[head - 1 :])
-
-
-def _first_line(function: Callable[..., Any]) -> str:
-    return inspect.getdoc(function).splitlines()[0]
 
 
 def _shown(args: tuple[Any, ...]) -> str:

@@ -4,10 +4,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from musicai.audio import hz_to_mel, mel_to_hz
+from musicai.notes import Score
 
 from .figures import PALETTE, figure
 
@@ -125,7 +127,9 @@ def plot_piano_roll(score: Any, *, step: float = 0.25, title: str = "", ax: Axes
     Chapter 1.
     """
     fig, (axes,) = _axes(ax, 1, height=3.4)
-    parts = [("", _roll_bars(_array(score), step))] if _is_roll(score) else _score_parts(score)
+    if not hasattr(score, "tracks") and not hasattr(score, "notes"):
+        score = Score.from_piano_roll(torch.as_tensor(score), step)
+    parts = _score_parts(score)
     for index, (name, bars) in enumerate(parts):
         _draw_bars(axes, bars, PALETTE[index % len(PALETTE)], name)
     _pitch_axis(axes, [pitch for _, bars in parts for pitch, _, _ in bars])
@@ -214,10 +218,6 @@ def _levels(matrix: np.ndarray, decibels: bool) -> tuple[np.ndarray, str]:
     return np.maximum(level - level.max(), -80), "dB"
 
 
-def _is_roll(score: Any) -> bool:
-    return not hasattr(score, "tracks") and not hasattr(score, "notes")
-
-
 def _score_parts(score: Any) -> list[tuple[str, list[tuple[int, float, float]]]]:
     """The name and bars (pitch, start, duration) of each pitched track."""
     tracks: Sequence[Any] = getattr(score, "tracks", (score,))
@@ -226,18 +226,6 @@ def _score_parts(score: Any) -> list[tuple[str, list[tuple[int, float, float]]]]
         for track in tracks
         if not getattr(track, "is_drum", False)
     ]
-
-
-def _roll_bars(roll: np.ndarray, step: float, lowest: int = 21) -> list[tuple[int, float, float]]:
-    """Runs of sounding frames as bars."""
-    if roll.ndim != 2:
-        raise ValueError(f"a piano roll is a matrix (keys, frames); this one has shape {roll.shape}")
-    padded = np.pad(roll.astype(bool).astype(np.int8), ((0, 0), (1, 1)))
-    change = np.diff(padded, axis=1)
-    keys, starts = np.nonzero(change == 1)
-    ends = np.nonzero(change == -1)[1]  # row by row, so in step with the starts
-    spans = zip(keys, starts, ends, strict=True)
-    return [(int(key) + lowest, start * step, (end - start) * step) for key, start, end in spans]
 
 
 def _draw_bars(axes: Axes, bars: Iterable[tuple[int, float, float]], colour: str, label: str) -> None:
