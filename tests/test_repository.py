@@ -38,7 +38,7 @@ ARROWS = {
     "__main__": {"cli"},
 }
 SEE_EVERYTHING = {"cli", "notebook", "exercises"}
-LAZY_ONLY = {"matplotlib", "IPython", "ipywidgets", "librosa", "music21", "sklearn", "tensorboard"}
+LAZY_ONLY = {"matplotlib", "IPython", "ipywidgets", "librosa", "music21", "sklearn", "symusic"}
 ALLOWED = {"gmm": {"sklearn"}}  # inherits its base classes
 
 
