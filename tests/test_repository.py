@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import tokenize
 import tomllib
 from pathlib import Path
 
@@ -201,3 +202,23 @@ def test_no_circles_inside_a_room():
         while ready := {p for p, needs in after.items() if needs <= done} - done:
             done |= ready
         assert len(done) == len(after), f"{part}: circle among {sorted(p.name for p in after if p not in done)}"
+
+
+def code_lines(path: Path) -> int:
+    """Lines of code of a file, without blank lines, comments and docstrings."""
+    kinds = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+    docs = [n.body[0] for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, kinds) and ast.get_docstring(n)]
+    skip = {line for doc in docs for line in range(doc.lineno, doc.end_lineno + 1)}
+    nothing = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+    with path.open("rb") as file:
+        tokens = [t for t in tokenize.tokenize(file.readline) if t.type not in nothing | {tokenize.ENCODING}]
+    return len({line for t in tokens for line in range(t.start[0], t.end[0] + 1)} - skip)
+
+
+def test_the_package_stays_small():
+    """The budgets that README promises, for the package and for the teaching core that it names."""
+    readme = (ROOT / "README.md").read_text()
+    core = [PACKAGE / name for line in re.findall(r"^core: (.+)$", readme, re.MULTILINE) for name in line.split()]
+    assert len(core) > 20
+    assert sum(map(code_lines, core)) < 2_500
+    assert sum(map(code_lines, PACKAGE.rglob("*.py"))) < 10_500
