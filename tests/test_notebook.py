@@ -191,19 +191,17 @@ def test_a_piano_roll_draws_each_note_where_it_sounds():
 
 def test_the_hertz_axis_agrees_with_librosa():
     librosa = pytest.importorskip("librosa")
-    ours = plots._bin_frequencies("mel", 64, SR, None, None, 12)
+    ours = plots._bin_frequencies("mel", 64, SR)
     np.testing.assert_allclose(ours, librosa.mel_frequencies(66, fmin=0, fmax=SR / 2)[1:-1], rtol=1e-6)
-    ours = plots._bin_frequencies("cqt", 84, SR, None, None, 12)
+    ours = plots._bin_frequencies("cqt", 84, SR)
     np.testing.assert_allclose(ours, librosa.cqt_frequencies(84, fmin=librosa.note_to_hz("C1")), rtol=1e-4)
-    np.testing.assert_allclose(
-        plots._bin_frequencies("linear", 1025, SR, None, None, 12), librosa.fft_frequencies(sr=SR)
-    )
+    np.testing.assert_allclose(plots._bin_frequencies("linear", 1025, SR), librosa.fft_frequencies(sr=SR))
 
 
 @pytest.mark.parametrize("axis", ["linear", "mel", "cqt"])
 def test_a_tick_stands_at_its_frequency(axis):
     fig = plots.plot_spectrogram(np.random.default_rng(0).random((80, 10)), SR, axis=axis)
-    hertz = plots._bin_frequencies(axis, 80, SR, None, None, 12)
+    hertz = plots._bin_frequencies(axis, 80, SR)
     labels = [float(label.get_text().replace(",", "")) for label in fig.axes[0].get_yticklabels()]
     assert len(labels) >= 3
     for tick, label in zip(fig.axes[0].get_yticks(), labels, strict=True):
@@ -439,12 +437,12 @@ def test_live_plot_is_silent_outside_a_notebook(capsys):
 
 
 def test_live_plot_follows_fit_in_one_display(drawn):
-    run = trained(nb.LivePlot(title="Learning", seconds=0))
+    run = trained(nb.LivePlot(seconds=0))
     shown, updated = drawn
     assert len(shown) == 1
     assert len(updated) == 5
     first, last = run.history["distance"][0], run.history["distance"][-1]
-    assert f"Learning: losses over 12 steps: distance {first:.3g} to {last:.3g}" in updated[-1].html
+    assert f"Losses over 12 steps: distance {first:.3g} to {last:.3g}" in updated[-1].html
     assert "grad/" not in updated[-1].html
 
 

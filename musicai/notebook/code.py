@@ -25,10 +25,10 @@ def show_code(*objects: Any, docstring: bool = True) -> None:
     Used in Chapters 1 to 5.
     """
     for item in objects:
-        display(Source(source_of(item, docstring=docstring)))
+        display(SourceCode(source_of(item, docstring=docstring)))
 
 
-class Source:
+class SourceCode:
     """Python source, highlighted by the notebook or the page in its own theme."""
 
     def __init__(self, text: str):

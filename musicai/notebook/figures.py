@@ -3,8 +3,7 @@
 import io
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from itertools import cycle
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,50 +94,33 @@ class LivePlot:
     >>> fit(step, batches, steps=20_000, state=state, callbacks=[(100, LivePlot())])  # doctest: +SKIP
 
     Args:
-        names: which columns of the run's history to draw; by default all except the gradient norms.
-        title: shown above the curves.
-        log: whether to use a logarithmic scale.
         seconds: the shortest time between two drawings.
 
-    Chapter 4.
+    Chapter 5.
     """
 
-    def __init__(self, *names: str, title: str = "Training", log: bool = False, seconds: float = 2.0):
-        self.names, self.title, self.log, self.seconds = names, title, log, seconds
-        self._handle: Any = None
-        self._drawn = float("-inf")
+    def __init__(self, seconds: float = 2.0):
+        self.seconds, self._drawn, self._handle = seconds, float("-inf"), None
 
     def __call__(self, run: Any) -> None:
         """Draw `run.history` if the last drawing is old enough or the run has finished."""
         if not _in_notebook() or (time.monotonic() - self._drawn < self.seconds and not run.finished):
             return
-        curves = self._curves(run.history)
-        if not curves:
-            return
-        picture = render(self._figure(curves), alt=self._alt(curves, run.step))
+        fig, ax = figure()
+        course = []
+        for name, column in run.history.items():
+            steps, values = _smoothed(np.asarray(column))
+            if len(steps) and not name.startswith("grad/"):
+                ax.plot(steps, values, ".-" if len(steps) < 20 else "-", label=name)
+                course.append(f"{name} {values[0]:.3g} to {values[-1]:.3g}")
+        ax.set(xlabel="Step", ylabel="Loss", title="Training")
+        ax.legend()
+        picture = render(fig, alt=f"Losses over {run.step:,} steps: {', '.join(course)}")
         if self._handle is None:
             self._handle = display(picture, display_id=True)
         else:
             self._handle.update(picture)
         self._drawn = time.monotonic()
-
-    def _curves(self, history: Mapping[str, Sequence[float]]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """Name -> (steps, values), leaving out steps without a value."""
-        names = self.names or [name for name in history if not name.startswith("grad/")]
-        curves = {name: _smoothed(np.asarray(history[name])) for name in names if name in history}
-        return {name: curve for name, curve in curves.items() if len(curve[0])}
-
-    def _figure(self, curves: dict[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
-        fig, ax = figure()
-        for colour, (name, (steps, values)) in zip(cycle(PALETTE), curves.items(), strict=False):
-            ax.plot(steps, values, ".-" if len(steps) < 20 else "-", color=colour, label=name)
-        ax.set(xlabel="Step", ylabel="Loss", title=self.title, yscale="log" if self.log else "linear")
-        ax.legend()
-        return fig
-
-    def _alt(self, curves: dict[str, tuple[np.ndarray, np.ndarray]], step: int) -> str:
-        last = ", ".join(f"{name} {values[0]:.3g} to {values[-1]:.3g}" for name, (_, values) in curves.items())
-        return f"{self.title}: losses over {step:,} steps: {last}"
 
 
 def _smoothed(column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,6 @@
 """The book's plots of sound and notes; each returns a Figure for `show`."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -60,9 +60,6 @@ def plot_spectrogram(
     *,
     hop_length: int = 512,
     axis: str = "linear",
-    fmin: float | None = None,
-    fmax: float | None = None,
-    bins_per_octave: int = 12,
     decibels: bool = True,
     title: str = "",
     ax: Axes | None = None,
@@ -76,10 +73,7 @@ def plot_spectrogram(
             include negative numbers are taken to be in dB already.
         sr: sampling rate in Hz.
         hop_length: samples between successive frames.
-        axis: "linear" (bins of an FFT), "mel" (Slaney's mel bands) or "cqt" (constant-Q bins).
-        fmin, fmax: limits of the mel bands in Hz (default 0 and sr / 2); `fmin` is also the lowest constant-Q bin
-            (default C1, 32.7 Hz).
-        bins_per_octave: resolution of the constant-Q transform.
+        axis: "linear" (bins of an FFT), "mel" (Slaney's mel bands up to sr / 2) or "cqt" (semitones from C1, 32.7 Hz).
         decibels: False plots the values as they are.
         title: shown above.
         ax: axes to draw on, instead of a new figure.
@@ -94,7 +88,7 @@ def plot_spectrogram(
     matrix = _array(values)
     if matrix.ndim != 2 or matrix.size == 0:
         raise ValueError(f"a spectrogram is a matrix (bins, frames); this one has shape {matrix.shape}")
-    hertz = _bin_frequencies(axis, len(matrix), sr, fmin, fmax, bins_per_octave)
+    hertz = _bin_frequencies(axis, len(matrix), sr)
     fig, (axes,) = _axes(ax, 1)
     picture, unit = _levels(matrix, decibels)
     seconds = matrix.shape[1] * hop_length / sr
@@ -129,12 +123,12 @@ def plot_piano_roll(score: Any, *, step: float = 0.25, title: str = "", ax: Axes
     fig, (axes,) = _axes(ax, 1, height=3.4)
     if not hasattr(score, "tracks") and not hasattr(score, "notes"):
         score = Score.from_piano_roll(torch.as_tensor(score), step)
-    parts = _score_parts(score)
-    for index, (name, bars) in enumerate(parts):
-        _draw_bars(axes, bars, PALETTE[index % len(PALETTE)], name)
-    _pitch_axis(axes, [pitch for _, bars in parts for pitch, _, _ in bars])
+    tracks = [t for t in getattr(score, "tracks", (score,)) if not getattr(t, "is_drum", False)]
+    for index, track in enumerate(tracks):
+        _draw_notes(axes, track.notes, PALETTE[index % len(PALETTE)], getattr(track, "name", ""))
+    _pitch_axis(axes, [note.pitch for track in tracks for note in track.notes])
     axes.set(xlabel="Time in beats", title=title or getattr(score, "name", ""))
-    if len(parts) > 1 and any(name for name, _ in parts):
+    if len(tracks) > 1 and any(track.name for track in tracks):
         axes.legend(loc="upper left", bbox_to_anchor=(0, -0.18), ncols=2)
     return fig
 
@@ -156,13 +150,11 @@ def plot_melody(melody: Any, *, title: str = "", ax: Axes | None = None) -> Figu
     """
     notes = tuple(getattr(melody, "notes", melody))
     fig, (axes,) = _axes(ax, 1)
-    bars = [(note.pitch, note.start, note.duration) for note in notes]
-    _draw_bars(axes, bars, PALETTE[0], "")
-    _pitch_axis(axes, [pitch for pitch, _, _ in bars])
-    for pitch, start, duration in bars if len(bars) <= MOST_NAMED else ():
-        axes.annotate(
-            NAMES[pitch % 12], (start + duration / 2, pitch + 0.5), ha="center", va="bottom", fontsize=9, clip_on=False
-        )
+    _draw_notes(axes, notes, PALETTE[0], "")
+    _pitch_axis(axes, [note.pitch for note in notes])
+    for note in notes if len(notes) <= MOST_NAMED else ():
+        place = note.start + note.duration / 2, note.pitch + 0.5
+        axes.annotate(NAMES[note.pitch % 12], place, ha="center", va="bottom", fontsize=9, clip_on=False)
     axes.set(xlabel="Time in beats", title=title or getattr(melody, "name", ""))
     return fig
 
@@ -181,15 +173,14 @@ def _axes(ax: Axes | None, rows: int, height: float = 2.8) -> tuple[Figure, list
     return ax.figure, [ax]
 
 
-def _bin_frequencies(axis: str, bins: int, sr: int, fmin: float | None, fmax: float | None, octave: int) -> np.ndarray:
+def _bin_frequencies(axis: str, bins: int, sr: int) -> np.ndarray:
     """The centre frequency of each bin in Hz, in ascending order."""
     if axis == "linear":
         return np.linspace(0, sr / 2, bins)
     if axis == "mel":
-        low, high = float(hz_to_mel(fmin or 0)), float(hz_to_mel(fmax or sr / 2))
-        return mel_to_hz(np.linspace(low, high, bins + 2)[1:-1]).numpy()
+        return mel_to_hz(np.linspace(0, float(hz_to_mel(sr / 2)), bins + 2)[1:-1]).numpy()
     if axis == "cqt":
-        return (fmin or 32.703) * 2 ** (np.arange(bins) / octave)
+        return 32.703 * 2 ** (np.arange(bins) / 12)
     raise ValueError(f'axis={axis!r} is unknown; use "linear", "mel" or "cqt"')
 
 
@@ -218,21 +209,10 @@ def _levels(matrix: np.ndarray, decibels: bool) -> tuple[np.ndarray, str]:
     return np.maximum(level - level.max(), -80), "dB"
 
 
-def _score_parts(score: Any) -> list[tuple[str, list[tuple[int, float, float]]]]:
-    """The name and bars (pitch, start, duration) of each pitched track."""
-    tracks: Sequence[Any] = getattr(score, "tracks", (score,))
-    return [
-        (getattr(track, "name", ""), [(note.pitch, note.start, note.duration) for note in track.notes])
-        for track in tracks
-        if not getattr(track, "is_drum", False)
-    ]
-
-
-def _draw_bars(axes: Axes, bars: Iterable[tuple[int, float, float]], colour: str, label: str) -> None:
-    pitches, starts, durations = np.array(list(bars), dtype=float).reshape(-1, 3).T
-    axes.barh(
-        pitches, durations, left=starts, height=0.8, color=colour, edgecolor="#fcfcfc", linewidth=0.5, label=label
-    )
+def _draw_notes(axes: Axes, notes: Sequence[Any], colour: str, label: str) -> None:
+    starts, durations = [note.start for note in notes], [note.duration for note in notes]
+    look = {"height": 0.8, "color": colour, "edgecolor": "#fcfcfc", "linewidth": 0.5}
+    axes.barh([note.pitch for note in notes], durations, left=starts, label=label, **look)
 
 
 def _pitch_axis(axes: Axes, pitches: Sequence[int]) -> None:
