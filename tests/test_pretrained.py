@@ -185,15 +185,15 @@ def test_a_hub_id_without_the_extra_says_what_to_install(monkeypatch):
 def test_a_hub_id_is_loaded_through_the_hubs_client(folder, monkeypatch):
     asked = []
 
-    def hf_hub_download(repo, name):
-        asked.append((repo, name))
+    def snapshot_download(repo, allow_patterns):
+        asked.append((repo, allow_patterns))
         if repo == "owner/gone":
             raise OSError("404")
-        return str(folder / name)
+        return str(folder)
 
-    monkeypatch.setitem(sys.modules, "huggingface_hub", types.SimpleNamespace(hf_hub_download=hf_hub_download))
+    monkeypatch.setitem(sys.modules, "huggingface_hub", types.SimpleNamespace(snapshot_download=snapshot_download))
     assert Small.from_pretrained("owner/small.v1").config["name"] == "small"
-    assert {name for _, name in asked} == {"config.json", "model.safetensors"}
+    assert asked == [("owner/small.v1", ["config.json", "model.safetensors"])]
     with pytest.raises(PretrainedError, match=r"owner/gone.*OSError: 404"):
         Small.from_pretrained("owner/gone")
 
@@ -218,12 +218,6 @@ def test_every_difference_is_listed_at_once(folder):
         "size mismatch for layers.1.bias: copying a param with shape torch.Size([7]) from checkpoint",
     ):
         assert part in message
-
-
-def test_another_type_is_named(folder):
-    change_weights(folder, lambda tensors: tensors.update(count=torch.zeros(())))
-    with pytest.raises(PretrainedError, match=r"count is torch.float32 in the file, torch.int64 in the model"):
-        Small.from_pretrained(folder)
 
 
 def test_another_class_is_named(folder):
@@ -398,9 +392,7 @@ def test_layers_are_counted_while_they_are_made(tmp_path):
     count, made = nn.Conv1d.__init__, []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nn.Conv1d, "__init__", lambda self, *sizes: (made.append(1), count(self, *sizes))[1])
-        with pytest.raises(
-            PretrainedError, match=r"far larger than its weights; its largest numbers are .*layers = 4,096"
-        ):
+        with pytest.raises(PretrainedError, match=r"far larger than its weights \(\{'layers': 4096"):
             Deep.from_pretrained(tmp_path)
     assert 0 < len(made) < 1000
 
@@ -408,7 +400,7 @@ def test_layers_are_counted_while_they_are_made(tmp_path):
 def test_numbers_that_are_no_sizes_may_be_large(tmp_path):
     Deep(sr=192_000).save_pretrained(tmp_path)
     assert Deep.from_pretrained(tmp_path).config["sr"] == 192_000
-    with pytest.raises(PretrainedError, match=r"options\.length = 16384 .*name it in `quantities`"):
+    with pytest.raises(PretrainedError, match=r"options = .*16384.*name the field in `quantities`"):
         Deep(options={"length": 16_384}).save_pretrained(tmp_path)
 
     class Deep2(Deep):
