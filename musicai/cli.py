@@ -1,10 +1,9 @@
-"""The command line: `musicai --help`. Each verb is one function that adds its arguments and returns what runs it."""
+"""The command line: `musicai --help`. Each verb is one function that adds its arguments and names what runs them."""
 
 import argparse
 import os
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from musicai import __version__
@@ -12,8 +11,6 @@ from musicai.data.catalogue import SETS
 from musicai.storage import cache_dir
 
 __all__ = ["main"]
-
-Run = Callable[[argparse.Namespace], int | None]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -56,26 +53,24 @@ def _parser() -> argparse.ArgumentParser:
     parser.set_defaults(run=lambda options: parser.print_help())
     verbs = parser.add_subparsers(metavar="COMMAND", title="commands")
     for verb in VERBS:
-        sub = verbs.add_parser(verb.__name__, help=verb.__doc__, description=verb.__doc__)
-        sub.set_defaults(run=verb(sub))
+        verb(verbs.add_parser(verb.__name__[1:], help=verb.__doc__, description=verb.__doc__))
     return parser
 
 
 # ---- the verbs
 
 
-def train(parser: argparse.ArgumentParser) -> Run:
+def _train(parser: argparse.ArgumentParser) -> None:
     """train a model as the shipped ones were trained; without NAME, list the recipes"""
-    parser.epilog = "Safe to interrupt; rerun to resume."
+    parser.epilog = "Safe to interrupt; rerun to resume. MUSICAI_DEVICE=cuda:1 chooses another device than the best."
     parser.add_argument("name", nargs="?", metavar="NAME", help="the recipe, or a .mat file of piano rolls")
     parser.add_argument("--steps", type=int, help="training steps (default: as for the shipped model)")
     parser.add_argument("--out", metavar="FOLDER", help="where the model goes (default: runs/NAME)")
     parser.add_argument("--seed", type=int, default=0, help="seed of all random numbers (default: 0)")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1 or mps (default: the best one here)")
-    return _train
+    parser.set_defaults(run=_run_recipe)
 
 
-def _train(options: argparse.Namespace) -> None:
+def _run_recipe(options: argparse.Namespace) -> None:
     from musicai import recipes
 
     if options.name is None:
@@ -86,26 +81,22 @@ def _train(options: argparse.Namespace) -> None:
     there = {path.name for path in out.iterdir()} if out.is_dir() else set()
     if there and there.isdisjoint(("ladder", "partials.safetensors", "run.safetensors")):  # traces of a run
         raise FileExistsError(f"{out} holds something other than a training run; choose another --out")
-    if options.device:
-        os.environ["MUSICAI_DEVICE"] = options.device
     print(recipes.train(options.name, out=out, steps=options.steps, seed=options.seed))
 
 
-def data(parser: argparse.ArgumentParser) -> Run:
+def _data(parser: argparse.ArgumentParser) -> None:
     """show which sets of music are here and where; fetch, verify or remove one"""
-    parser.set_defaults(name=None)
+    parser.set_defaults(run=_list)
     actions = parser.add_subparsers(metavar="ACTION", title="actions")
     for run in (_fetch, _verify, _remove):
         action = actions.add_parser(run.__name__[1:], help=run.__doc__, description=run.__doc__)
-        number = "?" if run is _verify else None
-        action.add_argument("name", metavar="NAME", nargs=number, choices=SETS, help="as in `musicai data`")
+        action.add_argument("name", nargs="?" if run is _verify else None, choices=SETS)
         action.set_defaults(run=run)
     action.add_argument("--yes", action="store_true", help="do not ask")  # for `remove`
-    return _list
 
 
 def _list(options: argparse.Namespace) -> None:
-    print(f"cache folder: {cache_dir(create=False)}\n")
+    print(f"cache folder: {cache_dir()}\n")
     for known in SETS.values():
         size = sum(path.stat().st_size for path in known.files()) / 1e6
         shown = f"{size / 1e3:.1f} GB" if size >= 1e3 else f"{size:.1f} MB" if known.place() else "not here"
@@ -144,4 +135,4 @@ def _remove(options: argparse.Namespace) -> None:
             path.unlink()  # of a link, only the link goes
 
 
-VERBS = (train, data)
+VERBS = (_train, _data)

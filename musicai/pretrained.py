@@ -28,7 +28,6 @@ CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 MAX_CONFIG, MAX_NUMBER = 1 << 16, 1 << 24  # bytes, the largest number in a config
 FREE_SIZE = 1 << 12  # a size in a config may be this large, or 4 times the largest dimension of the weights
 FREE_ELEMENTS, FREE_OPERATIONS = 1 << 22, 1000  # what building may take beyond the weights, for tables and the like
-Device = str | torch.device | None
 
 
 class PretrainedError(ValueError):
@@ -61,50 +60,43 @@ class Pretrained:
     config_class: type | None = None
     quantities: tuple[str, ...] = ("sr", "sample_rate", "seed")
 
-    def save_pretrained(self, folder: str | Path, card: str | None = None, dtype: torch.dtype | None = None) -> None:
+    def save_pretrained(self, folder: str | Path, card: str | None = None) -> None:
         """Write config.json, model.safetensors and (with `card`) README.md: all of them, or nothing changes.
 
         Args:
             folder: created if it is not there; other files in it stay.
             card: the model card in Markdown: data, steps, device, metrics, seed, command.
-            dtype: the type to store floating-point weights in; torch.float16 halves the file. None: as they are.
 
         Raises:
             PretrainedError: if the config is not JSON, weights are not finite, or the files cannot be written.
         """
         plain = dataclasses.asdict(self.config) if dataclasses.is_dataclass(self.config) else self.config
-        weights = {
-            key: tensor.detach().to("cpu", dtype if tensor.is_floating_point() else None, copy=True).contiguous()
-            for key, tensor in self.state_dict().items()  # each in memory of its own, as safetensors wants
-        }
+        # safetensors wants each tensor in memory of its own
+        weights = {key: t.detach().to("cpu", copy=True).contiguous() for key, t in self.state_dict().items()}
         try:
             text = json.dumps({"class": type(self).__name__, **plain}, indent=2)
-            self._check_sizes(json.loads(text), weights)
-        except (TypeError, ValueError) as error:
-            raise PretrainedError(f"the config must be JSON that can be loaded again: {error}") from error
-        files = {WEIGHTS: save(_finite(weights)), CONFIG: text.encode() + b"\n"}
-        if card is not None:
-            files[CARD] = card.rstrip().encode() + b"\n"
-        try:
+            self._check_sizes(json.loads(text), weights)  # what cannot be loaded again is not saved
+            files = {WEIGHTS: save(_finite(weights)), CONFIG: text.encode() + b"\n"}
+            if card is not None:
+                files[CARD] = card.rstrip().encode() + b"\n"
             Path(folder).mkdir(parents=True, exist_ok=True)
             with ExitStack() as stack:
                 for name, content in files.items():
                     file = stack.enter_context(atomic_write(Path(folder, name)))
                     file.write(content)
                     file.flush()  # so that a full disk is found out before any file is replaced
-        except OSError as error:
-            raise PretrainedError(f"cannot write the model to {folder}: {error}") from error
+        except (OSError, TypeError, ValueError) as error:
+            raise PretrainedError(f"cannot save the model to {folder}: {error}") from error
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, device: Device = None, dtype: torch.dtype | None = None):
+    def from_pretrained(cls, name: str | Path, device: str | torch.device | None = None):
         """Load the model in a local folder, shipped with musicai, or on the Hugging Face hub; it is in eval mode.
 
         Args:
             name: a folder, a shipped name (see `shipped`), or a hub id "owner/name" (needs the extra `hub`).
             device: where to put it; None is the CPU.
-            dtype: its floating-point type; None is float32, whatever type the file holds.
 
-        Returns: the model.
+        Returns: the model, in float32 whatever type the file holds.
 
         Raises:
             PretrainedError: if nothing is there, a file is damaged or hostile, or file and model differ: every missing
@@ -117,24 +109,21 @@ class Pretrained:
             raise PretrainedError(f"{folder} holds a {found!r}, not a {cls.__name__}: load it with its own class")
         with _reading(folder / WEIGHTS) as path:
             weights = _finite(load_file(path))
-        model = cls._build(config, weights, folder / CONFIG)
         try:
-            model.load_state_dict(weights)
-        except RuntimeError as error:  # torch lists every missing and unexpected key and every other shape
-            raise PretrainedError(f"{folder} does not fit {cls.__name__}: {str(error)[:10_000]}") from error
-        return model.eval().to(device=device, dtype=dtype)
+            return cls._build(config, weights).eval().to(device)
+        except Exception as error:  # the constructor was given a stranger's numbers
+            reason = f"{type(error).__name__}: {error}\nThe configuration is {config!s:.300}"
+            raise PretrainedError(f"{folder} does not fit {cls.__name__}: {reason}") from error
 
     @classmethod
-    def _build(cls, config: dict[str, Any], weights: dict[str, Tensor], path: Path) -> nn.Module:
-        """The model that the configuration describes, if it is no larger than the weights beside it allow."""
-        try:
-            cls._check_sizes(config, weights)
-            arguments = {key: _tuples(value) for key, value in config.items()}
-            with torch.random.fork_rng(devices=[]), _Budget(weights):
-                return cls(cls.config_class(**arguments)) if cls.config_class else cls(**arguments)
-        except Exception as error:  # the constructor was given a stranger's numbers
-            reason = f"{type(error).__name__}: {error} ({config!s:.300})"
-            raise PretrainedError(f"{path} does not fit {cls.__name__}: {reason}") from error
+    def _build(cls, config: dict[str, Any], weights: dict[str, Tensor]) -> nn.Module:
+        """The model that the configuration describes, if it is no larger than these weights allow, with the weights."""
+        cls._check_sizes(config, weights)
+        arguments = {key: _tuples(value) for key, value in config.items()}
+        with torch.random.fork_rng(devices=[]), _Budget(weights):
+            model = cls(cls.config_class(**arguments)) if cls.config_class else cls(**arguments)
+        model.load_state_dict(weights)  # its error lists every missing and unexpected key and every other shape
+        return model
 
     @classmethod
     def _check_sizes(cls, config: dict[str, Any], weights: dict[str, Tensor]) -> None:
@@ -184,10 +173,8 @@ def resolve(name: str | Path) -> Path:
         return SHIPPED / text
     if name == text and re.fullmatch(r"\w[\w.-]{0,95}/\w[\w.-]{0,95}", text) and ".." not in text:
         return _from_hub(text)
-    known = ", ".join(shipped()) or "none"
-    raise PretrainedError(
-        f"there is no model {text[:200]!r}: it is not a folder here, and the shipped ones are {known}"
-    )
+    known = f"it is not a folder here, and the shipped ones are {', '.join(shipped()) or 'none'}"
+    raise PretrainedError(f"there is no model {text[:200]!r}: {known}")
 
 
 def _from_hub(name: str) -> Path:

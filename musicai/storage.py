@@ -107,35 +107,20 @@ def _is_running(process: int) -> bool:
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+    shutil.rmtree(path, ignore_errors=True)  # if it is a folder; if not, this does nothing
+    path.unlink(missing_ok=True)
 
 
-def cache_dir(*, create: bool = True) -> Path:
-    """Find the folder for downloads and parsed data: $MUSICAI_CACHE, or "musicai" in the platform's cache folder.
+def cache_dir() -> Path:
+    """Find the folder for downloads: $MUSICAI_CACHE, or "musicai" in the platform's cache folder.
 
-    >>> cache_dir(create=False).name  # doctest: +SKIP
+    >>> cache_dir().name  # doctest: +SKIP
     'musicai'
 
-    Args:
-        create: whether to create the folder if it does not exist.
-
-    Returns: the folder.
-
-    Raises:
-        OSError: if the folder cannot be created.
+    Returns: the folder; whoever writes to it creates it.
 
     Preface.
     """
     from pooch import os_cache
 
-    folder = Path(os.environ.get("MUSICAI_CACHE") or os_cache("musicai")).expanduser()
-    try:
-        if create:
-            folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        advice = "set MUSICAI_CACHE to a folder you can write to"
-        raise OSError(f"cannot use the cache folder {folder}: {error}; {advice}") from error
-    return folder
+    return Path(os.environ.get("MUSICAI_CACHE") or os_cache("musicai")).expanduser()

@@ -92,11 +92,10 @@ class KnownSet:
         for line in (SHIPPED / self.folder / "SHA256SUMS").read_text().splitlines():
             known, name = line.split()
             path = SHIPPED / self.folder / name
-            if fnmatch(name, self.pattern):
-                if not path.is_file():
-                    yield f"{path} is missing; {self.absence()}"
-                elif hashlib.sha256(path.read_bytes()).hexdigest() != known:
-                    yield f"{path} is damaged: its SHA-256 is not {known}; {self.absence()}"
+            if fnmatch(name, self.pattern) and not path.is_file():
+                yield f"{path} is missing; {self.absence()}"
+            elif fnmatch(name, self.pattern) and hashlib.sha256(path.read_bytes()).hexdigest() != known:
+                yield f"{path} is damaged: its SHA-256 is not {known}; {self.absence()}"
 
 
 class FolkSet(KnownSet):
@@ -127,7 +126,7 @@ class PublishedSet(KnownSet):
 
     def root(self) -> Path:
         """The cache folder."""
-        return cache_dir(create=False)
+        return cache_dir()
 
     def absence(self) -> str:
         """How to get it."""
@@ -167,10 +166,8 @@ class PublishedSet(KnownSet):
                     yield str(error)
 
 
-def _known_set(row: dict[str, str]) -> KnownSet:
-    kind = PublishedSet if row["url"] else FolkSet if row["name"] == "folk" else KnownSet
-    return kind(**row)
-
-
 with (SHIPPED / "catalogue.csv").open(encoding="utf-8", newline="") as _file:
-    SETS = {row["name"]: _known_set(row) for row in csv.DictReader(_file)}
+    SETS = {
+        row["name"]: (PublishedSet if row["url"] else FolkSet if row["name"] == "folk" else KnownSet)(**row)
+        for row in csv.DictReader(_file)
+    }

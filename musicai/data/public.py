@@ -201,8 +201,7 @@ class SpeechCommands(_PublicSet):
     Chapter 1.
     """
 
-    default_words: tuple[str, ...] = ()
-    elsewhere: tuple[str, ...] = ()
+    default_words, elsewhere = (), ()
 
     def __init__(
         self,

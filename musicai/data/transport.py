@@ -192,8 +192,7 @@ class _Members:
         parts = [part for part in name.split("/") if part not in ("", ".")]
         self.bytes += size
         reasons = {
-            "it is absolute": name.startswith("/"),
-            "it leaves its folder": ".." in parts,
+            "it leads out of the folder": name.startswith("/") or ".." in parts,
             "not every system can hold that name": any(map(UNPORTABLE.search, parts)),
             "it is too long": len(name) > 1024 or len(parts) > 32 or any(len(os.fsencode(p)) > 255 for p in parts),
             "only folders and plain files, stored or deflated, are unpacked": not is_plain,
