@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from textwrap import shorten
 
 from musicai import __version__
 from musicai.data.catalogue import SETS
@@ -36,14 +37,14 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt as interruption:
-        print("musicai: interrupted", *interruption.args, file=sys.stderr)
+        print(": ".join(["musicai: interrupted", *interruption.args]), file=sys.stderr)
         return 130
     except (EOFError, ImportError, OSError, RuntimeError, ValueError) as error:
         return _complain(error)
 
 
 def _complain(error: object) -> int:
-    print("musicai: error:", " ".join(str(error).split()), file=sys.stderr)
+    print("musicai: error:", shorten(str(error), 800), file=sys.stderr)  # in one line
     return 1
 
 

@@ -112,8 +112,8 @@ class Pretrained:
         try:
             return cls._build(config, weights).eval().to(device)
         except Exception as error:  # the constructor was given a stranger's numbers
-            reason = f"{type(error).__name__}: {error}\nThe configuration is {config!s:.300}"
-            raise PretrainedError(f"{folder} does not fit {cls.__name__}: {reason}") from error
+            what = f"{folder} does not fit {cls.__name__} with the configuration {config!s:.300}"
+            raise PretrainedError(f"{what}: {type(error).__name__}: {error}") from error
 
     @classmethod
     def _build(cls, config: dict[str, Any], weights: dict[str, Tensor]) -> nn.Module:
@@ -133,8 +133,9 @@ class Pretrained:
             for number in _numbers(value):
                 limit = most if isinstance(number, int) and field not in cls.quantities else MAX_NUMBER
                 if not abs(number) <= limit:  # which is how NaN is refused too
-                    hint = "the model would be far larger than its weights, or name the field in `quantities`"
-                    raise ValueError(f"{field} = {str(value)[:40]} is not a number up to {limit:,}: {hint}")
+                    reason = f"is not a number up to {limit:,}, so the model would be far larger than its weights"
+                    hint = "if it is not a size, name the field in `quantities`"
+                    raise ValueError(f"{field} = {str(value)[:40]} {reason}; {hint}")
 
 
 def shipped() -> list[str]:

@@ -213,9 +213,8 @@ class SpeechCommands(_PublicSet):
         download: bool = False,
         keep: Keep | None = None,
     ):
-        split, self.length = _split(split), length
-        markers = (*LISTS.values(), *SPLITS)
-        self.folder = _locate(Path(root).expanduser(), "speech-commands", markers, download, self.elsewhere)
+        split, root, self.length = _split(split), Path(root).expanduser(), length
+        self.folder = _locate(root, "speech-commands", (*LISTS.values(), *SPLITS), download, self.elsewhere)
         # hidden files, such as the ._a.wav that macOS leaves, hold no sound
         paths = sorted(self.folder.glob("[!._]*/[!.]*.wav"))
         rows = [self._row(path.relative_to(self.folder).as_posix()) for path in paths]
