@@ -1,4 +1,4 @@
-"""Optional libraries: imported when they are used, and where one is missing the error says what to install.
+"""Optional libraries: imported when they are used; if one is missing, the error says what to install.
 
 >>> require("json", "notebook", "this example").__name__
 'json'
@@ -33,7 +33,5 @@ def require(module: str, extra: str, what: str) -> ModuleType:
     try:
         return import_module(module)
     except ModuleNotFoundError as error:
-        missing = error.name or module
-        through = "" if module.split(".")[0] == missing.split(".")[0] else f" (for {module.split('.')[0]})"
-        message = f"{what} needs {missing.split('.')[0]}{through}: pip install 'musicai[{extra}]'"
-        raise ModuleNotFoundError(message, name=missing) from None
+        missing = (error.name or module).split(".")[0]
+        raise ModuleNotFoundError(f"{what} needs {missing}: pip install 'musicai[{extra}]'", name=missing) from None

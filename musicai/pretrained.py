@@ -6,9 +6,10 @@ configuration may not make its class build more than a small multiple of the wei
 
 import dataclasses
 import json
+import os
 import re
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,6 @@ CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 MAX_CONFIG, MAX_NUMBER = 1 << 16, 1 << 24  # bytes, the largest number in a config
 FREE_SIZE = 1 << 12  # a size in a config may be this large, or 4 times the largest dimension of the weights
 FREE_ELEMENTS, FREE_OPERATIONS = 1 << 22, 1000  # what building may take beyond the weights, for tables and the like
-Device = str | torch.device | None
 
 
 class PretrainedError(ValueError):
@@ -60,50 +60,43 @@ class Pretrained:
     config_class: type | None = None
     quantities: tuple[str, ...] = ("sr", "sample_rate", "seed")
 
-    def save_pretrained(self, folder: str | Path, card: str | None = None, dtype: torch.dtype | None = None) -> None:
+    def save_pretrained(self, folder: str | Path, card: str | None = None) -> None:
         """Write config.json, model.safetensors and (with `card`) README.md: all of them, or nothing changes.
 
         Args:
             folder: created if it is not there; other files in it stay.
             card: the model card in Markdown: data, steps, device, metrics, seed, command.
-            dtype: the type to store floating-point weights in; torch.float16 halves the file. None: as they are.
 
         Raises:
             PretrainedError: if the config is not JSON, weights are not finite, or the files cannot be written.
         """
         plain = dataclasses.asdict(self.config) if dataclasses.is_dataclass(self.config) else self.config
-        weights = {}
-        for key, tensor in self.state_dict().items():  # each in memory of its own, as safetensors wants
-            kept = dtype if tensor.is_floating_point() else None
-            weights[key] = tensor.detach().to("cpu", kept, copy=True).contiguous()
+        # safetensors wants each tensor in memory of its own
+        weights = {key: t.detach().to("cpu", copy=True).contiguous() for key, t in self.state_dict().items()}
         try:
             text = json.dumps({"class": type(self).__name__, **plain}, indent=2)
-            self._check_sizes(json.loads(text), weights)
-        except (TypeError, ValueError) as error:
-            raise PretrainedError(f"the config must be JSON that can be loaded again: {error}") from error
-        files = {WEIGHTS: save(_finite(weights)), CONFIG: text.encode() + b"\n"}
-        if card is not None:
-            files[CARD] = card.rstrip().encode() + b"\n"
-        try:
+            self._check_sizes(json.loads(text), weights)  # what cannot be loaded again is not saved
+            files = {WEIGHTS: save(_finite(weights)), CONFIG: text.encode() + b"\n"}
+            if card is not None:
+                files[CARD] = card.rstrip().encode() + b"\n"
             Path(folder).mkdir(parents=True, exist_ok=True)
             with ExitStack() as stack:
                 for name, content in files.items():
                     file = stack.enter_context(atomic_write(Path(folder, name)))
                     file.write(content)
                     file.flush()  # so that a full disk is found out before any file is replaced
-        except OSError as error:
-            raise PretrainedError(f"cannot write the model to {folder}: {error}") from error
+        except (OSError, TypeError, ValueError) as error:
+            raise PretrainedError(f"cannot save the model to {folder}: {error}") from error
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, device: Device = None, dtype: torch.dtype | None = None):
+    def from_pretrained(cls, name: str | Path, device: str | torch.device | None = None):
         """Load the model in a local folder, shipped with musicai, or on the Hugging Face hub; it is in eval mode.
 
         Args:
             name: a folder, a shipped name (see `shipped`), or a hub id "owner/name" (needs the extra `hub`).
             device: where to put it; None is the CPU.
-            dtype: its floating-point type; None is float32, whatever type the file holds.
 
-        Returns: the model.
+        Returns: the model, in float32 whatever type the file holds.
 
         Raises:
             PretrainedError: if nothing is there, a file is damaged or hostile, or file and model differ: every missing
@@ -116,43 +109,33 @@ class Pretrained:
             raise PretrainedError(f"{folder} holds a {found!r}, not a {cls.__name__}: load it with its own class")
         with _reading(folder / WEIGHTS) as path:
             weights = _finite(load_file(path))
-        model = cls._build(config, weights, folder / CONFIG)
-        for key, own in model.state_dict().items():
-            if key in weights and own.is_floating_point() != weights[key].is_floating_point():
-                raise PretrainedError(f"{folder}: {key} is {weights[key].dtype} in the file, {own.dtype} in the model")
         try:
-            model.load_state_dict(weights)
-        except RuntimeError as error:  # torch lists every missing and unexpected key and every other shape
-            raise PretrainedError(f"{folder} does not fit {cls.__name__}: {str(error)[:10_000]}") from error
-        return model.eval().to(device=device, dtype=dtype)
+            return cls._build(config, weights).eval().to(device)
+        except Exception as error:  # the constructor was given a stranger's numbers
+            what = f"{folder} does not fit {cls.__name__} with the configuration {config!s:.300}"
+            raise PretrainedError(f"{what}: {type(error).__name__}: {error}") from error
 
     @classmethod
-    def _build(cls, config: dict[str, Any], weights: dict[str, Tensor], path: Path) -> nn.Module:
-        """The model that the configuration describes, if it is no larger than the weights beside it allow."""
-        budget = _Budget(4 * sum(tensor.numel() for tensor in weights.values()), 20 * len(weights))
-        try:
-            cls._check_sizes(config, weights)
-            arguments = {key: _tuples(value) for key, value in config.items()}
-            with torch.random.fork_rng(devices=[]), budget:
-                return cls(cls.config_class(**arguments)) if cls.config_class else cls(**arguments)
-        except Exception as error:  # the constructor was given a stranger's numbers
-            reason = f"{type(error).__name__}: {error}"
-            if budget.spent:
-                numbers = sorted(_numbers(config), key=lambda item: -abs(item[1]))[:3]
-                largest = ", ".join(f"{field} = {value:,}" for field, value in numbers)
-                reason = f"it asks for a model far larger than its weights; its largest numbers are {largest}"
-            raise PretrainedError(f"{path} does not fit {cls.__name__}: {reason}") from error
+    def _build(cls, config: dict[str, Any], weights: dict[str, Tensor]) -> nn.Module:
+        """The model that the configuration describes, if it is no larger than these weights allow, with the weights."""
+        cls._check_sizes(config, weights)
+        arguments = {key: _tuples(value) for key, value in config.items()}
+        with torch.random.fork_rng(devices=[]), _Budget(weights):
+            model = cls(cls.config_class(**arguments)) if cls.config_class else cls(**arguments)
+        model.load_state_dict(weights)  # its error lists every missing and unexpected key and every other shape
+        return model
 
     @classmethod
     def _check_sizes(cls, config: dict[str, Any], weights: dict[str, Tensor]) -> None:
         """Refuse numbers that no model with these weights can mean, before anything is built from them."""
-        free = 4 * max(FREE_SIZE // 4, len(weights), *(size for tensor in weights.values() for size in tensor.shape), 0)
-        for field, value in _numbers(config):
-            is_size = isinstance(value, int) and re.split(r"[.[]", field)[0] not in cls.quantities
-            if not abs(value) <= (free if is_size else MAX_NUMBER):  # which is how NaN is refused too
-                reason = f"{field} = {str(value)[:40]} is not a number up to {free if is_size else MAX_NUMBER:,}"
-                hint = ": it asks for a model far larger than its weights (name it in `quantities` if it is not a size)"
-                raise ValueError(reason + hint * is_size)
+        most = 4 * max(FREE_SIZE // 4, len(weights), *(size for tensor in weights.values() for size in tensor.shape), 0)
+        for field, value in config.items():
+            for number in _numbers(value):
+                limit = most if isinstance(number, int) and field not in cls.quantities else MAX_NUMBER
+                if not abs(number) <= limit:  # which is how NaN is refused too
+                    reason = f"is not a number up to {limit:,}, so the model would be far larger than its weights"
+                    hint = "if it is not a size, name the field in `quantities`"
+                    raise ValueError(f"{field} = {str(value)[:40]} {reason}; {hint}")
 
 
 def shipped() -> list[str]:
@@ -184,25 +167,21 @@ def resolve(name: str | Path) -> Path:
 
     Chapter 4.
     """
-    text = str(name)
-    with suppress(OSError, ValueError, RuntimeError):  # too long, a NUL in it, "~nobody": not a folder
-        if Path(text).expanduser().is_dir():
-            return Path(text).expanduser()
+    text = os.path.expanduser(name)
+    if os.path.isdir(text):  # unlike Path.is_dir, no error for names that cannot exist
+        return Path(text)
     if text in shipped():
         return SHIPPED / text
-    if not isinstance(name, Path) and re.fullmatch(r"\w[\w.-]{0,95}/\w[\w.-]{0,95}", text) and ".." not in text:
+    if name == text and re.fullmatch(r"\w[\w.-]{0,95}/\w[\w.-]{0,95}", text) and ".." not in text:
         return _from_hub(text)
-    known = ", ".join(shipped()) or "none"
-    raise PretrainedError(
-        f"there is no model {text[:200]!r}: it is not a folder here, and the shipped ones are {known}"
-    )
+    known = f"it is not a folder here, and the shipped ones are {', '.join(shipped()) or 'none'}"
+    raise PretrainedError(f"there is no model {text[:200]!r}: {known}")
 
 
 def _from_hub(name: str) -> Path:
     try:
         hub = require("huggingface_hub", "hub", "loading a model from there")
-        hub.hf_hub_download(name, WEIGHTS)
-        return Path(hub.hf_hub_download(name, CONFIG)).parent  # one snapshot: both files lie in one folder
+        return Path(hub.snapshot_download(name, allow_patterns=[CONFIG, WEIGHTS]))
     except Exception as error:  # the hub's client raises whatever its transport does
         reason = f"cannot load it from the Hugging Face hub ({type(error).__name__}: {error})"
         raise PretrainedError(f"{name!r} is not a folder here, and musicai {reason}") from error
@@ -223,16 +202,13 @@ def _reading(path: Path) -> Iterator[Path]:
         raise PretrainedError(f"{path} is incomplete or corrupt ({reason})") from error
 
 
-def _numbers(value: Any, field: str = "") -> Iterator[tuple[str, int | float]]:
-    """Every number in a configuration, with the name of its field: ("layers", 30), ("upsample[0]", 10)."""
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _numbers(item, f"{field}.{key:.40}" if field else f"{key:.40}")
-    elif isinstance(value, list | tuple):
-        for i, item in enumerate(value):
-            yield from _numbers(item, f"{field}[{i}]")
+def _numbers(value: Any) -> Iterator[int | float]:
+    """Every number in a part of a configuration."""
+    if isinstance(value, dict | list | tuple):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _numbers(item)
     elif isinstance(value, int | float):
-        yield field, value
+        yield value
 
 
 def _tuples(value: Any) -> Any:
@@ -249,11 +225,12 @@ def _finite(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 class _Budget(TorchDispatchMode):
-    """While this lasts, only so many elements may be made, by only so many operations."""
+    """Inside, only so many elements may be made, by only so many operations, as a model with these weights needs."""
 
-    def __init__(self, elements: int, operations: int):
+    def __init__(self, weights: dict[str, Tensor]):
         super().__init__()
-        self.elements, self.operations, self.spent = elements + FREE_ELEMENTS, operations + FREE_OPERATIONS, False
+        self.elements = FREE_ELEMENTS + 4 * sum(tensor.numel() for tensor in weights.values())
+        self.operations = FREE_OPERATIONS + 20 * len(weights)
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
@@ -261,7 +238,6 @@ class _Budget(TorchDispatchMode):
         if any(argument.name == "device" for argument in func._schema.arguments):  # makes a tensor, or copies one
             drawn = {"generator": None} if "generator" in kwargs else {}  # a CPU's generator cannot draw on "meta"
             self.elements -= func(*args, **kwargs | drawn | {"device": "meta"}).numel()
-        self.spent = self.elements < 0 or self.operations < 0
-        if self.spent:
-            raise ValueError("the budget is spent")
+        if self.elements < 0 or self.operations < 0:
+            raise ValueError("the model would be far larger than its weights")
         return func(*args, **kwargs)

@@ -6,7 +6,7 @@
 400
 
 The environment variable MUSICAI_SCALE ("smoke", "cpu" or "full") decides; without it a CUDA GPU means "full" and
-anything else "cpu". MUSICAI_DEVICE ("cpu", "cuda:1", ...) decides about the device. Preface.
+anything else "cpu". MUSICAI_DEVICE ("cpu", "cuda:1", ...) chooses the device. Preface.
 """
 
 import os
@@ -14,16 +14,16 @@ from typing import Literal, TypeVar
 
 import torch
 
-__all__ = ["SCALES", "device", "scale", "scaled"]
+__all__ = ["SCALES", "current_scale", "device", "scaled"]
 
 SCALES = ("smoke", "cpu", "full")
 T = TypeVar("T")
 
 
-def scale() -> Literal["smoke", "cpu", "full"]:
+def current_scale() -> Literal["smoke", "cpu", "full"]:
     """Tell how large this run should be.
 
-    >>> scale() in SCALES
+    >>> current_scale() in SCALES
     True
 
     Returns: what MUSICAI_SCALE says; without it "full" with a CUDA GPU and "cpu" otherwise.
@@ -60,18 +60,18 @@ def scaled(full: T, *, cpu: T | None = None, smoke: T | None = None) -> T:
     """
     values = {"full": full, "cpu": full if cpu is None else cpu}
     values["smoke"] = values["cpu"] if smoke is None else smoke
-    return values[scale()]
+    return values[current_scale()]
 
 
 def device() -> torch.device:
-    """Choose the best device of this machine; under `torchrun`, each process gets a GPU of its own.
+    """Choose the best device on this machine; under `torchrun`, each process gets a GPU of its own.
 
     >>> model = torch.nn.Linear(2, 2).to(device())
 
     Returns: what MUSICAI_DEVICE says; without it CUDA, then Apple's MPS, then the CPU.
 
     Raises:
-        ValueError: if MUSICAI_DEVICE does not name a device that is here.
+        ValueError: if MUSICAI_DEVICE names no device that can be used here.
 
     Preface.
     """

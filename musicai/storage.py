@@ -7,14 +7,20 @@ Everything in `musicai` that writes a file writes it this way. Preface.
 """
 
 import os
-import secrets
-import sys
+import platform
+import shutil
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["atomic_write", "cache_dir"]
+__all__ = ["atomic_write", "cache_dir", "temporary_path"]
+
+_MACHINE = f"{zlib.crc32(platform.node().encode()):08x}"  # its process numbers mean nothing to others on a shared disk
+_numbers = count()
 
 
 @contextmanager
@@ -45,60 +51,76 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
         raise IsADirectoryError(f"{path} is a folder; give the name of a file")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path}: there is no folder {path.parent}; create it first")
-    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")  # short: a name may be as long as the system allows
-    try:
-        with temporary.open("xb") as file:
+    with temporary_path(path.parent) as temporary:
+        with temporary.open("wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-        _flush_folder(path.parent)
-    finally:
-        with suppress(OSError):  # the error that matters is already on its way
-            temporary.unlink(missing_ok=True)
+    if os.name == "posix":  # so that the renaming survives a power cut too
+        folder = os.open(path.parent, os.O_RDONLY)
+        os.fsync(folder)
+        os.close(folder)
 
 
-def cache_dir(*, create: bool = True) -> Path:
-    """Find the folder for downloads and parsed data: $MUSICAI_CACHE, or "musicai" in the platform's cache folder.
+@contextmanager
+def temporary_path(folder: Path) -> Iterator[Path]:
+    """Give a hidden name in a folder to a file or folder that is being made; what still has it at the end is removed.
 
-    >>> cache_dir(create=False).name  # doctest: +SKIP
-    'musicai'
+    No other thread or process is given the same name. A process that is killed cannot clean up: what it left is removed
+    when another process on the same machine first asks for a name in that folder.
+
+    >>> with temporary_path(Path("data")) as new:  # doctest: +SKIP
+    ...     new.mkdir()
+    ...     new.rename("data/groove")
 
     Args:
-        create: whether to create the folder and make sure that it can be written to. False: just for a look.
+        folder: an existing folder, on the disk where the result will be.
 
-    Returns: the folder.
-
-    Raises:
-        OSError: if the folder cannot be created or written to.
+    Yields: the path.
 
     Preface.
     """
-    folder = Path(os.environ.get("MUSICAI_CACHE") or _platform_cache() / "musicai")
+    _sweep(folder.absolute())
+    path = folder / f".{_MACHINE}-{os.getpid()}-{next(_numbers)}.tmp"
     try:
-        folder = folder.expanduser()
-        if not create:
-            return folder
-        folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise PermissionError("it is read-only")
-    except (OSError, RuntimeError) as error:
-        advice = "set MUSICAI_CACHE to a folder you can write to"
-        raise OSError(f"cannot use the cache folder {folder}: {error}; {advice}") from error
-    return folder
+        yield path
+    finally:
+        _remove(path)
 
 
-def _platform_cache() -> Path:
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or "~/AppData/Local")
-    return Path("~/Library/Caches" if sys.platform == "darwin" else os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+@cache
+def _sweep(folder: Path) -> None:
+    """Remove what processes of this machine left here when they were killed."""
+    for path in folder.glob(f".{_MACHINE}-*-*.tmp"):
+        with suppress(OSError, ValueError):  # another user's, gone already, or (on Windows) still open
+            if os.name == "nt" or not _is_running(int(path.name.split("-")[1])):
+                _remove(path)
 
 
-def _flush_folder(folder: Path) -> None:
-    """Make the renaming itself survive a power cut, on systems that can."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)  # signal 0 only asks
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True)  # if it is a folder; if not, this does nothing
+    path.unlink(missing_ok=True)
+
+
+def cache_dir() -> Path:
+    """Find the folder for downloads: $MUSICAI_CACHE, or "musicai" in the platform's cache folder.
+
+    >>> cache_dir().name  # doctest: +SKIP
+    'musicai'
+
+    Returns: the folder; whoever writes to it creates it.
+
+    Preface.
+    """
+    from pooch import os_cache
+
+    return Path(os.environ.get("MUSICAI_CACHE") or os_cache("musicai")).expanduser()

@@ -49,18 +49,18 @@ class Workers:
 
     def map(self, function: Callable[[Any], Any], pieces: Iterable) -> Iterator:
         """Yield `function(piece)` for each piece, in order; only a few pieces are held at a time."""
-        pieces = iter(pieces)
+        function, pieces = torch.no_grad()(function), iter(pieces)  # each thread has a switch of its own
         first = list(islice(pieces, 2))
+        pieces = chain(first, pieces)
         if len(first) < 2 or self.threads == 1:
-            yield from (_without_graph(function, piece) for piece in chain(first, pieces))
+            yield from map(function, pieces)
             return
         pool, waiting = self._started(), deque()
-        for piece in chain(first, pieces):
-            waiting.append(pool.submit(_without_graph, function, piece))
+        for piece in pieces:
+            waiting.append(pool.submit(function, piece))
             if len(waiting) >= 2 * self.threads:
                 yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        yield from (future.result() for future in waiting)
 
     def _started(self) -> ThreadPoolExecutor:
         if self._pool is None:
@@ -100,8 +100,3 @@ def _on_one_core() -> None:
     torch.get_num_threads()  # the first call in a thread resets its number to the global one: ask before setting
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-
-
-def _without_graph(function: Callable[[Any], Any], piece: Any) -> Any:
-    with torch.no_grad():  # each thread has a switch of its own
-        return function(piece)

@@ -58,6 +58,5 @@ for notebook in notebooks/[0-9]*.ipynb; do
 done
 wait
 for name in $("$PYTHON" -c 'from musicai.recipes import RECIPES; print(*RECIPES)'); do
-  resume=$([ -d "$KEEP/$name" ] && echo --resume)
-  stage "$name" 2 "$PYTHON" -m musicai train "$name" --out "$KEEP/$name" $resume ${DRY:+--steps 3}
+  stage "$name" 2 "$PYTHON" -m musicai train "$name" --out "$KEEP/$name" ${DRY:+--steps 3}
 done

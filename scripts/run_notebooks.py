@@ -27,7 +27,7 @@ from normalise import normalise
 from provenance import problems, stamp_notebook
 
 import musicai
-from musicai.scale import scale
+from musicai.scale import current_scale
 from musicai.storage import atomic_write
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
@@ -84,7 +84,7 @@ def stamp(seconds: float) -> dict[str, Any]:
         "musicai": musicai.__version__,
         "date": datetime.now(UTC).date().isoformat(),
         "seconds": round(seconds, 1),
-        "scale": scale(),
+        "scale": current_scale(),
     }
 
 
@@ -118,7 +118,7 @@ def run_all(paths: list[Path], timeout: float | None) -> int:
     """Run and store each; how many failed."""
     failed = 0
     for path in paths:
-        print(f"{path.name}: running at scale {scale()} ...", flush=True)
+        print(f"{path.name}: running at scale {current_scale()} ...", flush=True)
         try:
             notebook = run(path, timeout)
         except RuntimeError as error:

@@ -11,8 +11,8 @@ import soundfile
 import torch
 
 from musicai.data import SPLITS, musicai_notes
-from musicai.data.errors import DataError
 from musicai.data.musicai_notes import DRUMS, FOLDER, MusicAIDrums, MusicAINotes
+from musicai.data.transport import DataError
 
 NOTES = {split: MusicAINotes(split) for split in SPLITS}
 KITS = {split: MusicAIDrums(split) for split in SPLITS}

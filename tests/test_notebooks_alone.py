@@ -133,7 +133,7 @@ def test_the_seal_lets_a_sound_notebook_run_and_shows_it_the_wheel(installed, tm
     look = f"""import os, musicai, musicai.scale
 assert musicai.__file__.startswith({json.dumps(str(installed))}), musicai.__file__
 assert os.listdir(".") == ["chapter.ipynb"]
-assert musicai.scale.scale() == "smoke"
+assert musicai.scale.current_scale() == "smoke"
 """
     done = run_alone(trial(tmp_path, look), installed, tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]

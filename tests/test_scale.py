@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from musicai.scale import device, scale, scaled
+from musicai.scale import current_scale, device, scaled
 
 
 @pytest.mark.parametrize("name", ["smoke", "cpu", "full"])
 def test_the_environment_variable_decides(monkeypatch, name):
     monkeypatch.setenv("MUSICAI_SCALE", name)
-    assert scale() == name
+    assert current_scale() == name
     assert scaled("full", cpu="cpu", smoke="smoke") == name
 
 
@@ -19,15 +19,15 @@ def test_without_it_a_cuda_gpu_means_full_and_anything_else_cpu(monkeypatch, uns
     if not unset:
         monkeypatch.setenv("MUSICAI_SCALE", "")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert scale() == "full"
+    assert current_scale() == "full"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert scale() == "cpu"
+    assert current_scale() == "cpu"
 
 
 def test_a_misspelt_scale_is_an_error_that_names_the_choices(monkeypatch):
     monkeypatch.setenv("MUSICAI_SCALE", "tiny")
     with pytest.raises(ValueError, match=r"'tiny'.*smoke, cpu, full"):
-        scale()
+        current_scale()
     with pytest.raises(ValueError, match="tiny"):
         scaled(1, cpu=1, smoke=1)
 

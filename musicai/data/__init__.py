@@ -6,7 +6,6 @@ Every set is a `torch.utils.data.Dataset` with a `split`; each item is documente
 from importlib import import_module
 
 _HOME = {
-    "errors": ("DataError",),
     "splits": ("SPLITS", "group_duplicates", "melody_key", "split_of", "split_tunes"),
     "musicai_notes": ("MusicAIDrums", "MusicAINotes"),
     "polyphonic": ("JSBChorales", "Nottingham", "PianoRolls"),
@@ -14,7 +13,7 @@ _HOME = {
     "folders": ("AudioFolder", "MidiFolder"),
     "shards": ("ShardedArrays", "ShardedMelodies", "variations", "write_shards"),
     "public": ("MAESTRO", "SC09", "Groove", "NSynth", "SpeechCommands"),
-    "transport": ("download", "extract"),
+    "transport": ("DataError", "download", "extract"),
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
 __all__ = sorted(_MODULE)

@@ -9,8 +9,8 @@ from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
 from musicai import audio
-from musicai.data.errors import DataError
 from musicai.data.splits import SPLITS, check_split, split_of
+from musicai.data.transport import DataError
 from musicai.notes import Score, read_midi
 
 AUDIO = (".wav", ".flac", ".ogg", ".oga", ".mp3", ".opus", ".aif", ".aiff")  # what musicai.audio.load reads

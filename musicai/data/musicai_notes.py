@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from musicai.data.errors import DataError
 from musicai.data.splits import check_split
+from musicai.data.transport import DataError
 
 SR = 16_000
 FOLDER = Path(__file__).parent / "shipped" / "notes"

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from musicai.data.errors import DataError
 from musicai.data.splits import check_split
+from musicai.data.transport import DataError
 from musicai.notes import Score
 
 KEYS = 88  # of the piano: column 0 is A0, MIDI pitch 21

@@ -7,10 +7,8 @@ knows their addresses, and `musicai data fetch NAME` puts them into the cache fo
 import csv
 import io
 import json
-import os
 import re
 from collections.abc import Callable, Iterable
-from operator import index
 from pathlib import Path
 
 import torch
@@ -19,21 +17,22 @@ from torch.utils.data import Dataset
 from musicai import audio, notes
 
 from .catalogue import SETS
-from .errors import DataError
 from .splits import SPLITS, check_split
-from .transport import safe_parts
+from .transport import DataError
 
 __all__ = ["MAESTRO", "SC09", "Groove", "NSynth", "SpeechCommands"]
 
 Keep = Callable[[dict], bool]
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 LISTS = {"valid": "validation_list.txt", "test": "testing_list.txt"}
+# yes/0a7c2a8d_nohash_0.wav, or in a prepared SC09 train/Zero_0a7c2a8d_nohash_0.wav
+RECORDING = re.compile(r"(\w+)/(?:([A-Z][a-z]+)_)?([^_]\w*?)_nohash_(\d+)\.wav")
 
 
 class _PublicSet(Dataset):
     """Rows of metadata, each a dict that `_item` completes with sound or score."""
 
-    key = "name"  # tells rows apart in messages
+    key = "name"  # which entry names a row in messages
 
     def __init__(self, rows: Iterable[dict], split: str, source: Path, keep: Keep | None):
         self.split, self.source = split, source
@@ -56,16 +55,29 @@ class _PublicSet(Dataset):
 
 
 class _Table(_PublicSet):
-    """A set whose rows stand in one table."""
+    """A set whose rows stand in one table: `known` is its name in the catalogue, `table` a file in its folder."""
 
-    # subclasses name the set in the catalogue (`known`), the file in its folder (`table`) and its `columns`
     def __init__(self, root: str | Path, split: str = "train", *, download: bool = False, keep: Keep | None = None):
         split, root = _split(split), Path(root).expanduser()
         if root.name in {SETS[self.known.format(name)].folder for name in SPLITS}:
-            root = root.parent  # the folder of one of the splits: not taken for another
-        self.folder = _locate(root, self.known.format(split), (), (self.table,), download)
-        rows = _rows(self.folder / self.table, self.columns)
-        super().__init__((r for r in rows if r.pop("split", split) == split), split, self.folder / self.table, keep)
+            root = root.parent  # it may be the folder of another split
+        self.folder = _locate(root, self.known.format(split), (self.table,), download)
+        path, rows = self.folder / self.table, []
+        for number, record in enumerate(_records(path), 1):
+            try:
+                rows.append(self._row(record))
+            except (AttributeError, KeyError, TypeError, ValueError) as error:
+                raise DataError(f"{path}, row {number} ({record!s:.200}): {error!r}") from error
+        super().__init__((row for row in rows if row.pop("split", split) == split), split, path, keep)
+
+    def _row(self, record: dict) -> dict:
+        sound = self.folder / record["audio_filename"]
+        return {
+            "name": record["midi_filename"],
+            "audio": sound if sound.is_file() else None,
+            "duration": float(record["duration"]),
+            "split": _split(record["split"]),
+        }
 
     def _item(self, row: dict) -> dict:
         return {"score": notes.read_midi(self.folder / row["name"]), **row}
@@ -94,10 +106,11 @@ class NSynth(_Table):
     """
 
     key, known, table = "note", "nsynth-{}", "examples.json"
-    columns = (
-        *("note_str", "pitch", "velocity", "sample_rate", "instrument", "instrument_str"),
-        *("instrument_family_str", "instrument_source_str", "qualities"),
-    )
+
+    def _row(self, record: dict) -> dict:
+        names = {"note": record["note_str"], "sr": record["sample_rate"], "instrument_name": record["instrument_str"]}
+        kinds = {key: record[f"instrument_{key}_str"] for key in ("family", "source")}
+        return names | kinds | {key: record[key] for key in ("pitch", "velocity", "instrument", "qualities")}
 
     def _item(self, row: dict) -> dict:
         sound, sr = audio.load(self.folder / "audio" / f"{row['note']}.wav", mono=True)
@@ -127,10 +140,10 @@ class MAESTRO(_Table):
     """
 
     known, table = "maestro", "maestro-v3.0.0.csv"
-    columns = (
-        *("midi_filename", "audio_filename", "canonical_composer", "canonical_title"),
-        *("year", "duration", "split"),
-    )
+
+    def _row(self, record: dict) -> dict:
+        names = {key: record[f"canonical_{key}"] for key in ("composer", "title")}
+        return super()._row(record) | names | {"year": int(record["year"])}
 
 
 class Groove(_Table):
@@ -158,10 +171,11 @@ class Groove(_Table):
     """
 
     known, table = "groove", "info.csv"
-    columns = (
-        *("midi_filename", "audio_filename", "id", "drummer", "session", "style", "bpm", "beat_type"),
-        *("time_signature", "duration", "split"),
-    )
+
+    def _row(self, record: dict) -> dict:
+        names = {key: record[key] for key in ("id", "drummer", "session", "style", "beat_type")}
+        beats, unit = map(int, record["time_signature"].split("-"))
+        return super()._row(record) | names | {"bpm": int(record["bpm"]), "time_signature": (beats, unit)}
 
 
 class SpeechCommands(_PublicSet):
@@ -176,73 +190,61 @@ class SpeechCommands(_PublicSet):
     Args:
         root: the folder that holds speech_commands_v0.02, or is it.
         split: "train", "valid" or "test", as validation_list.txt and testing_list.txt say; no speaker is in two.
-        words: which words to read. None: all.
-        length: samples in an item. None leaves each recording as long as it is.
+        words: which words to read, in the order of their labels. None: all, in alphabetical order.
+        length: samples in an item.
         download: whether to download and unpack the set if it is not there.
         keep: takes an item without its sound and says whether it stays in the set. None keeps all.
 
     Raises:
-        DataError: if a file or line is missing, damaged or wrong; names the file and the row.
+        DataError: if a file or word is missing, damaged or misnamed; names the file.
 
     Chapter 1.
     """
 
-    default_words: tuple[str, ...] | None = None
+    default_words, elsewhere = (), ()
 
     def __init__(
         self,
         root: str | Path,
         split: str = "train",
         *,
-        words: Iterable[str] | None = None,
-        length: int | None = 16_000,
+        words: tuple[str, ...] | None = None,
+        length: int = 16_000,
         download: bool = False,
         keep: Keep | None = None,
     ):
-        split, self.length = _split(split), length
-        self.folder = self._find(Path(root).expanduser(), download)
-        self.words, names = self._read(split, self.default_words if words is None else tuple(words))
-        super().__init__(map(self._row, names), split, self.folder, keep)
+        split, root, self.length = _split(split), Path(root).expanduser(), length
+        self.folder = _locate(root, "speech-commands", (*LISTS.values(), *SPLITS), download, self.elsewhere)
+        # hidden files, such as the ._a.wav that macOS leaves, hold no sound
+        paths = sorted(self.folder.glob("[!._]*/[!.]*.wav"))
+        rows = [self._row(path.relative_to(self.folder).as_posix()) for path in paths]
+        there = sorted({row["word"] for row in rows})
+        self.words = words or self.default_words or tuple(there)
+        for word in words or ():
+            if word not in there:
+                raise DataError(f"{self.folder} has no recordings of the word {word!r}; it has {', '.join(there)}")
+        names = self._names(split, {row["name"] for row in rows})
+        rows = [row for row in rows if row["name"] in names and row["word"] in self.words]
+        rows = [{**row, "label": self.words.index(row["word"])} for row in rows]
+        super().__init__(sorted(rows, key=lambda row: row["label"]), split, self.folder, keep)
 
     def _item(self, row: dict) -> dict:
         sound, sr = audio.load(self.folder / row["name"], mono=True)
         sound = sound[0, : self.length]  # (time,)
-        if self.length is not None:
-            sound = torch.nn.functional.pad(sound, (0, self.length - len(sound)))
-        return {"audio": sound, "sr": sr, **row}
+        return {"audio": torch.nn.functional.pad(sound, (0, self.length - len(sound))), "sr": sr, **row}
 
-    def _find(self, root: Path, download: bool) -> Path:
-        elsewhere = ("SpeechCommands/speech_commands_v0.02", "sc09")  # the first is torchaudio's
-        return _locate(root, "speech-commands", elsewhere, tuple(LISTS.values()), download)
-
-    def _read(self, split: str, words: tuple[str, ...] | None) -> tuple[tuple[str, ...], list[str]]:
-        """The words, and the names of the split's files."""
-        there = sorted(path.name for path in self.folder.iterdir() if path.is_dir() and path.name[0] not in "._")
-        for word in words or ():
-            if word not in there:
-                raise DataError(f"{self.folder} has no folder for the word {word!r}; it has {', '.join(there)}")
-        names = [f"{word}/{name}" for word in words or there for name in _sounds(self.folder / word)]
-        listed = {name: self._listed(name, set(names), words) for name in LISTS}
-        listed["train"] = set(names) - listed["valid"] - listed["test"]
-        return words or tuple(there), [name for name in names if name in listed[split]]
-
-    def _listed(self, split: str, there: set[str], words: tuple[str, ...] | None) -> set[str]:
-        """The names in a split's list; those of the wanted words must be files."""
-        file = self.folder / LISTS[split]
-        lines = _records(file)
-        for number, line in enumerate(lines, 1):
-            if line not in there and (words is None or "/" not in line or line.split("/")[0] in words):
-                raise DataError(f"{file}, row {number} ({line!r:.200}): there is no such recording in {self.folder}")
-        return set(lines)
+    def _names(self, split: str, there: set[str]) -> set[str]:
+        """Which of the files are in the split."""
+        if (self.folder / split).is_dir():  # the prepared SC09
+            return {name for name in there if name.startswith(f"{split}/")}
+        lists = {name: set(_records(self.folder / file)) for name, file in LISTS.items()}
+        return lists[split] if split in lists else there.difference(*lists.values())
 
     def _row(self, name: str) -> dict:
-        # yes/0a7c2a8d_nohash_0.wav, or in a prepared SC09 train/Zero_0a7c2a8d_nohash_0.wav
-        found = re.fullmatch(r"(\w+)/(?:([A-Z][a-z]+)_)?([^_]\w*?)_nohash_(\d+)\.wav", name)
-        word = (found[2] or found[1]).lower() if found else ""
-        if word not in self.words:
+        found = RECORDING.fullmatch(name)
+        if not found:
             raise DataError(f"{self.folder}, row {name!r}: the file is not named like yes/0a7c2a8d_nohash_0.wav")
-        label = self.words.index(word)
-        return {"name": name, "word": word, "label": label, "speaker": found[3], "take": int(found[4])}
+        return {"name": name, "word": (found[2] or found[1]).lower(), "speaker": found[3], "take": int(found[4])}
 
 
 class SC09(SpeechCommands):
@@ -251,34 +253,24 @@ class SC09(SpeechCommands):
     >>> digits = SC09("data", "train", download=True)  # doctest: +SKIP
 
     Items are as in `SpeechCommands`, with labels 0 to 9. The prepared set (Donahue et al. 2019), with files such as
-    sc09/train/Zero_0a7c2a8d_nohash_0.wav, has 18,620 digits to train on, from version 0.01 of Speech Commands, and is
-    used where it is found. What `download` fetches is version 0.02, whose hash is published: 38,908 digits in all.
+    sc09/train/Zero_0a7c2a8d_nohash_0.wav, has 18,620 digits to train on, from version 0.01 of Speech Commands. What
+    `download` fetches is version 0.02, whose hash is published: 38,908 digits in all.
 
     Args:
-        root: the folder that holds sc09 or speech_commands_v0.02, or is one of them.
+        root: the folder that holds sc09 or speech_commands_v0.02 (sc09 is used if both exist), or is one of them.
         split: "train", "valid" or "test".
-        words: which digits to read. None: all ten.
-        length: samples in an item. None leaves each recording as long as it is.
+        words: which digits to read, in the order of their labels. None: all ten.
+        length: samples in an item.
         download: whether to download and unpack Speech Commands if neither set is there.
         keep: takes an item without its sound and says whether it stays in the set. None keeps all.
 
     Raises:
-        DataError: if a file or line is missing, damaged or wrong; names the file and the row.
+        DataError: if a file or word is missing, damaged or misnamed; names the file.
 
     Chapter 1.
     """
 
-    default_words = DIGITS
-
-    def _find(self, root: Path, download: bool) -> Path:
-        prepared = [folder for folder in (root / "sc09", root) if any((folder / name).is_dir() for name in SPLITS)]
-        return prepared[0] if prepared else super()._find(root, download)
-
-    def _read(self, split: str, words: tuple[str, ...] | None) -> tuple[tuple[str, ...], list[str]]:
-        if not any((self.folder / name).is_dir() for name in SPLITS):
-            return super()._read(split, words)
-        other = {f"{word.title()}_" for word in DIGITS if word not in words}
-        return words, [f"{split}/{name}" for name in _sounds(self.folder / split) if not name.startswith(tuple(other))]
+    default_words, elsewhere = DIGITS, ("sc09",)
 
 
 # ---- folders and tables
@@ -288,38 +280,15 @@ def _split(split: str) -> str:
     return check_split("valid" if split == "validation" else split)
 
 
-def _locate(root: Path, known: str, elsewhere: tuple, markers: tuple, download: bool) -> Path:
+def _locate(root: Path, known: str, markers: tuple, download: bool, elsewhere: tuple = ()) -> Path:
     """The folder under `root` (or `root` itself) that holds one of the files `markers`, downloaded first if wanted."""
-    for folder in (SETS[known].folder, *elsewhere, "."):
+    for folder in (*elsewhere, SETS[known].folder, "."):
         if any((root / folder / marker).exists() for marker in markers):
             return root / folder
     if download:
         return SETS[known].fetch(root)
     way = f"pass download=True ({SETS[known].size}), or unpack {SETS[known].url} there yourself"
     raise DataError(f"{root / SETS[known].folder / markers[0]} is missing; {way}")
-
-
-def _sounds(folder: Path) -> list[str]:
-    """The names of a folder's WAV files. macOS leaves hidden ones such as ._a.wav beside them, which hold no sound."""
-    try:
-        return sorted(name for name in os.listdir(folder) if name.endswith(".wav") and not name.startswith("."))
-    except OSError as error:
-        raise DataError(f"cannot read the folder {folder}: {error.strerror}") from error
-
-
-def _rows(path: Path, columns: Iterable[str]) -> Iterable[dict]:
-    """The rows of a table, each column checked, converted and under the key that our items use."""
-    for number, record in enumerate(_records(path), 1):
-        row = {}
-        for column in columns:
-            value = record.get(column) if isinstance(record, dict) else record
-            key, convert = COLUMNS.get(column, (column, _text))
-            try:
-                row[key] = convert(value, path.parent)
-            except (TypeError, ValueError, AttributeError, KeyError) as error:
-                name = next(iter(row.values()), "")
-                raise DataError(f"{path}, row {number} ({name!s:.200}): {column} is {value!r:.80}: {error}") from error
-        yield row
 
 
 def _records(path: Path) -> list:
@@ -331,43 +300,3 @@ def _records(path: Path) -> list:
         return text.splitlines() if path.suffix == ".txt" else list(json.loads(text).values())
     except (OSError, ValueError, AttributeError, RecursionError, csv.Error) as error:
         raise DataError(f"{path} is damaged or cannot be read: {error}") from error
-
-
-def _text(value: str, folder: Path) -> str:
-    if not value.strip():
-        raise ValueError("the field is empty")
-    return value
-
-
-def _file(name: str, folder: Path) -> str:
-    """A file's name, written by others: it must be one below `folder`."""
-    if _recording(name, folder) is None:
-        raise ValueError(f"there is no such file in {folder}; move it away and get the whole set")
-    return name
-
-
-def _recording(name: str, folder: Path) -> Path | None:
-    """The path of a recording, None where none is published or its file is not here."""
-    path = folder.joinpath(*safe_parts(name))
-    return path if path.is_file() else None
-
-
-def _plain(convert: Callable) -> Callable:
-    return lambda value, folder: convert(value)
-
-
-COLUMNS = {  # of all the tables, where a column is no plain text or has another name in our items
-    "note_str": ("note", lambda name, folder: _file(f"audio/{name}.wav", folder) and name),
-    "sample_rate": ("sr", _plain(index)),
-    "instrument_str": ("instrument_name", _text),
-    **{f"instrument_{key}_str": (key, _text) for key in ("family", "source")},
-    **{key: (key, _plain(index)) for key in ("pitch", "velocity", "instrument")},
-    "qualities": ("qualities", _plain(tuple)),
-    "midi_filename": ("name", _file),
-    "audio_filename": ("audio", _recording),
-    **{f"canonical_{key}": (key, _text) for key in ("composer", "title")},
-    **{key: (key, _plain(int)) for key in ("year", "bpm")},
-    "duration": ("duration", _plain(float)),
-    "time_signature": ("time_signature", _plain(lambda value: tuple(map(int, value.split("-"))))),
-    "split": ("split", _plain({"train": "train", "validation": "valid", "test": "test"}.__getitem__)),
-}

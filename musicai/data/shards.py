@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from torch.utils.data import Dataset
 
-from musicai.data.errors import DataError
+from musicai.data.transport import DataError
 from musicai.notes import Melody, Note, transpose_key
 from musicai.storage import atomic_write
 

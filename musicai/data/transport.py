@@ -5,29 +5,42 @@ import gzip
 import lzma
 import os
 import re
-import shutil
 import stat
 import tarfile
 import unicodedata
-import urllib.request
 import zipfile
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
-from musicai.storage import atomic_write
+from musicai.storage import atomic_write, temporary_path
 
-from .errors import DataError
-
-__all__ = ["download", "extract", "safe_parts"]
+__all__ = ["DataError", "download", "extract"]
 
 BLOCK = 1 << 18  # bytes read at a time
 TIMEOUT = 30.0  # seconds without a byte
+# identity: a server that "compresses" an archive once more would change its bytes, and so its hash
+HEADERS = {"User-Agent": "musicai", "Accept-Encoding": "identity"}
 LONGEST_HEADER = 1 << 20  # tarfile reads a header in one go: a gigabyte of "comment" must not fill the memory
-MAX_RATIO, SPARE_BYTES = 100, 16 << 20  # by default an archive may unpack to 100 times its size, plus 16 MiB
+MAX_RATIO, SPARE_BYTES = 100, 16 << 20  # an archive may unpack to 100 times its size, plus 16 MiB
+MAX_MEMBERS = 1_000_000  # files and folders
 # names that Windows cannot hold or reads as something else, and names that are not UTF-8
 UNPORTABLE = re.compile(r"[\x00-\x1f\\:\ud800-\udfff]|[. ]$|^(con|prn|aux|nul|com\d|lpt\d)(\..*)?$", re.IGNORECASE)
 OPENERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
+
+
+class DataError(ValueError):
+    """Something is wrong with a data set on disk or on its way there; the message names the file, the row, the cure.
+
+    >>> raise DataError("groove/info.csv, row 3: bpm is 'fast'")
+    Traceback (most recent call last):
+    musicai.data.transport.DataError: groove/info.csv, row 3: bpm is 'fast'
+
+    Chapter 1.
+    """
+
+    def __str__(self) -> str:
+        """The message, with the bytes of file names that are not UTF-8 escaped so that it can be printed."""
+        return super().__str__().encode("utf-8", "backslashreplace").decode()
 
 
 def download(url: str, path: str | Path, *, known_hash: str | None = None, progress: bool = True) -> Path:
@@ -42,7 +55,7 @@ def download(url: str, path: str | Path, *, known_hash: str | None = None, progr
     PosixPath('data/groove.zip')
 
     Args:
-        url: the address, http, https or file.
+        url: the address, http or https.
         path: the file to write; its folder is created.
         known_hash: the published hash in hexadecimal, as pooch takes it: "sha256:..." or "md5:...". None: no check.
         progress: whether to show a progress bar.
@@ -56,6 +69,7 @@ def download(url: str, path: str | Path, *, known_hash: str | None = None, progr
 
     Chapter 1.
     """
+    from pooch import HTTPDownloader
     from pooch.hashes import hash_matches
 
     path = Path(path)
@@ -64,7 +78,7 @@ def download(url: str, path: str | Path, *, known_hash: str | None = None, progr
             return path
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as file:
-            _fetch(url, file, progress)
+            HTTPDownloader(progress, chunk_size=BLOCK, timeout=TIMEOUT, headers=HEADERS)(url, file, None)
             file.flush()
             hash_matches(file.name, known_hash, strict=True, source=url)
     except (OSError, ValueError) as error:  # those of requests are OSErrors
@@ -72,21 +86,7 @@ def download(url: str, path: str | Path, *, known_hash: str | None = None, progr
     return path
 
 
-def _fetch(url: str, file: BinaryIO, progress: bool) -> None:
-    if url.lower().startswith("file:"):
-        with urllib.request.urlopen(url) as source:
-            shutil.copyfileobj(source, file, BLOCK)
-        return
-    from pooch import HTTPDownloader
-
-    # identity: a server that "compresses" an archive once more would change its bytes, and so its hash
-    headers = {"User-Agent": "musicai", "Accept-Encoding": "identity"}
-    HTTPDownloader(progress, chunk_size=BLOCK, timeout=TIMEOUT, headers=headers)(url, file, None)
-
-
-def extract(
-    archive: str | Path, folder: str | Path, *, max_bytes: int | None = None, max_files: int = 1_000_000
-) -> Path:
+def extract(archive: str | Path, folder: str | Path) -> Path:
     """Unpack a tar (plain, gzip, bzip2 or xz) or zip archive into a new folder, completely or not at all.
 
     The archive may come from a stranger: tarfile's "data" filter and zipfile do the unpacking, and before each member
@@ -98,34 +98,28 @@ def extract(
 
     Args:
         archive: the file; its content, not its name, tells its format.
-        folder: where the members go; it must not exist yet, or be empty.
-        max_bytes: the most bytes to write. None: 100 times the archive's size, plus 16 MiB.
-        max_files: the most members, folders included.
+        folder: where the members go; it must not exist yet.
 
     Returns: `folder`.
 
     Raises:
-        DataError: if `folder` holds something, the disk is full, or the archive is damaged, truncated, encrypted or too
-            large, or holds a link, a device, a sparse file, or a name that is absolute, leaves the folder, appears
-            twice (upper and lower case count as one) or cannot exist on every system. Nothing is then left behind.
+        DataError: if `folder` exists, the disk is full, or the archive is damaged, truncated, encrypted or too large
+            (over a million members, or over 100 times its own size plus 16 MiB), or holds a link, a device, a sparse
+            file, or a name that is absolute, leaves the folder, appears twice (upper and lower case count as one) or
+            cannot exist on every system. Nothing is then left behind.
 
     Chapter 1.
     """
     archive, folder = Path(archive), Path(folder)
     try:
-        if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
+        if os.path.lexists(folder):
             raise DataError(f"{folder} exists already; move it away or unpack into another folder")
-        if max_bytes is None:
-            max_bytes = MAX_RATIO * archive.stat().st_size + SPARE_BYTES
         nearest = next(parent for parent in folder.absolute().parents if parent.exists())
-        with TemporaryDirectory(prefix=".", suffix=".tmp", dir=nearest) as temporary:
-            new = Path(temporary, "new")  # not `temporary` itself, which only its owner may read
+        with temporary_path(nearest) as new:
             new.mkdir()
-            _unpack(archive, new, _Checker(max_bytes, max_files))
+            _unpack(archive, new)
             inside = list(new.iterdir())
             folder.parent.mkdir(parents=True, exist_ok=True)
-            if folder.exists():
-                folder.rmdir()
             (inside[0] if [path.name for path in inside] == [folder.name] else new).rename(folder)
     except Exception as error:  # a hostile archive provokes all sorts in the readers
         reason = error if str(error) else type(error).__name__
@@ -133,98 +127,36 @@ def extract(
     return folder
 
 
-def safe_parts(name: str) -> tuple[str, ...]:
-    """Split a relative path that somebody else wrote, or refuse it.
-
-    >>> safe_parts("./2018/piece--1.wav")
-    ('2018', 'piece--1.wav')
-
-    Args:
-        name: the path, with "/" between its parts.
-
-    Returns: its parts, without empty ones and ".".
-
-    Raises:
-        DataError: if the path is absolute, leaves its folder, is too long, or cannot exist on every system.
-
-    Chapter 1.
-    """
-    parts = tuple(part for part in name.split("/") if part not in ("", "."))
-    reasons = {
-        "it is absolute": name.startswith("/"),
-        "it leaves its folder": ".." in parts,
-        "not every system can hold that name": any(map(UNPORTABLE.search, parts)),
-        "it is too long": len(name) > 1024 or len(parts) > 32 or any(len(os.fsencode(part)) > 255 for part in parts),
-    }
-    for reason, holds in reasons.items():
-        if holds:
-            raise DataError(f"unsafe path {name[:200]!r}: {reason}")
-    return parts
-
-
-class _Checker:
-    """Checks each member before it is written, and counts members and bytes."""
-
-    def __init__(self, max_bytes: int, max_files: int):
-        self.max_bytes, self.max_files = max_bytes, max_files
-        self.bytes, self.members, self.seen = 0, 0, {}
-
-    def check(self, name: str, size: int, *, is_folder: bool, is_plain: bool) -> None:
-        """Raise DataError unless the member may be unpacked."""
-        parts = safe_parts(name)
-        self.members += 1
-        self.bytes += size
-        is_new = self._is_new(parts, is_folder)
-        reasons = {
-            "only folders and plain files, stored or deflated, are unpacked": not is_plain,
-            "it is a file without a name": not parts and not is_folder,
-            f"the archive unpacks to more than {self.max_bytes:,} bytes": size < 0 or self.bytes > self.max_bytes,
-            "its name appears twice (upper and lower case count as one)": not is_new,
-            f"it is one of more than {self.max_files:,} members": max(self.members, len(self.seen)) > self.max_files,
-        }
-        for reason, holds in reasons.items():
-            if holds:
-                raise DataError(f"member {name[:200]!r}: {reason}")
-
-    def _is_new(self, parts: tuple[str, ...], is_folder: bool) -> bool:
-        """Whether the name is free on systems that ignore case or normalise letters. Folders may be listed again."""
-        for depth in range(1, len(parts) + 1):
-            entry = ("/".join(parts[:depth]), depth < len(parts) or is_folder)
-            folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", entry[0]).casefold())
-            known = self.seen.setdefault(folded, entry)
-            if known != entry or (known is not entry and not known[1]):
-                return False
-        return True
-
-
-def _unpack(archive: Path, folder: Path, checker: _Checker) -> None:
+def _unpack(archive: Path, folder: Path) -> None:
+    members = _Members(MAX_RATIO * archive.stat().st_size + SPARE_BYTES)
     with archive.open("rb") as file:
         magic = file.read(5)
         file.seek(0)
-        if magic[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
-            _unpack_zip(file, folder, checker)
-            return
-        opener = next((opener for start, opener in OPENERS.items() if magic.startswith(start)), None)
-        _unpack_tar(opener(file) if opener else file, folder, checker)
+        if magic.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+            _unpack_zip(file, folder, members)
+        else:
+            opener = next((opener for start, opener in OPENERS.items() if magic.startswith(start)), None)
+            _unpack_tar(opener(file) if opener else file, folder, members)
 
 
-def _unpack_zip(file: BinaryIO, folder: Path, checker: _Checker) -> None:
+def _unpack_zip(file: BinaryIO, folder: Path, members: "_Members") -> None:
     with zipfile.ZipFile(file) as packed:
         for member in packed.infolist():
             is_plain = stat.S_IFMT(member.external_attr >> 16) in (0, stat.S_IFREG, stat.S_IFDIR)
             is_plain &= member.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-            name = member.orig_filename  # `filename` ends at the first NUL
-            checker.check(name, member.file_size, is_folder=member.is_dir(), is_plain=is_plain)
+            members.check(
+                member.orig_filename, member.file_size, member.is_dir(), is_plain
+            )  # `filename` stops at a NUL
             packed.extract(member, folder)
 
 
-def _unpack_tar(file: BinaryIO, folder: Path, checker: _Checker) -> None:
-    stream = _TarStream(file, checker.max_bytes + 4096 * checker.max_files)
+def _unpack_tar(file: BinaryIO, folder: Path, members: "_Members") -> None:
+    stream = _TarStream(file, members.most_bytes + 4096 * MAX_MEMBERS)
     with tarfile.TarFile(fileobj=stream, encoding="utf-8") as packed:
         for member in iter(packed.next, None):
             packed.members = []  # tarfile remembers every member: ten million of them would fill the memory
             is_plain = member.isdir() or (member.isreg() and not member.issparse())
-            checker.check(member.name, member.size, is_folder=member.isdir(), is_plain=is_plain)
+            members.check(member.name, member.size, member.isdir(), is_plain)
             packed.extract(member, folder, filter="data")
     if len(stream.last) < 512 or stream.last.strip(b"\0"):  # tarfile takes a broken header for the end
         raise DataError("it is truncated or damaged: there is no end-of-archive block")
@@ -247,3 +179,38 @@ class _TarStream:
         if self.tell() > self.longest:
             raise DataError(f"it unpacks to more than {self.longest:,} bytes")
         return self.last
+
+
+class _Members:
+    """The members so far, and the checks that each has to pass before it is written."""
+
+    def __init__(self, most_bytes: int):
+        self.most_bytes, self.bytes, self.seen = most_bytes, 0, {}
+
+    def check(self, name: str, size: int, is_folder: bool, is_plain: bool) -> None:
+        """Raise DataError unless the member may be unpacked."""
+        parts = [part for part in name.split("/") if part not in ("", ".")]
+        self.bytes += size
+        reasons = {
+            "it leads out of the folder": name.startswith("/") or ".." in parts,
+            "not every system can hold that name": any(map(UNPORTABLE.search, parts)),
+            "it is too long": len(name) > 1024 or len(parts) > 32 or any(len(os.fsencode(p)) > 255 for p in parts),
+            "only folders and plain files, stored or deflated, are unpacked": not is_plain,
+            "it is a file without a name": not parts and not is_folder,
+            f"the archive unpacks to more than {self.most_bytes:,} bytes": size < 0 or self.bytes > self.most_bytes,
+            "its name appears twice (upper and lower case count as one)": not self._is_new(parts, is_folder),
+            f"it is one of more than {MAX_MEMBERS:,} members": len(self.seen) > MAX_MEMBERS,
+        }
+        for reason, holds in reasons.items():
+            if holds:
+                raise DataError(f"member {name[:200]!r}: {reason}")
+
+    def _is_new(self, parts: list[str], is_folder: bool) -> bool:
+        """Whether the name is free on systems that ignore case or normalise letters. Folders may be listed again."""
+        for depth in range(1, len(parts) + 1):
+            entry = ("/".join(parts[:depth]), depth < len(parts) or is_folder)
+            folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", entry[0]).casefold())
+            known = self.seen.setdefault(folded, entry)
+            if known != entry or (known is not entry and not known[1]):
+                return False
+        return True
