@@ -67,7 +67,7 @@ def test_split_folders_are_taken_as_given(tmp_path):
     assert len(AudioFolder(tmp_path, "train")) == 3
     assert len(AudioFolder(tmp_path, "test")) == 2
     assert len(AudioFolder(tmp_path)) == 5
-    with pytest.raises(DataError, match="subfolders train, test but none called valid"):
+    with pytest.raises(DataError, match="/valid: no such folder"):
         AudioFolder(tmp_path, "valid")
 
 
@@ -181,7 +181,7 @@ def test_nothing_there_is_said(tmp_path):
     with pytest.raises(DataError, match=r"no files ending in \.mid, \.midi"):
         MidiFolder(tmp_path)
     (tmp_path / "bad.mid").write_bytes(b"")
-    with pytest.raises(DataError, match=r"none of 1 files can be read; (.|\n)*bad\.mid"):
+    with pytest.raises(DataError, match=r"no file can be read; 0 files read, 1 left out\n.*bad\.mid"):
         MidiFolder(tmp_path, on_error="skip")
 
 

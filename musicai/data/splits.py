@@ -132,28 +132,16 @@ def melody_key(melody: Melody) -> str:
     return digest.hexdigest()
 
 
-def shingles(intervals: np.ndarray, size: int = SHINGLE) -> np.ndarray:
-    """Hash every run of `size` intervals (sorted, distinct uint64); a melody shorter than that gives a single hash."""
-    if len(intervals) < size:
-        digest = hashlib.blake2b(intervals.astype("<i2").tobytes(), digest_size=8).digest()
-        return np.frombuffer(digest, dtype="<u8").astype(np.uint64)
-    return np.unique(_hash_rows(np.lib.stride_tricks.sliding_window_view(intervals + 128, size).astype(np.uint64)))
+def shingles(intervals: np.ndarray) -> np.ndarray:
+    """Every run of SHINGLE intervals as one number (sorted, distinct uint64); a shorter melody gives a single one."""
+    codes = np.pad(intervals + 128, (0, max(0, SHINGLE - len(intervals))))  # 1..255 each, and 0 beyond the end
+    runs = np.lib.stride_tricks.sliding_window_view(codes.astype(np.uint64), SHINGLE)
+    return np.unique(runs @ 256 ** np.arange(SHINGLE, dtype=np.uint64))
 
 
 def _intervals(melody: Melody) -> np.ndarray:
     intervals = np.diff(np.array([note.pitch for note in melody.notes], dtype=np.int16))
     return intervals[intervals != 0]  # "da-da" or "daa": versions of a tune differ in repeated notes
-
-
-def _hash_rows(runs: np.ndarray) -> np.ndarray:
-    """A 64-bit hash of each row: polynomial in an odd base, then the finaliser of splitmix64."""
-    base = np.uint64(0x9E3779B97F4A7C15)
-    hashes = np.zeros(len(runs), dtype=np.uint64)
-    for column in runs.T:
-        hashes = hashes * base + column  # wraps modulo 2**64, as meant
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        hashes = (hashes ^ (hashes >> np.uint64(shift))) * np.uint64(factor)
-    return hashes ^ (hashes >> np.uint64(31))
 
 
 def _candidates(sets: Sequence[np.ndarray], overlap: float) -> np.ndarray:
