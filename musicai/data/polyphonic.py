@@ -15,36 +15,21 @@ MATRICES = {"train": "traindata", "valid": "validdata", "test": "testdata"}
 SHIPPED = Path(__file__).parent / "shipped" / "polyphonic"
 
 
-def read_rolls(path: str | Path, split: str) -> list[np.ndarray]:
-    """Read one split of a `.mat` file of piano rolls: matrices (frames, 88) of 0 and 1, as uint8.
-
-    Raises DataError that names the file, the matrix and, for a bad value, its row.
-    """
+def _read_rolls(path: Path, split: str) -> list[np.ndarray]:
+    """One split of a `.mat` file of piano rolls: matrices (frames, 88) of 0 and 1, as uint8."""
     from scipy.io import loadmat  # late: scipy.io takes 0.1 s, which `import musicai.data` need not pay
 
     key = MATRICES[check_split(split)]
-    if not Path(path).is_file():
-        raise DataError(f"{path}: no such file; give a .mat file that holds {', '.join(MATRICES.values())}")
     try:
-        lists = {name: value for name, value in loadmat(path).items() if not name.startswith("__")}
+        with path.open("rb") as file:
+            rolls = [np.asarray(cell) for cell in loadmat(file)[key].ravel()]
     except Exception as error:  # scipy raises a dozen kinds for a damaged file
-        raise DataError(f"{path}: not a readable MATLAB 5 file ({type(error).__name__}: {error})") from error
-    if key not in lists:
-        raise DataError(f"{path}: no matrix list {key!r} (found {', '.join(sorted(lists)) or 'nothing'})")
-    if lists[key].dtype != object or not lists[key].size:
-        raise DataError(f"{path}: {key} is not a list of matrices but {lists[key].dtype} {lists[key].shape}")
-    return [_check_roll(cell, f"{path}: {key}[{i}]") for i, cell in enumerate(lists[key].ravel())]
-
-
-def _check_roll(cell: object, where: str) -> np.ndarray:
-    roll = np.asarray(cell)
-    if roll.ndim != 2 or roll.shape[1] != KEYS or roll.dtype.kind not in "buif":
-        raise DataError(f"{where}: expected a matrix (frames, 88), got {roll.dtype} {roll.shape}")
-    bad = np.argwhere((roll != 0) & (roll != 1))
-    if len(bad):
-        row, column = bad[0]
-        raise DataError(f"{where}, row {row}, column {column}: {roll[row, column]!r} is neither 0 nor 1")
-    return roll.astype(np.uint8)
+        lists = ", ".join(MATRICES.values())
+        raise DataError(f"{path}: not a readable .mat file of {lists} ({type(error).__name__}: {error})") from error
+    for i, roll in enumerate(rolls):
+        if roll.ndim != 2 or roll.shape[1] != KEYS or not np.isin(roll, (0, 1)).all():
+            raise DataError(f"{path}: {key}[{i}] is {roll.dtype} {roll.shape}, not a matrix (frames, 88) of 0 and 1")
+    return [roll.astype(np.uint8) for roll in rolls]
 
 
 class PianoRolls(Dataset):
@@ -61,14 +46,14 @@ class PianoRolls(Dataset):
         step: the length of a frame in beats.
 
     Raises:
-        DataError: naming the file, and the row for a bad value.
+        DataError: naming the file, and the matrix that is not a piano roll.
 
     Source: Boulanger-Lewandowski, Bengio and Vincent 2012 (arXiv:1206.6392). Chapter 1.
     """
 
     def __init__(self, path: str | Path, split: str = "train", *, step: float = 0.25):
         self.path, self.split, self.step = Path(path), split, step
-        self.rolls = read_rolls(path, split)
+        self.rolls = _read_rolls(self.path, split)
 
     def __len__(self) -> int:
         return len(self.rolls)

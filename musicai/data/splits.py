@@ -123,12 +123,10 @@ def melody_key(melody: Melody) -> str:
 
     Chapter 1.
     """
-    pitches = np.array([note.pitch for note in melody.notes], dtype=np.int64)
-    gaps = np.diff(np.array([note.start for note in melody.notes], dtype=np.float64))
-    unit = gaps.min() if len(gaps) else 1.0
-    rhythm = np.rint(12 * gaps / unit).astype(np.int64) if unit > 0 else gaps.astype(np.int64)
-    digest = hashlib.blake2b(np.diff(pitches).astype("<i2").tobytes(), digest_size=16)
-    digest.update(b"|" + rhythm.astype("<i8").tobytes() + b"|" + str(len(pitches)).encode())
+    gaps = np.diff([note.start for note in melody.notes])
+    rhythm = np.rint(12 * gaps / gaps.min(initial=np.inf))
+    digest = hashlib.blake2b(melody.intervals.astype("<i2").tobytes(), digest_size=16)
+    digest.update(b"|" + rhythm.astype("<i8").tobytes() + b"|" + str(len(melody)).encode())
     return digest.hexdigest()
 
 
@@ -140,7 +138,7 @@ def shingles(intervals: np.ndarray) -> np.ndarray:
 
 
 def _intervals(melody: Melody) -> np.ndarray:
-    intervals = np.diff(np.array([note.pitch for note in melody.notes], dtype=np.int16))
+    intervals = melody.intervals.astype(np.int16)
     return intervals[intervals != 0]  # "da-da" or "daa": versions of a tune differ in repeated notes
 
 
