@@ -109,7 +109,7 @@ def test_bad_matrices_are_named(tmp_path, bad, message):
 
 def test_missing_key_missing_file_damaged_file(tmp_path):
     savemat(tmp_path / "own.mat", {"traindata": cells(np.zeros((1, 88)), np.zeros((1, 88)))})
-    with pytest.raises(DataError, match=r"own.mat: not a readable .mat file of traindata, .*'testdata'"):
+    with pytest.raises(DataError, match=r"own.mat: not a readable .mat file with a list 'testdata'"):
         PianoRolls(tmp_path / "own.mat", "test")
     with pytest.raises(DataError, match=r"none.mat: not a readable .*No such file"):
         PianoRolls(tmp_path / "none.mat", "test")

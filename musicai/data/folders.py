@@ -42,8 +42,6 @@ class _Folder(Dataset):
     suffixes: tuple[str, ...]
 
     def __init__(self, path: str | Path, split: str | None = None, *, on_error: str = "raise"):
-        if on_error not in ("raise", "skip"):
-            raise ValueError(f'on_error={on_error!r} is neither "raise" nor "skip"')
         self.path, self.split = Path(path).expanduser(), split
         self.files: list[Path] = []
         self.skipped: dict[Path, str] = {}
@@ -52,18 +50,14 @@ class _Folder(Dataset):
                 self._check(file)
                 self.files.append(file)
             except (ValueError, OSError) as error:
-                if on_error == "raise":
+                if on_error != "skip":
                     raise DataError(f'{error} (on_error="skip" leaves such files out)') from error
                 self.skipped[file] = str(DataError(error))  # printable, whatever the name of the file
         if not self.files:
-            raise DataError(f"{self.path}: no file can be read; {self.summary()}")
+            raise DataError("\n".join([f"{self.path}: no file can be read", *self.skipped.values()]))
 
     def __len__(self) -> int:
         return len(self.files)
-
-    def summary(self) -> str:
-        """A printable line on how many files there are, and one for each file left out, with the reason."""
-        return "\n".join([f"{len(self.files)} files read, {len(self.skipped)} left out", *self.skipped.values()])
 
 
 class AudioFolder(_Folder):
@@ -84,11 +78,11 @@ class AudioFolder(_Folder):
         mono: mix the channels.
         segment: length in seconds; a file gives as many segments as fit, and a shorter file one, padded with zeros.
             None for whole files.
-        on_error: "raise" at the first file that cannot be read, or "skip" it and list it in `skipped` and `summary()`.
+        on_error: "raise" at the first file that cannot be read, or "skip" such files: `skipped` gives each a reason.
 
     Raises:
         DataError: naming the folder, or the file that cannot be read.
-        ValueError: for an unknown split, an `on_error` of another kind, or a segment that is not above 0.
+        ValueError: for an unknown split, or a segment that is not above 0.
 
     Chapter 1.
     """
@@ -145,11 +139,11 @@ class MidiFolder(_Folder):
     Args:
         path: the folder.
         split: "train", "valid", "test", or None for all, as in `AudioFolder`.
-        on_error: "raise" at the first file that cannot be read, or "skip" it and list it in `skipped` and `summary()`.
+        on_error: "raise" at the first file that cannot be read, or "skip" such files: `skipped` gives each a reason.
 
     Raises:
         DataError: naming the folder, or the file that cannot be read.
-        ValueError: for an unknown split, or an `on_error` of another kind.
+        ValueError: for an unknown split.
 
     Chapter 1.
     """

@@ -1,6 +1,7 @@
 """The note set in the wheel: sampled single notes and drums, 16 kHz mono, one second each."""
 
 import csv
+import json
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -16,15 +17,8 @@ from musicai.data.splits import check_split
 
 SR = 16_000
 FOLDER = Path(__file__).parent / "shipped" / "notes"
-_DRUM_NAMES = """
-acoustic_bass_drum bass_drum_1 side_stick acoustic_snare hand_clap electric_snare low_floor_tom closed_hi_hat
-high_floor_tom pedal_hi_hat low_tom open_hi_hat low_mid_tom hi_mid_tom crash_cymbal_1 high_tom ride_cymbal_1
-chinese_cymbal ride_bell tambourine splash_cymbal cowbell crash_cymbal_2 vibraslap ride_cymbal_2 hi_bongo low_bongo
-mute_hi_conga open_hi_conga low_conga high_timbale low_timbale high_agogo low_agogo cabasa maracas short_whistle
-long_whistle short_guiro long_guiro claves hi_wood_block low_wood_block mute_cuica open_cuica mute_triangle
-open_triangle
-"""
-DRUMS = dict(enumerate(_DRUM_NAMES.split(), start=35))  # General MIDI's percussion keys
+PERCUSSION = json.loads((FOLDER.parent / "general_midi.json").read_text("utf-8"))["percussion"]
+DRUMS = dict(enumerate(PERCUSSION, start=35))  # General MIDI's percussion keys
 
 
 class Entry(NamedTuple):

@@ -10,24 +10,21 @@ from musicai.data.errors import DataError
 from musicai.data.splits import check_split
 from musicai.notes import Score
 
-KEYS = 88  # of the piano: column 0 is A0, MIDI pitch 21
-MATRICES = {"train": "traindata", "valid": "validdata", "test": "testdata"}
 SHIPPED = Path(__file__).parent / "shipped" / "polyphonic"
 
 
 def _read_rolls(path: Path, split: str) -> list[np.ndarray]:
-    """One split of a `.mat` file of piano rolls: matrices (frames, 88) of 0 and 1, as uint8."""
+    """One split of a `.mat` file of piano rolls: matrices (frames, 88) of 0 and 1, as uint8; column 0 is A0."""
     from scipy.io import loadmat  # late: scipy.io takes 0.1 s, which `import musicai.data` need not pay
 
-    key = MATRICES[check_split(split)]
+    key = f"{check_split(split)}data"
     try:
         with path.open("rb") as file:
             rolls = [np.asarray(cell) for cell in loadmat(file)[key].ravel()]
     except Exception as error:  # scipy raises a dozen kinds for a damaged file
-        lists = ", ".join(MATRICES.values())
-        raise DataError(f"{path}: not a readable .mat file of {lists} ({type(error).__name__}: {error})") from error
+        raise DataError(f"{path}: not a readable .mat file with a list {key!r} ({error!r})") from error
     for i, roll in enumerate(rolls):
-        if roll.ndim != 2 or roll.shape[1] != KEYS or not np.isin(roll, (0, 1)).all():
+        if roll.ndim != 2 or roll.shape[1] != 88 or not np.isin(roll, (0, 1)).all():
             raise DataError(f"{path}: {key}[{i}] is {roll.dtype} {roll.shape}, not a matrix (frames, 88) of 0 and 1")
     return [roll.astype(np.uint8) for roll in rolls]
 

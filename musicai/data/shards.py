@@ -120,12 +120,7 @@ def pack(piece: Melody | np.ndarray) -> Packed:
     notes = np.empty(len(piece.notes), dtype=NOTE)
     notes["pitch"], notes["velocity"], notes["start"], notes["duration"] = *columns[:, :2].T, start, end - start
     fields = {"name": piece.name, "key": piece.key, "tempo": piece.tempo, "meter": list(piece.time_signature)}
-    return Packed(notes, _to_json(fields))
-
-
-def _to_json(fields: dict) -> bytes:
-    """Compact JSON; a name that holds undecodable bytes (lone surrogates) goes through as well."""
-    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+    return Packed(notes, json.dumps(fields).encode())
 
 
 def _write_shard(packed: list[Packed], folder: Path, name: str) -> dict:
@@ -165,7 +160,14 @@ class ShardedArrays(Dataset):
 
     def __init__(self, path: str | Path, *, verify: bool = False):
         self.path = Path(path)
-        self.shards = self._read_manifest()
+        manifest = self.path / "manifest.json"
+        try:
+            content = json.loads(manifest.read_text())
+            if (content["kind"], content["format"]) != (self.kind, FORMAT):
+                raise ValueError(f"it holds {content['kind']} in {content['format']}, not {self.kind} in {FORMAT}")
+            self.shards = content["shards"]
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{manifest}: not a readable manifest of shards ({error!r})") from error
         self.starts = np.cumsum([0, *(shard["pieces"] for shard in self.shards)])
         self._maps: dict[int, dict[str, np.ndarray]] = {}
         for name, part, known in ((s["name"], *file) for s in self.shards for file in s["files"].items()):
@@ -224,17 +226,6 @@ class ShardedArrays(Dataset):
         self._maps[shard] = maps
         return maps
 
-    def _read_manifest(self) -> list[dict]:
-        file = self.path / "manifest.json"
-        try:
-            manifest = json.loads(file.read_text())
-            shards, found = manifest["shards"], f"{manifest['kind']} in {manifest['format']}"
-        except (OSError, KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{file}: not a readable manifest of shards ({type(error).__name__}: {error})") from error
-        if found != f"{self.kind} in {FORMAT}":
-            raise DataError(f"{file}: holds {found}, not {self.kind} in {FORMAT}")
-        return shards
-
 
 class ShardedMelodies(ShardedArrays):
     """Melodies written by `write_shards`, memory-mapped; each item is a Melody.
@@ -292,18 +283,15 @@ def variations(melodies: Sequence[Melody], count: int, *, seed: int = 0) -> Iter
         size = min(10_000, count - start)
         draws = zip(rng.integers(len(packed), size=size), rng.integers(-5, 7, size), rng.random((size, 2)), strict=True)
         for which, shift, (share, where) in draws:
-            yield _excerpt(transposed(which, shift), share, where)
+            items, info = transposed(which, shift)
+            length = len(items) - int(share * (len(items) // 2))
+            first = int(where * (len(items) - length + 1))
+            notes = items[first : first + length].copy()
+            notes["start"] -= notes["start"][:1]  # works without a note, too
+            yield Packed(notes, info)
 
 
 def _transposed(piece: Packed, shift: int) -> Packed:
     items, info = piece.items.copy(), json.loads(piece.info)
     items["pitch"] = np.clip(items["pitch"] + shift, 0, 127)
-    return Packed(items, _to_json(info | {"key": transpose_key(info["key"], int(shift))}))
-
-
-def _excerpt(piece: Packed, share: float, where: float) -> Packed:
-    length = len(piece.items) - int(share * (len(piece.items) // 2))
-    first = int(where * (len(piece.items) - length + 1))
-    notes = piece.items[first : first + length].copy()
-    notes["start"] -= notes["start"][:1]  # also if there is no note
-    return Packed(notes, piece.info)
+    return Packed(items, json.dumps(info | {"key": transpose_key(info["key"], int(shift))}).encode())

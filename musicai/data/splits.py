@@ -144,10 +144,8 @@ def _intervals(melody: Melody) -> np.ndarray:
 
 def _candidates(sets: Sequence[np.ndarray], overlap: float) -> np.ndarray:
     """Pairs (n, 2) of melodies that share enough shingles to be worth an exact comparison."""
-    if not len(sets):
-        return np.empty((0, 2), dtype=np.int64)
     sizes = np.array([len(one) for one in sets], dtype=np.int64)
-    hashes, owners = np.concatenate(sets), np.repeat(np.arange(len(sets)), sizes)
+    hashes, owners = np.concatenate([np.empty(0, np.uint64), *sets]), np.repeat(np.arange(len(sets)), sizes)
     order = np.argsort(hashes, kind="stable")  # stable: the owners of one shingle stay in ascending order
     hashes, owners = hashes[order], owners[order]
     pairs = []
