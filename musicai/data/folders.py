@@ -89,16 +89,7 @@ class AudioFolder(_Folder):
 
     suffixes = AUDIO
 
-    def __init__(
-        self,
-        path: str | Path,
-        split: str | None = None,
-        sr: int = 16_000,
-        *,
-        mono: bool = True,
-        segment: float | None = None,
-        on_error: str = "raise",
-    ):
+    def __init__(self, path, split=None, sr=16_000, *, mono=True, segment=None, on_error="raise"):
         if segment is not None and not segment > 0:
             raise ValueError(f"segment={segment!r}: give seconds above 0, or None for whole files")
         self.sr, self.mono, self.segment = sr, mono, segment

@@ -17,8 +17,7 @@ from musicai.data.splits import check_split
 
 SR = 16_000
 FOLDER = Path(__file__).parent / "shipped" / "notes"
-PERCUSSION = json.loads((FOLDER.parent / "general_midi.json").read_text("utf-8"))["percussion"]
-DRUMS = dict(enumerate(PERCUSSION, start=35))  # General MIDI's percussion keys
+DRUMS = dict(enumerate(json.loads((FOLDER.parent / "general_midi.json").read_text())["percussion"], start=35))
 
 
 class Entry(NamedTuple):

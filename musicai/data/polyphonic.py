@@ -56,8 +56,7 @@ class PianoRolls(Dataset):
         return len(self.rolls)
 
     def __getitem__(self, i: int) -> dict:
-        roll = torch.from_numpy(self.rolls[i].T.astype(np.float32))  # (88, frames)
-        return {"roll": roll, "name": self.name(i)}
+        return {"roll": torch.from_numpy(self.rolls[i].T.astype(np.float32)), "name": self.name(i)}  # (88, frames)
 
     def name(self, i: int) -> str:
         """The name of piece `i`: file, split and position, as in "JSB_Chorales-train-000"."""

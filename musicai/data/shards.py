@@ -166,9 +166,9 @@ class ShardedArrays(Dataset):
             if (content["kind"], content["format"]) != (self.kind, FORMAT):
                 raise ValueError(f"it holds {content['kind']} in {content['format']}, not {self.kind} in {FORMAT}")
             self.shards = content["shards"]
+            self.starts = np.cumsum([0, *(shard["pieces"] for shard in self.shards)])
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise DataError(f"{manifest}: not a readable manifest of shards ({error!r})") from error
-        self.starts = np.cumsum([0, *(shard["pieces"] for shard in self.shards)])
         self._maps: dict[int, dict[str, np.ndarray]] = {}
         for name, part, known in ((s["name"], *file) for s in self.shards for file in s["files"].items()):
             file = self.path / f"{name}.{part}.npy"
