@@ -234,7 +234,7 @@ def _beats(unit: str, numerator: str, slashes: str, denominator: str) -> Fractio
 
 def _key(value: str) -> tuple[str, dict[str, int]] | None:
     """Name and signature (alteration by letter) of a K: field; None if it sets only the clef."""
-    if value.lower() in {"", "none"} or value[:2] in {"HP", "Hp"}:  # for the bagpipe; "Hp" writes its sharps
+    if value.lower() in {"", "none"} or value[:2] in {"HP", "Hp"}:  # "Hp": the bagpipe, sharps written
         return "", {"F": 1, "C": 1} if value[:2] == "Hp" else {}
     found = re.match(r"([A-H])([#b]|s\b)?[ \t]*([A-Za-z]{0,3})", value)
     if found is None:

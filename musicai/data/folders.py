@@ -47,7 +47,7 @@ class _Folder(Dataset):
         self.skipped: dict[Path, str] = {}
         for file in tqdm(_find_files(self.path, self.suffixes, split), desc="reading", unit="file", delay=1):
             try:
-                self._check(file)
+                self._scan(file)
                 self.files.append(file)
             except (ValueError, OSError) as error:
                 if on_error != "skip":
@@ -97,7 +97,7 @@ class AudioFolder(_Folder):
         self._last: tuple[Path | None, Tensor] = None, torch.empty(0)
         super().__init__(path, split, on_error=on_error)
 
-    def _check(self, file: Path) -> None:
+    def _scan(self, file: Path) -> None:
         frames, sr = audio.info(file)
         count = 1 if self.segment is None else max(1, int(frames / sr / self.segment + 1e-9))
         self._pieces += [(file, i * (self.segment or 0.0)) for i in range(count)]
@@ -141,7 +141,7 @@ class MidiFolder(_Folder):
 
     suffixes = MIDI
 
-    def _check(self, file: Path) -> None:
+    def _scan(self, file: Path) -> None:
         read_midi(file)
 
     def __getitem__(self, i: int) -> Score:

@@ -44,14 +44,14 @@ def write_shards(pieces: Iterable, folder: str | Path, *, shard_pieces: int = 65
     >>> write_shards(FolkCorpus(), "tunes")  # doctest: +SKIP
     4248
 
-    Shards that were there are replaced at the very end, in one step: an error, an interruption or a power cut at any
-    moment leaves either the old shards or the new ones. Only one process may write to a folder at a time.
+    Shards that are already there are replaced at the very end, in one step: an error, an interruption or a power cut
+    at any moment leaves either the old shards or the new ones. Only one process may write to a folder at a time.
 
     Args:
         pieces: all of class Melody (times are rounded to 1/480 beat), or all arrays (length, ...) with one dtype and
             one shape after the first axis.
         folder: where to write; it is created if needed.
-        shard_pieces: the most pieces that one shard, and so the memory, holds.
+        shard_pieces: the most pieces per shard; memory holds one shard at a time.
 
     Returns: how many pieces were written.
 
@@ -133,7 +133,7 @@ def _write_shard(packed: list[Packed], folder: Path, name: str) -> dict:
         path = folder / f"{name}.{part}.npy"
         with atomic_write(path) as file:
             np.save(file, array, allow_pickle=False)
-        files[part] = {"bytes": path.stat().st_size, "crc32": zlib.crc32(path.read_bytes())}
+        files[part] = {"bytes": path.stat().st_size, "crc32": zlib.crc32(np.memmap(path, mode="r"))}
     return {"name": name, "pieces": len(packed), "files": files}
 
 
@@ -173,7 +173,7 @@ class ShardedArrays(Dataset):
         for name, part, known in ((s["name"], *file) for s in self.shards for file in s["files"].items()):
             file = self.path / f"{name}.{part}.npy"
             whole = file.is_file() and file.stat().st_size == known["bytes"]
-            if not whole or (verify and zlib.crc32(file.read_bytes()) != known["crc32"]):
+            if not whole or (verify and zlib.crc32(np.memmap(file, mode="r")) != known["crc32"]):
                 raise DataError(f"{file}: missing, truncated or damaged; write the shards again")
 
     def __len__(self) -> int:
@@ -186,7 +186,7 @@ class ShardedArrays(Dataset):
         """All pieces once, shuffled: shards in random order, pieces drawn at random from a buffer of positions.
 
         Disks are fast when read in order and training wants disorder; a buffer of a few thousand pieces gives both,
-        for what it spans stays in the system's file cache.
+        since everything it spans stays in the system's file cache.
         """
         rng = np.random.default_rng(seed)
         order = chain.from_iterable(range(*self.starts[s : s + 2]) for s in rng.permutation(len(self.shards)))
@@ -287,7 +287,7 @@ def variations(melodies: Sequence[Melody], count: int, *, seed: int = 0) -> Iter
             length = len(items) - int(share * (len(items) // 2))
             first = int(where * (len(items) - length + 1))
             notes = items[first : first + length].copy()
-            notes["start"] -= notes["start"][:1]  # works without a note, too
+            notes["start"] -= notes["start"][:1]  # [:1] also works for an empty piece
             yield Packed(notes, info)
 
 
