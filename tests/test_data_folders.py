@@ -67,7 +67,7 @@ def test_split_folders_are_taken_as_given(tmp_path):
     assert len(AudioFolder(tmp_path, "train")) == 3
     assert len(AudioFolder(tmp_path, "test")) == 2
     assert len(AudioFolder(tmp_path)) == 5
-    with pytest.raises(DataError, match="subfolders train, test but none called valid"):
+    with pytest.raises(DataError, match="/valid: no such folder"):
         AudioFolder(tmp_path, "valid")
 
 
@@ -135,10 +135,11 @@ def test_a_name_that_is_not_utf8_stops_nothing(tmp_path):
     scores = MidiFolder(tmp_path, on_error="skip")
     assert (len(scores), len(scores.skipped)) == (2, 1)
     assert all(score.notes[0].pitch == 60 for score in scores)
-    assert scores.summary().count(r"\udc90\udcbc bad.mid") == 1
+    (reason,) = scores.skipped.values()
+    assert reason.count(r"\udc90\udcbc bad.mid") == 1
     with pytest.raises(DataError) as caught:
         MidiFolder(tmp_path)
-    for text in (scores.summary(), str(caught.value)):
+    for text in (reason, str(caught.value)):
         text.encode()  # it can be printed
     assert [item["audio"].shape for item in AudioFolder(tmp_path / "w")] == [(1, 1_600)] * 2
     for split in SPLITS:
@@ -156,8 +157,7 @@ def test_unreadable_audio_is_named_or_left_out(sounds):
     kept = AudioFolder(sounds, on_error="skip")
     assert len(kept) == 40
     assert {path.name for path in kept.skipped} == {"broken.wav", "empty.flac"}
-    assert kept.summary().startswith("40 files read, 2 left out\n")
-    assert kept.summary().count("broken.wav") == 1
+    assert all(reason.count(path.name) == 1 for path, reason in kept.skipped.items())
 
 
 def test_midi_items_and_errors(tmp_path):
@@ -181,14 +181,13 @@ def test_nothing_there_is_said(tmp_path):
     with pytest.raises(DataError, match=r"no files ending in \.mid, \.midi"):
         MidiFolder(tmp_path)
     (tmp_path / "bad.mid").write_bytes(b"")
-    with pytest.raises(DataError, match=r"none of 1 files can be read; (.|\n)*bad\.mid"):
+    with pytest.raises(DataError, match=r"no file can be read\n.*bad\.mid"):
         MidiFolder(tmp_path, on_error="skip")
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda path: AudioFolder(path, on_error="ignore"), "on_error='ignore'"),
         (lambda path: AudioFolder(path, segment=0), "segment=0"),
         (lambda path: AudioFolder(path, "dev"), "'dev' is not one of train, valid, test"),
     ],

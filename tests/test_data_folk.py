@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from musicai.data import FolkCorpus, folk, group_duplicates
+from musicai.data import FolkCorpus, catalogue, folk, group_duplicates
 
 pytest.importorskip("music21", reason="the folk corpus comes with music21: pip install musicai[corpus]")
 
@@ -15,14 +15,14 @@ def test_collections_are_complete():
 
 
 def test_every_tune_can_be_read():
-    every = FolkCorpus(progress=False)
+    every = FolkCorpus()
     assert Counter(tune.collection for tune in every) == {"ryansMammoth": 1059, "oneills1850": 2009, "airdsAirs": 1180}
     assert every.skipped == ()
     assert repr(every).startswith("FolkCorpus(4,248 tunes, split=None: ryansMammoth 1,059, oneills1850 2,009,")
 
 
 def test_limit_takes_evenly():
-    tunes = FolkCorpus(limit=10, progress=False)
+    tunes = FolkCorpus(limit=10)
     assert Counter(tune.collection for tune in tunes) == {"ryansMammoth": 4, "oneills1850": 3, "airdsAirs": 3}
     assert tunes[0].name == "42d Highland Regiment -- Strathspey"
     assert (tunes[0].key, tunes[0].time_signature) == ("A minor", (4, 4))
@@ -31,14 +31,14 @@ def test_limit_takes_evenly():
 
 def test_notes_that_came_out_wrong_before():
     """An accidental lasts to the bar line, a fermata keeps its note, a broken rhythm reaches over a slur."""
-    named = {tune.name: tune for tune in FolkCorpus(progress=False)}
+    named = {tune.name: tune for tune in FolkCorpus()}
     highland = named["42d Highland Regiment -- Strathspey"]  # ... (c<A)(A>.B) ...
     assert [note.duration for note in highland.notes[1:5]] == [0.25, 0.75, 0.75, 0.25]
 
 
 def test_an_unreadable_tune_is_named(monkeypatch):
     monkeypatch.setattr(folk, "read_texts", lambda name: ["X:1\nT:Good\nK:C\nCDE|\n", "X:2\nT:Bad\nM:x\nK:C\nC|\n"])
-    tunes = FolkCorpus(collections="mine", progress=False)
+    tunes = FolkCorpus(collections="mine")
     assert [tune.name for tune in tunes] == ["Good"]
     assert tunes.skipped == ("mine 2 'Bad': M:x: not a metre",)
 
@@ -48,8 +48,8 @@ def test_relics_of_email_are_decoded():
 
 
 def test_splits_are_disjoint_complete_and_keep_groups():
-    every = FolkCorpus(limit=300, progress=False)
-    parts = {split: FolkCorpus(split, limit=300, progress=False) for split in ("train", "valid", "test")}
+    every = FolkCorpus(limit=300)
+    parts = {split: FolkCorpus(split, limit=300) for split in ("train", "valid", "test")}
     assert sum(map(len, parts.values())) == len(every) == 300
     where = {tune.notes: split for split, part in parts.items() for tune in part}
     assert all(where[tune.notes] == split for split, part in parts.items() for tune in part)
@@ -60,15 +60,15 @@ def test_splits_are_disjoint_complete_and_keep_groups():
 
 
 def test_essen_states_its_terms(capsys):
-    assert len(FolkCorpus(collections=folk.ESSEN, limit=5, progress=False)) == 5
+    assert len(FolkCorpus(collections=folk.ESSEN, limit=5)) == 5
     assert "non-commercial" in capsys.readouterr().err
     assert folk.ESSEN not in FolkCorpus.__init__.__kwdefaults__["collections"]
 
 
 def test_missing_music21_says_what_to_install(monkeypatch):
     folk.read_texts.cache_clear()
-    monkeypatch.setattr(folk.util, "find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=r"pip install musicai\[corpus\]"):
+    monkeypatch.setattr(catalogue, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"not installed: pip install 'musicai\[corpus\]'"):
         FolkCorpus(limit=3)
 
 

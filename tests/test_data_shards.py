@@ -1,8 +1,10 @@
-"""Shards: what is written comes back, piece by piece, shuffled, from workers; damage is named."""
+"""Shards: what is written comes back, piece by piece, shuffled, from workers; damage is named. Made-up millions."""
 
 import json
 import os
 import pickle
+import subprocess
+import sys
 from contextlib import suppress
 
 import numpy as np
@@ -11,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from musicai.data import DataError, ShardedArrays, ShardedMelodies, write_shards
+import musicai.data
+from musicai.data import DataError, ShardedArrays, ShardedMelodies, variations, write_shards
 from musicai.data.shards import PARTS
 from musicai.notes import Melody, Note
 
@@ -122,18 +125,15 @@ def test_workers_read_the_same(shards, melodies):
 def test_damage_is_named(shards, part):
     file = shards.path / f"00001.{part}.npy"
     whole = file.read_bytes()
-    file.write_bytes(whole[:-1])
-    with pytest.raises(DataError, match=rf"00001\.{part}\.npy: {len(whole) - 1} bytes, its manifest says"):
-        ShardedMelodies(shards.path)
-    flipped = bytearray(whole)
-    flipped[-1] ^= 0xFF
-    file.write_bytes(flipped)
-    with pytest.raises(DataError, match=rf"00001\.{part}\.npy: damaged"):
-        ShardedMelodies(shards.path, verify=True)
+    flipped = whole[:-1] + bytes([whole[-1] ^ 0xFF])
+    for damaged, verify in ((whole[:-1], False), (flipped, True)):
+        file.write_bytes(damaged)
+        with pytest.raises(DataError, match=rf"00001\.{part}\.npy: missing, truncated or damaged"):
+            ShardedMelodies(shards.path, verify=verify)
     file.write_bytes(b"x" * len(whole))
     opened = ShardedMelodies(shards.path)
     assert opened[0].name == "Tune é 0"  # other shards still read
-    with pytest.raises(DataError, match=rf"00001\.{part}\.npy"):
+    with pytest.raises(DataError, match=rf"00001\.{part}\.npy: not a readable array"):
         opened[40]
     file.unlink()
     with pytest.raises(DataError, match=rf"00001\.{part}\.npy: missing"):
@@ -253,14 +253,14 @@ def test_never_replaces_a_folder_of_something_else(tmp_path, melodies):
         ([np.array(3.0)], "piece 0"),
         ([np.array([None])], "piece 0"),
         (["a tune"], "piece 0: str is neither a Melody nor an array"),
-        ([Melody((Note(60, 0.0, 1.0), Note(62, 1.0, 1e-3)))], "piece 0: note 1 is shorter than 1/480"),
-        ([Melody((Note(60, 1e9, 1.0),))], "piece 0: the last note ends at beat"),
+        ([Melody((Note(60, 0.0, 1.0), Note(62, 1.0, 1e-3)))], "piece 0: a note is shorter than 1/480"),
+        ([Melody((Note(60, 1e9, 1.0),))], "piece 0: a note .* ends after beat 8,947,848"),
     ],
 )
 def test_pieces_that_do_not_fit_are_named(tmp_path, pieces, message):
     with pytest.raises(DataError, match=message):
         write_shards(pieces, tmp_path / "shards")
-    assert list(tmp_path.iterdir()) == []
+    assert list((tmp_path / "shards").iterdir()) == []
 
 
 def test_manifest_is_readable_by_people(shards):
@@ -268,3 +268,45 @@ def test_manifest_is_readable_by_people(shards):
     assert manifest["pieces"] == 100
     assert manifest["format"] == "musicai-shards-1"
     assert [line["pieces"] for line in manifest["shards"]] == [30, 30, 30, 10]
+
+
+@pytest.fixture
+def tunes():
+    rng = np.random.default_rng(0)
+    return [Melody.from_pitches(rng.integers(50, 80, 20).tolist(), 0.5, name=str(i), key="D minor") for i in range(5)]
+
+
+def test_variations_are_transposed_excerpts(tunes, tmp_path):
+    assert write_shards(variations(tunes, 300), tmp_path / "v", shard_pieces=128) == 300
+    shards = ShardedMelodies(tmp_path / "v", verify=True)
+    lengths, seen, keys = set(), set(), set()
+    for piece in shards:
+        source = tunes[int(piece.name)].intervals.tolist()
+        part = piece.intervals.tolist()
+        assert any(source[i : i + len(part)] == part for i in range(len(source)))
+        assert piece.notes[0].start == 0
+        keys.add(piece.key)
+        lengths.add(len(piece.notes))
+        seen.add((piece.name, tuple(piece.pitches)))
+    assert lengths == set(range(11, 21))
+    assert len(seen) > 200
+    assert len(keys) == 12
+
+
+def test_variations_are_reproducible(tunes):
+    one, two, other = ([piece.items.tobytes() for piece in variations(tunes, 50, seed=s)] for s in (1, 1, 2))
+    assert one == two != other
+
+
+def test_every_name_is_there():
+    for name in musicai.data.__all__:
+        assert callable(getattr(musicai.data, name)) or name == "SPLITS", name
+    assert musicai.data.download.__name__ == "download"
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = musicai.data.nothing
+
+
+def test_import_is_light():
+    heavy = ("music21", "librosa", "matplotlib", "scipy", "IPython", "symusic")
+    code = f"import musicai.data, sys; print([name for name in {heavy} if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

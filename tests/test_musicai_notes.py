@@ -105,7 +105,6 @@ def test_instruments_can_be_chosen_and_keep_their_index():
     assert {e.instrument for e in some.manifest} == {"flute", "violin"}
     assert {item["instrument"] for item in some} == {ALL.instruments.index("flute"), ALL.instruments.index("violin")}
     assert len(MusicAINotes("valid", instruments="flute")) < len(some) < len(NOTES["valid"])
-    assert NOTES["test"].drums.manifest == KITS["test"].manifest
 
 
 @pytest.mark.parametrize(
@@ -113,7 +112,6 @@ def test_instruments_can_be_chosen_and_keep_their_index():
     [
         ("dev", None, "'dev' is not one of train, valid, test"),
         ("train", ["kazoo"], "no instrument 'kazoo'.*violin"),
-        ("train", [], "no notes"),
     ],
 )
 def test_a_wrong_choice_is_answered_with_the_choices(split, instruments, words):

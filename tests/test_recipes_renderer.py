@@ -100,7 +100,7 @@ def test_notes_of_the_set_have_the_level_of_renderings():
 
 def test_no_held_out_piece_is_trained_on(monkeypatch):
     """Neither a tune nor a note, however transposed."""
-    monkeypatch.setattr(renderer, "FolkCorpus", lambda split, **_: FolkCorpus(split, limit=192, progress=False))
+    monkeypatch.setattr(renderer, "FolkCorpus", lambda split, **_: FolkCorpus(split, limit=192))
     sets = {}
     for split in ("train", "valid", "test"):
         tunes = renderer.tune_pieces(split, ("flute",), 60)

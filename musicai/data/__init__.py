@@ -20,12 +20,10 @@ __all__ = sorted(_MODULE)
 
 
 def __dir__() -> list[str]:
-    return [*__all__, *_HOME]
+    return __all__
 
 
 def __getattr__(name: str):
     if name in _MODULE:
         return getattr(import_module(f"{__name__}.{_MODULE[name]}"), name)
-    if name in _HOME:
-        return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")

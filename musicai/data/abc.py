@@ -130,13 +130,13 @@ class _Voice:
     """Reads one voice. Each method below `sounding` handles the token of its name in `_TOKEN`."""
 
     def __init__(self, text: str):
-        self.events: list[list] = []  # [MIDI pitch or None for a rest, duration in beats, tied to the next note]
+        # each event: [(natural MIDI pitch, alteration) or None for a rest, duration in beats, tied to the next note]
+        self.events: list[list] = [[None, Fraction(0), False]]
         self.keys: list[str] = []
         self.metres: list[tuple[int, int] | None] = []
         self.unit = ""  # the length of a note without a number, as a part of a whole note: "1/8"
         self.signature: dict[str, int] = {}  # alteration by letter
         self.accidentals: dict[int, int] = {}  # alteration by natural pitch, until the bar line
-        self.last = self.tied = (-1, 0)  # natural pitch and alteration: of the last note, of one tied to the next
         self.next_factor = 1  # for the second note of a broken rhythm
         self.tuplet_ratio, self.tuplet_left = Fraction(1), 0
         for token in _TOKEN.finditer(text):
@@ -146,8 +146,8 @@ class _Voice:
         """(pitch, start, duration, tied to the next) of every note, in beats."""
         start = Fraction(0)
         for pitch, duration, tied in self.events:
-            if pitch is not None and duration > 0:
-                yield pitch, start, duration, tied
+            if pitch and duration > 0:
+                yield sum(pitch), start, duration, tied
             start += duration
 
     def _field(self, letter: str, value: str, *_) -> None:
@@ -169,19 +169,17 @@ class _Voice:
         self.accidentals.clear()
 
     def _tuplet(self, p: str, q: str | None, r: str | None, *_) -> None:
-        compound = self.metres[-1] in {(6, 8), (9, 8), (12, 8)}
-        in_time_of = int(q or TUPLETS.get(int(p), 3 if compound else 2))
+        in_time_of = int(q or TUPLETS.get(int(p), 3 if self.metres[-1] in {(6, 8), (9, 8), (12, 8)} else 2))
         self.tuplet_ratio, self.tuplet_left = Fraction(in_time_of, int(p)), int(r or p)
 
     def _grace(self, inside: str, *_) -> None:
         """Grace notes take no time, but their accidentals last until the bar line as well."""
-        for note in _NOTE_AND_TIE.finditer(inside):
-            self._pitch(*note.groups()[:4])
+        for note in _NOTE_AND_TIE.findall(inside):
+            self._pitch(*note[:4])
 
     def _chord(self, inside: str, *length) -> None:
         """The top note; a chord lasts as long as its first note says, times the number behind the bracket."""
-        notes = [note.groups() for note in _NOTE_AND_TIE.finditer(inside)]
-        if notes:
+        if notes := _NOTE_AND_TIE.findall(inside):
             pitches = [self._pitch(*note[:4]) for note in notes]
             top = max(range(len(notes)), key=lambda i: sum(pitches[i]))
             self._add(pitches[top], notes[0][4:7], _beats("1/4", *length[:3]))
@@ -202,35 +200,30 @@ class _Voice:
         """`a>b`: the first of two notes takes half of the second; `>>` three quarters of it."""
         short = Fraction(1, 2 ** len(marks))
         before, self.next_factor = (2 - short, short) if marks[0] == ">" else (short, 2 - short)
-        if self.events:
-            self.events[-1][1] *= before
+        self.events[-1][1] *= before
 
     def _tie(self, *_) -> None:
-        if self.events:
-            self.events[-1][2], self.tied = True, self.last
+        self.events[-1][2] = True
 
     def _pitch(self, accidental: str | None, fraction: str | None, letter: str, octave: str) -> tuple[int, int]:
         """Natural MIDI pitch and alteration of a note; remembers its accidental until the bar line."""
         if fraction:
             raise ValueError(f"{accidental}{fraction}{letter}: a microtone has no MIDI pitch")
         step = letter.upper()
+        last, _, tied = self.events[-1]
         natural = 60 + STEPS[step] + 12 * (letter.islower() + octave.count("'") - octave.count(","))
         if accidental:
             self.accidentals[natural] = ALTERATIONS[accidental]
-        elif self.tied[0] == natural:  # a tie over the bar line keeps the pitch
-            return self.tied
+        elif tied and last and last[0] == natural:  # a tie over the bar line keeps the pitch
+            return last
         return natural, self.accidentals.get(natural, self.signature.get(step, 0))
 
     def _add(self, pitch: tuple[int, int] | None, length: tuple[str, ...], times: Fraction | int = 1) -> None:
         """Append a note or a rest."""
         ratio = self.tuplet_ratio if self.tuplet_left else 1
-        duration = _beats(self.unit, *length)
-        for factor in (times, self.next_factor, ratio):
-            if factor != 1:
-                duration *= factor
-        self.events.append([sum(pitch) if pitch else None, duration, False])
-        self.last, self.tied, self.next_factor = pitch or (-1, 0), (-1, 0), 1
-        self.tuplet_left = max(0, self.tuplet_left - 1)
+        duration = _beats(self.unit, *length) * (times * self.next_factor * ratio)
+        self.events.append([pitch, duration, False])
+        self.next_factor, self.tuplet_left = 1, max(0, self.tuplet_left - 1)
 
 
 @cache
@@ -241,10 +234,8 @@ def _beats(unit: str, numerator: str, slashes: str, denominator: str) -> Fractio
 
 def _key(value: str) -> tuple[str, dict[str, int]] | None:
     """Name and signature (alteration by letter) of a K: field; None if it sets only the clef."""
-    if value[:2] in {"HP", "Hp"}:  # the Highland bagpipe; "Hp" has its sharps in the signature
-        return "", {"F": 1, "C": 1} if value[1] == "p" else {}
-    if value.lower() in {"", "none"}:
-        return "", {}
+    if value.lower() in {"", "none"} or value[:2] in {"HP", "Hp"}:  # "Hp": the bagpipe, sharps written
+        return "", {"F": 1, "C": 1} if value[:2] == "Hp" else {}
     found = re.match(r"([A-H])([#b]|s\b)?[ \t]*([A-Za-z]{0,3})", value)
     if found is None:
         if re.match(r"clef|treble|bass|alto|tenor|perc|\w+=", value):
@@ -254,9 +245,7 @@ def _key(value: str) -> tuple[str, dict[str, int]] | None:
     word = {"ion": "maj", "aeo": "min", "m": "min"}.get(found[3].lower(), found[3].lower())
     mode = next((i for i, name in enumerate(MODES) if name[:3] == word), MODES.index("major"))
     sharps = 0 if word == "exp" else FIFTHS.index(tonic) + 7 * ((sign == "#") - (sign == "b")) - mode
-    step = 1 if sharps > 0 else -1
-    letters = [FIFTHS[::step][i % 7] for i in range(abs(sharps))]
-    signature = {letter: step * letters.count(letter) for letter in letters}
+    signature = {letter: (sharps + 6 - i) // 7 for i, letter in enumerate(FIFTHS)}  # 1: sharp, 0: natural, -1: flat
     for accidental, letter in re.findall(r"(?<![a-z])(\^\^?|__?|=)([A-Ga-g])(?![A-Za-z])", value[found.end() :]):
         signature[letter.upper()] = ALTERATIONS[accidental]  # as in "D =c" or, with no other signature, "D exp _b"
     return "" if word == "exp" else f"{tonic}{sign} {MODES[mode]}", signature

@@ -1,6 +1,6 @@
 """Your own music: every audio or MIDI file below a folder, split without a list and without leaks between runs."""
 
-import os
+import re
 from pathlib import Path
 
 import torch
@@ -18,40 +18,22 @@ MIDI = (".mid", ".midi")
 FORWARD_ONLY = (".ogg", ".oga", ".mp3", ".opus")  # decoded from the start, whatever part is wanted
 
 
-def find_files(folder: str | Path, suffixes: tuple[str, ...], split: str | None = None) -> list[Path]:
+def _find_files(folder: Path, suffixes: tuple[str, ...], split: str | None) -> list[Path]:
     """Files with these suffixes below a folder, sorted by path; hidden ones (such as macOS's `._song.mid`) are ignored.
 
     If the folder has subfolders called train, valid or test, these are the splits. Otherwise each file's path below
     the folder is hashed: 80 % train, 10 % valid, 10 % test, and a file stays where it is when others are added.
-    Raises DataError if there is no such folder or it holds no such files.
     """
-    folder = Path(folder).expanduser()
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder")
-    given = [name for name in SPLITS if (folder / name).is_dir()] if split is not None else []
-    if given and check_split(split) not in given:
-        raise DataError(f"{folder}: has subfolders {', '.join(given)} but none called {split}")
-    paths = _walk(folder / split if given else folder, suffixes)
-    if split is not None and not given:
-        check_split(split)
-        paths = [path for path in paths if split_of(path.relative_to(folder).as_posix()) == split]
+    given = split and check_split(split) and any((folder / name).is_dir() for name in SPLITS)
+    top = folder / split if given else folder
+    if not top.is_dir():
+        raise DataError(f"{top}: no such folder")
+    found = {path.relative_to(top).as_posix(): path for path in top.rglob("*.*") if path.is_file()}
+    names = sorted(name for name in found if name.lower().endswith(suffixes) and not re.search(r"(^|/)\.", name))
+    paths = [found[name] for name in names if given or split in (None, split_of(name))]
     if not paths:
-        what = f"no files for split {split!r}" if split is not None else "no files"
-        raise DataError(f"{folder}: {what} ending in {', '.join(suffixes)}")
+        raise DataError(f"{top}: no files ending in {', '.join(suffixes)}" + f" for split {split!r}" * bool(split))
     return paths
-
-
-def _walk(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    found = []
-    for where, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(where, name) for name in names if not name.startswith(".") and name.lower().endswith(suffixes)]
-    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
-
-
-def _printable(text: object) -> str:
-    """The text of a path or an error with those bytes escaped that are not UTF-8."""
-    return str(text).encode("utf-8", "backslashreplace").decode()
 
 
 class _Folder(Dataset):
@@ -59,34 +41,23 @@ class _Folder(Dataset):
 
     suffixes: tuple[str, ...]
 
-    def __init__(self, path: str | Path, split: str | None, on_error: str):
-        if on_error not in ("raise", "skip"):
-            raise ValueError(f'on_error={on_error!r} is neither "raise" nor "skip"')
+    def __init__(self, path: str | Path, split: str | None = None, *, on_error: str = "raise"):
         self.path, self.split = Path(path).expanduser(), split
         self.files: list[Path] = []
         self.skipped: dict[Path, str] = {}
-        files = find_files(path, self.suffixes, split)
-        for file in tqdm(files, desc="reading", unit="file", delay=1):
+        for file in tqdm(_find_files(self.path, self.suffixes, split), desc="reading", unit="file", delay=1):
             try:
-                self._add(file)
+                self._scan(file)
+                self.files.append(file)
             except (ValueError, OSError) as error:
-                reason = _printable(error).removeprefix(f"{_printable(file)}: ")
-                if on_error == "raise":
-                    raise DataError(f'{file}: {reason} (on_error="skip" leaves such files out)') from error
-                self.skipped[file] = reason
+                if on_error != "skip":
+                    raise DataError(f'{error} (on_error="skip" leaves such files out)') from error
+                self.skipped[file] = str(DataError(error))  # printable, whatever the name of the file
         if not self.files:
-            raise DataError(f"{self.path}: none of {len(self.skipped)} files can be read; {self.summary()}")
-
-    def _add(self, file: Path) -> None:
-        self.files.append(file)
+            raise DataError("\n".join([f"{self.path}: no file can be read", *self.skipped.values()]))
 
     def __len__(self) -> int:
         return len(self.files)
-
-    def summary(self) -> str:
-        """A printable line on how many files there are, and one for each file left out, with the reason."""
-        lines = [f"{len(self.files)} files read, {len(self.skipped)} left out"]
-        return "\n".join([*lines, *(f"{_printable(file)}: {reason}" for file, reason in self.skipped.items())])
 
 
 class AudioFolder(_Folder):
@@ -107,59 +78,44 @@ class AudioFolder(_Folder):
         mono: mix the channels.
         segment: length in seconds; a file gives as many segments as fit, and a shorter file one, padded with zeros.
             None for whole files.
-        on_error: "raise" at the first file that cannot be read, or "skip" it and list it in `skipped` and `summary()`.
+        on_error: "raise" at the first file that cannot be read, or "skip" such files: `skipped` gives each a reason.
 
     Raises:
         DataError: naming the folder, or the file that cannot be read.
-        ValueError: for an unknown split, an `on_error` of another kind, or a segment that is not above 0.
+        ValueError: for an unknown split, or a segment that is not above 0.
 
     Chapter 1.
     """
 
     suffixes = AUDIO
 
-    def __init__(
-        self,
-        path: str | Path,
-        split: str | None = None,
-        sr: int = 16_000,
-        *,
-        mono: bool = True,
-        segment: float | None = None,
-        on_error: str = "raise",
-    ):
+    def __init__(self, path, split=None, sr=16_000, *, mono=True, segment=None, on_error="raise"):
         if segment is not None and not segment > 0:
             raise ValueError(f"segment={segment!r}: give seconds above 0, or None for whole files")
         self.sr, self.mono, self.segment = sr, mono, segment
         self._pieces: list[tuple[Path, float]] = []
         self._last: tuple[Path | None, Tensor] = None, torch.empty(0)
-        super().__init__(path, split, on_error)
+        super().__init__(path, split, on_error=on_error)
 
-    def _add(self, file: Path) -> None:
+    def _scan(self, file: Path) -> None:
         frames, sr = audio.info(file)
         count = 1 if self.segment is None else max(1, int(frames / sr / self.segment + 1e-9))
         self._pieces += [(file, i * (self.segment or 0.0)) for i in range(count)]
-        super()._add(file)
 
     def __len__(self) -> int:
         return len(self._pieces)
 
     def __getitem__(self, i: int) -> dict:
         file, start = self._pieces[i]
-        return {"audio": self._load(file, start), "sr": self.sr, "path": str(file), "start": start}
-
-    def _load(self, file: Path, start: float) -> Tensor:
-        if self.segment is None:
-            return audio.load(file, sr=self.sr, mono=self.mono)[0]
-        length = round(self.segment * self.sr)
-        if file.suffix.lower() in FORWARD_ONLY:
-            if self._last[0] != file:
+        if self.segment is not None and file.suffix.lower() in FORWARD_ONLY:
+            if self._last[0] != file:  # kept, so that the segments of a file in order need one decoding
                 self._last = file, audio.load(file, sr=self.sr, mono=self.mono)[0]
-            first = round(start * self.sr)
-            wave = self._last[1][:, first : first + length].clone()
+            wave = self._last[1][:, round(start * self.sr) :]
         else:
-            wave = audio.load(file, sr=self.sr, mono=self.mono, start=start, duration=self.segment)[0][:, :length]
-        return torch.nn.functional.pad(wave, (0, length - wave.shape[-1]))
+            wave, _ = audio.load(file, sr=self.sr, mono=self.mono, start=start, duration=self.segment)
+        if self.segment is not None:  # padded with zeros, or cropped
+            wave = torch.nn.functional.pad(wave, (0, round(self.segment * self.sr) - wave.shape[-1]))
+        return {"audio": wave, "sr": self.sr, "path": str(file), "start": start}
 
 
 class MidiFolder(_Folder):
@@ -174,23 +130,19 @@ class MidiFolder(_Folder):
     Args:
         path: the folder.
         split: "train", "valid", "test", or None for all, as in `AudioFolder`.
-        on_error: "raise" at the first file that cannot be read, or "skip" it and list it in `skipped` and `summary()`.
+        on_error: "raise" at the first file that cannot be read, or "skip" such files: `skipped` gives each a reason.
 
     Raises:
         DataError: naming the folder, or the file that cannot be read.
-        ValueError: for an unknown split, or an `on_error` of another kind.
+        ValueError: for an unknown split.
 
     Chapter 1.
     """
 
     suffixes = MIDI
 
-    def __init__(self, path: str | Path, split: str | None = None, *, on_error: str = "raise"):
-        super().__init__(path, split, on_error)
-
-    def _add(self, file: Path) -> None:
+    def _scan(self, file: Path) -> None:
         read_midi(file)
-        super()._add(file)
 
     def __getitem__(self, i: int) -> Score:
         return read_midi(self.files[i])

@@ -5,13 +5,11 @@ import sys
 from collections import Counter
 from dataclasses import dataclass
 from functools import cache
-from importlib import util
-from pathlib import Path
 
 from torch.utils.data import Dataset
-from tqdm.auto import tqdm
 
 from musicai.data.abc import parse_block
+from musicai.data.catalogue import SETS
 from musicai.data.splits import check_split, split_tunes
 from musicai.notes import Melody, Note
 
@@ -46,7 +44,7 @@ class FolkTune(Melody):
 class FolkCorpus(Dataset):
     """Folk tunes as melodies: Ryan's Mammoth (1,059), O'Neill's 1850 (2,009) and Aird's Airs (1,180); Essen on request.
 
-    >>> tunes = FolkCorpus(limit=200, progress=False)
+    >>> tunes = FolkCorpus(limit=200)
     >>> tunes[0].name, tunes[0].key, tunes[0].time_signature
     ('42d Highland Regiment -- Strathspey', 'A minor', (4, 4))
 
@@ -60,7 +58,6 @@ class FolkCorpus(Dataset):
         split: "train", "valid" or "test"; None for all tunes.
         collections: names of music21's corpus; add "essenFolksong" for 8,514 more tunes, whose terms are then printed.
         limit: at most so many tunes, taken evenly from the collections.
-        progress: show a progress bar; parsing all three collections takes a few seconds.
 
     Raises:
         ImportError: if music21 is not installed.
@@ -70,12 +67,7 @@ class FolkCorpus(Dataset):
     """
 
     def __init__(
-        self,
-        split: str | None = None,
-        *,
-        collections: str | tuple[str, ...] = COLLECTIONS,
-        limit: int | None = None,
-        progress: bool = False,
+        self, split: str | None = None, *, collections: str | tuple[str, ...] = COLLECTIONS, limit: int | None = None
     ):
         collections = (collections,) if isinstance(collections, str) else tuple(collections)
         if limit is not None and (not isinstance(limit, int) or limit < 1):
@@ -83,7 +75,7 @@ class FolkCorpus(Dataset):
         if ESSEN in collections:
             print(ESSEN_NOTICE, file=sys.stderr)
         self.split, self.collections, self.limit = split and check_split(split), collections, limit
-        self.tunes, self.skipped = _tunes(collections, limit, progress)
+        self.tunes, self.skipped = _tunes(collections, limit)
         if split is not None:
             splits = _splits(collections, limit)
             self.tunes = tuple(tune for tune, where in zip(self.tunes, splits, strict=True) if where == split)
@@ -105,14 +97,12 @@ def _splits(collections: tuple[str, ...], limit: int | None) -> list[str]:
     return split_tunes(_tunes(collections, limit)[0])
 
 
-def _tunes(collections: tuple[str, ...], limit: int | None, progress: bool = False) -> tuple[tuple, tuple]:
+def _tunes(collections: tuple[str, ...], limit: int | None) -> tuple[tuple, tuple]:
     """All tunes of the collections, and a line for each one that could not be parsed."""
-    texts = []
+    found = []
     for i, name in enumerate(collections):
         share = None if limit is None else limit // len(collections) + (i < limit % len(collections))
-        texts += [(text, name) for text in read_texts(name)[:share]]
-    bar = tqdm(texts, desc="parsing", unit="tune", delay=1, leave=False, disable=not progress)
-    found = [_tune(text, name) for text, name in bar]
+        found += [_tune(text, name) for text in read_texts(name)[:share]]
     return tuple(x for x in found if isinstance(x, FolkTune)), tuple(x for x in found if isinstance(x, str))
 
 
@@ -129,19 +119,13 @@ def _tune(text: str, collection: str) -> FolkTune | str:
 @cache
 def read_texts(collection: str) -> list[str]:
     """The ABC text of every tune in a collection, in the order of the files and of the tunes in them."""
-    folder = corpus_folder() / collection
-    if not folder.is_dir() or not (paths := sorted(folder.glob("*.abc"))):
+    corpus = SETS["folk"].place()
+    if corpus is None:
+        raise ImportError(f"the folk corpus comes with music21, which is not installed: {SETS['folk'].absence()}")
+    if not (paths := sorted((corpus / collection).glob("*.abc"))):
         choice = ", ".join((*COLLECTIONS, ESSEN))
         raise ValueError(f"{collection!r} is not an ABC collection in music21's corpus; choose from {choice}")
     return [tune for path in paths for tune in _tunes_in(path.read_text("utf-8", errors="replace"))]
-
-
-def corpus_folder() -> Path:
-    """The folder of the installed music21's corpus, found without importing music21 (which takes a second)."""
-    spec = util.find_spec("music21")
-    if spec is None:
-        raise ImportError("the folk corpus comes with music21, which is not installed: pip install musicai[corpus]")
-    return Path(spec.submodule_search_locations[0]) / "corpus"
 
 
 def _tunes_in(text: str) -> list[str]:

@@ -1,6 +1,8 @@
 """The note set in the wheel: sampled single notes and drums, 16 kHz mono, one second each."""
 
 import csv
+import json
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -15,15 +17,7 @@ from musicai.data.transport import DataError
 
 SR = 16_000
 FOLDER = Path(__file__).parent / "shipped" / "notes"
-_DRUM_NAMES = """
-acoustic_bass_drum bass_drum_1 side_stick acoustic_snare hand_clap electric_snare low_floor_tom closed_hi_hat
-high_floor_tom pedal_hi_hat low_tom open_hi_hat low_mid_tom hi_mid_tom crash_cymbal_1 high_tom ride_cymbal_1
-chinese_cymbal ride_bell tambourine splash_cymbal cowbell crash_cymbal_2 vibraslap ride_cymbal_2 hi_bongo low_bongo
-mute_hi_conga open_hi_conga low_conga high_timbale low_timbale high_agogo low_agogo cabasa maracas short_whistle
-long_whistle short_guiro long_guiro claves hi_wood_block low_wood_block mute_cuica open_cuica mute_triangle
-open_triangle
-"""
-DRUMS = dict(enumerate(_DRUM_NAMES.split(), start=35))  # General MIDI's percussion keys
+DRUMS = dict(enumerate(json.loads((FOLDER.parent / "general_midi.json").read_text())["percussion"], start=35))
 
 
 class Entry(NamedTuple):
@@ -50,12 +44,9 @@ class Entry(NamedTuple):
 def recordings(file: str) -> Tensor:
     """All recordings of one FLAC file as int16 codes (slots, 16000); decoded once, then kept."""
     try:
-        codes, sr = soundfile.read(FOLDER / file, dtype="int16")
-        if sr != SR or len(codes) % SR or not len(codes):
-            raise OSError(f"{len(codes)} samples at {sr} Hz are not whole seconds")
-    except (soundfile.LibsndfileError, OSError) as error:
+        return torch.from_numpy(soundfile.read(FOLDER / file, dtype="int16")[0]).view(-1, SR)
+    except (RuntimeError, OSError) as error:  # soundfile's and torch's own errors are RuntimeErrors
         raise DataError(f"{FOLDER / file}: cannot be read ({error}); install musicai again") from None
-    return torch.from_numpy(codes).view(-1, SR)
 
 
 @cache
@@ -67,31 +58,7 @@ def manifest() -> tuple[Entry, ...]:
     return tuple(Entry(*(kind(cell) for kind, cell in zip(types, row, strict=True))) for row in rows)
 
 
-class _Notes(Dataset):
-    """What both sets share: the entries of one split and of the chosen instruments."""
-
-    def __init__(self, entries: list[Entry], split: str | None, instruments: tuple[str, ...] | None):
-        self.split, self.sr = split and check_split(split), SR
-        self.instruments: tuple[str, ...] = tuple(dict.fromkeys(entry.instrument for entry in entries))
-        if instruments is not None and not len(instruments):
-            raise DataError(f"instruments={instruments!r} leaves no notes; name some, or give None for all")
-        wanted = (instruments,) if isinstance(instruments, str) else tuple(instruments or self.instruments)
-        for name in wanted:
-            if name not in self.instruments:
-                raise DataError(f"no instrument {name!r}; choose from {', '.join(self.instruments)}")
-        self.manifest = tuple(e for e in entries if e.instrument in wanted and split in (None, e.split))
-
-    def __len__(self) -> int:
-        return len(self.manifest)
-
-    def __getitem__(self, index: int) -> dict:
-        entry = self.manifest[index]
-        item = {"audio": entry.audio(), "sr": SR, "pitch": entry.pitch, "velocity": entry.velocity}
-        item |= {"instrument": self.instruments.index(entry.instrument), "instrument_name": entry.instrument}
-        return item | {"family": entry.family, "note": entry.note}
-
-
-class MusicAINotes(_Notes):
+class MusicAINotes(Dataset):
     """The sampled notes of 17 instruments, about four octaves each, at three velocities.
 
     >>> notes = MusicAINotes("train", instruments=("violin", "flute"))
@@ -110,7 +77,7 @@ class MusicAINotes(_Notes):
 
     Args:
         split: "train", "valid", "test", or None for all.
-        instruments: names to keep; None keeps all.
+        instruments: the name or names to keep; None keeps all.
 
     Raises:
         ValueError: for an unknown split.
@@ -119,16 +86,28 @@ class MusicAINotes(_Notes):
     Source: rendered from FluidR3 (Frank Wen, MIT licence) by `scripts/build_notes.py`. Chapters 1 and 2.
     """
 
-    def __init__(self, split: str | None = "train", instruments: tuple[str, ...] | list[str] | str | None = None):
-        super().__init__([entry for entry in manifest() if entry.family != "drums"], split, instruments)
+    is_drums = False
 
-    @property
-    def drums(self) -> "MusicAIDrums":
-        """The drum kits of the same split."""
-        return MusicAIDrums(self.split)
+    def __init__(self, split: str | None = "train", instruments: Sequence[str] | str | None = None):
+        entries = [entry for entry in manifest() if (entry.family == "drums") == self.is_drums]
+        self.split, self.sr = split and check_split(split), SR
+        self.instruments = tuple(dict.fromkeys(entry.instrument for entry in entries))
+        wanted = {instruments} if isinstance(instruments, str) else set(instruments or self.instruments)
+        if unknown := wanted - set(self.instruments):
+            raise DataError(f"no instrument {min(unknown)!r}; choose from {', '.join(self.instruments)}")
+        self.manifest = tuple(e for e in entries if e.instrument in wanted and split in (None, e.split))
+
+    def __len__(self) -> int:
+        return len(self.manifest)
+
+    def __getitem__(self, index: int) -> dict:
+        entry = self.manifest[index]
+        number = self.instruments.index(entry.instrument)
+        item = {"audio": entry.audio(), "sr": SR, "instrument": number, "instrument_name": entry.instrument}
+        return item | {name: getattr(entry, name) for name in ("pitch", "velocity", "family", "note")}
 
 
-class MusicAIDrums(_Notes):
+class MusicAIDrums(MusicAINotes):
     """The General MIDI percussion keys 35 to 81 of five drum kits at three velocities.
 
     >>> drums = MusicAIDrums("train", instruments="standard_kit")
@@ -141,7 +120,7 @@ class MusicAIDrums(_Notes):
 
     Args:
         split: "train", "valid", "test", or None for all.
-        instruments: kits to keep; None keeps all.
+        instruments: the kit or kits to keep; None keeps all.
 
     Raises:
         ValueError: for an unknown split.
@@ -150,8 +129,7 @@ class MusicAIDrums(_Notes):
     Source: as for `MusicAINotes`. Chapter 1.
     """
 
-    def __init__(self, split: str | None = "train", instruments: tuple[str, ...] | list[str] | str | None = None):
-        super().__init__([entry for entry in manifest() if entry.family == "drums"], split, instruments)
+    is_drums = True
 
     def __getitem__(self, index: int) -> dict:
         return super().__getitem__(index) | {"drum": DRUMS[self.manifest[index].pitch]}

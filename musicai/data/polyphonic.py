@@ -10,41 +10,23 @@ from musicai.data.splits import check_split
 from musicai.data.transport import DataError
 from musicai.notes import Score
 
-KEYS = 88  # of the piano: column 0 is A0, MIDI pitch 21
-MATRICES = {"train": "traindata", "valid": "validdata", "test": "testdata"}
 SHIPPED = Path(__file__).parent / "shipped" / "polyphonic"
 
 
-def read_rolls(path: str | Path, split: str) -> list[np.ndarray]:
-    """Read one split of a `.mat` file of piano rolls: matrices (frames, 88) of 0 and 1, as uint8.
-
-    Raises DataError that names the file, the matrix and, for a bad value, its row.
-    """
+def _read_rolls(path: Path, split: str) -> list[np.ndarray]:
+    """One split of a `.mat` file of piano rolls: matrices (frames, 88) of 0 and 1, as uint8; column 0 is A0."""
     from scipy.io import loadmat  # late: scipy.io takes 0.1 s, which `import musicai.data` need not pay
 
-    key = MATRICES[check_split(split)]
-    if not Path(path).is_file():
-        raise DataError(f"{path}: no such file; give a .mat file that holds {', '.join(MATRICES.values())}")
+    key = f"{check_split(split)}data"
     try:
-        lists = {name: value for name, value in loadmat(path).items() if not name.startswith("__")}
+        with path.open("rb") as file:
+            rolls = [np.asarray(cell) for cell in loadmat(file)[key].ravel()]
     except Exception as error:  # scipy raises a dozen kinds for a damaged file
-        raise DataError(f"{path}: not a readable MATLAB 5 file ({type(error).__name__}: {error})") from error
-    if key not in lists:
-        raise DataError(f"{path}: no matrix list {key!r} (found {', '.join(sorted(lists)) or 'nothing'})")
-    if lists[key].dtype != object or not lists[key].size:
-        raise DataError(f"{path}: {key} is not a list of matrices but {lists[key].dtype} {lists[key].shape}")
-    return [_check_roll(cell, f"{path}: {key}[{i}]") for i, cell in enumerate(lists[key].ravel())]
-
-
-def _check_roll(cell: object, where: str) -> np.ndarray:
-    roll = np.asarray(cell)
-    if roll.ndim != 2 or roll.shape[1] != KEYS or roll.dtype.kind not in "buif":
-        raise DataError(f"{where}: expected a matrix (frames, 88), got {roll.dtype} {roll.shape}")
-    bad = np.argwhere((roll != 0) & (roll != 1))
-    if len(bad):
-        row, column = bad[0]
-        raise DataError(f"{where}, row {row}, column {column}: {roll[row, column]!r} is neither 0 nor 1")
-    return roll.astype(np.uint8)
+        raise DataError(f"{path}: not a readable .mat file with a list {key!r} ({error!r})") from error
+    for i, roll in enumerate(rolls):
+        if roll.ndim != 2 or roll.shape[1] != 88 or not np.isin(roll, (0, 1)).all():
+            raise DataError(f"{path}: {key}[{i}] is {roll.dtype} {roll.shape}, not a matrix (frames, 88) of 0 and 1")
+    return [roll.astype(np.uint8) for roll in rolls]
 
 
 class PianoRolls(Dataset):
@@ -61,21 +43,20 @@ class PianoRolls(Dataset):
         step: the length of a frame in beats.
 
     Raises:
-        DataError: naming the file, and the row for a bad value.
+        DataError: naming the file, and the matrix that is not a piano roll.
 
     Source: Boulanger-Lewandowski, Bengio and Vincent 2012 (arXiv:1206.6392). Chapter 1.
     """
 
     def __init__(self, path: str | Path, split: str = "train", *, step: float = 0.25):
         self.path, self.split, self.step = Path(path), split, step
-        self.rolls = read_rolls(path, split)
+        self.rolls = _read_rolls(self.path, split)
 
     def __len__(self) -> int:
         return len(self.rolls)
 
     def __getitem__(self, i: int) -> dict:
-        roll = torch.from_numpy(self.rolls[i].T.astype(np.float32))  # (88, frames)
-        return {"roll": roll, "name": self.name(i)}
+        return {"roll": torch.from_numpy(self.rolls[i].T.astype(np.float32)), "name": self.name(i)}  # (88, frames)
 
     def name(self, i: int) -> str:
         """The name of piece `i`: file, split and position, as in "JSB_Chorales-train-000"."""

@@ -123,45 +123,29 @@ def melody_key(melody: Melody) -> str:
 
     Chapter 1.
     """
-    pitches = np.array([note.pitch for note in melody.notes], dtype=np.int64)
-    gaps = np.diff(np.array([note.start for note in melody.notes], dtype=np.float64))
-    unit = gaps.min() if len(gaps) else 1.0
-    rhythm = np.rint(12 * gaps / unit).astype(np.int64) if unit > 0 else gaps.astype(np.int64)
-    digest = hashlib.blake2b(np.diff(pitches).astype("<i2").tobytes(), digest_size=16)
-    digest.update(b"|" + rhythm.astype("<i8").tobytes() + b"|" + str(len(pitches)).encode())
+    gaps = np.diff([note.start for note in melody.notes])
+    rhythm = np.rint(12 * gaps / gaps.min(initial=np.inf))
+    digest = hashlib.blake2b(melody.intervals.astype("<i2").tobytes(), digest_size=16)
+    digest.update(b"|" + rhythm.astype("<i8").tobytes() + b"|" + str(len(melody)).encode())
     return digest.hexdigest()
 
 
-def shingles(intervals: np.ndarray, size: int = SHINGLE) -> np.ndarray:
-    """Hash every run of `size` intervals (sorted, distinct uint64); a melody shorter than that gives a single hash."""
-    if len(intervals) < size:
-        digest = hashlib.blake2b(intervals.astype("<i2").tobytes(), digest_size=8).digest()
-        return np.frombuffer(digest, dtype="<u8").astype(np.uint64)
-    return np.unique(_hash_rows(np.lib.stride_tricks.sliding_window_view(intervals + 128, size).astype(np.uint64)))
+def shingles(intervals: np.ndarray) -> np.ndarray:
+    """Every run of SHINGLE intervals as one number (sorted, distinct uint64); a shorter melody gives a single one."""
+    codes = np.pad(intervals + 128, (0, max(0, SHINGLE - len(intervals))))  # 1..255 each, and 0 beyond the end
+    runs = np.lib.stride_tricks.sliding_window_view(codes.astype(np.uint64), SHINGLE)
+    return np.unique(runs @ 256 ** np.arange(SHINGLE, dtype=np.uint64))
 
 
 def _intervals(melody: Melody) -> np.ndarray:
-    intervals = np.diff(np.array([note.pitch for note in melody.notes], dtype=np.int16))
+    intervals = melody.intervals.astype(np.int16)
     return intervals[intervals != 0]  # "da-da" or "daa": versions of a tune differ in repeated notes
-
-
-def _hash_rows(runs: np.ndarray) -> np.ndarray:
-    """A 64-bit hash of each row: polynomial in an odd base, then the finaliser of splitmix64."""
-    base = np.uint64(0x9E3779B97F4A7C15)
-    hashes = np.zeros(len(runs), dtype=np.uint64)
-    for column in runs.T:
-        hashes = hashes * base + column  # wraps modulo 2**64, as meant
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        hashes = (hashes ^ (hashes >> np.uint64(shift))) * np.uint64(factor)
-    return hashes ^ (hashes >> np.uint64(31))
 
 
 def _candidates(sets: Sequence[np.ndarray], overlap: float) -> np.ndarray:
     """Pairs (n, 2) of melodies that share enough shingles to be worth an exact comparison."""
-    if not len(sets):
-        return np.empty((0, 2), dtype=np.int64)
     sizes = np.array([len(one) for one in sets], dtype=np.int64)
-    hashes, owners = np.concatenate(sets), np.repeat(np.arange(len(sets)), sizes)
+    hashes, owners = np.concatenate([np.empty(0, np.uint64), *sets]), np.repeat(np.arange(len(sets)), sizes)
     order = np.argsort(hashes, kind="stable")  # stable: the owners of one shingle stay in ascending order
     hashes, owners = hashes[order], owners[order]
     pairs = []

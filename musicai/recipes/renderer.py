@@ -74,7 +74,7 @@ class Piece(NamedTuple):
 
 def tune_pieces(split: str, instruments: tuple[str, ...], count: int) -> list[Piece]:
     """Folk tunes spread over the split, for each instrument in turn; of few tunes only a part of the corpus is read."""
-    tunes = spread(FolkCorpus(split, limit=192 if count < 10 else None, progress=False), count)
+    tunes = spread(FolkCorpus(split, limit=192 if count < 10 else None), count)
     return [
         as_piece(f"{tune.collection} {tune.number} {tune.name}", tune.to_score(), instruments[i % len(instruments)])
         for i, tune in enumerate(tunes)
