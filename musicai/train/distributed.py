@@ -54,19 +54,17 @@ def average_gradients(parameters: Iterable[Tensor]) -> None:
 def average(values: Tensor) -> Tensor:
     """The mean over the processes."""
     _, world = rank_and_world()
-    if world == 1:
-        return values
-    dist.all_reduce(values)
+    if world > 1:
+        dist.all_reduce(values)
     return values / world
 
 
 def broadcast(tensors: Iterable[Tensor]) -> None:
     """Give every process rank 0's values."""
-    if rank_and_world()[1] > 1:
-        for tensor in tensors:
-            dist.broadcast(tensor, src=0)
+    for tensor in tensors if rank_and_world()[1] > 1 else ():
+        dist.broadcast(tensor, src=0)
 
 
 def any_process(flag: bool) -> bool:
     """True in every process if it is true in one; all wait for each other."""
-    return flag if rank_and_world()[1] == 1 else average(torch.tensor(float(flag))).item() > 0
+    return average(torch.tensor(float(flag))).item() > 0

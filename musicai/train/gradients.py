@@ -69,12 +69,12 @@ def autocast_dtype(precision: str | None, device: torch.device) -> torch.dtype |
 
 
 class Gradients:
-    """The optimizers of one run, watched: the gradient norm of each one's latest step is kept."""
+    """The optimizers of one run, watched: `norms` keeps the gradient norm of each one's latest step."""
 
     def __init__(self, optimizers: Mapping[str, Optimizer], scaler: torch.amp.GradScaler | None = None):
         self.names = {optimizer: name for name, optimizer in optimizers.items()}
         self.scaler = scaler or torch.amp.GradScaler(enabled=False)  # which passes everything through
-        self._norms: dict[str, Tensor] = {}
+        self.norms: dict[str, Tensor] = {}  # "grad/<optimizer>" -> norm
         self._prepared: Optimizer | None = None
 
     @contextmanager
@@ -98,14 +98,9 @@ class Gradients:
         if max_norm is not None:
             torch.nn.utils.clip_grads_with_norm_(parameters, max_norm, norm)
         if optimizer in self.names:
-            self._norms[f"grad/{self.names[optimizer]}"] = norm
+            self.norms[f"grad/{self.names[optimizer]}"] = norm
         self._prepared = optimizer
         torch.clear_autocast_cache()  # else the next forward pass of this step would use the old weights in bf16
-
-    def pop_norms(self) -> dict[str, Tensor]:
-        """The norms measured since the last call, as "grad/<optimizer>"."""
-        norms, self._norms = self._norms, {}
-        return norms
 
     def _before_step(self, optimizer: Optimizer, args: tuple, kwargs: dict) -> None:
         if self._prepared is not optimizer:

@@ -87,9 +87,8 @@ def fit(
 
     Chapters 3 to 5.
     """
-    intervals = [save_every, *(every for every, _ in callbacks)]
-    if steps != int(steps) or not min(intervals) >= 1:
-        raise ValueError(f"steps={steps!r} with intervals {intervals}: give a whole number, and intervals of 1 or more")
+    if min(save_every, *(every for every, _ in callbacks), 1) < 1:
+        raise ValueError("save_every and the intervals of the callbacks must be 1 or more")
     distributed.join()
     order = batches.describe() if isinstance(batches, Batches) else None
     config = dataclasses.asdict(config) if dataclasses.is_dataclass(config) else config
@@ -107,34 +106,21 @@ def fit(
             seed_all(seed, run.step, run.rank, 1)
             with torch.autocast(run.device.type, run.dtype, enabled=run.dtype is not None):
                 run.record(step(batch))
-            interrupted = _after_step(run, callbacks, save_every, bar, presses)
+            due = [function for every, function in callbacks if run.is_due(every)]
+            if due or run.is_due(save_every) or run.is_due(run.read_every):
+                losses = run.read()
+                if bar.update(run.step - bar.n) or run.finished:
+                    bar.set_postfix(losses)
+                interrupted = distributed.any_process(bool(presses))
+            for function in due if run.rank == 0 else ():
+                _call(function, run)
+            if run.is_due(save_every) or interrupted:
+                run.save()
     seed_all(seed, run.step, run.rank, 1)  # what is drawn after `fit` is the same, resumed or not
     distributed.any_process(False)  # wait until the last checkpoint is there for every process
     if interrupted and not run.finished:
         raise KeyboardInterrupt(f"stopped after step {run.step:,}; rerun to resume from {checkpoint or 'the start'}")
     return run
-
-
-def _after_step(
-    run: TrainingRun, callbacks: Sequence[tuple[int, Callback]], save_every: int, bar: tqdm, presses: list[int]
-) -> bool:
-    """Read the losses, call back and save, each when it is due. Returns whether Ctrl-C was pressed."""
-    due = [function for every, function in callbacks if run.is_due(every)]
-    saving, interrupted = run.is_due(save_every), False
-    if due or saving or run.is_due(run.read_every):
-        _show(bar, run.step, run.read())
-        interrupted = distributed.any_process(bool(presses))
-    for function in due if run.rank == 0 else ():
-        _call(function, run)
-    if saving or interrupted:
-        run.save()
-    return interrupted
-
-
-def _show(bar: tqdm, step: int, losses: Mapping[str, float]) -> None:
-    drawn = bar.update(step - bar.n)  # now and then: formatting the losses at every step would cost too much
-    if drawn or step == bar.total:
-        bar.set_postfix({name: f"{value:.3g}" for name, value in losses.items()})
 
 
 def _call(function: Callback, run: TrainingRun) -> None:
@@ -145,25 +131,24 @@ def _call(function: Callback, run: TrainingRun) -> None:
     finally:
         for module, training in modes.items():
             module.training = training
-    run.history.add(run.step, {name: float(value) for name, value in values.items()})
+    run.add(run.step, {name: float(value) for name, value in values.items()})
 
 
 @contextmanager
 def _ctrl_c() -> Iterator[list[int]]:
     """Collect the first Ctrl-C in a list, so that the step and its checkpoint can finish; obey the second."""
     presses: list[int] = []
-    before = signal.getsignal(signal.SIGINT)
+    ours = threading.current_thread() is threading.main_thread()
+    ours = ours and signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
     def handle(number: int, _frame: object) -> None:
         presses.append(number)
-        if len(presses) > 1:
-            raise KeyboardInterrupt
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    if threading.current_thread() is not threading.main_thread() or before in (signal.SIG_IGN, None):
-        yield presses
-        return
-    signal.signal(signal.SIGINT, handle)
     try:
+        if ours:
+            signal.signal(signal.SIGINT, handle)
         yield presses
     finally:
-        signal.signal(signal.SIGINT, before)
+        if ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,10 +1,8 @@
 """A run of `fit`: its step, its history, its averaged weights, and how it is saved and resumed."""
 
 import math
-from array import array
 from collections.abc import Mapping
 from copy import deepcopy
-from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +59,8 @@ class TrainingRun:
         self, steps: int, state: Mapping[str, Any], checkpoint: Any, precision: str | None, ema: Any, settings: Any
     ):
         for name, part in state.items():
-            if "." in name or not (hasattr(part, "state_dict") and hasattr(part, "load_state_dict")):
-                needs = "it needs state_dict(), load_state_dict() and a name without a dot"
+            if "." in name or name == "fit" or not hasattr(part, "load_state_dict"):
+                needs = "it needs state_dict(), load_state_dict() and a name without a dot, other than 'fit'"
                 raise TypeError(f"state[{name!r}] is a {type(part).__name__}; {needs}")
         self.step, self.steps, self.state, self.settings = 0, steps, dict(state), settings
         self.checkpoint = None if checkpoint is None else Path(checkpoint)
@@ -78,7 +76,7 @@ class TrainingRun:
             if name not in models or not 0 <= decay < 1:
                 raise ValueError(f"ema: {name!r} with decay {decay}; models are {list(models)}, decays 0 <= d < 1")
         self.ema = {name: deepcopy(models[name]).eval().requires_grad_(False) for name in self._decays}
-        self.history = TrainingHistory()
+        self.history: dict[str, list[float]] = {}
         # Reading a loss waits for the GPU, or for the other processes; do it only now and then there.
         self.read_every = 1 if self.device.type == "cpu" and world == 1 else 10
         self._unread: list[dict[str, Tensor | float]] = []
@@ -96,12 +94,10 @@ class TrainingRun:
         """Count one more step, with these losses."""
         if not isinstance(losses, Mapping):
             raise TypeError(f'step must return its losses by name, as in {{"loss": loss}}, not {type(losses).__name__}')
-        for name, value in losses.items():
-            if isinstance(value, Tensor) and value.numel() != 1:
-                raise ValueError(f"loss {name!r} has shape {tuple(value.shape)}: return one number, such as its mean")
         self.step += 1
         row = {name: v.detach().clone() if isinstance(v, Tensor) else v for name, v in losses.items()}
-        self._unread.append(row | self.gradients.pop_norms())
+        self._unread.append(row | self.gradients.norms)
+        self.gradients.norms.clear()
         self._average()
 
     def read(self) -> dict[str, float]:
@@ -117,26 +113,27 @@ class TrainingRun:
                 overflow = self.scaler.is_enabled() and name.startswith("grad/")  # such a step was left out
                 if not math.isfinite(number) and not overflow:
                     raise self._diverged(f"{name} is {number} at step {step}")
-            self.history.add(step, numbers)
+            self.add(step, numbers)
         if self.scaler.get_scale() < 1e-3:
             raise self._diverged(f"gradients have overflowed in fp16 at every step up to {self.step}")
         return numbers
 
-    def save(self, path: str | Path | None = None) -> None:
-        """Save to `path`, or else to `checkpoint` if there is one.
+    def add(self, step: int, values: Mapping[str, float]) -> None:
+        """Set these values of this step, the latest so far, in the history."""
+        for name in {**self.history, **values}:  # every column, so that all stay equally long
+            column = self.history.setdefault(name, [])
+            column += [math.nan] * (step - len(column))
+            column[-1] = values.get(name, column[-1])
 
-        >>> run.save(f"runs/notes-{run.step}.safetensors")  # in a callback: a checkpoint to keep  # doctest: +SKIP
-
-        Raises DivergedError for weights that are not finite.
-        """
-        path = path or self.checkpoint
-        if path is None or self.rank != 0:
+    def save(self) -> None:
+        """Save to `checkpoint`, if there is one. Raises DivergedError for weights that are not finite."""
+        if self.checkpoint is None or self.rank != 0:
             return
         for name, model in self._models().items():
             for key, weights in model.named_parameters():
                 if not torch.isfinite(weights).all():
                     raise self._diverged(f"weights {name}.{key} are not finite after step {self.step}")
-        save_checkpoint(path, self._parts(), {"step": self.step, "settings": self.settings})
+        save_checkpoint(self.checkpoint, self._parts(), {"step": self.step, "settings": self.settings})
 
     def resume(self) -> bool:
         """Take up the run where `checkpoint` left it; False if there is no such file yet.
@@ -146,17 +143,25 @@ class TrainingRun:
         found = self.checkpoint is not None and self.checkpoint.exists()
         if found:
             saved, info = read_checkpoint(self.checkpoint)
-            if not (isinstance(info, Mapping) and info.keys() >= {"step", "settings"}):
+            if "fit" not in saved:
                 raise CheckpointError(f"{self.checkpoint} was not written by fit: use load_checkpoint")
-            parts = self._parts()
-            if not (saved["fit.scaler"] and self.scaler.is_enabled()):  # a run may move to a GPU of another kind
-                del saved["fit.scaler"], parts["fit.scaler"]
-            restore(self.checkpoint, saved, parts, info["settings"], self.settings)
-            self.step = int(info["step"])
+            restore(self.checkpoint, saved, self._parts(), info["settings"], self.settings)
+            self.step = info["step"]
         if distributed.any_process(distributed.average(torch.tensor(float(self.step))).item() != self.step):
             raise CheckpointError(f"the processes do not see the same {self.checkpoint}: put it on a shared disk")
         distributed.broadcast(t for model in self._models().values() for t in model.state_dict().values())
         return found
+
+    def state_dict(self) -> dict[str, Any]:
+        """What `fit` itself has to remember: the scale of the gradients and the history."""
+        history = {name: torch.tensor(column, dtype=torch.float64) for name, column in self.history.items()}
+        return {"scaler": self.scaler.state_dict(), "history": history}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take the state of `state_dict` back. A run may move from bf16 to fp16: then there is no scale yet."""
+        if state["scaler"]:
+            self.scaler.load_state_dict(state["scaler"])
+        self.history = {name: column.tolist() for name, column in state["history"].items()}
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -174,7 +179,7 @@ class TrainingRun:
 
     def _parts(self) -> dict[str, Any]:
         averages = {f"ema.{name}": model for name, model in self.ema.items()}
-        return self.state | averages | {"fit.scaler": self.scaler, "fit.history": self.history}
+        return self.state | averages | {"fit": self}
 
     def _models(self) -> dict[str, nn.Module]:
         return {name: part for name, part in self._parts().items() if isinstance(part, nn.Module)}
@@ -182,26 +187,6 @@ class TrainingRun:
     def _diverged(self, what: str) -> DivergedError:
         kept = f"{self.checkpoint} still holds finite weights" if self.checkpoint else "nothing was saved"
         return DivergedError(f"{what}; {kept}. A lower learning rate or update(..., max_norm=1) may help")
-
-
-class TrainingHistory(dict[str, array]):
-    """Name -> one number per step: `history["loss"][n - 1]` is the loss of step n, NaN where there was none."""
-
-    def add(self, step: int, values: Mapping[str, float]) -> None:
-        """Set these values of this step, the latest so far."""
-        for name in {**self, **values}:  # every column, so that all stay equally long
-            column = self.setdefault(name, array("d"))
-            column.extend(repeat(math.nan, step - len(column)))
-            if name in values:
-                column[step - 1] = values[name]
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """The columns as tensors."""
-        return {name: torch.tensor(column, dtype=torch.float64) for name, column in self.items()}
-
-    def load_state_dict(self, columns: Mapping[str, Tensor]) -> None:
-        """Take the columns of `state_dict` back."""
-        self.update({name: array("d", column.tolist()) for name, column in columns.items()})
 
 
 def _numbers(values: list[Tensor | float], device: torch.device) -> list[float]:
