@@ -19,13 +19,8 @@ RECIPES: dict[str, str] = {
     "renderer-categorical": "the same with 256 codes for a head; ships as wavenet-renderer-categorical (chapter 5)",
     "unconditional": "a WaveNet that babbles like flute and trumpet; ships as wavenet-unconditional (chapter 5)",
 }
-_FUNCTIONS = {
-    "instrument": "gan.train_instrument",
-    "classifier": "gan.train_classifier",
-    "drums": "gan.train_drums",
-    "chorales": "polyphony.train",
-    "nottingham": "polyphony.train",
-}  # the others: renderer.train
+_FUNCTIONS = {name: f"gan.train_{name}" for name in ("instrument", "classifier", "drums")}
+_FUNCTIONS |= dict.fromkeys(("chorales", "nottingham"), "polyphony.train")  # the others: renderer.train
 
 
 def train(

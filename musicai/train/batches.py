@@ -83,9 +83,6 @@ class Batches:
         with _generators_kept():
             return self.seeded(n)
 
-    def __iter__(self) -> Iterator[Any]:
-        return map(self.__getitem__, count())
-
     def describe(self) -> dict[str, int]:
         """What decides the order of the data; kept in a checkpoint and compared on resume."""
         return {"items": len(self.dataset), "batch_size": self.batch_size, "seed": self.seed}

@@ -1,6 +1,5 @@
 """`fit`: the one training loop. Read it from top to bottom; each helper is defined below its first use."""
 
-import dataclasses
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -72,7 +71,7 @@ def fit(
         callbacks: pairs (every, function): each function is called with the `TrainingRun` after that many steps and
             after the last. Numbers it returns by name go into the history. It cannot disturb training: random
             generators and train/eval modes are restored.
-        config: hyperparameters (a dict or dataclass) to keep in the checkpoint; resuming with others is an error.
+        config: hyperparameters (numbers, text, lists, dicts) to keep in the checkpoint; resuming with others is an error.
         seed: torch, numpy and random are seeded from (seed, n, rank) before step n.
         progress: whether to show a bar with the losses and the time left.
 
@@ -91,16 +90,13 @@ def fit(
         raise ValueError("save_every and the intervals of the callbacks must be 1 or more")
     distributed.join()
     order = batches.describe() if isinstance(batches, Batches) else None
-    config = dataclasses.asdict(config) if dataclasses.is_dataclass(config) else config
     settings = {"config": config, "seed": seed, "batches": order}
     run = TrainingRun(steps, state, checkpoint, precision, ema, settings)
     if not run.resume():
         run.save()  # a bad path or a full disk shows up now, not in an hour
-    elif progress and run.rank == 0:
-        tqdm.write(f"resuming {checkpoint} at step {run.step:,} of {steps:,}")
     hidden, interrupted = not progress or run.rank != 0, False
     bar = tqdm(total=steps, initial=run.step, disable=hidden, desc="train", unit="step", mininterval=0.2)
-    with bar, closing(numbered(batches, run.step, seed)) as source, run.gradients.watched(), _ctrl_c() as presses:
+    with bar, closing(numbered(batches, run.step, seed)) as source, run.watched(), _ctrl_c() as presses:
         while not run.finished and not interrupted:
             batch = next(source)
             seed_all(seed, run.step, run.rank, 1)

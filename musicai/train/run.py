@@ -1,7 +1,14 @@
-"""A run of `fit`: its step, its history, its averaged weights, and how it is saved and resumed."""
+"""A run of `fit`: its step, its gradients and averaged weights, its history, and how it is saved and resumed.
+
+Between `backward()` and `optimizer.step()`, gradients are averaged over processes, unscaled, measured and clipped. `fit`
+hooks into the optimizers of its `state=`, so a step written in plain PyTorch gets the averaging and the norms without
+any change. `update` writes the usual four lines as one and adds what fp16 needs.
+"""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -12,9 +19,9 @@ from torch.optim import Optimizer
 
 from musicai.train import distributed
 from musicai.train.checkpoint import CheckpointError, read_checkpoint, restore, save_checkpoint
-from musicai.train.gradients import Gradients, autocast_dtype
 
 Losses = Mapping[str, Tensor | float]
+PRECISIONS = {None: None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class DivergedError(ArithmeticError):
@@ -50,7 +57,8 @@ class TrainingRun:
 
     Raises:
         TypeError: if a part of `state` cannot be saved.
-        ValueError: for an unknown precision, or an average of something that is not a model.
+        ValueError: for an unknown precision.
+        KeyError: for an average of something that is not a model.
 
     Chapters 3 to 5.
     """
@@ -69,12 +77,10 @@ class TrainingRun:
         self.device = next((p.device for model in models.values() for p in model.parameters()), torch.device("cpu"))
         self.dtype = autocast_dtype(precision, self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
-        optimizers = {name: part for name, part in state.items() if isinstance(part, Optimizer)}
-        self.gradients = Gradients(optimizers, self.scaler)
+        self._optimizers = {part: name for name, part in state.items() if isinstance(part, Optimizer)}
+        self._prepared: Optimizer | None = None  # its gradients are ready for `step()`
+        self._norms: dict[str, Tensor] = {}  # "grad/<optimizer>" -> the gradient norm of its latest step
         self._decays = ema if isinstance(ema, Mapping) else dict.fromkeys(models, ema) if ema else {}
-        for name, decay in self._decays.items():
-            if name not in models or not 0 <= decay < 1:
-                raise ValueError(f"ema: {name!r} with decay {decay}; models are {list(models)}, decays 0 <= d < 1")
         self.ema = {name: deepcopy(models[name]).eval().requires_grad_(False) for name in self._decays}
         self.history: dict[str, list[float]] = {}
         # Reading a loss waits for the GPU, or for the other processes; do it only now and then there.
@@ -90,14 +96,43 @@ class TrainingRun:
         """True once every so many steps, and after the last."""
         return self.step % every == 0 or self.finished
 
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """While this lasts, plain `optimizer.step()` calls and `update` go through here."""
+        with ExitStack() as stack:
+            for optimizer in self._optimizers:
+                stack.enter_context(optimizer.register_step_pre_hook(self._before_step))
+            stack.callback(_ACTIVE.reset, _ACTIVE.set(self))
+            yield
+
+    def prepare(self, optimizer: Optimizer, max_norm: float | None = None) -> None:
+        """Average, unscale, measure and clip the gradients; all that is left to do is `optimizer.step()`."""
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        distributed.average_gradients(parameters)  # while still scaled: an overflow in one must be seen by all
+        self.scaler.unscale_(optimizer)
+        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        if max_norm is not None:
+            torch.nn.utils.clip_grads_with_norm_(parameters, max_norm, norm)
+        if optimizer in self._optimizers:
+            self._norms[f"grad/{self._optimizers[optimizer]}"] = norm
+        self._prepared = optimizer
+        torch.clear_autocast_cache()  # else the next forward pass of this step would use the old weights in bf16
+
+    def _before_step(self, optimizer: Optimizer, args: tuple, kwargs: dict) -> None:
+        if self._prepared is not optimizer:
+            if self.scaler.is_enabled():
+                raise RuntimeError('with precision="fp16", call update(loss, optimizer) in place of optimizer.step()')
+            self.prepare(optimizer)
+        self._prepared = None
+
     def record(self, losses: Losses) -> None:
         """Count one more step, with these losses."""
         if not isinstance(losses, Mapping):
             raise TypeError(f'step must return its losses by name, as in {{"loss": loss}}, not {type(losses).__name__}')
         self.step += 1
         row = {name: v.detach().clone() if isinstance(v, Tensor) else v for name, v in losses.items()}
-        self._unread.append(row | self.gradients.norms)
-        self.gradients.norms.clear()
+        self._unread.append(row | self._norms)
+        self._norms = {}
         self._average()
 
     def read(self) -> dict[str, float]:
@@ -187,6 +222,60 @@ class TrainingRun:
     def _diverged(self, what: str) -> DivergedError:
         kept = f"{self.checkpoint} still holds finite weights" if self.checkpoint else "nothing was saved"
         return DivergedError(f"{what}; {kept}. A lower learning rate or update(..., max_norm=1) may help")
+
+
+_ACTIVE: ContextVar[TrainingRun | None] = ContextVar("active", default=None)
+
+
+def update(loss: Tensor, optimizer: Optimizer, max_norm: float | None = None) -> Tensor:
+    """One optimizer step: zero_grad, backward, clip, step.
+
+    >>> weight = torch.nn.Parameter(torch.tensor(2.0))
+    >>> update(weight**2, torch.optim.SGD([weight], lr=0.5))
+    tensor(4.)
+    >>> weight.item()
+    0.0
+
+    Inside `fit(precision="fp16")` the loss is scaled up before backward and the gradients down after it (Micikevicius
+    et al. 2018, section 3.2), and a step whose gradients overflow is skipped.
+
+    Args:
+        loss: one number to make smaller.
+        optimizer: of the parameters to change.
+        max_norm: gradients whose total norm is larger are scaled down to it, after averaging over processes ("On the
+            difficulty of training recurrent neural networks", Pascanu et al. 2013). None: no clipping.
+
+    Returns: the loss, detached.
+
+    Raises:
+        ValueError: if max_norm is not above zero.
+
+    Chapters 3 to 5.
+    """
+    if max_norm is not None and not max_norm > 0:
+        raise ValueError(f"max_norm={max_norm!r}: give a norm above 0, or None for no clipping")
+    run = _ACTIVE.get() or TrainingRun(0, {}, None, None, None, None)  # without `fit`: nothing to scale or to keep
+    optimizer.zero_grad()
+    with torch.autocast(loss.device.type, enabled=False):  # backward runs in the types that forward chose
+        run.scaler.scale(loss).backward()
+    run.prepare(optimizer, max_norm)
+    run.scaler.step(optimizer)  # leaves the step out if gradients overflowed in fp16
+    run.scaler.update()
+    return loss.detach()
+
+
+def autocast_dtype(precision: str | None, device: torch.device) -> torch.dtype | None:
+    """The type for None (full float32), "bf16", "fp16" or "auto": the best that this device has in hardware.
+
+    Raises ValueError for any other name.
+    """
+    if precision == "auto":
+        precision = None
+        if device.type == "cuda":
+            precision = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    if precision not in PRECISIONS:
+        raise ValueError(f'precision={precision!r}: choose None, "bf16", "fp16" or "auto"')
+    return PRECISIONS[precision]
 
 
 def _numbers(values: list[Tensor | float], device: torch.device) -> list[float]:
