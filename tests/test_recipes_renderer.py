@@ -32,8 +32,8 @@ def small_set():
 
 
 def test_crops_are_a_function_of_seed_and_number(small_set):
-    crops, again = (renderer.Crops(small_set, 200, seed=5, batch=3, frames=10) for _ in range(2))
-    other = renderer.Crops(small_set, 200, seed=6, batch=3, frames=10)
+    crops, again = (renderer.Crops(small_set, 200, seed=5, batch=3) for _ in range(2))
+    other = renderer.Crops(small_set, 200, seed=6, batch=3)
     for n in (7, 0, 7):
         assert all(torch.equal(a, b) for a, b in zip(crops(n), again(n), strict=True))
     assert crops.places(0) != crops.places(1)
@@ -41,15 +41,15 @@ def test_crops_are_a_function_of_seed_and_number(small_set):
 
 
 def test_crops_cut_codes_and_frames_alike(small_set):
-    crops = renderer.Crops(small_set, 200, batch=4, frames=10)
+    crops = renderer.Crops(small_set, 200, batch=4)
     codes, local, instrument = crops(3)
     for row, (piece, first) in enumerate(crops.places(3)):
         whole = piece.codes
-        wanted = whole[first * 160 : (first + 10) * 160]
+        wanted = whole[first * 160 : (first + 20) * 160]
         assert codes[row, crops.valid][: len(wanted)].tolist() == wanted.tolist()
         frames = score_frames(piece.score, length=len(whole) // 160 * 160)
-        ours = local[row, :, crops.context : crops.context + 10]
-        assert torch.equal(ours[:, : frames.shape[1] - first], frames[:, first : first + 10])
+        ours = local[row, :, crops.context : crops.context + 20]
+        assert torch.equal(ours[:, : frames.shape[1] - first], frames[:, first : first + 20])
         assert instrument[row] == renderer.INSTRUMENTS.index(piece.instrument)
 
 
@@ -58,12 +58,12 @@ def test_the_loss_counts_only_what_the_network_sees_wholly(small_set, mixtures):
     torch.manual_seed(0)
     config = ScoreConfig(**SMALL | {"layers": 14}, mixtures=mixtures, instruments=renderer.INSTRUMENTS)
     model = ScoreWaveNet(config).eval()
-    crops = renderer.Crops(small_set, model.receptive_field, batch=3, frames=10)
+    crops = renderer.Crops(small_set, model.receptive_field, batch=3)
     ours = renderer.log_prob(model, crops(2))[:, crops.valid]
     for row, (piece, first) in enumerate(crops.places(2)):
         frames = -(-len(piece.codes) // 160) + 4
         whole = [torch.as_tensor(part)[None] for part in renderer.crop(piece, 0, frames)]
-        wanted = renderer.log_prob(model, whole)[0, first * 160 : (first + 10) * 160]
+        wanted = renderer.log_prob(model, whole)[0, first * 160 : (first + 20) * 160]
         torch.testing.assert_close(ours[row, : len(wanted)], wanted, atol=2e-4, rtol=1e-4)
 
 
@@ -102,7 +102,7 @@ def test_no_held_out_piece_is_trained_on(monkeypatch):
 
 def test_bits_of_a_model_that_knows_nothing_and_one_that_knows_all(small_set):
     model = ScoreWaveNet(ScoreConfig(**SMALL, instruments=renderer.INSTRUMENTS)).eval()
-    crops = renderer.Crops(small_set, model.receptive_field, frames=10)
+    crops = renderer.Crops(small_set, model.receptive_field)
     with torch.no_grad():
         model.head.linear.weight.zero_()
         model.head.linear.bias.zero_()

@@ -87,7 +87,7 @@ def test_settings_that_make_no_batch_are_errors(batch_size):
 
 
 def test_negative_batch_numbers_are_errors():
-    with pytest.raises(IndexError):
+    with pytest.raises(ValueError, match="non-negative"):
         Batches(range(4), 2)[-1]
 
 

@@ -25,22 +25,18 @@ LADDER = {
     "acoustic_grand_piano": (60, 100), "violin": (69, 90), "flute": (79, 90), "trumpet": (67, 100),
     "cello": (43, 90), "marimba": (72, 100), "choir": (64, 90), "electric_bass": (33, 100),
 }  # name -> pitch, velocity  # fmt: skip
-SIZE, BATCH, EMA = 160, 32, 0.999
-ANCHOR = 10.0  # weight of the recordings' own z in the game
-GAMMA, EVERY = 0.3, 8  # weight of R1 + R2, and steps between penalties
 LR = 1e-3  # before the game, then half; down to a tenth over the last half of the run
 D_LR, BETAS = 5e-4, (0.0, 0.95)
 
 
 def instrument_game(recordings: int, warm: int) -> gan.InstrumentGAN:
     """Generator, discriminator and a z for each recording on this machine's device, with Adam."""
-    generator = gan.InstrumentGenerator(SIZE).to(device())
+    generator = gan.InstrumentGenerator(160).to(device())
     discriminator = gan.InstrumentDiscriminator().to(device())
     codes = nn.Embedding(recordings, generator.config["z_size"]).to(device())
     groups = [{"params": list(part.parameters())} for part in (generator, codes)]
     adams = torch.optim.Adam(groups, LR, BETAS), torch.optim.Adam(discriminator.parameters(), D_LR, BETAS)
-    rules = {"warm": warm, "anchor": ANCHOR, "weight": GAMMA, "every": EVERY}
-    return gan.InstrumentGAN(generator, discriminator, codes, *adams, **rules)
+    return gan.InstrumentGAN(generator, discriminator, codes, *adams, warm=warm, anchor=10.0, weight=0.3, every=8)
 
 
 def set_rates(game: gan.InstrumentGAN, steps: int) -> None:
@@ -70,8 +66,8 @@ def train_instrument(name: str, out: Path, steps: int | None, seed: int, progres
         return game.step(batch)
 
     run = fit(
-        step, lambda n: notes.batch(torch.randint(len(notes), (BATCH,))), steps=steps, state=game.state,
-        ema={"generator": EMA}, precision="auto", checkpoint=out / "run.safetensors", save_every=250,
+        step, lambda n: notes.batch(torch.randint(len(notes), (32,))), steps=steps, state=game.state,
+        ema={"generator": 0.999}, precision="auto", checkpoint=out / "run.safetensors", save_every=250,
         callbacks=[(100, lambda run: climb(run.ema["generator"], run.step))],
         config={"recordings": notes.recordings}, seed=seed, progress=progress,
     )  # fmt: skip
@@ -151,14 +147,6 @@ def drum_sounds(split: str) -> Tensor:
     return pad(0.9 * audio / audio.abs().amax(-1, keepdim=True), (0, 16_384 - SR))[:, None]
 
 
-def drum_game(size: int, lr: float) -> gan.GAN:
-    """Both networks on this machine's device with Adam, the non-saturating loss, and R1 at every fourth step."""
-    players = [network(size).to(device()) for network in (gan.WaveGANGenerator, gan.WaveGANDiscriminator)]
-    fused = device().type == "cuda"
-    adams = [torch.optim.Adam(player.parameters(), lr, (0.5, 0.99), fused=fused) for player in players]
-    return gan.GAN(*players, *adams, loss=gan.non_saturating, penalty=gan.r1, weight=5.0, every=4)
-
-
 @torch.no_grad()
 def generate(generator: nn.Module, z: Tensor) -> Tensor:
     """Sounds (N, 1, 16384) for z (N, 100), on the CPU."""
@@ -167,10 +155,14 @@ def generate(generator: nn.Module, z: Tensor) -> Tensor:
 
 def train_drums(name: str, out: Path, steps: int | None, seed: int, progress: bool) -> Mapping[str, float]:
     """Train, judge and save."""
-    settings = GPU if device().type == "cuda" else CPU
+    fused = device().type == "cuda"
+    settings, audio = GPU if fused else CPU, drum_sounds("train")
     steps = steps or settings["steps"]
     seed_all(seed)
-    game, audio = drum_game(settings["size"], settings["lr"]), drum_sounds("train")
+    networks = gan.WaveGANGenerator, gan.WaveGANDiscriminator
+    players = [network(settings["size"]).to(device()) for network in networks]
+    adams = [torch.optim.Adam(player.parameters(), settings["lr"], (0.5, 0.99), fused=fused) for player in players]
+    game = gan.GAN(*players, *adams, loss=gan.non_saturating, penalty=gan.r1, weight=5.0, every=4)
     z = torch.rand(8, 100, generator=torch.Generator().manual_seed(4)) * 2 - 1
     climb = listening_ladder(out, steps, lambda generator: {"": generate(generator, z).flatten()})
     climb(game.generator, 0)

@@ -23,18 +23,15 @@ from musicai.notes import Note, Score, Track
 from musicai.performance import PROGRAMS, render
 from musicai.recipes.shared import SR, TRIAL, finish, listening_ladder, spread, warm_cosine
 from musicai.scale import device
-from musicai.train import TrainingRun, fit, seed_all, update
+from musicai.train import fit, seed_all, update
 from musicai.wavenet import ScoreConfig, ScoreWaveNet, WaveNet, WaveNetConfig, sample, score_frames
 
 HOP, SILENCE = 160, 128
 MARGIN = 2  # frames beyond its own that a sample's conditioning may look at
-LONGEST = 20.0  # seconds of a tune that are played
-VELOCITIES = (60, 105)
 SHAPE = {"layers": 21, "stacks": 3, "residual_channels": 32, "skip_channels": 32, "end_channels": 64}
 INSTRUMENTS = ("flute", "trumpet")
 BATCH, FRAMES, LR = 2, 20, 3e-3  # crops per step; frames of 10 ms that count in each; the peak learning rate
 TUNES = 160
-MIXTURES = 10  # Gaussians of the renderer; the other two predict one of 256 codes
 PARTIAL_STEPS = 7_000  # before the WaveNet's, of 16 crops each
 
 
@@ -88,9 +85,9 @@ def note_pieces(split: str) -> list[Piece]:
 def as_piece(name: str, score: Score, instrument: str) -> Piece:
     """The opening of a score by one instrument, with a loudness for each note that depends on the name alone."""
     rng = np.random.default_rng(list(hashlib.blake2b(name.encode(), digest_size=8).digest()))
-    end, program = score.beats(LONGEST), PROGRAMS.index(instrument)
+    end, program = score.beats(20.0), PROGRAMS.index(instrument)  # 20 seconds
     notes = [note for track in score.tracks for note in track.notes if note.end <= end]
-    played = tuple(Note(n.pitch, n.start, n.duration, int(rng.integers(*VELOCITIES))) for n in notes)
+    played = tuple(Note(n.pitch, n.start, n.duration, int(rng.integers(60, 105))) for n in notes)
     return Piece(name, Score((Track(played, program=program),), score.tempos), instrument)
 
 
@@ -102,29 +99,27 @@ def pieces_of(split: str, trial: bool = False) -> list[Piece]:
 
 
 class Crops:
-    """Batch n: `batch` crops of `frames` frames, a pure function of (seed, n); each with the context before it.
+    """Batch n: `batch` crops of FRAMES frames, a pure function of (seed, n); each with the context before it.
 
     >>> codes, local, instrument = Crops(pieces, receptive_field=382)(n)  # doctest: +SKIP
 
-    A crop is [context | frames | margin]; `valid` cuts out the middle. Only there does a network see all that it would
+    A crop is [context | FRAMES | margin]; `valid` cuts out the middle. Only there does a network see all that it would
     see in the whole piece, so only that counts in a loss.
     """
 
-    def __init__(
-        self, pieces: list[Piece], receptive_field: int, seed: int = 0, batch: int = BATCH, frames: int = FRAMES
-    ):
-        self.pieces, self.seed, self.batch, self.frames = pieces, seed, batch, frames
+    def __init__(self, pieces: list[Piece], receptive_field: int, seed: int = 0, batch: int = BATCH):
+        self.pieces, self.seed, self.batch = pieces, seed, batch
         self.context = -(-receptive_field // HOP) + MARGIN
-        self.valid = slice(self.context * HOP, (self.context + frames) * HOP)
+        self.valid = slice(self.context * HOP, (self.context + FRAMES) * HOP)
 
     def places(self, n: int) -> list[tuple[Piece, int]]:
         """(piece, first valid frame) of each crop of batch n: long pieces more often, so that each sample counts."""
         rng, lengths = np.random.default_rng((self.seed, n)), np.array([len(piece.codes) for piece in self.pieces])
         chosen = rng.choice(len(lengths), self.batch, p=lengths / lengths.sum())
-        return [(self.pieces[i], int(rng.integers(max(1, lengths[i] // HOP - self.frames + 1)))) for i in chosen]
+        return [(self.pieces[i], int(rng.integers(max(1, lengths[i] // HOP - FRAMES + 1)))) for i in chosen]
 
     def __call__(self, n: int) -> tuple[Tensor, Tensor, Tensor]:
-        total = self.context + self.frames + MARGIN
+        total = self.context + FRAMES + MARGIN
         crops = [crop(piece, first - self.context, total) for piece, first in self.places(n)]
         codes, local, instrument = zip(*crops, strict=True)
         return torch.stack(codes), torch.stack(local), torch.tensor(instrument)
@@ -147,7 +142,7 @@ def build(name: str, training: list[Piece]) -> WaveNet:
     if name == "unconditional":
         model = WaveNet(WaveNetConfig(**SHAPE))
     else:
-        mixtures = MIXTURES if name == "renderer" else 0
+        mixtures = 10 if name == "renderer" else 0  # Gaussians; the other two predict one of 256 codes
         model = ScoreWaveNet(ScoreConfig(**SHAPE, mixtures=mixtures, instruments=INSTRUMENTS, global_channels=8))
     good_start(model, training)
     return model.to(device())
@@ -275,14 +270,14 @@ def train(name: str, out: Path, steps: int | None, seed: int, progress: bool) ->
         loss = -log_prob(model, batch, past)[:, crops.valid].mean() / math.log(2)
         return {"bits": update(loss, optimizer, max_norm=1.0)}
 
-    def validate(run: TrainingRun) -> dict[str, float]:
-        return {"valid": bits(run.ema["model"], unheard, 1 if trial else 12)}
-
     every = max(1, steps // 8)
     run = fit(
         step, lambda n: (n, crops(n)), steps=steps, state={"model": model, "optimizer": optimizer},
         ema={"model": 0.99}, checkpoint=out / "run.safetensors", save_every=every, precision="auto",
-        callbacks=[(100, lambda run: climb(run.ema["model"], run.step)), (every, validate)],
+        callbacks=[
+            (100, lambda run: climb(run.ema["model"], run.step)),
+            (every, lambda run: {"valid": bits(run.ema["model"], unheard, 1 if trial else 12)}),
+        ],
         config={"recipe": name}, seed=seed, progress=progress,
     )  # fmt: skip
     scores = {"bits per sample": bits(run.ema["model"], last, 1 if trial else 64)}

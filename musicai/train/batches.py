@@ -75,17 +75,12 @@ class Batches:
             raise ValueError(f"batch_size={batch_size} with {len(dataset)} items: give from 1 to as many as there are")
         self.dataset, self.batch_size, self.seed, self.collate = dataset, batch_size, seed, collate
         self.per_epoch = len(dataset) // batch_size
+        self.settings = {"items": len(dataset), "batch_size": batch_size, "seed": seed}  # what a checkpoint compares
 
     def __getitem__(self, n: int) -> Any:
         """Batch n of this process, n = 0, 1, 2, ... without end; the global random generators stay as they are."""
-        if n < 0:
-            raise IndexError(f"batches are numbered from 0, not {n}")
         with _generators_kept():
             return self.seeded(n)
-
-    def describe(self) -> dict[str, int]:
-        """What decides the order of the data; kept in a checkpoint and compared on resume."""
-        return {"items": len(self.dataset), "batch_size": self.batch_size, "seed": self.seed}
 
     def seeded(self, n: int) -> Any:
         """Batch n, leaving the global generators seeded: for `fit`, which seeds them anyway."""

@@ -79,8 +79,7 @@ def load_checkpoint(path: str | Path, state: Mapping[str, Any] | None = None) ->
     Chapters 3 to 5.
     """
     saved, info = read_checkpoint(path)
-    asked = state or {}
-    restore(path, {name: part for name, part in saved.items() if name in asked}, asked)
+    restore(path, {name: saved[name] for name in state or {} if name in saved}, state or {})
     return info
 
 

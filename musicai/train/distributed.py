@@ -16,9 +16,7 @@ from torch import Tensor
 
 def rank_and_world() -> tuple[int, int]:
     """This process's number and how many there are; (0, 1) outside `torchrun`."""
-    if dist.is_available() and dist.is_initialized():
-        return dist.get_rank(), dist.get_world_size()
-    if dist.is_available() and dist.is_torchelastic_launched():
+    if dist.is_available() and (dist.is_initialized() or dist.is_torchelastic_launched()):
         return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     return 0, 1
 

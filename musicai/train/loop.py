@@ -71,7 +71,7 @@ def fit(
         callbacks: pairs (every, function): each function is called with the `TrainingRun` after that many steps and
             after the last. Numbers it returns by name go into the history. It cannot disturb training: random
             generators and train/eval modes are restored.
-        config: hyperparameters (numbers, text, lists, dicts) to keep in the checkpoint; resuming with others is an error.
+        config: hyperparameters (a dict of plain data) to keep in the checkpoint; resuming with others is an error.
         seed: torch, numpy and random are seeded from (seed, n, rank) before step n.
         progress: whether to show a bar with the losses and the time left.
 
@@ -89,7 +89,7 @@ def fit(
     if min(save_every, *(every for every, _ in callbacks), 1) < 1:
         raise ValueError("save_every and the intervals of the callbacks must be 1 or more")
     distributed.join()
-    order = batches.describe() if isinstance(batches, Batches) else None
+    order = batches.settings if isinstance(batches, Batches) else None
     settings = {"config": config, "seed": seed, "batches": order}
     run = TrainingRun(steps, state, checkpoint, precision, ema, settings)
     if not run.resume():
@@ -122,11 +122,9 @@ def fit(
 def _call(function: Callback, run: TrainingRun) -> None:
     """Call back, without letting an evaluation that forgets `model.train()` change the training."""
     modes = {m: m.training for part in run.state.values() if isinstance(part, nn.Module) for m in part.modules()}
-    try:
-        values = function(run) or {}
-    finally:
-        for module, training in modes.items():
-            module.training = training
+    values = function(run) or {}
+    for module, training in modes.items():
+        module.training = training
     run.add(run.step, {name: float(value) for name, value in values.items()})
 
 

@@ -1,8 +1,8 @@
 """A run of `fit`: its step, its gradients and averaged weights, its history, and how it is saved and resumed.
 
-Between `backward()` and `optimizer.step()`, gradients are averaged over processes, unscaled, measured and clipped. `fit`
-hooks into the optimizers of its `state=`, so a step written in plain PyTorch gets the averaging and the norms without
-any change. `update` writes the usual four lines as one and adds what fp16 needs.
+Between `backward()` and `optimizer.step()`, gradients are averaged over processes, unscaled, measured and clipped.
+`fit` hooks into the optimizers of its `state=`, so a step written in plain PyTorch gets the averaging and the norms
+without any change. `update` writes the usual four lines as one and adds what fp16 needs.
 """
 
 import math
@@ -63,9 +63,7 @@ class TrainingRun:
     Chapters 3 to 5.
     """
 
-    def __init__(
-        self, steps: int, state: Mapping[str, Any], checkpoint: Any, precision: str | None, ema: Any, settings: Any
-    ):
+    def __init__(self, steps: int, state: Mapping, checkpoint: Any, precision: str | None, ema: Any, settings: Any):
         for name, part in state.items():
             if "." in name or name == "fit" or not hasattr(part, "load_state_dict"):
                 needs = "it needs state_dict(), load_state_dict() and a name without a dot, other than 'fit'"
