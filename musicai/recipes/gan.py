@@ -56,10 +56,8 @@ def train_instrument(name: str, out: Path, steps: int | None, seed: int, progres
     notes = gan.CurveNotes(training, progress=progress)
     game = instrument_game(notes.recordings, warm=steps // 4)  # a quarter of the steps comes before the game
     pitches, velocities = zip(*LADDER.values(), strict=True)
-    climb = listening_ladder(
-        out, steps, lambda model: {"": model.play(pitches, [*LADDER], velocities, seed=4).flatten()}
-    )
-    climb(game.state["generator"], 0)
+    model = game.state["generator"]
+    climb = listening_ladder(out, model, lambda g: {"": g.play(pitches, [*LADDER], velocities, seed=4).flatten()})
 
     def step(batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
         set_rates(game, steps)
@@ -68,8 +66,7 @@ def train_instrument(name: str, out: Path, steps: int | None, seed: int, progres
     run = fit(
         step, lambda n: notes.batch(torch.randint(len(notes), (32,))), steps=steps, state=game.state,
         ema={"generator": 0.999}, precision="auto", checkpoint=out / "run.safetensors", save_every=250,
-        callbacks=[(100, lambda run: climb(run.ema["generator"], run.step))],
-        config={"recordings": notes.recordings}, seed=seed, progress=progress,
+        callbacks=[(100, climb)], config={"recordings": notes.recordings}, seed=seed, progress=progress,
     )  # fmt: skip
     model, real = run.ema["generator"], metrics.Sounds.from_dataset(held_out)
     made = real._replace(audio=imitated(model, held_out))
@@ -164,13 +161,11 @@ def train_drums(name: str, out: Path, steps: int | None, seed: int, progress: bo
     adams = [torch.optim.Adam(player.parameters(), settings["lr"], (0.5, 0.99), fused=fused) for player in players]
     game = gan.GAN(*players, *adams, loss=gan.non_saturating, penalty=gan.r1, weight=5.0, every=4)
     z = torch.rand(8, 100, generator=torch.Generator().manual_seed(4)) * 2 - 1
-    climb = listening_ladder(out, steps, lambda generator: {"": generate(generator, z).flatten()})
-    climb(game.generator, 0)
+    climb = listening_ladder(out, game.generator, lambda generator: {"": generate(generator, z).flatten()})
     run = fit(
         lambda real: game.step(real.to(device())), Batches(audio, settings["batch"], seed=seed), steps=steps,
         state=game.state, ema={"generator": settings["ema"]}, precision="auto", checkpoint=out / "run.safetensors",
-        save_every=200, callbacks=[(100, lambda run: climb(run.ema["generator"], run.step))],
-        config=settings, seed=seed, progress=progress,
+        save_every=200, callbacks=[(100, climb)], config=settings, seed=seed, progress=progress,
     )  # fmt: skip
     model, held_out = run.ema["generator"], torch.cat([drum_sounds("valid"), drum_sounds("test")])
     judged = {"generated": generate(model, model.latent(len(held_out) if steps >= TRIAL else 32)), "real": held_out}

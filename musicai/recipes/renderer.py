@@ -23,7 +23,7 @@ from musicai.notes import Note, Score, Track
 from musicai.performance import PROGRAMS, render
 from musicai.recipes.shared import SR, TRIAL, finish, listening_ladder, spread, warm_cosine
 from musicai.scale import device
-from musicai.train import fit, seed_all, update
+from musicai.train import TrainingRun, fit, seed_all, update
 from musicai.wavenet import ScoreConfig, ScoreWaveNet, WaveNet, WaveNetConfig, sample, score_frames
 
 HOP, SILENCE = 160, 128
@@ -191,8 +191,7 @@ def learn_partials(model: ScoreWaveNet, training: list[Piece], out: Path, steps:
 
     fit(
         step, lambda n: (n, crops(n)), steps=steps, state={"partials": partials, "optimizer": optimizer},
-        checkpoint=out / "partials.safetensors", save_every=500, config={"pieces": len(training)},
-        seed=seed, progress=progress,
+        checkpoint=out / "partials.safetensors", save_every=500, seed=seed, progress=progress,
     )  # fmt: skip
     partials.requires_grad_(False)
 
@@ -245,9 +244,7 @@ def train(name: str, out: Path, steps: int | None, seed: int, progress: bool) ->
     model = build(name, training)
     if score:
         learn_partials(model, training, out, min(PARTIAL_STEPS, 2 * steps), seed, progress)
-    crops, unheard, last = (
-        Crops(pieces, model.receptive_field, n) for pieces, n in ((training, seed), (valid, 1), (test, 2))
-    )
+    crops, unheard = Crops(training, model.receptive_field, seed), Crops(valid, model.receptive_field, 1)
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], LR, betas=(0.9, 0.98))
     openings = {piece.instrument: piece for piece in reversed(valid) if piece.recording is None}.values()
 
@@ -260,9 +257,6 @@ def train(name: str, out: Path, steps: int | None, seed: int, progress: bool) ->
             sounds[f"{piece.instrument}-"] = x if model.config.mixtures else mu_law_decode(x)
         return sounds
 
-    climb = listening_ladder(out, steps, play)
-    climb(model, 0)
-
     def step(numbered: tuple[int, tuple]) -> dict[str, Tensor]:
         n, batch = numbered
         optimizer.param_groups[0]["lr"] = LR * warm_cosine(n, steps, end=0.02)
@@ -270,16 +264,16 @@ def train(name: str, out: Path, steps: int | None, seed: int, progress: bool) ->
         loss = -log_prob(model, batch, past)[:, crops.valid].mean() / math.log(2)
         return {"bits": update(loss, optimizer, max_norm=1.0)}
 
+    def validate(run: TrainingRun) -> dict[str, float]:
+        return {"valid": bits(run.ema["model"], unheard, 1 if trial else 12)}
+
     every = max(1, steps // 8)
     run = fit(
         step, lambda n: (n, crops(n)), steps=steps, state={"model": model, "optimizer": optimizer},
         ema={"model": 0.99}, checkpoint=out / "run.safetensors", save_every=every, precision="auto",
-        callbacks=[
-            (100, lambda run: climb(run.ema["model"], run.step)),
-            (every, lambda run: {"valid": bits(run.ema["model"], unheard, 1 if trial else 12)}),
-        ],
+        callbacks=[(100, listening_ladder(out, model, play)), (every, validate)],
         config={"recipe": name}, seed=seed, progress=progress,
     )  # fmt: skip
-    scores = {"bits per sample": bits(run.ema["model"], last, 1 if trial else 64)}
+    scores = {"bits per sample": bits(run.ema["model"], Crops(test, model.receptive_field, 2), 1 if trial else 64)}
     data = f"{TUNES} folk tunes by {' and '.join(INSTRUMENTS)}, and musicai-notes (training splits)"
     return finish(name, out, run.ema["model"], run, data, scores)

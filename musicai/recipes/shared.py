@@ -15,24 +15,29 @@ from musicai.recipes import RECIPES
 from musicai.scale import device
 from musicai.storage import atomic_write
 from musicai.train import TrainingRun
+from musicai.train.loop import Callback
 
 SR = 16_000
 TRIAL = 100  # a run of fewer steps only checks that everything works, on a little of the data
-RUNGS = {0, *(step * 10**power for power in range(2, 6) for step in (1, 2, 5))}  # 0, 100, 200, 500, 1,000, ...
+RUNGS = {step * 10**power for power in range(2, 6) for step in (1, 2, 5)}  # 100, 200, 500, 1,000, ...
 
 
-def listening_ladder(out: Path, steps: int, play: Callable[[nn.Module], Mapping[str, Tensor]]) -> Callable:
-    """A function of (model, step) that saves the same sounds after 0, 100, 200, 500, ... steps and after the last.
+def listening_ladder(out: Path, model: nn.Module, play: Callable[[nn.Module], Mapping[str, Tensor]]) -> Callback:
+    """A callback that saves what the averaged model plays after 100, 200, 500, ... steps and after the last.
 
-    `play` turns the model into sounds (time,) by name.
+    `play` turns a model into sounds (time,) by name. Those of `model`, before its first step, are saved at once.
     """
 
-    def climb(model: nn.Module, step: int) -> None:
-        if step in RUNGS or step == steps:
-            (out / "ladder").mkdir(parents=True, exist_ok=True)
-            for name, sound in play(model).items():
-                save(out / "ladder" / f"{name}step-{step:06d}.mp3", sound.cpu(), SR)
+    def rung(model: nn.Module, step: int) -> None:
+        (out / "ladder").mkdir(parents=True, exist_ok=True)
+        for name, sound in play(model).items():
+            save(out / "ladder" / f"{name}step-{step:06d}.mp3", sound.cpu(), SR)
 
+    def climb(run: TrainingRun) -> None:
+        if run.step in RUNGS or run.finished:
+            rung(*run.ema.values(), run.step)
+
+    rung(model, 0)
     return climb
 
 
@@ -67,16 +72,14 @@ def finish(
     """Write history.json, the weights and the card with its tables of facts and scores. Returns the scores."""
     with atomic_write(out / "history.json") as file:
         file.write(json.dumps(curves(run.history, max(1, run.steps // 160))).encode())
-    facts = {
-        "what": RECIPES[name],
-        "data": data,
-        "parameters": f"{sum(p.numel() for p in model.parameters()):,}",
-        "steps": f"{run.step:,}",
-        "device": f"{device().type}, torch {torch.__version__}",
-        "command": f"`musicai train {name} --steps {run.steps} --seed {run.settings['seed']}`",
-    }
-    rows = [f"| {key} | {value} |" for key, value in facts.items()]
+    facts = [
+        f"| what | {RECIPES[name]} |",
+        f"| data | {data} |",
+        f"| parameters | {sum(p.numel() for p in model.parameters()):,} |",
+        f"| device | {device().type}, torch {torch.__version__} |",
+        f"| command | `musicai train {name} --steps {run.steps} --seed {run.settings['seed']}` |",
+    ]
     judged = [f"| {key} | {value:.3f} |" for key, value in scores.items()]
-    card = [f"# {out.name}", "", "| | |", "|---|---|", *rows, "", "| held-out data | |", "|---|---|", *judged]
+    card = [f"# {out.name}", "", "| | |", "|---|---|", *facts, "", "| held-out data | |", "|---|---|", *judged]
     model.save_pretrained(out, card="\n".join([*card, "", "Licence: MIT, as the code and the data."]))
     return scores

@@ -3,7 +3,7 @@
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from musicai.train import distributed
-from musicai.train.batches import Batches, numbered, seed_all
+from musicai.train.batches import numbered, seed_all
 from musicai.train.run import Losses, TrainingRun
 
 Callback = Callable[[TrainingRun], Losses | None]
@@ -89,8 +89,7 @@ def fit(
     if min(save_every, *(every for every, _ in callbacks), 1) < 1:
         raise ValueError("save_every and the intervals of the callbacks must be 1 or more")
     distributed.join()
-    order = batches.settings if isinstance(batches, Batches) else None
-    settings = {"config": config, "seed": seed, "batches": order}
+    settings = {"config": config, "seed": seed, "batches": getattr(batches, "settings", None)}
     run = TrainingRun(steps, state, checkpoint, precision, ema, settings)
     if not run.resume():
         run.save()  # a bad path or a full disk shows up now, not in an hour
@@ -132,17 +131,14 @@ def _call(function: Callback, run: TrainingRun) -> None:
 def _ctrl_c() -> Iterator[list[int]]:
     """Collect the first Ctrl-C in a list, so that the step and its checkpoint can finish; obey the second."""
     presses: list[int] = []
-    ours = threading.current_thread() is threading.main_thread()
-    ours = ours and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    default, main = signal.default_int_handler, threading.current_thread() is threading.main_thread()
 
     def handle(number: int, _frame: object) -> None:
         presses.append(number)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, default)
 
-    try:
-        if ours:
+    with ExitStack() as stack:
+        if main and signal.getsignal(signal.SIGINT) is default:
             signal.signal(signal.SIGINT, handle)
+            stack.callback(signal.signal, signal.SIGINT, default)
         yield presses
-    finally:
-        if ours:
-            signal.signal(signal.SIGINT, signal.default_int_handler)

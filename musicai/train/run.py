@@ -21,7 +21,7 @@ from musicai.train import distributed
 from musicai.train.checkpoint import CheckpointError, read_checkpoint, restore, save_checkpoint
 
 Losses = Mapping[str, Tensor | float]
-PRECISIONS = {None: None, "bf16": torch.bfloat16, "fp16": torch.float16}
+PRECISIONS = {None: None, "auto": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class DivergedError(ArithmeticError):
@@ -267,10 +267,8 @@ def autocast_dtype(precision: str | None, device: torch.device) -> torch.dtype |
 
     Raises ValueError for any other name.
     """
-    if precision == "auto":
-        precision = None
-        if device.type == "cuda":
-            precision = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    if precision == "auto" and device.type == "cuda":
+        precision = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     if precision not in PRECISIONS:
         raise ValueError(f'precision={precision!r}: choose None, "bf16", "fp16" or "auto"')
     return PRECISIONS[precision]
