@@ -154,10 +154,9 @@ def train_drums(name: str, out: Path, steps: int | None, seed: int, progress: bo
     """Train, judge and save."""
     fused = device().type == "cuda"
     settings, audio = GPU if fused else CPU, drum_sounds("train")
-    steps = steps or settings["steps"]
+    steps, size = steps or settings["steps"], settings["size"]
     seed_all(seed)
-    networks = gan.WaveGANGenerator, gan.WaveGANDiscriminator
-    players = [network(settings["size"]).to(device()) for network in networks]
+    players = [network(size).to(device()) for network in (gan.WaveGANGenerator, gan.WaveGANDiscriminator)]
     adams = [torch.optim.Adam(player.parameters(), settings["lr"], (0.5, 0.99), fused=fused) for player in players]
     game = gan.GAN(*players, *adams, loss=gan.non_saturating, penalty=gan.r1, weight=5.0, every=4)
     z = torch.rand(8, 100, generator=torch.Generator().manual_seed(4)) * 2 - 1

@@ -51,7 +51,7 @@ def spread(items: Sequence, count: int) -> list:
     return [items[round(i)] for i in np.linspace(0, len(items) - 1, min(count, len(items)))] if count else []
 
 
-def items_of(dataset: Sequence, steps: int, trial: int = 32) -> list:
+def items_of(dataset: Sequence, steps: int, trial: int = 12) -> list:
     """The items of a dataset to train or judge with; a few of them in a trial."""
     return spread(dataset, trial if steps < TRIAL else len(dataset))
 
