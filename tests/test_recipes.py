@@ -46,7 +46,7 @@ def test_a_trial_leaves_a_model_and_its_card(name, tmp_path):
     assert (folder / "history.json").is_file()
 
 
-@pytest.mark.parametrize(("name", "module"), [("instrument", gan), ("chorales", polyphony), ("renderer", renderer)])
+@pytest.mark.parametrize(("name", "module"), [("drums", gan), ("chorales", polyphony), ("renderer", renderer)])
 def test_an_interrupted_run_ends_as_an_unbroken_one(name, module, tmp_path, monkeypatch):
     """Ctrl-C in the second step of the last `fit`; the same call goes on."""
 
