@@ -19,7 +19,7 @@ from torch.utils.flop_counter import flop_registry
 
 from musicai import gan
 from musicai.scale import device
-from musicai.train.gradients import autocast_dtype
+from musicai.train.run import autocast_dtype
 
 DEVICE = device()
 GAMES = {"wasserstein": (gan.wasserstein, gan.gradient_penalty), "non_saturating": (gan.non_saturating, gan.r1)}

@@ -27,12 +27,11 @@ from musicai.data import JSBChorales
 from musicai.metrics import note_f1, pitch_accuracy, transcribe
 from musicai.notes import Score
 from musicai.performance import WaveNetPerformer, render, voices
-from musicai.recipes.renderer import Crops, Piece, RendererSettings, as_piece, bits, codes_of, data, tune_pieces
+from musicai.recipes.renderer import INSTRUMENTS, Crops, Piece, as_piece, bits, pieces_of, tune_pieces
 from musicai.recipes.shared import SR, spread
 from musicai.wavenet import ScoreWaveNet
 
 SHORTEST, LENGTH = 0.2, 0.5  # seconds: our pitch judge hears no shorter notes, and of longer ones this much
-SPLITS = {"train": 1, "test": 5}  # and what share of the tunes each takes
 PLAYERS = ("synth", "WaveNet", "sketch", "synth without mu-law")
 
 
@@ -48,12 +47,12 @@ def notes_of(audio: Tensor, piece: Piece) -> tuple[Tensor, list[int]]:
     return torch.stack(sounds) if sounds else torch.zeros(0, int(LENGTH * SR)), pitches
 
 
-def pieces(split: str, instruments: tuple[str, ...], tunes: int, chorales: int) -> list[Piece]:
+def pieces(split: str, tunes: int, chorales: int) -> list[Piece]:
     """Folk tunes and chorales of a split, each for one instrument, in turn."""
     rolls = JSBChorales(split)
     chosen = spread(range(len(rolls)), chorales)
-    return tune_pieces(split, instruments, tunes) + [
-        as_piece(rolls.name(k), rolls.score(k), instruments[i % len(instruments)]) for i, k in enumerate(chosen)
+    return tune_pieces(split, tunes) + [
+        as_piece(rolls.name(k), rolls.score(k), INSTRUMENTS[i % len(INSTRUMENTS)]) for i, k in enumerate(chosen)
     ]
 
 
@@ -61,14 +60,14 @@ def opening(piece: Piece, seconds: float) -> Piece:
     """The notes that end by then: what is cut off can be neither played nor heard."""
     (track,), score = piece.score.tracks, piece.score
     whole = tuple(note for note in track.notes if score.seconds(note.end) <= seconds)
-    return piece._replace(score=replace(score, tracks=(replace(track, notes=whole),)))
+    return replace(piece, score=replace(score, tracks=(replace(track, notes=whole),)))
 
 
 def by_synth(piece: Piece, length: int) -> Tensor:
     """synth's audio as the model's: each voice as mu-law codes, and their sum."""
     (track,) = piece.score.tracks
     alone = [replace(piece.score, tracks=(replace(track, notes=voice),)) for voice in voices(track.notes)]
-    codes = [torch.from_numpy(codes_of(piece._replace(score=score)).astype("int64")) for score in alone]
+    codes = [torch.from_numpy(replace(piece, score=score).codes).long() for score in alone]
     return sum(fitted(mu_law_decode(x), length) for x in codes)
 
 
@@ -149,10 +148,7 @@ class Judged:
 
 def bits_table(model: ScoreWaveNet, batches: int = 64) -> dict[str, float]:
     """Bits per sample on crops of the test split; the baselines' coefficients and counts come from training crops."""
-    size = (2, 20, model.receptive_field, 2)
-    train, test = (
-        Crops(data(split, RendererSettings.tunes // part, trial=False), *size) for split, part in SPLITS.items()
-    )
+    train, test = (Crops(pieces_of(split), model.receptive_field, seed=2) for split in ("train", "test"))
     (codes, sketches), (held_out, held_sketches) = (collected(model, crops, batches) for crops in (train, test))
     return {
         "WaveNet": bits(model, test, batches),
@@ -225,7 +221,7 @@ def main() -> None:
     if args.bits:
         print(*(f"{name:40} {value:.3f}" for name, value in bits_table(model).items()), sep="\n")
         return
-    found = [opening(p, args.seconds) for p in pieces(args.split, model.config.instruments, args.pieces, args.chorales)]
+    found = [opening(p, args.seconds) for p in pieces(args.split, args.pieces, args.chorales)]
     judged, speeds = Judged(), []
     for i, piece in enumerate(tqdm([piece for piece in found if piece.score.notes], unit="piece")):
         sounds, speed = play(model, piece, args)

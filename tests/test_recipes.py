@@ -3,22 +3,21 @@
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from scipy.io import savemat
 
-from musicai import gan, metrics, recipes, wavenet
+from musicai import metrics, recipes, wavenet
+from musicai.gan import InstrumentGenerator, WaveGANGenerator
 from musicai.pretrained import shipped
-from musicai.recipes import RECIPES, instrument, polyphony, renderer, shared
+from musicai.recipes import RECIPES, gan, polyphony, renderer, shared
 from musicai.train import fit
 from musicai.train.checkpoint import read_checkpoint
 
 MODELS = {
-    "instrument": gan.InstrumentGenerator,
+    "instrument": InstrumentGenerator,
     "classifier": metrics.InstrumentClassifier,
-    "drums": gan.WaveGANGenerator,
+    "drums": WaveGANGenerator,
     "chorales": wavenet.RollWaveNet,
     "nottingham": wavenet.RollWaveNet,
     "renderer": wavenet.ScoreWaveNet,
@@ -47,9 +46,7 @@ def test_a_trial_leaves_a_model_and_its_card(name, tmp_path):
     assert (folder / "history.json").is_file()
 
 
-@pytest.mark.parametrize(
-    ("name", "module"), [("instrument", instrument), ("chorales", polyphony), ("renderer", renderer)]
-)
+@pytest.mark.parametrize(("name", "module"), [("drums", gan), ("chorales", polyphony), ("renderer", renderer)])
 def test_an_interrupted_run_ends_as_an_unbroken_one(name, module, tmp_path, monkeypatch):
     """Ctrl-C in the second step of the last `fit`; the same call goes on."""
 
@@ -63,6 +60,8 @@ def test_an_interrupted_run_ends_as_an_unbroken_one(name, module, tmp_path, monk
         taken = []
         return fit(press, *args, **options | {"save_every": 1})
 
+    monkeypatch.setattr(module, "listening_ladder", lambda *_: lambda _: None, raising=False)
+    monkeypatch.setattr(metrics, "judge", lambda *_, **__: [])
     recipes.train(name, out=tmp_path / "whole", steps=2, progress=False)
     with monkeypatch.context() as patch:
         patch.setattr(module, "fit", interrupted)
@@ -75,26 +74,8 @@ def test_an_interrupted_run_ends_as_an_unbroken_one(name, module, tmp_path, monk
     assert all(torch.equal(whole[key], broken[key]) for key in whole)
 
 
-def test_any_file_of_piano_rolls_has_a_recipe(tmp_path):
-    """Pieces of 1 to 300 frames, of 0 to 20 keys per frame over the whole keyboard, and silence."""
-    rng = np.random.default_rng(0)
-    contents = {}
-    for split, lengths in (("traindata", (40, 1, 300, 9)), ("validdata", (30, 2)), ("testdata", (25, 3))):
-        cells = np.empty((1, len(lengths)), dtype=object)
-        for i, length in enumerate(lengths):
-            cells[0, i] = (rng.random((length, 88)) < rng.choice([0, 0.03, 0.2], (length, 1))).astype(np.uint8)
-        contents[split] = cells
-    savemat(tmp_path / "Strange.mat", contents)
-    folder = recipes.train(str(tmp_path / "Strange.mat"), out=tmp_path / "out", steps=2, progress=False)
-    score = wavenet.nats_per_frame(
-        wavenet.RollWaveNet.from_pretrained(folder), polyphony.rolls_of(str(tmp_path / "Strange.mat"), "test")
-    )
-    assert f"| test: negative log-likelihood, nats per frame | {score:.3f} |" in (folder / "README.md").read_text()
-
-
 @pytest.mark.parametrize(("given", "match"), [
-    ({"name": "instruments"}, "no recipe 'instruments'; did you mean instrument"),
-    ({"name": "xyz"}, "choose one of instrument, classifier, drums"),
+    ({"name": "instruments"}, "no recipe 'instruments'; choose one of instrument, classifier"),
     ({"name": "drums", "steps": 0}, "steps=0: give a whole number of 1 or more"),
     ({"name": "drums", "steps": 2.5}, r"steps=2\.5"),
 ])  # fmt: skip

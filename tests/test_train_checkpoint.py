@@ -183,9 +183,9 @@ def test_mutated_truncated_and_alien_files_give_the_one_error(tmp_path, trained)
 
 
 @pytest.mark.parametrize("content", [
-    '{"state": 5, "info": 0}', "[]", "[" * 100_000, '{"state": {"model": {"$tensor": "nowhere"}}, "info": null}',
-    '{"state": {"model": {"$call": "os.system"}}, "info": null}', '{"state": {"model": {"$dict": 3}}, "info": null}',
-    '{"state": {"model": {"$dict": [[[1], 2]]}}, "info": null}', "null", "",
+    "[5, 0]", "[]", "[" * 100_000, '[[["model", {"$tensor": "nowhere"}]], null]', "null", "", '{"$dict": []}',
+    '[[["model", {"$call": "os.system"}]], null]', '[[["model", {"$dict": 3}]], null]',
+    '[[["model", {"$dict": [[[1], 2]]}]], null]', '[[["model", {}]], null]',
 ])  # fmt: skip
 def test_hostile_content_with_a_right_checksum_gives_the_one_error(tmp_path, content):
     header = {"crc32": checkpoint._checksum(content, {}), "content": content}

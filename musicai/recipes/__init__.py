@@ -4,7 +4,6 @@ A recipe is one short file: the settings, the data, the model, the step and a ca
 with the package, except the folk tunes that the renderers read out of music21 (`pip install 'musicai[corpus]'`).
 """
 
-from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 
@@ -20,8 +19,8 @@ RECIPES: dict[str, str] = {
     "renderer-categorical": "the same with 256 codes for a head; ships as wavenet-renderer-categorical (chapter 5)",
     "unconditional": "a WaveNet that babbles like flute and trumpet; ships as wavenet-unconditional (chapter 5)",
 }
-_HOME = {"drums": "drums", "instrument": "instrument", "classifier": "instrument"}
-_HOME |= dict.fromkeys(("renderer", "renderer-categorical", "unconditional"), "renderer")  # the others: polyphony
+_FUNCTIONS = {name: f"gan.train_{name}" for name in ("instrument", "classifier", "drums")}
+_FUNCTIONS |= dict.fromkeys(("chorales", "nottingham"), "polyphony.train")  # the others: renderer.train
 
 
 def train(
@@ -33,11 +32,11 @@ def train(
     >>> RollWaveNet.from_pretrained(folder)  # doctest: +SKIP
 
     Safe to interrupt; rerun to resume. The folder ends up with what `musicai/checkpoints` holds of each model (config,
-    weights, card, curves, sounds by step) beside the checkpoint of the run. A trial of fewer than 100 steps prepares
-    only a little of the data.
+    weights, card, curves, sounds by step) beside the checkpoint of the run. A trial of fewer than 100 steps uses only a
+    little of the data.
 
     Args:
-        name: one of `RECIPES`, or the path of a .mat file of piano rolls, to be treated like the chorales.
+        name: one of `RECIPES`.
         out: the folder of the run; None: "runs/NAME".
         steps: training steps; None: as many as the shipped model had.
         seed: of all random draws.
@@ -52,15 +51,13 @@ def train(
 
     Chapters 4 and 5.
     """
-    if name not in RECIPES and not name.endswith(".mat"):
-        near = get_close_matches(name, RECIPES, cutoff=0.4)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"choose one of {', '.join(RECIPES)}"
-        raise ValueError(f"there is no recipe {name!r}; {hint}")
-    if steps is not None and (steps != int(steps) or steps < 1):
+    if name not in RECIPES:
+        raise ValueError(f"there is no recipe {name!r}; choose one of {', '.join(RECIPES)}")
+    if steps is not None and not steps == int(steps) >= 1:
         raise ValueError(f"steps={steps!r}: give a whole number of 1 or more")
-    module = import_module(f"musicai.recipes.{_HOME.get(name, 'polyphony')}")
-    out = Path("runs") / Path(name).stem if out is None else Path(out)
-    recipe = module.train_classifier if name == "classifier" else module.train
+    file, function = _FUNCTIONS.get(name, "renderer.train").split(".")
+    recipe = getattr(import_module(f"musicai.recipes.{file}"), function)
+    out = Path("runs", name) if out is None else Path(out)
     scores = recipe(name, out, steps, seed, progress)
     if progress:
         print(*(f"{what}: {value:.3f}" for what, value in scores.items()), sep="\n")

@@ -5,65 +5,45 @@ partials of notes are fitted first (partials.safetensors), then held while the W
 takes 24 and 14 minutes; larger versions with seven instruments did not work (see DECISIONS.md). Chapter 5.
 """
 
-import copy
 import dataclasses
 import hashlib
 import math
-from collections.abc import Callable, Mapping
-from functools import cache
+from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_array
 from torch import Tensor
 
 from musicai.audio import mu_law_decode, mu_law_encode
-from musicai.data import FolkCorpus, MusicAINotes, ShardedArrays, write_shards
+from musicai.data import FolkCorpus, MusicAINotes
 from musicai.notes import Note, Score, Track
 from musicai.performance import PROGRAMS, render
-from musicai.recipes.shared import SR, TRIAL, Ladder, finish, spread, warm_cosine
+from musicai.recipes.shared import SR, TRIAL, finish, listening_ladder, spread, warm_cosine
 from musicai.scale import device
-from musicai.storage import cache_dir
 from musicai.train import TrainingRun, fit, seed_all, update
 from musicai.wavenet import ScoreConfig, ScoreWaveNet, WaveNet, WaveNetConfig, sample, score_frames
 
 HOP, SILENCE = 160, 128
 MARGIN = 2  # frames beyond its own that a sample's conditioning may look at
-LONGEST = 20.0  # seconds of a tune that are played
-VELOCITIES = (60, 105)
-VERSION = 2  # of the renderings in the cache; raise it when the sampled instruments change
 SHAPE = {"layers": 21, "stacks": 3, "residual_channels": 32, "skip_channels": 32, "end_channels": 64}
 INSTRUMENTS = ("flute", "trumpet")
+BATCH, FRAMES, LR = 2, 20, 3e-3  # crops per step; frames of 10 ms that count in each; the peak learning rate
+TUNES = 160
+PARTIAL_STEPS = 7_000  # before the WaveNet's, of 16 crops each
 
 
-@dataclasses.dataclass(frozen=True)
-class RendererSettings:
-    """What made a shipped model."""
-
-    steps: int = 4_000  # of the WaveNet; longer training gives fewer bits and worse playing (the card has a table)
-    partial_steps: int = 7_000  # before that, of 16 crops each
-    mixtures: int = 10  # Gaussians; 0: a distribution over 256 codes
-    score: bool = True  # whether it hears one
-    tunes: int = 160
-    batch: int = 2
-    frames: int = 20  # of 10 ms: what counts in a crop, after its context
-    lr: float = 3e-3
-    ema: float = 0.99
+# Longer training gives fewer bits and worse playing (the card has a table).
+STEPS = {"renderer": 4_000, "renderer-categorical": 12_000, "unconditional": 1_200}
 
 
-RECIPES = {
-    "renderer": RendererSettings(),
-    "renderer-categorical": RendererSettings(steps=12_000, mixtures=0),
-    "unconditional": RendererSettings(steps=1_200, partial_steps=0, mixtures=0, score=False),
-}
+# ---- data: pieces, their audio as mu-law codes, crops
 
 
-# ---- data: pieces, their renderings as mu-law codes, crops
-
-
-class Piece(NamedTuple):
+@dataclasses.dataclass
+class Piece:
     """A score for one instrument; `recording` is its audio if that is a sampled note rather than a rendering."""
 
     name: str
@@ -71,20 +51,31 @@ class Piece(NamedTuple):
     instrument: str
     recording: Tensor | None = None
 
+    @cached_property
+    def codes(self) -> np.ndarray:
+        """Its audio, one channel, as mu-law codes: uint8 (time,)."""
+        audio = render(self.score).mean(0) * 2**0.5 if self.recording is None else self.recording
+        return mu_law_encode(audio.clamp(-1, 1)).numpy().astype(np.uint8)
 
-def tune_pieces(split: str, instruments: tuple[str, ...], count: int) -> list[Piece]:
-    """Folk tunes spread over the split, for each instrument in turn; of few tunes only a part of the corpus is read."""
+    @cached_property
+    def frames(self) -> csr_array:
+        """Its score frames (frames, 528), of which few are not 0; making them takes longer than a step."""
+        return csr_array(score_frames(self.score, SR, HOP, len(self.codes)).T.numpy())
+
+
+def tune_pieces(split: str, count: int) -> list[Piece]:
+    """Folk tunes spread over the split, for each instrument in turn; for a few, only part of the corpus is read."""
     tunes = spread(FolkCorpus(split, limit=192 if count < 10 else None), count)
     return [
-        as_piece(f"{tune.collection} {tune.number} {tune.name}", tune.to_score(), instruments[i % len(instruments)])
+        as_piece(f"{tune.collection} {tune.number} {tune.name}", tune.to_score(), INSTRUMENTS[i % len(INSTRUMENTS)])
         for i, tune in enumerate(tunes)
     ]
 
 
-def note_pieces(split: str, instruments: tuple[str, ...]) -> list[Piece]:
+def note_pieces(split: str) -> list[Piece]:
     """The sampled notes of a split, each a score of one note."""
     found = []
-    for item in MusicAINotes(split, instruments):
+    for item in MusicAINotes(split, INSTRUMENTS):
         note = Note(item["pitch"], 0.0, 2.0, item["velocity"])  # 1 s at 120 beats per minute
         score = Score((Track((note,), program=PROGRAMS.index(item["instrument_name"])),))
         found.append(Piece(item["note"], score, item["instrument_name"], item["audio"]))
@@ -94,130 +85,87 @@ def note_pieces(split: str, instruments: tuple[str, ...]) -> list[Piece]:
 def as_piece(name: str, score: Score, instrument: str) -> Piece:
     """The opening of a score by one instrument, with a loudness for each note that depends on the name alone."""
     rng = np.random.default_rng(list(hashlib.blake2b(name.encode(), digest_size=8).digest()))
-    end, program = score.beats(LONGEST), PROGRAMS.index(instrument)
+    end, program = score.beats(20.0), PROGRAMS.index(instrument)  # 20 seconds
     notes = [note for track in score.tracks for note in track.notes if note.end <= end]
-    played = tuple(Note(n.pitch, n.start, n.duration, int(rng.integers(*VELOCITIES))) for n in notes)
+    played = tuple(Note(n.pitch, n.start, n.duration, int(rng.integers(60, 105))) for n in notes)
     return Piece(name, Score((Track(played, program=program),), score.tempos), instrument)
 
 
-def codes_of(piece: Piece) -> np.ndarray:
-    """The audio of a piece, one channel, as mu-law codes: uint8 (time,)."""
-    audio = render(piece.score).mean(0) * 2**0.5 if piece.recording is None else piece.recording
-    return mu_law_encode(audio.clamp(-1, 1)).numpy().astype(np.uint8)
-
-
-class Renderings:
-    """Pieces with their audio and score frames; audio is rendered once and kept in `cache_dir()`."""
-
-    def __init__(self, pieces: list[Piece], instruments: tuple[str, ...] = INSTRUMENTS):
-        self.pieces, self.instruments = [p for p in pieces if p.score.notes], instruments
-        wanted = repr([VERSION, *((p.name, p.score) for p in self.pieces)])  # a corrected tune is rendered anew
-        folder = cache_dir() / "renderings" / hashlib.blake2b(wanted.encode(), digest_size=16).hexdigest()
-        if not (folder / "manifest.json").exists():
-            write_shards(map(codes_of, self.pieces), folder)
-        self.codes = ShardedArrays(folder)
-        self.lengths = np.array([len(self.codes[i]) for i in range(len(self.pieces))])
-        self.frames_of = cache(self._frames_of)  # making them takes longer than a step
-
-    def crop(self, i: int, first: int, frames: int) -> tuple[Tensor, Tensor, int]:
-        """Frames [first, first + frames) of piece i, silence beyond its ends: codes, score frames, instrument."""
-        codes = np.full(frames * HOP, SILENCE, np.int64)
-        a, b = max(0, first * HOP), min(int(self.lengths[i]), (first + frames) * HOP)
-        if b > a:
-            codes[a - first * HOP : b - first * HOP] = np.asarray(self.codes[i])[a:b]
-        before = max(0, -first)
-        local = np.zeros((frames, self.frames_of(i).shape[1]), np.float32)
-        score = self.frames_of(i)[first + before : first + frames].toarray()
-        local[before : before + len(score)] = score
-        return torch.from_numpy(codes), torch.from_numpy(local.T), self.instruments.index(self.pieces[i].instrument)
-
-    def _frames_of(self, i: int) -> csr_matrix:
-        """The frames of piece i, (frames, 528), of which few are not 0."""
-        return csr_matrix(score_frames(self.pieces[i].score, SR, HOP, int(self.lengths[i])).T.numpy())
+def pieces_of(split: str, trial: bool = False) -> list[Piece]:
+    """The tunes and notes of a split; in a trial only a few."""
+    tunes, notes = TUNES if split == "train" else TUNES // 5, note_pieces(split)
+    pieces = tune_pieces(split, 2 if trial else tunes) + spread(notes, 4 if trial else len(notes))
+    return [piece for piece in pieces if piece.score.notes]
 
 
 class Crops:
-    """Batch n: `batch` crops of `frames` frames, a pure function of (seed, n); each with the context before it.
+    """Batch n: `batch` crops of FRAMES frames, a pure function of (seed, n); each with the context before it.
 
-    >>> codes, local, instrument = Crops(renderings, 2, 20, receptive_field=382, seed=0)(n)  # doctest: +SKIP
+    >>> codes, local, instrument = Crops(pieces, receptive_field=382)(n)  # doctest: +SKIP
 
-    A crop is [context | frames | margin]; `valid` cuts out the middle. Only there does a network see all that it would
+    A crop is [context | FRAMES | margin]; `valid` cuts out the middle. Only there does a network see all that it would
     see in the whole piece, so only that counts in a loss.
     """
 
-    def __init__(self, renderings: Renderings, batch: int, frames: int, receptive_field: int, seed: int = 0):
-        self.renderings, self.batch, self.frames, self.seed = renderings, batch, frames, seed
+    def __init__(self, pieces: list[Piece], receptive_field: int, seed: int = 0, batch: int = BATCH):
+        self.pieces, self.seed, self.batch = pieces, seed, batch
         self.context = -(-receptive_field // HOP) + MARGIN
-        self.valid = slice(self.context * HOP, (self.context + frames) * HOP)
-        self.share = renderings.lengths / renderings.lengths.sum()
+        self.valid = slice(self.context * HOP, (self.context + FRAMES) * HOP)
 
-    def places(self, n: int) -> list[tuple[int, int]]:
+    def places(self, n: int) -> list[tuple[Piece, int]]:
         """(piece, first valid frame) of each crop of batch n: long pieces more often, so that each sample counts."""
-        rng = np.random.default_rng((self.seed, n))
-        chosen = rng.choice(len(self.share), self.batch, p=self.share)
-        last = [max(1, int(self.renderings.lengths[i]) // HOP - self.frames + 1) for i in chosen]
-        return [(int(i), int(rng.integers(end))) for i, end in zip(chosen, last, strict=True)]
+        rng, lengths = np.random.default_rng((self.seed, n)), np.array([len(piece.codes) for piece in self.pieces])
+        chosen = rng.choice(len(lengths), self.batch, p=lengths / lengths.sum())
+        return [(self.pieces[i], int(rng.integers(max(1, lengths[i] // HOP - FRAMES + 1)))) for i in chosen]
 
     def __call__(self, n: int) -> tuple[Tensor, Tensor, Tensor]:
-        total = self.context + self.frames + MARGIN
-        crops = [self.renderings.crop(i, first - self.context, total) for i, first in self.places(n)]
+        total = self.context + FRAMES + MARGIN
+        crops = [crop(piece, first - self.context, total) for piece, first in self.places(n)]
         codes, local, instrument = zip(*crops, strict=True)
         return torch.stack(codes), torch.stack(local), torch.tensor(instrument)
 
 
-def data(split: str, tunes: int, trial: bool) -> Renderings:
-    """The renderings of a split; in a trial only a few."""
-    notes = note_pieces(split, INSTRUMENTS)
-    return Renderings(
-        tune_pieces(split, INSTRUMENTS, 2 if trial else tunes) + spread(notes, 4 if trial else len(notes))
-    )
+def crop(piece: Piece, first: int, count: int) -> tuple[Tensor, Tensor, int]:
+    """Frames [first, first + count) of a piece, silence beyond its ends: codes, score frames, number of instrument."""
+    t, f = np.arange(first * HOP, (first + count) * HOP), np.arange(first, first + count)
+    length, frames = len(piece.codes), piece.frames.shape[0]
+    codes = np.where((t >= 0) & (t < length), piece.codes[t.clip(0, length - 1)], SILENCE)
+    local = piece.frames[f.clip(0, frames - 1)].toarray() * ((f >= 0) & (f < frames))[:, None]
+    return torch.from_numpy(codes).long(), torch.from_numpy(local.T).float(), INSTRUMENTS.index(piece.instrument)
 
 
 # ---- the model, and what it knows at the start
 
 
-def build(settings: RendererSettings, training: Renderings) -> WaveNet:
+def build(name: str, training: list[Piece]) -> WaveNet:
     """The model that a run begins with."""
-    shape = {**SHAPE, "mixtures": settings.mixtures}
-    if settings.score:
-        model = ScoreWaveNet(ScoreConfig(**shape, instruments=INSTRUMENTS, global_channels=8))
+    if name == "unconditional":
+        model = WaveNet(WaveNetConfig(**SHAPE))
     else:
-        model = WaveNet(WaveNetConfig(**shape))
-    if settings.mixtures:
-        know_widths(model)
-    else:
-        know_neighbours(model)
-        know_loudness(model, training)
+        mixtures = 10 if name == "renderer" else 0  # Gaussians; the other two predict one of 256 codes
+        model = ScoreWaveNet(ScoreConfig(**SHAPE, mixtures=mixtures, instruments=INSTRUMENTS, global_channels=8))
+    good_start(model, training)
     return model.to(device())
 
 
 @torch.no_grad()
-def know_neighbours(model: WaveNet) -> None:
-    """Begin with neighbouring codes as neighbours, in the embedding and in the head: rows of a cosine basis.
+def good_start(model: WaveNet, training: list[Piece]) -> None:
+    """Begin with what need not be learned, for a CPU has no minutes to spare.
 
-    A network that first has to learn the order of 256 codes needs minutes that a CPU does not have.
+    For a mixture: Gaussians from narrow to wide, as wide as errors and as values are, and inputs of size 1. For codes:
+    how common each is, which is half a bit; and neighbours as neighbours, as rows of a cosine basis.
     """
-    classes = torch.arange(model.config.classes)
+    bias, k = model.head.linear.bias, model.config.mixtures
+    if k:
+        bias[:k] = 0.0
+        bias[2 * k :] = torch.linspace(math.log(0.003), math.log(0.3), k)
+        model.input.weight.mul_(5.0)
+        return
+    counts = torch.from_numpy(sum(np.bincount(piece.codes, minlength=len(bias)) for piece in training)) + 1.0
+    bias.copy_((counts / counts.sum()).log())
     for weight, size in ((model.input.weight, 1.0), (model.head.linear.weight, 0.1)):
-        waves = torch.arange(1, weight.shape[1] + 1)
-        weight.copy_(size * torch.cos(math.pi * waves * (classes[:, None] + 0.5) / len(classes)))
-
-
-@torch.no_grad()
-def know_widths(model: WaveNet) -> None:
-    """Begin with Gaussians from narrow to wide, as wide as errors and as values are, and with inputs of size 1."""
-    k = model.config.mixtures
-    model.head.linear.bias[:k] = 0.0
-    model.head.linear.bias[2 * k :] = torch.linspace(math.log(0.003), math.log(0.3), k)
-    model.input.weight.mul_(5.0)
-
-
-@torch.no_grad()
-def know_loudness(model: WaveNet, training: Renderings) -> None:
-    """Begin with the histogram of codes as the head's bias: about half a bit that need not be learned."""
-    codes = torch.from_numpy(np.concatenate(list(training.codes)))
-    counts = torch.bincount(codes, minlength=model.config.classes) + 1.0
-    model.head.linear.bias.copy_((counts / counts.sum()).log())
+        classes, waves = torch.arange(len(bias))[:, None], torch.arange(1, weight.shape[1] + 1)
+        weight.copy_(size * torch.cos(math.pi * waves * (classes + 0.5) / len(bias)))
 
 
 # ---- first the partials
@@ -231,20 +179,19 @@ def sketch_error(model: ScoreWaveNet, batch: tuple[Tensor, Tensor, Tensor]) -> T
     return left.square().mean(1) / (wave.square().mean(1) + 1e-5)
 
 
-def learn_partials(model: ScoreWaveNet, training: Renderings, out: Path, steps: int, seed: int, progress: bool) -> None:
+def learn_partials(model: ScoreWaveNet, training: list[Piece], out: Path, steps: int, seed: int, progress: bool):
     """Fit the partials by least squares: what is the same whenever a note is played. From then on they stay."""
-    partials, crops = model.upsample.partials, Crops(training, 16, 20, 1, seed)
-    optimizer = torch.optim.Adam(partials.parameters(), 3e-3, betas=(0.9, 0.98))
+    partials, crops = model.upsample.partials, Crops(training, 1, seed, batch=16)
+    optimizer = torch.optim.Adam(partials.parameters(), LR, betas=(0.9, 0.98))
 
     def step(numbered: tuple[int, tuple]) -> dict[str, Tensor]:
         n, batch = numbered
-        optimizer.param_groups[0]["lr"] = 3e-3 * warm_cosine(n, steps, end=0.02)
+        optimizer.param_groups[0]["lr"] = LR * warm_cosine(n, steps, end=0.02)
         return {"left": update(sketch_error(model, batch).mean(), optimizer, max_norm=1.0)}
 
     fit(
         step, lambda n: (n, crops(n)), steps=steps, state={"partials": partials, "optimizer": optimizer},
-        checkpoint=out / "partials.safetensors", save_every=500, config={"pieces": len(training.pieces)},
-        seed=seed, progress=progress,
+        checkpoint=out / "partials.safetensors", save_every=500, seed=seed, progress=progress,
     )  # fmt: skip
     partials.requires_grad_(False)
 
@@ -288,53 +235,45 @@ def bits(model: WaveNet, crops: Crops, batches: int) -> float:
     return -sum(found) / len(found) / math.log(2)
 
 
-def player(held_out: Renderings, seconds: float) -> Callable[[WaveNet], dict[str, Tensor]]:
-    """Plays the opening of the first held-out tune of each instrument, for the ladder."""
-    firsts = {p.instrument: p for p in reversed(held_out.pieces) if p.recording is None}
-
-    def play(model: WaveNet) -> dict[str, Tensor]:
-        model, length, sounds = copy.deepcopy(model).cpu(), int(seconds * SR), {}
-        for name, piece in firsts.items():
-            score = model.conditioning(piece.score, name, length) if model.upsample is not None else None
-            x = sample(model, length, score, seed=4, temperature=0.3, progress=False)[0]
-            sounds[f"{name}-"] = x if model.config.mixtures else mu_law_decode(x)
-        return sounds
-
-    return play
-
-
 def train(name: str, out: Path, steps: int | None, seed: int, progress: bool) -> Mapping[str, float]:
     """Train the partials and the WaveNet, judge them and save them."""
-    settings, steps = RECIPES[name], steps or RECIPES[name].steps
-    trial, share = steps < TRIAL, {"train": 1, "valid": 5, "test": 5}
-    sets = {split: data(split, settings.tunes // part, trial) for split, part in share.items()}
+    steps, score = steps or STEPS[name], name != "unconditional"
+    trial = steps < TRIAL
+    training, valid, test = (pieces_of(split, trial) for split in ("train", "valid", "test"))
     seed_all(seed)
-    model = build(settings, sets["train"])
-    if settings.score:
-        learn_partials(model, sets["train"], out, min(settings.partial_steps, 2 * steps), seed, progress)
-    size = (settings.batch, settings.frames, model.receptive_field)
-    crops, valid, test = (Crops(part, *size, n) for part, n in zip(sets.values(), (seed, 1, 2), strict=True))
-    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], settings.lr, betas=(0.9, 0.98))
-    ladder = Ladder(out, "model", player(sets["valid"], 0.1 if trial else 4.0))
-    ladder.save(model, 0)
+    model = build(name, training)
+    if score:
+        learn_partials(model, training, out, min(PARTIAL_STEPS, 2 * steps), seed, progress)
+    crops, unheard = Crops(training, model.receptive_field, seed), Crops(valid, model.receptive_field, 1)
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], LR, betas=(0.9, 0.98))
+    openings = {piece.instrument: piece for piece in reversed(valid) if piece.recording is None}.values()
+
+    def play(model: WaveNet) -> dict[str, Tensor]:
+        """The opening of the first held-out tune of each instrument."""
+        length, sounds = int((0.1 if trial else 4.0) * SR), {}
+        for piece in openings:
+            given = model.conditioning(piece.score, piece.instrument, length) if score else None
+            x = sample(model, length, given, seed=4, temperature=0.3, progress=False)[0]
+            sounds[f"{piece.instrument}-"] = x if model.config.mixtures else mu_law_decode(x)
+        return sounds
 
     def step(numbered: tuple[int, tuple]) -> dict[str, Tensor]:
         n, batch = numbered
-        optimizer.param_groups[0]["lr"] = settings.lr * warm_cosine(n, steps, end=0.02)
-        past = disturbed(batch[0], (seed, n)) if settings.score else None
+        optimizer.param_groups[0]["lr"] = LR * warm_cosine(n, steps, end=0.02)
+        past = disturbed(batch[0], (seed, n)) if score else None
         loss = -log_prob(model, batch, past)[:, crops.valid].mean() / math.log(2)
         return {"bits": update(loss, optimizer, max_norm=1.0)}
 
     def validate(run: TrainingRun) -> dict[str, float]:
-        return {"valid": bits(run.ema["model"], valid, 1 if trial else 12)}
+        return {"valid": bits(run.ema["model"], unheard, 1 if trial else 12)}
 
     every = max(1, steps // 8)
     run = fit(
-        step, lambda n: (n, crops(n)), steps=steps, state={"model": model, "optimizer": optimizer}, ema=settings.ema,
-        checkpoint=out / "run.safetensors", save_every=every, callbacks=[(100, ladder), (every, validate)],
-        precision="auto", config=dataclasses.replace(settings, steps=0), seed=seed, progress=progress,
+        step, lambda n: (n, crops(n)), steps=steps, state={"model": model, "optimizer": optimizer},
+        ema={"model": 0.99}, checkpoint=out / "run.safetensors", save_every=every, precision="auto",
+        callbacks=[(100, listening_ladder(out, model, play)), (every, validate)],
+        config={"recipe": name}, seed=seed, progress=progress,
     )  # fmt: skip
-    scores = {"bits per sample": bits(run.ema["model"], test, 1 if trial else 64)}
-    facts = {"what": f"a WaveNet at 16 kHz that {'plays a score' if settings.score else 'hears no score'}"}
-    facts["data"] = f"{settings.tunes} folk tunes by {' and '.join(INSTRUMENTS)}, and musicai-notes (training splits)"
-    return finish(name, out, run.ema["model"], run, facts, scores)
+    scores = {"bits per sample": bits(run.ema["model"], Crops(test, model.receptive_field, 2), 1 if trial else 64)}
+    data = f"{TUNES} folk tunes by {' and '.join(INSTRUMENTS)}, and musicai-notes (training splits)"
+    return finish(name, out, run.ema["model"], run, data, scores)

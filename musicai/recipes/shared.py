@@ -4,7 +4,6 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,33 +11,34 @@ from torch import Tensor, nn
 
 from musicai.audio import save
 from musicai.pretrained import Pretrained
+from musicai.recipes import RECIPES
 from musicai.scale import device
 from musicai.storage import atomic_write
 from musicai.train import TrainingRun
+from musicai.train.loop import Callback
 
 SR = 16_000
-TRIAL = 100  # a run of fewer steps only tries whether everything works, on a little of the data
-RUNGS = [0, *(step * 10**power for power in range(2, 6) for step in (1, 2, 5))]  # 0, 100, 200, 500, 1,000, ...
+TRIAL = 100  # a run of fewer steps only checks that everything works, on a little of the data
+RUNGS = {step * 10**power for power in range(2, 6) for step in (1, 2, 5)}  # 100, 200, 500, 1,000, ...
 
 
-class Ladder:
-    """A callback that saves the same sounds after 0, 100, 200, 500, ... steps: the listening ladder.
+def listening_ladder(out: Path, model: nn.Module, play: Callable[[nn.Module], Mapping[str, Tensor]]) -> Callback:
+    """A callback that saves what the averaged model plays after 100, 200, 500, ... steps and after the last.
 
-    `play` turns the averaged model into sounds (time,) by name.
+    `play` turns a model into sounds (time,) by name. Those of `model`, before its first step, are saved at once.
     """
 
-    def __init__(self, out: Path, model: str, play: Callable[[nn.Module], Mapping[str, Tensor]]):
-        self.folder, self.model, self.play = out / "ladder", model, play
+    def rung(model: nn.Module, step: int) -> None:
+        (out / "ladder").mkdir(parents=True, exist_ok=True)
+        for name, sound in play(model).items():
+            save(out / "ladder" / f"{name}step-{step:06d}.mp3", sound.cpu(), SR)
 
-    def save(self, model: nn.Module, step: int) -> None:
-        """Save one rung."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for name, sound in self.play(model).items():
-            save(self.folder / f"{name}step-{step:06d}.mp3", sound.cpu(), SR)
-
-    def __call__(self, run: TrainingRun) -> None:
+    def climb(run: TrainingRun) -> None:
         if run.step in RUNGS or run.finished:
-            self.save(run.ema[self.model], run.step)
+            rung(*run.ema.values(), run.step)
+
+    rung(model, 0)
+    return climb
 
 
 def warm_cosine(n: int, steps: int, end: float) -> float:
@@ -51,32 +51,35 @@ def spread(items: Sequence, count: int) -> list:
     return [items[round(i)] for i in np.linspace(0, len(items) - 1, min(count, len(items)))] if count else []
 
 
-def items_of(dataset: Sequence, steps: int, trial: int = 32) -> list:
+def items_of(dataset: Sequence, steps: int, trial: int = 12) -> list:
     """The items of a dataset to train or judge with; a few of them in a trial."""
     return spread(dataset, trial if steps < TRIAL else len(dataset))
 
 
 def curves(history: Mapping[str, Sequence[float]], size: int) -> dict[str, list]:
-    """Every column's means over blocks of `size` steps, and the step that ends each; None where there is nothing."""
-    ends = [*range(size, max(map(len, history.values())) + size, size)]
-    table = {"step": [min(end, len(next(iter(history.values())))) for end in ends]}
+    """The mean of every column over blocks of `size` steps, and the step that ends each; None for an empty block."""
+    steps = max(map(len, history.values()))
+    table = {"step": [min(end, steps) for end in range(size, steps + size, size)]}
     for name, column in history.items():
-        blocks = [np.array([x for x in column[end - size : end] if not math.isnan(x)]) for end in ends]
-        table[name] = [round(float(block.mean()), 5) if len(block) else None for block in blocks]
+        padded = np.pad(column, (0, -len(column) % size), constant_values=np.nan)
+        table[name] = np.ma.masked_invalid(padded.reshape(-1, size)).mean(1).round(5).tolist()
     return table
 
 
 def finish(
-    name: str, out: Path, model: Pretrained, run: TrainingRun, facts: Mapping[str, Any], scores: Mapping[str, float]
+    name: str, out: Path, model: Pretrained, run: TrainingRun, data: str, scores: Mapping[str, float]
 ) -> Mapping[str, float]:
-    """Write history.json, the weights and the card; `facts` and `scores` become its tables. Returns the scores."""
+    """Write history.json, the weights and the card with its tables of facts and scores. Returns the scores."""
     with atomic_write(out / "history.json") as file:
         file.write(json.dumps(curves(run.history, max(1, run.steps // 160))).encode())
-    facts = {**facts, "parameters": f"{sum(p.numel() for p in model.parameters()):,}", "steps": f"{run.step:,}"}
-    facts["device"] = f"{device().type}, torch {torch.__version__}"
-    facts["command"] = f"`musicai train {name} --steps {run.steps} --seed {run.settings['seed']}`"
-    rows = [f"| {key} | {value} |" for key, value in facts.items()]
+    facts = [
+        f"| what | {RECIPES[name]} |",
+        f"| data | {data} |",
+        f"| parameters | {sum(p.numel() for p in model.parameters()):,} |",
+        f"| device | {device().type}, torch {torch.__version__} |",
+        f"| command | `musicai train {name} --steps {run.steps} --seed {run.settings['seed']}` |",
+    ]
     judged = [f"| {key} | {value:.3f} |" for key, value in scores.items()]
-    card = [f"# {out.name}", "", "| | |", "|---|---|", *rows, "", "| held-out data | |", "|---|---|", *judged]
+    card = [f"# {out.name}", "", "| | |", "|---|---|", *facts, "", "| held-out data | |", "|---|---|", *judged]
     model.save_pretrained(out, card="\n".join([*card, "", "Licence: MIT, as the code and the data."]))
     return scores

@@ -7,6 +7,7 @@ that was killed, and sees the same dropout masks and noise. Two processes each t
 import random
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from itertools import count
 from typing import Any
 
@@ -34,9 +35,9 @@ def seed_all(*key: int) -> None:
     number = 0
     for part in key:
         number = number << 64 | part & (2**64 - 1)
-    random.seed(number)  # its seeding mixes all the bits, so what it draws for the others differs from key to key
+    random.seed(number)  # it mixes all the bits, so what it draws for the other generators differs from key to key
     number = random.getrandbits(63)
-    # torch.manual_seed does the same in 160 us, and queues a call each time while CUDA sleeps. This takes 8.
+    # torch.manual_seed does the same in 160 us, and queues a call each time if CUDA is not in use yet. This takes 8.
     torch.default_generator.manual_seed(number)
     np.random.seed(number & 0xFFFFFFFF)  # noqa: NPY002  (datasets in the wild draw from the global generator)
     if torch.cuda.is_initialized():
@@ -46,86 +47,60 @@ def seed_all(*key: int) -> None:
 
 
 class Batches:
-    """Endless batches of a dataset: `batches[n]` is batch n, `for batch in batches` starts at 0 and never ends.
+    """Endless shuffled batches of a dataset: `batches[n]` is batch n, `for batch in batches` starts at 0.
 
     >>> batches = Batches(range(10), batch_size=4, seed=0)
     >>> batches[7].tolist() == batches[7].tolist()
     True
+
+    Each epoch has a permutation of its own; the items that would make a last, smaller batch are left out of it.
 
     Args:
         dataset: anything with `len` and `[index]`. Its random draws (a crop) may come from torch, numpy or random:
             each item is seeded by (seed, epoch, position in the epoch).
         batch_size: items per batch, over all processes together; under `torchrun` each process gets an equal share.
         seed: decides the order of the items and their random draws.
-        shuffle: a fresh permutation each epoch, or else the dataset's own order.
-        drop_last: leave out the last, smaller batch of each epoch.
         collate: list of items -> batch, as in torch.utils.data.DataLoader.
 
     Raises:
-        ValueError: if an epoch would hold no batch, or a batch cannot be shared equally.
+        ValueError: if the dataset does not fill a batch, or the processes cannot share one equally.
 
     Chapters 3 to 5.
     """
 
     def __init__(
-        self,
-        dataset: Dataset,
-        batch_size: int,
-        seed: int = 0,
-        shuffle: bool = True,
-        drop_last: bool = True,
-        collate: Callable[[list], Any] = default_collate,
+        self, dataset: Dataset, batch_size: int, seed: int = 0, collate: Callable[[list], Any] = default_collate
     ):
-        if batch_size != int(batch_size) or batch_size < 1 or seed != int(seed) or seed < 0:
-            raise ValueError(f"batch_size={batch_size}, seed={seed}: give whole numbers, of 1 or more and of 0 or more")
-        if len(dataset) < (batch_size if drop_last else 1):
-            raise ValueError(f"{len(dataset)} items make no batch of {batch_size}: lower it, or set drop_last=False")
-        self.dataset, self.batch_size, self.seed, self.shuffle = dataset, batch_size, seed, shuffle
-        self.drop_last, self.collate = drop_last, collate
-        self.per_epoch = len(dataset) // batch_size if drop_last else -(-len(dataset) // batch_size)
-        self._epoch: tuple[int, np.ndarray, int] | None = None
+        if not 1 <= batch_size <= len(dataset):
+            raise ValueError(f"batch_size={batch_size} with {len(dataset)} items: give from 1 to as many as there are")
+        self.dataset, self.batch_size, self.seed, self.collate = dataset, batch_size, seed, collate
+        self.per_epoch = len(dataset) // batch_size
+        self.settings = {"items": len(dataset), "batch_size": batch_size, "seed": seed}  # what a checkpoint compares
 
     def __getitem__(self, n: int) -> Any:
         """Batch n of this process, n = 0, 1, 2, ... without end; the global random generators stay as they are."""
-        if n < 0:
-            raise IndexError(f"batches are numbered from 0, not {n}")
         with _generators_kept():
             return self.seeded(n)
 
-    def __iter__(self) -> Iterator[Any]:
-        return map(self.__getitem__, count())
-
-    def keys(self, n: int) -> list[tuple[int, int]]:
-        """The items of batch n that belong to this process: the index of each and the seed of its random draws."""
-        epoch, place = divmod(n, self.per_epoch)
-        order, base = self._order(epoch)
-        positions = range(place * self.batch_size, min((place + 1) * self.batch_size, len(order)))
-        rank, world = rank_and_world()
-        if len(positions) % world:
-            advice = f"choose a batch_size that {world} divides, and drop_last=True"
-            raise ValueError(f"batch {n} has {len(positions)} items, which {world} processes cannot share; {advice}")
-        return [(int(order[p]), base + p) for p in positions[rank::world]]
-
-    def describe(self) -> dict[str, Any]:
-        """What decides the order of the data; kept in a checkpoint and compared on resume."""
-        names = ("batch_size", "seed", "shuffle", "drop_last")
-        return {"items": len(self.dataset), **{name: getattr(self, name) for name in names}}
-
     def seeded(self, n: int) -> Any:
         """Batch n, leaving the global generators seeded: for `fit`, which seeds them anyway."""
+        epoch, place = divmod(n, self.per_epoch)
+        base, order = _order(len(self.dataset), self.seed, epoch)
+        rank, world = rank_and_world()
+        if self.batch_size % world:
+            raise ValueError(f"batch_size={self.batch_size}: {world} processes cannot share that equally")
         items = []
-        for index, seed in self.keys(n):
-            seed_all(seed)
-            items.append(self.dataset[index])
+        for position in range(place * self.batch_size + rank, (place + 1) * self.batch_size, world):
+            seed_all(base + position)
+            items.append(self.dataset[int(order[position])])
         return self.collate(items)
 
-    def _order(self, epoch: int) -> tuple[np.ndarray, int]:
-        if self._epoch is None or self._epoch[0] != epoch:
-            rng = np.random.default_rng((self.seed, epoch))
-            base = int(rng.integers(2**62))
-            indices = np.arange(len(self.dataset))
-            self._epoch = epoch, rng.permutation(indices) if self.shuffle else indices, base
-        return self._epoch[1:]
+
+@lru_cache(maxsize=4)
+def _order(items: int, seed: int, epoch: int) -> tuple[int, np.ndarray]:
+    """The seed of the first item of an epoch, and the order of its items."""
+    rng = np.random.default_rng((seed, epoch))
+    return int(rng.integers(2**62)), rng.permutation(items)
 
 
 def numbered(batches: Iterable | Callable[[int], Any], start: int, seed: int) -> Iterator[Any]:
@@ -140,13 +115,11 @@ def numbered(batches: Iterable | Callable[[int], Any], start: int, seed: int) ->
 
 
 def _round_and_round(batches: Iterable) -> Iterator[Any]:
-    while True:
-        empty = True
-        for batch in batches:
-            empty = False
-            yield batch
-        if empty:
-            raise ValueError("batches has run dry: pass Batches, a list, a DataLoader or a function of n")
+    dry = object()
+    while (first := next(epoch := iter(batches), dry)) is not dry:
+        yield first
+        yield from epoch
+    raise ValueError("batches has run dry: pass Batches, a list, a DataLoader or a function of n")
 
 
 @contextmanager

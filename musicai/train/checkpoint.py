@@ -49,9 +49,9 @@ def save_checkpoint(path: str | Path, state: Mapping[str, Any], info: Any = None
     """
     path, tensors = Path(path), {}
     states = {name: part.state_dict() if hasattr(part, "state_dict") else part for name, part in state.items()}
-    tree = {name: _encode(part, name, tensors) for name, part in states.items()}
-    text = json.dumps({"info": _encode(info, "info", tensors), "state": tree})
-    header = json.dumps({"crc32": _checksum(text, tensors), "content": text})
+    parts = [[name, _encode(part, name, tensors)] for name, part in states.items()]
+    content = json.dumps([parts, _encode(info, "info", tensors)])
+    header = json.dumps({"crc32": _checksum(content, tensors), "content": content})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as file:
@@ -79,8 +79,7 @@ def load_checkpoint(path: str | Path, state: Mapping[str, Any] | None = None) ->
     Chapters 3 to 5.
     """
     saved, info = read_checkpoint(path)
-    state = state or {}
-    restore(path, {name: part for name, part in saved.items() if name in state}, state)
+    restore(path, {name: saved[name] for name in state or {} if name in saved}, state or {})
     return info
 
 
@@ -88,13 +87,12 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], Any]:
     """The (state, info) of a checkpoint as plain data and tensors. Raises CheckpointError for a damaged file."""
     try:
         with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {})[HEADER])
+            header = json.loads(file.metadata()[HEADER])
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
         if header["crc32"] != _checksum(header["content"], tensors):
             raise ValueError("its checksum does not match its content")
-        content = json.loads(header["content"])
-        state = {name: _decode(part, tensors) for name, part in content["state"].items()}
-        return state, _decode(content["info"], tensors)
+        parts, info = _decode(header["content"], tensors)
+        return dict(parts), info
     except FileNotFoundError as error:
         raise CheckpointError(f"there is no checkpoint {path}") from error
     except Exception as error:  # whatever a hostile file provokes in the parsers above is its own fault
@@ -119,7 +117,7 @@ def restore(path: str | Path, saved: Mapping, parts: Mapping, saved_settings: An
 
 
 def _differences(saved: Any, ours: Any) -> list[str]:
-    here, there = _flat(ours), _flat(saved)
+    there, here = _flat(saved), _flat(ours)
     pairs = {name: (there.get(name, "missing"), here.get(name, "missing")) for name in {**here, **there}}
     return [f"{name}: {a} in the checkpoint, {b} here" for name, (a, b) in pairs.items() if a != b]
 
@@ -128,11 +126,9 @@ def _flat(value: Any, name: str = "") -> dict[str, str]:
     """Nested dicts as one, with dotted names; each tensor by its type and shape."""
     if isinstance(value, Mapping):
         return {k: v for key, item in value.items() for k, v in _flat(item, f"{name}.{key}".lstrip(".")).items()}
-    return {name: _described(value) if isinstance(value, Tensor) else str(value)}
-
-
-def _described(tensor: Tensor) -> str:
-    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
+    if isinstance(value, Tensor):
+        value = f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
+    return {name: str(value)}
 
 
 def _encode(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
@@ -153,24 +149,19 @@ def _encode(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     raise CheckpointError(f"cannot save {name}, a {type(value).__name__}: {needs}")
 
 
-def _decode(value: Any, tensors: dict[str, Tensor]) -> Any:
-    if isinstance(value, list):
-        return [_decode(item, tensors) for item in value]
-    if not isinstance(value, dict):
-        return value
-    ((kind, content),) = value.items()
-    if kind == "$tensor":
-        return tensors[content]
-    if kind == "$tuple":
-        return tuple(_decode(content, tensors))
-    if kind == "$dict":
-        return {key: _decode(item, tensors) for key, item in content}
-    raise ValueError(f"unknown kind {kind!r}")
+def _decode(content: str, tensors: dict[str, Tensor]) -> Any:
+    kinds = {"$tensor": tensors.__getitem__, "$tuple": tuple, "$dict": dict}
+
+    def made(value: dict) -> Any:
+        ((kind, inner),) = value.items()
+        return kinds[kind](inner)
+
+    return json.loads(content, object_hook=made)
 
 
-def _checksum(text: str, tensors: Mapping[str, Tensor]) -> int:
-    crc = zlib.crc32(text.encode())
-    for name in sorted(tensors):
-        crc = zlib.crc32(f"{name} {_described(tensors[name])}".encode(), crc)
-        crc = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy(), crc)
+def _checksum(content: str, tensors: Mapping[str, Tensor]) -> int:
+    crc = zlib.crc32(content.encode())
+    for name, tensor in sorted(tensors.items()):
+        crc = zlib.crc32(f"{name} {tensor.dtype} {tensor.shape}".encode(), crc)
+        crc = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy(), crc)
     return crc

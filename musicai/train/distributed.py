@@ -16,9 +16,7 @@ from torch import Tensor
 
 def rank_and_world() -> tuple[int, int]:
     """This process's number and how many there are; (0, 1) outside `torchrun`."""
-    if dist.is_available() and dist.is_initialized():
-        return dist.get_rank(), dist.get_world_size()
-    if dist.is_available() and dist.is_torchelastic_launched():
+    if dist.is_available() and (dist.is_initialized() or dist.is_torchelastic_launched()):
         return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     return 0, 1
 
@@ -54,19 +52,17 @@ def average_gradients(parameters: Iterable[Tensor]) -> None:
 def average(values: Tensor) -> Tensor:
     """The mean over the processes."""
     _, world = rank_and_world()
-    if world == 1:
-        return values
-    dist.all_reduce(values)
+    if world > 1:
+        dist.all_reduce(values)
     return values / world
 
 
 def broadcast(tensors: Iterable[Tensor]) -> None:
     """Give every process rank 0's values."""
-    if rank_and_world()[1] > 1:
-        for tensor in tensors:
-            dist.broadcast(tensor, src=0)
+    for tensor in tensors if rank_and_world()[1] > 1 else ():
+        dist.broadcast(tensor, src=0)
 
 
 def any_process(flag: bool) -> bool:
     """True in every process if it is true in one; all wait for each other."""
-    return flag if rank_and_world()[1] == 1 else average(torch.tensor(float(flag))).item() > 0
+    return average(torch.tensor(float(flag))).item() > 0

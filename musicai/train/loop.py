@@ -1,10 +1,9 @@
 """`fit`: the one training loop. Read it from top to bottom; each helper is defined below its first use."""
 
-import dataclasses
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from musicai.train import distributed
-from musicai.train.batches import Batches, numbered, seed_all
+from musicai.train.batches import numbered, seed_all
 from musicai.train.run import Losses, TrainingRun
 
 Callback = Callable[[TrainingRun], Losses | None]
@@ -72,7 +71,7 @@ def fit(
         callbacks: pairs (every, function): each function is called with the `TrainingRun` after that many steps and
             after the last. Numbers it returns by name go into the history. It cannot disturb training: random
             generators and train/eval modes are restored.
-        config: hyperparameters (a dict or dataclass) to keep in the checkpoint; resuming with others is an error.
+        config: hyperparameters (a dict of plain data) to keep in the checkpoint; resuming with others is an error.
         seed: torch, numpy and random are seeded from (seed, n, rank) before step n.
         progress: whether to show a bar with the losses and the time left.
 
@@ -87,27 +86,31 @@ def fit(
 
     Chapters 3 to 5.
     """
-    intervals = [save_every, *(every for every, _ in callbacks)]
-    if steps != int(steps) or not min(intervals) >= 1:
-        raise ValueError(f"steps={steps!r} with intervals {intervals}: give a whole number, and intervals of 1 or more")
+    if min(save_every, *(every for every, _ in callbacks), 1) < 1:
+        raise ValueError("save_every and the intervals of the callbacks must be 1 or more")
     distributed.join()
-    order = batches.describe() if isinstance(batches, Batches) else None
-    config = dataclasses.asdict(config) if dataclasses.is_dataclass(config) else config
-    settings = {"config": config, "seed": seed, "batches": order}
+    settings = {"config": config, "seed": seed, "batches": getattr(batches, "settings", None)}
     run = TrainingRun(steps, state, checkpoint, precision, ema, settings)
     if not run.resume():
         run.save()  # a bad path or a full disk shows up now, not in an hour
-    elif progress and run.rank == 0:
-        tqdm.write(f"resuming {checkpoint} at step {run.step:,} of {steps:,}")
     hidden, interrupted = not progress or run.rank != 0, False
     bar = tqdm(total=steps, initial=run.step, disable=hidden, desc="train", unit="step", mininterval=0.2)
-    with bar, closing(numbered(batches, run.step, seed)) as source, run.gradients.watched(), _ctrl_c() as presses:
+    with bar, closing(numbered(batches, run.step, seed)) as source, run.watched(), _ctrl_c() as presses:
         while not run.finished and not interrupted:
             batch = next(source)
             seed_all(seed, run.step, run.rank, 1)
             with torch.autocast(run.device.type, run.dtype, enabled=run.dtype is not None):
                 run.record(step(batch))
-            interrupted = _after_step(run, callbacks, save_every, bar, presses)
+            due = [function for every, function in callbacks if run.is_due(every)]
+            if due or run.is_due(save_every) or run.is_due(run.read_every):
+                losses = run.read()
+                if bar.update(run.step - bar.n) or run.finished:
+                    bar.set_postfix(losses)
+                interrupted = distributed.any_process(bool(presses))
+            for function in due if run.rank == 0 else ():
+                _call(function, run)
+            if run.is_due(save_every) or interrupted:
+                run.save()
     seed_all(seed, run.step, run.rank, 1)  # what is drawn after `fit` is the same, resumed or not
     distributed.any_process(False)  # wait until the last checkpoint is there for every process
     if interrupted and not run.finished:
@@ -115,55 +118,27 @@ def fit(
     return run
 
 
-def _after_step(
-    run: TrainingRun, callbacks: Sequence[tuple[int, Callback]], save_every: int, bar: tqdm, presses: list[int]
-) -> bool:
-    """Read the losses, call back and save, each when it is due. Returns whether Ctrl-C was pressed."""
-    due = [function for every, function in callbacks if run.is_due(every)]
-    saving, interrupted = run.is_due(save_every), False
-    if due or saving or run.is_due(run.read_every):
-        _show(bar, run.step, run.read())
-        interrupted = distributed.any_process(bool(presses))
-    for function in due if run.rank == 0 else ():
-        _call(function, run)
-    if saving or interrupted:
-        run.save()
-    return interrupted
-
-
-def _show(bar: tqdm, step: int, losses: Mapping[str, float]) -> None:
-    drawn = bar.update(step - bar.n)  # now and then: formatting the losses at every step would cost too much
-    if drawn or step == bar.total:
-        bar.set_postfix({name: f"{value:.3g}" for name, value in losses.items()})
-
-
 def _call(function: Callback, run: TrainingRun) -> None:
     """Call back, without letting an evaluation that forgets `model.train()` change the training."""
     modes = {m: m.training for part in run.state.values() if isinstance(part, nn.Module) for m in part.modules()}
-    try:
-        values = function(run) or {}
-    finally:
-        for module, training in modes.items():
-            module.training = training
-    run.history.add(run.step, {name: float(value) for name, value in values.items()})
+    values = function(run) or {}
+    for module, training in modes.items():
+        module.training = training
+    run.add(run.step, {name: float(value) for name, value in values.items()})
 
 
 @contextmanager
 def _ctrl_c() -> Iterator[list[int]]:
     """Collect the first Ctrl-C in a list, so that the step and its checkpoint can finish; obey the second."""
     presses: list[int] = []
-    before = signal.getsignal(signal.SIGINT)
+    default, main = signal.default_int_handler, threading.current_thread() is threading.main_thread()
 
     def handle(number: int, _frame: object) -> None:
         presses.append(number)
-        if len(presses) > 1:
-            raise KeyboardInterrupt
+        signal.signal(signal.SIGINT, default)
 
-    if threading.current_thread() is not threading.main_thread() or before in (signal.SIG_IGN, None):
+    with ExitStack() as stack:
+        if main and signal.getsignal(signal.SIGINT) is default:
+            signal.signal(signal.SIGINT, handle)
+            stack.callback(signal.signal, signal.SIGINT, default)
         yield presses
-        return
-    signal.signal(signal.SIGINT, handle)
-    try:
-        yield presses
-    finally:
-        signal.signal(signal.SIGINT, before)

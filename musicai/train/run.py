@@ -1,10 +1,15 @@
-"""A run of `fit`: its step, its history, its averaged weights, and how it is saved and resumed."""
+"""A run of `fit`: its step, its gradients and averaged weights, its history, and how it is saved and resumed.
+
+Between `backward()` and `optimizer.step()`, gradients are averaged over processes, unscaled, measured and clipped.
+`fit` hooks into the optimizers of its `state=`, so a step written in plain PyTorch gets the averaging and the norms
+without any change. `update` writes the usual four lines as one and adds what fp16 needs.
+"""
 
 import math
-from array import array
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from copy import deepcopy
-from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +19,9 @@ from torch.optim import Optimizer
 
 from musicai.train import distributed
 from musicai.train.checkpoint import CheckpointError, read_checkpoint, restore, save_checkpoint
-from musicai.train.gradients import Gradients, autocast_dtype
 
 Losses = Mapping[str, Tensor | float]
+PRECISIONS = {None: None, "auto": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class DivergedError(ArithmeticError):
@@ -52,17 +57,16 @@ class TrainingRun:
 
     Raises:
         TypeError: if a part of `state` cannot be saved.
-        ValueError: for an unknown precision, or an average of something that is not a model.
+        ValueError: for an unknown precision.
+        KeyError: for an average of something that is not a model.
 
     Chapters 3 to 5.
     """
 
-    def __init__(
-        self, steps: int, state: Mapping[str, Any], checkpoint: Any, precision: str | None, ema: Any, settings: Any
-    ):
+    def __init__(self, steps: int, state: Mapping, checkpoint: Any, precision: str | None, ema: Any, settings: Any):
         for name, part in state.items():
-            if "." in name or not (hasattr(part, "state_dict") and hasattr(part, "load_state_dict")):
-                needs = "it needs state_dict(), load_state_dict() and a name without a dot"
+            if "." in name or name == "fit" or not hasattr(part, "load_state_dict"):
+                needs = "it needs state_dict(), load_state_dict() and a name without a dot, other than 'fit'"
                 raise TypeError(f"state[{name!r}] is a {type(part).__name__}; {needs}")
         self.step, self.steps, self.state, self.settings = 0, steps, dict(state), settings
         self.checkpoint = None if checkpoint is None else Path(checkpoint)
@@ -71,14 +75,12 @@ class TrainingRun:
         self.device = next((p.device for model in models.values() for p in model.parameters()), torch.device("cpu"))
         self.dtype = autocast_dtype(precision, self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
-        optimizers = {name: part for name, part in state.items() if isinstance(part, Optimizer)}
-        self.gradients = Gradients(optimizers, self.scaler)
+        self._optimizers = {part: name for name, part in state.items() if isinstance(part, Optimizer)}
+        self._prepared: Optimizer | None = None  # its gradients are ready for `step()`
+        self._norms: dict[str, Tensor] = {}  # "grad/<optimizer>" -> the gradient norm of its latest step
         self._decays = ema if isinstance(ema, Mapping) else dict.fromkeys(models, ema) if ema else {}
-        for name, decay in self._decays.items():
-            if name not in models or not 0 <= decay < 1:
-                raise ValueError(f"ema: {name!r} with decay {decay}; models are {list(models)}, decays 0 <= d < 1")
         self.ema = {name: deepcopy(models[name]).eval().requires_grad_(False) for name in self._decays}
-        self.history = TrainingHistory()
+        self.history: dict[str, list[float]] = {}
         # Reading a loss waits for the GPU, or for the other processes; do it only now and then there.
         self.read_every = 1 if self.device.type == "cpu" and world == 1 else 10
         self._unread: list[dict[str, Tensor | float]] = []
@@ -92,16 +94,43 @@ class TrainingRun:
         """True once every so many steps, and after the last."""
         return self.step % every == 0 or self.finished
 
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """While this lasts, plain `optimizer.step()` calls and `update` go through here."""
+        with ExitStack() as stack:
+            for optimizer in self._optimizers:
+                stack.enter_context(optimizer.register_step_pre_hook(self._before_step))
+            stack.callback(_ACTIVE.reset, _ACTIVE.set(self))
+            yield
+
+    def prepare(self, optimizer: Optimizer, max_norm: float | None = None) -> None:
+        """Average, unscale, measure and clip the gradients; all that is left to do is `optimizer.step()`."""
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        distributed.average_gradients(parameters)  # while still scaled: an overflow in one must be seen by all
+        self.scaler.unscale_(optimizer)
+        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        if max_norm is not None:
+            torch.nn.utils.clip_grads_with_norm_(parameters, max_norm, norm)
+        if optimizer in self._optimizers:
+            self._norms[f"grad/{self._optimizers[optimizer]}"] = norm
+        self._prepared = optimizer
+        torch.clear_autocast_cache()  # else the next forward pass of this step would use the old weights in bf16
+
+    def _before_step(self, optimizer: Optimizer, args: tuple, kwargs: dict) -> None:
+        if self._prepared is not optimizer:
+            if self.scaler.is_enabled():
+                raise RuntimeError('with precision="fp16", call update(loss, optimizer) in place of optimizer.step()')
+            self.prepare(optimizer)
+        self._prepared = None
+
     def record(self, losses: Losses) -> None:
         """Count one more step, with these losses."""
         if not isinstance(losses, Mapping):
             raise TypeError(f'step must return its losses by name, as in {{"loss": loss}}, not {type(losses).__name__}')
-        for name, value in losses.items():
-            if isinstance(value, Tensor) and value.numel() != 1:
-                raise ValueError(f"loss {name!r} has shape {tuple(value.shape)}: return one number, such as its mean")
         self.step += 1
         row = {name: v.detach().clone() if isinstance(v, Tensor) else v for name, v in losses.items()}
-        self._unread.append(row | self.gradients.pop_norms())
+        self._unread.append(row | self._norms)
+        self._norms = {}
         self._average()
 
     def read(self) -> dict[str, float]:
@@ -117,26 +146,27 @@ class TrainingRun:
                 overflow = self.scaler.is_enabled() and name.startswith("grad/")  # such a step was left out
                 if not math.isfinite(number) and not overflow:
                     raise self._diverged(f"{name} is {number} at step {step}")
-            self.history.add(step, numbers)
+            self.add(step, numbers)
         if self.scaler.get_scale() < 1e-3:
             raise self._diverged(f"gradients have overflowed in fp16 at every step up to {self.step}")
         return numbers
 
-    def save(self, path: str | Path | None = None) -> None:
-        """Save to `path`, or else to `checkpoint` if there is one.
+    def add(self, step: int, values: Mapping[str, float]) -> None:
+        """Set these values of this step, the latest so far, in the history."""
+        for name in {**self.history, **values}:  # every column, so that all stay equally long
+            column = self.history.setdefault(name, [])
+            column += [math.nan] * (step - len(column))
+            column[-1] = values.get(name, column[-1])
 
-        >>> run.save(f"runs/notes-{run.step}.safetensors")  # in a callback: a checkpoint to keep  # doctest: +SKIP
-
-        Raises DivergedError for weights that are not finite.
-        """
-        path = path or self.checkpoint
-        if path is None or self.rank != 0:
+    def save(self) -> None:
+        """Save to `checkpoint`, if there is one. Raises DivergedError for weights that are not finite."""
+        if self.checkpoint is None or self.rank != 0:
             return
         for name, model in self._models().items():
             for key, weights in model.named_parameters():
                 if not torch.isfinite(weights).all():
                     raise self._diverged(f"weights {name}.{key} are not finite after step {self.step}")
-        save_checkpoint(path, self._parts(), {"step": self.step, "settings": self.settings})
+        save_checkpoint(self.checkpoint, self._parts(), {"step": self.step, "settings": self.settings})
 
     def resume(self) -> bool:
         """Take up the run where `checkpoint` left it; False if there is no such file yet.
@@ -146,17 +176,25 @@ class TrainingRun:
         found = self.checkpoint is not None and self.checkpoint.exists()
         if found:
             saved, info = read_checkpoint(self.checkpoint)
-            if not (isinstance(info, Mapping) and info.keys() >= {"step", "settings"}):
+            if "fit" not in saved:
                 raise CheckpointError(f"{self.checkpoint} was not written by fit: use load_checkpoint")
-            parts = self._parts()
-            if not (saved["fit.scaler"] and self.scaler.is_enabled()):  # a run may move to a GPU of another kind
-                del saved["fit.scaler"], parts["fit.scaler"]
-            restore(self.checkpoint, saved, parts, info["settings"], self.settings)
-            self.step = int(info["step"])
+            restore(self.checkpoint, saved, self._parts(), info["settings"], self.settings)
+            self.step = info["step"]
         if distributed.any_process(distributed.average(torch.tensor(float(self.step))).item() != self.step):
             raise CheckpointError(f"the processes do not see the same {self.checkpoint}: put it on a shared disk")
         distributed.broadcast(t for model in self._models().values() for t in model.state_dict().values())
         return found
+
+    def state_dict(self) -> dict[str, Any]:
+        """What `fit` itself has to remember: the scale of the gradients and the history."""
+        history = {name: torch.tensor(column, dtype=torch.float64) for name, column in self.history.items()}
+        return {"scaler": self.scaler.state_dict(), "history": history}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take the state of `state_dict` back. A run may move from bf16 to fp16: then there is no scale yet."""
+        if state["scaler"]:
+            self.scaler.load_state_dict(state["scaler"])
+        self.history = {name: column.tolist() for name, column in state["history"].items()}
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -174,7 +212,7 @@ class TrainingRun:
 
     def _parts(self) -> dict[str, Any]:
         averages = {f"ema.{name}": model for name, model in self.ema.items()}
-        return self.state | averages | {"fit.scaler": self.scaler, "fit.history": self.history}
+        return self.state | averages | {"fit": self}
 
     def _models(self) -> dict[str, nn.Module]:
         return {name: part for name, part in self._parts().items() if isinstance(part, nn.Module)}
@@ -184,24 +222,56 @@ class TrainingRun:
         return DivergedError(f"{what}; {kept}. A lower learning rate or update(..., max_norm=1) may help")
 
 
-class TrainingHistory(dict[str, array]):
-    """Name -> one number per step: `history["loss"][n - 1]` is the loss of step n, NaN where there was none."""
+_ACTIVE: ContextVar[TrainingRun | None] = ContextVar("active", default=None)
 
-    def add(self, step: int, values: Mapping[str, float]) -> None:
-        """Set these values of this step, the latest so far."""
-        for name in {**self, **values}:  # every column, so that all stay equally long
-            column = self.setdefault(name, array("d"))
-            column.extend(repeat(math.nan, step - len(column)))
-            if name in values:
-                column[step - 1] = values[name]
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """The columns as tensors."""
-        return {name: torch.tensor(column, dtype=torch.float64) for name, column in self.items()}
+def update(loss: Tensor, optimizer: Optimizer, max_norm: float | None = None) -> Tensor:
+    """One optimizer step: zero_grad, backward, clip, step.
 
-    def load_state_dict(self, columns: Mapping[str, Tensor]) -> None:
-        """Take the columns of `state_dict` back."""
-        self.update({name: array("d", column.tolist()) for name, column in columns.items()})
+    >>> weight = torch.nn.Parameter(torch.tensor(2.0))
+    >>> update(weight**2, torch.optim.SGD([weight], lr=0.5))
+    tensor(4.)
+    >>> weight.item()
+    0.0
+
+    Inside `fit(precision="fp16")` the loss is scaled up before backward and the gradients down after it (Micikevicius
+    et al. 2018, section 3.2), and a step whose gradients overflow is skipped.
+
+    Args:
+        loss: one number to make smaller.
+        optimizer: of the parameters to change.
+        max_norm: gradients whose total norm is larger are scaled down to it, after averaging over processes ("On the
+            difficulty of training recurrent neural networks", Pascanu et al. 2013). None: no clipping.
+
+    Returns: the loss, detached.
+
+    Raises:
+        ValueError: if max_norm is not above zero.
+
+    Chapters 3 to 5.
+    """
+    if max_norm is not None and not max_norm > 0:
+        raise ValueError(f"max_norm={max_norm!r}: give a norm above 0, or None for no clipping")
+    run = _ACTIVE.get() or TrainingRun(0, {}, None, None, None, None)  # without `fit`: nothing to scale or to keep
+    optimizer.zero_grad()
+    with torch.autocast(loss.device.type, enabled=False):  # backward runs in the types that forward chose
+        run.scaler.scale(loss).backward()
+    run.prepare(optimizer, max_norm)
+    run.scaler.step(optimizer)  # leaves the step out if gradients overflowed in fp16
+    run.scaler.update()
+    return loss.detach()
+
+
+def autocast_dtype(precision: str | None, device: torch.device) -> torch.dtype | None:
+    """The type for None (full float32), "bf16", "fp16" or "auto": the best that this device has in hardware.
+
+    Raises ValueError for any other name.
+    """
+    if precision == "auto" and device.type == "cuda":
+        precision = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    if precision not in PRECISIONS:
+        raise ValueError(f'precision={precision!r}: choose None, "bf16", "fp16" or "auto"')
+    return PRECISIONS[precision]
 
 
 def _numbers(values: list[Tensor | float], device: torch.device) -> list[float]:
