@@ -12,12 +12,12 @@ from musicai.wavenet import (
     CausalConv1d,
     DilatedStack,
     ResidualBlock,
-    Upsample,
     WaveNet,
     WaveNetConfig,
     dilations_of,
     receptive_field,
 )
+from musicai.wavenet.layers import Upsample
 
 SMALL = {"residual_channels": 6, "skip_channels": 5, "end_channels": 7, "classes": 16}
 
@@ -47,6 +47,10 @@ def test_dilations_and_receptive_field():
     assert WaveNet().receptive_field == 2 * 1023 + 1
     with pytest.raises(ValueError, match="5 layers cannot be divided into 2 stacks"):
         dilations_of(5, 2)
+    assert dilations_of(40)[-1] == 2**39
+    for layers, stacks in ((41, 1), (10**9, 1), (10**9, 10**9)):  # refused before any list or power is made
+        with pytest.raises(ValueError, match="stacks of equal depth, at most 40"):
+            WaveNetConfig(layers=layers, stacks=stacks)
 
 
 @settings(deadline=None, max_examples=25)

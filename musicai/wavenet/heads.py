@@ -1,7 +1,6 @@
 """Output heads: the last layer of a WaveNet and the distribution it stands for. Chapter 5."""
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -165,48 +164,13 @@ def _log_normal_mass(a: Tensor, b: Tensor) -> Tensor:
     return torch.where(narrow, series, difference)
 
 
-@dataclass(frozen=True)
-class Points:
-    """Some of the keys of some frames; a loss need not visit all 88 of every frame.
-
-    >>> Points.all(torch.tensor([0, 1]), keys=3).keys
-    tensor([0, 1, 2, 0, 1, 2])
-
-    Attributes:
-        rows: int64 (M,), in which frame each point lies.
-        keys: int64 (M,), at which key.
-
-    Chapter 5.
-    """
-
-    rows: Tensor
-    keys: Tensor
-
-    @classmethod
-    def all(cls, rows: Tensor, keys: int) -> "Points":
-        """Every key of these frames, frame by frame."""
-        return cls(rows.repeat_interleave(keys), torch.arange(keys, device=rows.device).repeat(len(rows)))
-
-    def of(self, x: Tensor) -> Tensor:
-        """x (frames, keys, ...) at the points: (M, ...)."""
-        return x[self.rows, self.keys]
-
-    def around(self, x: Tensor, before: int, after: int) -> Tensor:
-        """x (frames, keys) at keys n - before .. n + after of each point: (M, before + after + 1), zero-padded."""
-        return self.of(F.pad(x, (before, max(after, 0))).unfold(-1, before + after + 1, 1))
-
-    def to(self, device: torch.device) -> "Points":
-        """A copy on another device."""
-        return Points(self.rows.to(device), self.keys.to(device))
-
-
 class PianoRollHead(nn.Module):
     """Is each key down, given what the past says about it and the keys above it? Features in, logits out.
 
     >>> head = PianoRollHead(channels=96)
-    >>> every, silence = Points.all(torch.arange(2), 88), torch.zeros(2, 88)
-    >>> head(torch.zeros(176, 96), silence, silence, every).shape
-    torch.Size([176])
+    >>> frames, previous = torch.eye(88)[[60, 64]], torch.zeros(2, 88)
+    >>> head(torch.zeros(2, 96), frames, previous, points=torch.where(frames > 0)).shape  # one key is down in each
+    torch.Size([2])
 
     p(frame) = product over the keys n of p(key n | past, keys above n): the chain rule once more, over pitch. All keys
     share the same weights, because a third is a third anywhere. A key sees the 40 keys above it, how many of all the
@@ -231,21 +195,23 @@ class PianoRollHead(nn.Module):
         for table in (self.count, self.balance):
             nn.init.zeros_(table.weight)
 
-    def forward(self, features: Tensor, frames: Tensor, previous: Tensor, points: Points) -> Tensor:
+    def forward(self, features: Tensor, frames: Tensor, previous: Tensor, points: tuple[Tensor, Tensor]) -> Tensor:
         """Logits (M,) that the keys at the points are down.
 
         Args:
             features: (M, H), what the past says about the points.
             frames: (F, K), the highest key first. The logit of a key depends only on the entries before it.
             previous: (F, K), the frame before each.
+            points: rows and keys, int64 (M,) each, as `torch.where` gives them.
         """
         above, before = (x.cumsum(-1) - x for x in (frames, previous))  # how many are down above each key
-        return self.logits(features, points.around(frames, REACH, -1), points.of(above), points.of(before))
+        window = F.pad(frames, (REACH, 0)).unfold(-1, REACH, 1)  # (F, K + 1, REACH): the keys above each
+        return self.logits(features, window[points], above[points], before[points])
 
     def logits(self, features: Tensor, window: Tensor, above: Tensor, before: Tensor) -> Tensor:
         """The network: features (M, H), the REACH keys above (M, REACH), the counts above now and before: (M,)."""
-        count = above.clamp(max=MOST).round().long()
-        balance = (before - above).clamp(-BALANCE, BALANCE).round().long() + BALANCE
+        count = above.clamp(max=MOST).long()
+        balance = (before - above).clamp(-BALANCE, BALANCE).long() + BALANCE
         h = F.relu(features + self.above(window) + self.count(count) + self.balance(balance))
         for layer in self.hidden:
             h = h + F.relu(layer(self.dropout(h)))
@@ -256,8 +222,8 @@ class PianoRollHead(nn.Module):
         features: Tensor,
         previous: Tensor,
         u: Tensor,
+        bias: Tensor,
         fixed: Tensor | None = None,
-        bias: Tensor | float = 0.0,
         temperature: float = 1.0,
         top_p: float | None = None,
     ) -> Tensor:
@@ -267,14 +233,13 @@ class PianoRollHead(nn.Module):
             features: (F, K, H).
             previous: (F, K), the frame before each.
             u: (F, K), uniform in [0, 1).
+            bias: (K,), added to the logits.
             fixed: (F, K): 1 and 0 are kept, NaN is free.
-            bias: added to the logits, one number or (K,).
             temperature: see CategoricalHead.sample; the two choices here are down and up.
             top_p: likewise.
         """
         padded = F.pad(torch.zeros_like(previous), (REACH, 0))  # the frames, filled in from the highest key down
         before = previous.cumsum(-1) - previous
-        bias = torch.as_tensor(bias, dtype=features.dtype, device=features.device).expand(previous.shape[-1])
         for n in range(previous.shape[-1]):
             down = self.logits(features[:, n], padded[:, n : n + REACH], padded.sum(-1), before[:, n]) + bias[n]
             choices = F.pad(down[:, None], (0, 1))  # the logits of down and up

@@ -136,11 +136,14 @@ class WaveNet(Pretrained, nn.Module):
 
         Raises a ValueError that says what is wrong with the conditioning.
         """
+        for name, layer, value in (("local", self.upsample, local), ("instrument", self.instruments, instrument)):
+            verb = "takes no" if layer is None else "needs"
+            _require((layer is None) == (value is None), f"this model {verb} {name} conditioning")
         parts = []
-        if _takes("instrument", self.instruments, instrument):
+        if instrument is not None:
             self._check_instrument(batch, instrument)
             parts.append(self.instruments(instrument)[..., None].expand(-1, -1, length))
-        if _takes("local", self.upsample, local):
+        if local is not None:
             self._check_local(batch, length, local)
             parts.insert(0, self.upsampled(local, instrument)[..., :length])
         return torch.cat(parts, dim=1) if parts else None
@@ -178,10 +181,3 @@ def _require(condition: bool | Tensor, message: str) -> None:
 def _check_range(name: str, numbers: Tensor, count: int) -> None:
     bad = numbers[(numbers < 0) | (numbers >= count)]
     _require(not len(bad), f"{name} must lie in 0..{count - 1}; got {bad[:1].tolist()}")
-
-
-def _takes(name: str, layer: nn.Module | None, value: Tensor | None) -> bool:
-    """Whether this conditioning is used; it must be given exactly when the model has a layer for it."""
-    verb = "needs" if layer is not None else "takes no"
-    _require((layer is None) == (value is None), f"this model {verb} {name} conditioning")
-    return layer is not None
