@@ -43,7 +43,7 @@ def history(frames: Tensor) -> Tensor:
     a fixed similarity. Chapter 5.
     """
     known = torch.as_tensor(frames).cpu().numpy().astype(np.float32)
-    memory = Memory(len(known))
+    memory = RollMemory(len(known))
     past = np.empty((len(known) + 1, PAST), np.float32)
     past[0] = memory.past()
     for t, frame in enumerate(known, start=1):
@@ -62,7 +62,7 @@ def features_of(past: Tensor) -> Tensor:
     return past[..., PLANES * KEYS :]
 
 
-class Memory:
+class RollMemory:
     """A piano roll that grows frame by frame: `past()` says what is known now, `append(frame)` extends it.
 
     Appending a frame costs one product with the frames in memory, at most MEMORY of them; nothing is computed twice.

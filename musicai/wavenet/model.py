@@ -154,17 +154,14 @@ class WaveNet(Pretrained, nn.Module):
 
     def _check_inputs(self, inputs: Tensor) -> None:
         _require(inputs.dim() == 2, f"inputs must be (batch, time); got {tuple(inputs.shape)}")
-        if self.config.mixtures:
-            _require(torch.isfinite(inputs).all(), "values must be finite; the inputs contain NaN or infinity")
-        else:
-            _require(inputs.dtype == torch.int64, f"codes must be int64, as mu_law_encode gives; got {inputs.dtype}")
+        if not self.config.mixtures:
             _check_range("codes", inputs, self.config.classes)
 
     def _check_local(self, batch: int, length: int, local: Tensor) -> None:
-        found, factor = tuple(local.shape), math.prod(self.config.upsample)
+        factor = math.prod(self.config.upsample)
         needed = (batch, self.config.local_channels, -(-length // factor))
         sizes = f"{length} samples in frames of {factor} need {needed}"
-        _require(found == needed, f"local conditioning has shape {found}; {sizes}")
+        _require(local.shape == needed, f"local conditioning has shape {tuple(local.shape)}; {sizes}")
         _require(torch.isfinite(local).all(), "local conditioning contains NaN or infinity")
 
     def _check_instrument(self, batch: int, instrument: Tensor) -> None:

@@ -31,7 +31,7 @@ class Partials(nn.Module):
     where c, s (level and phase) and d (mistuning and vibrato, in turns) come from a network that sees instrument, key,
     velocity, t, and the time since the note's end. It answers once per frame; between frames it is interpolated.
     Before its first sample a note is silent, and so is a partial above sr / 2. Where notes sound together, their waves
-    are summed. The sum of the first `count` channels is the network's guess of the wave, `sketch`.
+    are summed. The sum of the first `count` channels is the network's guess of the wave.
 
     Args:
         keys: MIDI numbers.
@@ -103,10 +103,6 @@ class Partials(nn.Module):
         heard = (hertz[:, None] * self.overtones < self.sr / 2)[:, :, None] & begun[:, None]
         sin, cos = angles.sin() * heard, angles.cos() * heard
         return torch.cat([c * sin + s * cos, c * cos - s * sin], dim=1)
-
-    def sketch(self, notes: Tensor, instrument: Tensor) -> Tensor:
-        """The network's guess of the wave, (B, frames x hop)."""
-        return self(notes, instrument)[0][:, : self.count].sum(1)
 
 
 def _summed(parts: Tensor, notes: Tensor, b: Tensor, f: Tensor) -> Tensor:

@@ -6,10 +6,8 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from musicai.wavenet.lookup import KEYS, LOWEST, PAST, Memory, planes_of
+from musicai.wavenet.lookup import KEYS, LOWEST, PAST, RollMemory, planes_of
 from musicai.wavenet.rolls import RollWaveNet, as_roll, evaluating, transposed
-
-FORBIDDEN = -1e4  # log-odds of a key that may not sound
 
 
 @torch.no_grad()
@@ -23,7 +21,7 @@ def compose(
     pitch_classes: Iterable[int] | None = None,
     density: float = 0.0,
     temperature: float = 1.0,
-    top_p: float | None = None,
+    top_p: float = 1.0,
     seed: int = 0,
     progress: bool = True,
 ) -> Tensor:
@@ -41,9 +39,9 @@ def compose(
         tonic: the pitch class of the keynote, 0 for C to 11 for B. The shipped models only know music in C, so the
             opening and the fixed keys are transposed for the model, and the result is transposed back.
         pitch_classes: the only ones that may sound where the model chooses, as in (0, 2, 4, 5, 7, 9, 11).
-        density: added to the log-odds of every key: above 0 for more notes, below 0 for fewer.
+        density: added to the log-odds of every key the model chooses: above 0 for more notes, below 0 for fewer.
         temperature: below 1 for more likely music; 0 always takes the more likely choice.
-        top_p: drop the less likely of a key's two choices unless the more likely one has less than this probability.
+        top_p: below 1, whatever is at least this probable is certain.
         seed: the same seed gives the same music.
         progress: whether to show a progress bar.
 
@@ -54,26 +52,25 @@ def compose(
 
     Source: ancestral sampling, as in van den Oord et al. 2016 (arXiv:1609.03499), section 2. Chapter 5.
     """
-    frames = _whole("frames", frames, 1, 10**9)
-    tonic, seed = _whole("tonic", tonic, 0, 11), _whole("seed", seed, -(2**63), 2**63 - 1)
-    if not abs(density) < -FORBIDDEN:
-        raise ValueError(f"density must be a number between {FORBIDDEN} and {-FORBIDDEN}; got {density}")
+    frames, tonic = _number("frames", frames, 1, 10**9, whole=True), _number("tonic", tonic, 0, 11, whole=True)
+    seed, density = _number("seed", seed, 0, 2**63 - 1, whole=True), _number("density", density, -1000, 1000)
+    temperature, top_p = _number("temperature", temperature, 0, 1000), _number("top_p", top_p, 0, 1)
     given = _given(frames, opening, fixed).T.flip(-1)  # (frames, 88), the highest key first, as all that follows
     nearer_first = (tonic, tonic - 12) if tonic <= 6 else (tonic - 12, tonic)
     up = max(nearer_first, key=lambda up: (transposed(given, -up) == 1).sum())  # keep what is given on the keyboard
     device = model.base.device
-    bias, kept = model.base + _bias(pitch_classes, density, up).to(device), transposed(given, -up).to(device)
+    kept, free = transposed(given, -up).to(device), model.base + _bias(pitch_classes, density, up).to(device)
+    bias = torch.where(kept.isnan(), free, torch.where(kept > 0, torch.inf, -torch.inf))  # (frames, 88)
     uniforms = torch.rand(frames, KEYS, generator=torch.Generator().manual_seed(seed)).to(device)
-    memory, past, drawn = Memory(frames), kept.new_zeros(frames, PAST), torch.zeros(frames, KEYS)
+    memory, past, drawn = RollMemory(frames), kept.new_zeros(frames, PAST), torch.zeros(frames, KEYS)
     every_key = kept.new_ones(1, KEYS).nonzero(as_tuple=True)
     with evaluating(model):
         for t in tqdm(range(frames), desc="compose", disable=not progress):
             past[t] = torch.from_numpy(memory.past())
             context = model.context(past[None, max(0, t + 1 - model.receptive_field) : t + 1])[0, -1:]  # (1, A)
             features, now = model.features(context, past[t, None], every_key)[None], slice(t, t + 1)
-            drawn[now] = model.head.sample(
-                features, planes_of(past[now])[:, 0], uniforms[now], bias, kept[now], temperature, top_p
-            )
+            previous = planes_of(past[now])[:, 0]
+            drawn[now] = model.head.sample(features, previous, uniforms[now], bias[now], temperature, top_p)
             memory.append(drawn[t].numpy())
     return torch.where(given.isnan(), transposed(drawn, up), given).flip(-1).T > 0
 
@@ -120,14 +117,15 @@ def _given(frames: int, opening: Tensor | None, fixed: Tensor | None) -> Tensor:
 
 
 def _bias(pitch_classes: Iterable[int] | None, density: float, up: int) -> Tensor:
-    """Log-odds to add to each key (88,), the highest first, of a keyboard that was transposed down by `up`."""
-    allowed = {_whole("a pitch class", c, 0, 11) for c in (range(12) if pitch_classes is None else pitch_classes)}
+    """What is added to the logits of each key (88,), the highest first, if the piece is `up` semitones above C."""
+    chosen = range(12) if pitch_classes is None else pitch_classes
+    allowed = {_number("a pitch class", number, 0, 11, whole=True) for number in chosen}
     keys = range(LOWEST + KEYS - 1, LOWEST - 1, -1)
-    return torch.tensor([float(density) if (key + up) % 12 in allowed else FORBIDDEN for key in keys])
+    return torch.tensor([density if (key + up) % 12 in allowed else -torch.inf for key in keys])
 
 
-def _whole(name: str, value: float, low: int, high: int) -> int:
-    """A whole number, such as 2 or 2.0; a ValueError for any other, among them NaN."""
-    if not low <= value <= high or value % 1:
-        raise ValueError(f"{name} must be a whole number from {low} to {high}; got {value!r}")
-    return int(value)
+def _number(name: str, value: float, low: float, high: float, whole: bool = False) -> float:
+    """A number in [low, high], and a whole one (2 or 2.0) if it has to be; a ValueError for any other, such as NaN."""
+    if not low <= value <= high or (whole and value % 1):
+        raise ValueError(f"{name} must be a {'whole ' * whole}number from {low} to {high}; got {value!r}")
+    return int(value) if whole else float(value)
