@@ -191,8 +191,6 @@ def test_a_closed_hi_hat_ends_an_open_one():
 @pytest.mark.parametrize(
     ("score", "words"),
     [
-        (Score(()), "no notes"),
-        (Melody(()), "no notes"),
         ([60, 62], "cannot play a list"),
         (Melody((Note(60, 0, 10_000),)), "83 minutes; render at most 60"),
     ],

@@ -27,7 +27,7 @@ class Performer(Protocol):
     >>> [performer(Melody.from_pitches([60, 62]).to_score()).seconds for performer in performers]
     [2.0, 1.0]
 
-    A score without notes gives silence. Notes that a performer cannot play raise a ValueError.
+    A score without notes gives half a second of silence. Notes that a performer cannot play raise a ValueError.
 
     Chapter 5.
     """
@@ -55,8 +55,6 @@ class SampledPerformer:
     def __call__(self, score: Score | Melody) -> Audio:
         """Play a score, in stereo."""
         score = as_score(score)
-        if not score.notes:
-            return Audio(torch.zeros(2, round(RELEASE * SR)), SR)
         programs = {id(track): PROGRAMS.index(name) for track, name in _cast(score, self.instruments, INSTRUMENTS)}
         tracks = [replace(track, program=programs.get(id(track), track.program)) for track in score.tracks]
         return Audio(render(replace(score, tracks=tracks)), SR)
@@ -91,7 +89,7 @@ class GANPerformer:
                 pitches, velocities, name, np.maximum(ends - starts, 1) / SR, seed=self.seed + i
             )
             placed += zip(starts, sounds, strict=True)
-        mix = torch.zeros(max((start + len(sound) for start, sound in placed), default=round(RELEASE * SR)))
+        mix = torch.zeros(max((start + len(sound) for start, sound in placed), default=SR // 2))
         for start, sound in placed:
             mix[start : start + len(sound)] += sound.cpu()
         return Audio(limited(mix), SR)
@@ -133,7 +131,7 @@ class WaveNetPerformer:
         score, model = as_score(score), _loaded(self.model, ScoreWaveNet)
         cast, sr = _cast(score, self.instruments, model.config.instruments), model.config.sr
         if not cast:
-            return Audio(torch.zeros(round(RELEASE * sr)), sr)
+            return Audio(torch.zeros(sr // 2), sr)
         end = score.seconds(max(note.end for note in score.pitched_notes))
         length = round(sr * (end + RELEASE if self.seconds is None else self.seconds))
         parts = [(Track(voice), name) for track, name in cast for voice in voices(track.notes)]

@@ -7,7 +7,6 @@ instrument how many seconds its notes take to fall silent, and whether a held no
 import json
 from functools import cache, lru_cache
 from importlib.resources import files
-from typing import NamedTuple
 
 import numpy as np
 import soxr
@@ -23,8 +22,7 @@ INSTRUMENTS = tuple(BEHAVIOUR)
 PROGRAMS = tuple(name for family in _TABLE["programs"].values() for name in family)
 
 # Drum kits by program; all others (room, power, orchestra) use the standard kit.
-KITS = dict.fromkeys(range(128), "standard_kit")
-KITS |= dict.fromkeys(range(24, 32), "electronic_kit") | {25: "tr808_kit"}
+KITS = dict.fromkeys(range(24, 32), "electronic_kit") | {25: "tr808_kit"}
 KITS |= dict.fromkeys(range(32, 40), "jazz_kit") | dict.fromkeys(range(40, 48), "brush_kit")
 
 SR = 16_000
@@ -56,7 +54,7 @@ def render(score: Score | Melody) -> Tensor:
     duration; the next hi-hat stroke ends an open hi-hat. Pan is equal-power. No effects are added.
 
     Levels are those of the recordings. Only if the mix would exceed 0.98 is all of it scaled down by one factor, so
-    nothing is distorted. The end is the last note's release.
+    nothing is distorted. The end is the last note's release; a score without notes is half a second of silence.
 
     Args:
         score: tempo changes are followed. At most 60 minutes.
@@ -64,7 +62,7 @@ def render(score: Score | Melody) -> Tensor:
     Returns: float32 (2, time): left and right, in [-1, 1], at 16 kHz, the rate of the recordings.
 
     Raises:
-        ValueError: if there is nothing to play, or the score lasts over an hour.
+        ValueError: if the score lasts over an hour.
 
     Source: SoundFont-style sampling; the recordings are `musicai.data.MusicAINotes`. Chapter 1.
     """
@@ -88,9 +86,7 @@ def as_score(score: Score | Melody) -> Score:
 def mix_tracks(score: Score) -> np.ndarray:
     """All tracks at 16 kHz, float32 (2, time), not yet limited. Tracks with equal pan share one mono buffer."""
     tracks = [track for track in score.tracks if track.notes]
-    if not tracks:
-        raise ValueError("the score has no notes to render")
-    minutes, last = score.seconds(score.duration) / 60, 0
+    minutes, last = score.seconds(score.duration) / 60, 0 if tracks else SR // 2
     if minutes > LONGEST_MINUTES:
         raise ValueError(f"the score lasts {minutes:.0f} minutes; render at most {LONGEST_MINUTES} at a time")
     mix = np.zeros((2, int(60 * minutes * SR) + 2 * SR), np.float32)
@@ -104,7 +100,7 @@ def mix_tracks(score: Score) -> np.ndarray:
 def play_track(mono: np.ndarray, score: Score, track: Track) -> int:
     """Add a track's notes to `mono`; returns the sample at which the last of them is silent."""
     starts, ends = spans(score, track)
-    name = KITS[track.program] if track.is_drum else PROGRAMS[track.program]
+    name = KITS.get(track.program, "standard_kit") if track.is_drum else PROGRAMS[track.program]
     fall = release(DRUM_RELEASE if track.is_drum else BEHAVIOUR[name]["release"])
     lengths = ringing(track, starts, SR - len(fall)) if track.is_drum else np.maximum(ends - starts, 1)
     last = 0
@@ -191,19 +187,11 @@ def nearest(choices, value: int) -> int:
 #                               ^ the end of the loop fades into the sound just before the loop
 
 
-class Loop(NamedTuple):
-    """Where a recording loops: its decay in nepers per second, the loop's length, and the joined ends' correlation."""
+def find_loop(x: np.ndarray) -> tuple[float, int, float] | None:
+    """Where a recording (16000,) loops: its decay in nepers per second, the loop's length, how alike the joined ends are.
 
-    rate: float
-    period: int
-    likeness: float
-
-
-def find_loop(x: np.ndarray) -> Loop | None:
-    """The loop of a recording (16000,); None if it is silent by then.
-
-    Its length maximises the normalised cross-correlation between the waveforms before its end and before its start,
-    so it contains whole periods, of the vibrato too where possible.
+    None if it is silent by then. The length maximises the normalised cross-correlation between the waveforms before the
+    loop's end and before its start, so it contains whole periods, of the vibrato too where possible.
     """
     if np.abs(x[END - FADE : END]).max() < 1e-3 * np.abs(x).max():
         return None
@@ -215,27 +203,33 @@ def find_loop(x: np.ndarray) -> Loop | None:
     norms = np.sqrt((energy[FADE:] - energy[:-FADE]) * (tail @ tail)) + 1e-12
     likeness = np.correlate(past, tail, mode="valid") / norms
     best = int(np.argmax(likeness))
-    return Loop(rate, LONGEST - best, float(np.clip(likeness[best], 0, 1)))
+    return rate, LONGEST - best, float(np.clip(likeness[best], 0, 1))
 
 
 @cache
-def loop_of(file: str, slot: int) -> Loop | None:
+def loop_of(file: str, slot: int) -> tuple[float, int, float] | None:
     """Where a recording loops; cached, since it is only three numbers."""
     return find_loop(recordings(file)[slot].numpy().astype(np.float32))
 
 
-def extend(x: np.ndarray, length: int, decays: bool, loop: Loop | None) -> np.ndarray:
+def extend(x: np.ndarray, length: int, decays: bool, loop: tuple[float, int, float] | None) -> np.ndarray:
     """A recording (16000,) extended or cut to `length` samples; float32.
 
     The sound is levelled and looped, and the crossfade hides what differs; a decaying sound keeps its rate of decay.
+    The crossfade's gain keeps the power constant given the correlation of the two sounds: it is linear if they are
+    equal, and an equal-power one if they are unrelated.
     """
     if length <= END or loop is None:
         return np.pad(x, (0, max(0, length - len(x))))[:length].astype(np.float32)
-    start = END - loop.period
-    held = np.resize(close_loop(level(x, loop.rate), loop), length - start)
-    late = (np.arange(len(held), dtype=np.float32) - loop.period) / SR  # seconds after the recording's end
-    after = min(loop.rate, SLOWEST_DECAY) if decays else 0.0
-    held *= np.exp(loop.rate * np.minimum(late, 0) + after * np.maximum(late, 0))
+    rate, period, likeness = loop
+    start, flat = END - period, level(x, rate).astype(np.float32)
+    into = (np.arange(FADE, dtype=np.float32) + 0.5) / FADE
+    gain = 1 / np.sqrt(into**2 + (1 - into) ** 2 + 2 * likeness * into * (1 - into))
+    flat[END - FADE : END] = gain * ((1 - into) * flat[END - FADE : END] + into * flat[start - FADE : start])
+    held = np.resize(flat[start:END], length - start)
+    late = (np.arange(len(held), dtype=np.float32) - period) / SR  # seconds after the recording's end
+    after = min(rate, SLOWEST_DECAY) if decays else 0.0
+    held *= np.exp(rate * np.minimum(late, 0) + after * np.maximum(late, 0))
     return np.concatenate([x[:start], held])
 
 
@@ -249,18 +243,3 @@ def decay_rate(x: np.ndarray) -> float:
     frames = x[END - LONGEST : END].reshape(-1, SR // 40)
     rms = np.sqrt(np.square(frames).mean(axis=1)) + 1e-5 * np.abs(x).max()
     return float(np.clip(np.polyfit(np.arange(len(rms)) / 40, np.log(rms), 1)[0], -30, 3))
-
-
-def close_loop(flat: np.ndarray, loop: Loop) -> np.ndarray:
-    """The last `loop.period` samples before `END`, whose end fades into what precedes their start.
-
-    The gain keeps the power constant given the correlation of the two sounds: a linear crossfade where they are equal,
-    an equal-power one where they are unrelated.
-    """
-    start = END - loop.period
-    body = flat[start:END].astype(np.float32)
-    into = (np.arange(FADE, dtype=np.float32) + 0.5) / FADE
-    out = 1 - into
-    gain = 1 / np.sqrt(into**2 + out**2 + 2 * loop.likeness * into * out)
-    body[-FADE:] = gain * (out * body[-FADE:] + into * flat[start - FADE : start])
-    return body

@@ -10,7 +10,8 @@ from musicai.audio.signal import mu_law_edges
 from musicai.gmm import ConditionalMixture, MixtureHead
 
 TINY = 1e-12  # uniform numbers stay this far from 0 and 1, where a Gaussian's quantile is infinite
-FAR = 1e6  # further away than any component reaches
+FAR = 1e6  # further away than any component reaches: an infinite end would have no gradient
+DEEP = 1e4  # standard deviations into a tail beyond which nothing is left
 REACH = 40  # how many of the keys above, already decided, a key sees
 MOST = 15  # keys down above are counted up to here
 BALANCE = 4  # and compared with the previous frame's count up to here
@@ -56,7 +57,6 @@ class CategoricalHead(nn.Module):
 
     def __init__(self, in_features: int, classes: int = 256):
         super().__init__()
-        self.classes = classes
         self.linear = nn.Linear(in_features, classes)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -139,25 +139,12 @@ def log_mass(mixture: ConditionalMixture, low: Tensor, high: Tensor) -> Tensor:
     Source: the likelihood of PixelCNN++ (Salimans et al. 2017, arXiv:1701.05517, section 2.1), here for Gaussians.
     Chapter 5.
     """
-    means, scales = mixture.means[..., 0], mixture.scales[..., 0]
-    low, high = low.clamp(min=-FAR), high.clamp(max=FAR)  # infinite ends would have no gradient
-    a, b = (low[..., None] - means) / scales, (high[..., None] - means) / scales
+    means, scales = mixture.means[..., 0].double(), mixture.scales[..., 0].double()
+    a, b = ((end.double().clamp(-FAR, FAR)[..., None] - means) / scales for end in (low, high))
     a, b = torch.where(a + b > 0, -b, a), torch.where(a + b > 0, -a, b)  # by symmetry, into the left tail
-    return (mixture.log_weights + _log_normal_mass(a, b)).logsumexp(-1)
-
-
-def _log_normal_mass(a: Tensor, b: Tensor) -> Tensor:
-    """log(Phi(b) - Phi(a)) for a < b, a + b <= 0."""
-    narrow = b - a < 1e-2
-    middle = torch.where(narrow, (a + b) / 2, 0.0)
-    width = torch.where(narrow, b - a, 1.0)
-    # The density at the middle times the width, with the next term of its series.
-    series = -0.5 * middle.square() - 0.5 * math.log(2 * math.pi) + width.log()
-    series = series + torch.log1p((middle.square() - 1).clamp(min=-1) * width.square() / 24)
-    below, above = torch.where(narrow, -1.0, a).clamp(min=-1e4), torch.where(narrow, 0.0, b)
-    upper, lower = torch.special.log_ndtr(above), torch.special.log_ndtr(below)
-    difference = upper + torch.log(-torch.expm1((lower - upper).clamp(max=-1e-6)))
-    return torch.where(narrow, series, difference)
+    upper, lower = torch.special.log_ndtr(b), torch.special.log_ndtr(a.clamp(min=-DEEP))
+    mass = upper + torch.log(-torch.expm1((lower - upper).clamp(max=-1e-15)))  # log(Phi(b) - Phi(a))
+    return (mixture.log_weights + mass).logsumexp(-1).to(low.dtype)
 
 
 class PianoRollHead(nn.Module):

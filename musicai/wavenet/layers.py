@@ -175,7 +175,6 @@ def _interpolation(channels: int, factor: int) -> nn.ConvTranspose1d:
     width = 2 * factor - factor % 2  # so that n frames give exactly n x factor
     layer = nn.ConvTranspose1d(channels, channels, width, factor, padding=(width - factor) // 2)
     slope = 1 - (torch.arange(width) + 0.5 - width / 2).abs() / factor  # a triangle; shifted copies sum to 1
-    with torch.no_grad():
-        layer.weight.copy_(torch.eye(channels)[..., None] * slope)
-        layer.bias.zero_()
+    layer.weight = nn.Parameter(torch.eye(channels)[..., None] * slope)
+    nn.init.zeros_(layer.bias)
     return layer

@@ -93,13 +93,10 @@ class WaveNet(Pretrained, nn.Module):
         self.upsample = Upsample(c.local_channels, tuple(c.upsample)) if c.local_channels else None
         condition = c.local_channels + (c.global_channels if c.global_classes else 0)
         self.stack = DilatedStack(dilations_of(c.layers, c.stacks), r, s, c.kernel_size, condition)
+        self.receptive_field = self.stack.receptive_field  # in samples
+        self.silence = 0.0 if c.mixtures else c.classes // 2  # what comes before the first sample
         self.output = nn.Conv1d(s, a, 1)
         self.head = GaussianHead(a, c.mixtures) if c.mixtures else CategoricalHead(a, c.classes)
-
-    @property
-    def receptive_field(self) -> int:
-        """How many past samples the prediction of the next one depends on."""
-        return self.stack.receptive_field
 
     def forward(self, inputs: Tensor, local: Tensor | None = None, instrument: Tensor | None = None) -> Tensor:
         """Features (B, T, A), which the head turns into distributions.
@@ -124,11 +121,6 @@ class WaveNet(Pretrained, nn.Module):
         """The sample before each of x (B, T), with silence before the first."""
         return torch.cat([torch.full_like(x[:, :1], self.silence), x[:, :-1]], dim=1)
 
-    @property
-    def silence(self) -> int | float:
-        """What comes before the first sample."""
-        return 0.0 if self.config.mixtures else self.config.classes // 2
-
     def condition(
         self, batch: int, length: int, local: Tensor | None = None, instrument: Tensor | None = None
     ) -> Tensor | None:
@@ -137,8 +129,8 @@ class WaveNet(Pretrained, nn.Module):
         Raises a ValueError that says what is wrong with the conditioning.
         """
         for name, layer, value in (("local", self.upsample, local), ("instrument", self.instruments, instrument)):
-            verb = "takes no" if layer is None else "needs"
-            _require((layer is None) == (value is None), f"this model {verb} {name} conditioning")
+            if (layer is None) != (value is None):
+                raise ValueError(f"this model {'needs' if layer else 'takes no'} {name} conditioning")
         parts = []
         if instrument is not None:
             self._check_instrument(batch, instrument)

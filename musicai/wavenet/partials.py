@@ -45,7 +45,7 @@ class Partials(nn.Module):
     section 2.2; levels of harmonics from a network, Engel et al. 2020 (arXiv:2001.04643), section 3. Chapter 5.
     """
 
-    def __init__(self, keys: list[int], instruments: int, sr: int, hop: int, count: int, hidden: int = 128):
+    def __init__(self, keys: list[int] | range, instruments: int, sr: int, hop: int, count: int, hidden: int = 128):
         super().__init__()
         self.sr, self.count, self.hidden = sr, count, hidden
         self.key = nn.Embedding(instruments * len(keys), 32)
@@ -55,8 +55,7 @@ class Partials(nn.Module):
         self.curves = nn.Linear(hidden, 2 * count + 1)
         nn.init.normal_(self.key.weight, std=0.5)
         nn.init.zeros_(self.curves.bias)
-        with torch.no_grad():
-            self.curves.weight.mul_(0.3)
+        self.curves.weight = nn.Parameter(0.3 * self.curves.weight.detach())
         constants = {"fades": FADES, "releases": RELEASES, "overtones": torch.arange(1.0, count + 1)}
         constants |= {"hertz": [midi_to_hz(key) for key in keys], "vibrato": [2 * math.pi * hz for hz in VIBRATO]}
         constants |= {"within": torch.arange(hop) / hop, "velocities": torch.arange(VELOCITIES) / (VELOCITIES - 1)}

@@ -18,7 +18,7 @@ def compose(
     opening: Tensor | None = None,
     fixed: Tensor | None = None,
     tonic: int = 0,
-    pitch_classes: Iterable[int] | None = None,
+    pitch_classes: Iterable[int] = range(12),
     density: float = 0.0,
     temperature: float = 1.0,
     top_p: float = 1.0,
@@ -99,10 +99,7 @@ def under_melody(melody: Tensor) -> Tensor:
     """
     melody = as_roll("melody", melody)
     above = melody.flip(0).cumsum(0).flip(0) - melody  # how many keys sound above each
-    fixed = torch.full_like(melody, torch.nan)
-    fixed[(melody > 0) & (above == 0)] = 1.0
-    fixed[(melody == 0) & (above == 0) & (melody.sum(0) > 0)] = 0.0
-    return fixed
+    return torch.where((above == 0) & (melody.sum(0) > 0), melody, torch.nan)
 
 
 def _given(frames: int, opening: Tensor | None, fixed: Tensor | None) -> Tensor:
@@ -116,10 +113,9 @@ def _given(frames: int, opening: Tensor | None, fixed: Tensor | None) -> Tensor:
     return given
 
 
-def _bias(pitch_classes: Iterable[int] | None, density: float, up: int) -> Tensor:
+def _bias(pitch_classes: Iterable[int], density: float, up: int) -> Tensor:
     """What is added to the logits of each key (88,), the highest first, if the piece is `up` semitones above C."""
-    chosen = range(12) if pitch_classes is None else pitch_classes
-    allowed = {_number("a pitch class", number, 0, 11, whole=True) for number in chosen}
+    allowed = {_number("a pitch class", number, 0, 11, whole=True) for number in pitch_classes}
     keys = range(LOWEST + KEYS - 1, LOWEST - 1, -1)
     return torch.tensor([density if (key + up) % 12 in allowed else -torch.inf for key in keys])
 

@@ -15,6 +15,7 @@ from musicai.wavenet.heads import PianoRollHead
 from musicai.wavenet.layers import DilatedStack, dilations_of
 from musicai.wavenet.lookup import FRAME_FEATURES, KEYS, LAGS, PLANES, features_of, history, planes_of
 
+Points = tuple[Tensor, Tensor]  # rows and keys, int64 (M,) each
 CHUNK = 256  # frames whose keys are evaluated at a time
 REACH = (24, *[12] * (LAGS + 1), 6, 6, 0)  # semitones to either side that a key sees of each plane of the past
 
@@ -81,6 +82,7 @@ class RollWaveNet(Pretrained, nn.Module):
         self.dropout = nn.Dropout(c.dropout)
         self.input = nn.Linear(KEYS + FRAME_FEATURES, r)
         self.stack = DilatedStack(dilations_of(c.layers, c.stacks), r, s)
+        self.receptive_field = self.stack.receptive_field  # in frames; the look-up sees many more
         self.output = nn.Linear(s, a)
         self.shortcut = nn.Linear(FRAME_FEATURES, a, bias=False)
         self.to_keys = nn.Linear(a, KEYS * c.key_channels)
@@ -91,11 +93,6 @@ class RollWaveNet(Pretrained, nn.Module):
         self.head = PianoRollHead(h, c.head_layers, c.head_dropout)
         self.register_buffer("base", torch.full((KEYS,), -3.0))  # log-odds of each key in the training data
 
-    @property
-    def receptive_field(self) -> int:
-        """How many frames the stack sees; the look-up sees many more."""
-        return self.stack.receptive_field
-
     @torch.no_grad()
     def log_prob(self, roll: Tensor) -> Tensor:
         """The log probability in nats of each frame of a roll (88, frames) given those before it: (frames,).
@@ -103,14 +100,12 @@ class RollWaveNet(Pretrained, nn.Module):
         Raises ValueError for a roll of another shape, or with numbers other than 0 and 1.
         """
         frames = as_frames(roll).to(self.base.device)
-        if not len(frames):
-            return frames.new_zeros(0)
-        past = history(frames)[:-1].to(frames.device)
-        chunks = zip(*(x.split(CHUNK) for x in (self.context(past[None])[0], frames, past)), strict=True)
-        logits = torch.cat([self.logits(*chunk) for chunk in chunks]).view(-1, KEYS)
-        return -F.binary_cross_entropy_with_logits(logits, frames, reduction="none").sum(-1)
+        past = history(frames).to(frames.device)
+        whole = self.context(past[None])[0, :-1], frames, past[:-1]
+        logits = torch.cat([self.logits(*chunk) for chunk in zip(*(x.split(CHUNK) for x in whole), strict=True)])
+        return -F.binary_cross_entropy_with_logits(logits.view_as(frames), frames, reduction="none").sum(-1)
 
-    def forward(self, frames: Tensor, past: Tensor, points: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    def forward(self, frames: Tensor, past: Tensor, points: Points | None = None) -> Tensor:
         """Logits (M,) that the keys at the points are down.
 
         Args:
@@ -128,15 +123,13 @@ class RollWaveNet(Pretrained, nn.Module):
         x = F.relu(self.stack(x)).transpose(1, 2)  # (B, T, S)
         return self.dropout(F.relu(self.output(x) + self.shortcut(features)))
 
-    def logits(
-        self, context: Tensor, frames: Tensor, past: Tensor, points: tuple[Tensor, Tensor] | None = None
-    ) -> Tensor:
+    def logits(self, context: Tensor, frames: Tensor, past: Tensor, points: Points | None = None) -> Tensor:
         """Logits (M,) at the points of F frames (F, 88), with their context (F, A) and past (F, PAST)."""
         points = torch.ones_like(frames).nonzero(as_tuple=True) if points is None else points
         features, previous = self.features(context, past, points), planes_of(past)[:, 0]
         return self.base[points[1]] + self.head(features, frames, previous, points)
 
-    def features(self, context: Tensor, past: Tensor, points: tuple[Tensor, Tensor]) -> Tensor:
+    def features(self, context: Tensor, past: Tensor, points: Points) -> Tensor:
         """What the past says about the keys at the points of F frames: (M, H)."""
         rows, keys = points
         parts = [  # what each key sees of each plane, (M, 2 x reach + 1)
@@ -194,14 +187,13 @@ def nats_per_frame(model: RollWaveNet, rolls: Sequence[Tensor]) -> float:
     Returns: nats per frame.
 
     Raises:
-        ValueError: for a roll of another shape, with other numbers than 0 and 1, or if there are no frames.
+        ValueError: for a roll of another shape, or with other numbers than 0 and 1.
 
     Source: Boulanger-Lewandowski et al. 2012 (arXiv:1206.6392), table 1. Chapter 5.
     """
-    if not (count := sum(roll.shape[1] for roll in rolls)):
-        raise ValueError("there are no frames to evaluate")
     with evaluating(model):
-        return -sum(float(model.log_prob(roll).double().sum()) for roll in rolls) / count
+        total = sum(float(model.log_prob(roll).double().sum()) for roll in rolls)
+    return -total / sum(roll.shape[1] for roll in rolls)
 
 
 def log_odds(rolls: Sequence[Tensor]) -> Tensor:
@@ -241,51 +233,31 @@ class RollBatches:
     Args:
         rolls: the pieces, (88, frames) each.
         batch_size: B.
-        length: frames per crop; pieces of similar length are batched together, and the shorter ones padded.
+        length: frames per crop; shorter pieces are padded. A piece is drawn in proportion to its own length.
         transpose: up and down by at most this many semitones; what would leave the keyboard is dropped. 0 for none.
         seed: of the choice of pieces, crops, transpositions and points.
 
     Raises:
-        ValueError: for a roll of another shape, with other numbers than 0 and 1, or if there are no frames.
+        ValueError: for a roll of another shape, or with other numbers than 0 and 1.
 
     Chapter 5.
     """
 
-    def __init__(
-        self, rolls: Sequence[Tensor], batch_size: int = 12, length: int = 128, transpose: int = 0, seed: int = 0
-    ):
-        frames = [x for x in map(as_frames, rolls) if len(x)]
-        if not frames:
-            raise ValueError("there are no frames to learn from")
-        self.pieces = [(x, history(x)[:-1]) for x in frames]
-        self.sizes = np.array([len(x) for x in frames])
+    def __init__(self, rolls: list[Tensor], batch_size: int = 12, length: int = 128, transpose: int = 0, seed: int = 0):
+        self.pieces = [(x, history(x)[:-1], torch.ones(len(x))) for x in map(as_frames, rolls)]
+        self.sizes = np.array([len(frames) for frames, *_ in self.pieces])
         self.batch_size, self.length, self.transpose, self.seed = batch_size, length, transpose, seed
 
     def __call__(self, n: int) -> tuple[Tensor, Tensor, Tensor]:
         """Batch n: frames, past and weights."""
         rng = np.random.default_rng([self.seed, n])
-        crops = [self._crop(i, rng) for i in self._choose(rng)]
-        real = pad_sequence([torch.ones(len(frames)) for frames, _ in crops], batch_first=True)  # 0 for padding
+        chosen = rng.choice(len(self.sizes), self.batch_size, p=self.sizes / self.sizes.sum())
+        starts = rng.integers(np.maximum(self.sizes[chosen] - self.length, 0) + 1)
         shift = int(rng.integers(-self.transpose, self.transpose + 1))
-        frames, past = (pad_sequence(parts, batch_first=True) for parts in zip(*crops, strict=True))
+        crops = [[x[at : at + self.length] for x in self.pieces[i]] for i, at in zip(chosen, starts, strict=True)]
+        frames, past, real = (pad_sequence(parts, batch_first=True) for parts in zip(*crops, strict=True))
         frames, past = transposed(frames, shift), _transposed_past(past, shift)
         return frames, past, weights_of(frames, past, real, rng)
-
-    def _choose(self, rng: np.random.Generator) -> np.ndarray:
-        """One piece, drawn by its length, and others of about the same length."""
-        wanted = np.minimum(self.sizes, self.length)
-        first = rng.choice(len(self.sizes), p=self.sizes / self.sizes.sum())
-        if wanted[first] == self.length:
-            long = np.flatnonzero(wanted == self.length)
-            return rng.choice(long, self.batch_size, p=self.sizes[long] / self.sizes[long].sum())
-        away = np.abs(wanted - wanted[first]) + rng.uniform(0, 8, len(wanted))
-        return np.argsort(away)[: self.batch_size]
-
-    def _crop(self, i: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        frames, past = self.pieces[i]
-        start = int(rng.integers(max(len(frames) - self.length, 0) + 1))
-        part = slice(start, start + self.length)
-        return frames[part], past[part]
 
 
 def weights_of(frames: Tensor, past: Tensor, real: Tensor, rng: np.random.Generator) -> Tensor:

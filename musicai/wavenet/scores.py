@@ -63,8 +63,8 @@ def score_frames(score, sr: int = 16_000, hop: int = 160, length: int | None = N
 class ScoreConfig(WaveNetConfig):
     """The shape of a ScoreWaveNet: that of a WaveNet, and what it plays.
 
-    >>> ScoreConfig(instruments=("flute", "cello")).hop
-    160
+    >>> ScoreConfig(instruments=("flute", "cello")).global_classes
+    2
 
     Attributes:
         layers: see WaveNetConfig, as for stacks, kernel_size, residual_channels, skip_channels, end_channels, classes,
@@ -94,14 +94,7 @@ class ScoreConfig(WaveNetConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.global_classes not in (0, len(self.instruments)):
-            raise ValueError(f"{self.global_classes} global classes do not fit the instruments {self.instruments}")
         object.__setattr__(self, "global_classes", len(self.instruments))
-
-    @property
-    def hop(self) -> int:
-        """Samples per frame."""
-        return math.prod(self.upsample)
 
 
 def notes_of(frames: Tensor) -> Tensor:
@@ -118,11 +111,10 @@ class ScoreConditioner(nn.Module):
 
     def __init__(self, config: ScoreConfig):
         super().__init__()
-        keys = [*range(LOWEST, LOWEST + KEYS)]
-        self.partials = Partials(keys, len(config.instruments), config.sr, config.hop, config.partials)
+        keys, hop = range(LOWEST, LOWEST + KEYS), math.prod(config.upsample)
+        self.partials = Partials(keys, len(config.instruments), config.sr, hop, config.partials)
         self.mix = nn.Conv1d(2 * config.partials, config.wave_channels, 1, bias=False)
-        with torch.no_grad():
-            self.mix.weight.copy_(_mixing(config.partials, config.wave_channels)[..., None])
+        self.mix.weight = nn.Parameter(_mixing(config.partials, config.wave_channels)[..., None])
         self.project = nn.Conv1d(self.partials.hidden, config.score_channels, 1)
         self.upsample = Upsample(config.score_channels, tuple(config.upsample))
 
@@ -174,7 +166,7 @@ class ScoreWaveNet(WaveNet):
         names = self.config.instruments
         if instrument not in names:
             raise ValueError(f"no such instrument: {instrument!r}; this model plays {', '.join(names)}")
-        local = score_frames(score, self.config.sr, self.config.hop, length)
+        local = score_frames(score, self.config.sr, math.prod(self.config.upsample), length)
         return {"local": local, "instrument": names.index(instrument)}
 
 
