@@ -188,7 +188,7 @@ def nearest(choices, value: int) -> int:
 
 
 def find_loop(x: np.ndarray) -> tuple[float, int, float] | None:
-    """Where a recording (16000,) loops: its decay in nepers per second, the loop's length, how alike the joined ends are.
+    """Where a recording (16000,) loops: its decay in nepers per second, the loop's length, how alike its ends are.
 
     None if it is silent by then. The length maximises the normalised cross-correlation between the waveforms before the
     loop's end and before its start, so it contains whole periods, of the vibrato too where possible.

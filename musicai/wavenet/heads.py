@@ -11,7 +11,6 @@ from musicai.gmm import ConditionalMixture, MixtureHead
 
 TINY = 1e-12  # uniform numbers stay this far from 0 and 1, where a Gaussian's quantile is infinite
 FAR = 1e6  # further away than any component reaches: an infinite end would have no gradient
-DEEP = 1e4  # standard deviations into a tail beyond which nothing is left
 REACH = 40  # how many of the keys above, already decided, a key sees
 MOST = 15  # keys down above are counted up to here
 BALANCE = 4  # and compared with the previous frame's count up to here
@@ -142,7 +141,7 @@ def log_mass(mixture: ConditionalMixture, low: Tensor, high: Tensor) -> Tensor:
     means, scales = mixture.means[..., 0].double(), mixture.scales[..., 0].double()
     a, b = ((end.double().clamp(-FAR, FAR)[..., None] - means) / scales for end in (low, high))
     a, b = torch.where(a + b > 0, -b, a), torch.where(a + b > 0, -a, b)  # by symmetry, into the left tail
-    upper, lower = torch.special.log_ndtr(b), torch.special.log_ndtr(a.clamp(min=-DEEP))
+    upper, lower = torch.special.log_ndtr(b), torch.special.log_ndtr(a.clamp(min=-1e4))  # further out, nothing is left
     mass = upper + torch.log(-torch.expm1((lower - upper).clamp(max=-1e-15)))  # log(Phi(b) - Phi(a))
     return (mixture.log_weights + mass).logsumexp(-1).to(low.dtype)
 
