@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from musicai.audio import resample
 from musicai.metrics import HeardNote, NoteF1, note_f1, transcribe
 from musicai.metrics.transcription import _basic_pitch
 from musicai.notes import Melody, Note, Score, Track
@@ -158,7 +159,7 @@ def test_it_hears_what_is_played_not_what_was_asked_for(piano):
 @needs_ear
 def test_neither_loudness_nor_rate_matters(piano):
     assert note_f1(transcribe(0.03 * piano), SCALE).f1 > 0.9
-    assert note_f1(transcribe(render(SCALE, 44_100).mean(0), 44_100), SCALE).f1 > 0.9
+    assert note_f1(transcribe(resample(piano, 16_000, 44_100), 44_100), SCALE).f1 > 0.9
 
 
 @needs_ear

@@ -17,12 +17,11 @@ from musicai.performance import (
     GANPerformer,
     SampledPerformer,
     WaveNetPerformer,
-    perform,
     performers,
     render,
     voices,
 )
-from musicai.wavenet import ScoreWaveNet, WaveNet, sample
+from musicai.wavenet import ScoreWaveNet, sample
 
 SMALL = {"layers": 4, "stacks": 2, "residual_channels": 8, "skip_channels": 8, "end_channels": 8}
 FLUTE = PROGRAMS.index("flute")
@@ -88,13 +87,12 @@ def everyone(model):
     generator = InstrumentGenerator(size=4).eval()
     return {
         "sampled": (SampledPerformer(), 0.18, 2),
-        "sampled at 8 kHz": (SampledPerformer(sr=8000), 0.18, 2),
         "gan": (GANPerformer(generator), 0.2, 1),
         "wavenet": (WaveNetPerformer(model, progress=False), 0.5, 1),
     }
 
 
-NAMES = ("sampled", "sampled at 8 kHz", "gan", "wavenet")
+NAMES = ("sampled", "gan", "wavenet")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -104,7 +102,7 @@ def test_every_performer_returns_audio_of_the_scores_length(everyone, name):
     audio = performer(tune)
     assert isinstance(audio, Audio)
     assert audio.samples.dtype == torch.float32
-    assert audio.sr == (8000 if "8" in name else 16_000)
+    assert audio.sr == 16_000
     assert audio.samples.shape == (channels, round((0.2 + release) * audio.sr))
     assert audio.seconds == pytest.approx(0.2 + release)
     assert audio.samples.isfinite().all()
@@ -132,7 +130,6 @@ def test_unknown_instruments_and_tracks_are_refused_by_name(everyone, kind, mode
     own = {} if kind is SampledPerformer else {"model": everyone["gan" if kind is GANPerformer else "wavenet"][0].model}
     for instruments, message in [
         ("kazoo", "no instrument 'kazoo': this performer plays .*flute"),
-        (["flute", "flute"], "2 instruments for 1 tracks that are not drums"),
         ({"melody": "flute"}, "no track is called 'melody'"),
         ({"": "kazoo"}, "no instrument 'kazoo'"),
     ]:
@@ -145,23 +142,29 @@ def test_a_program_that_a_performer_lacks_is_refused(everyone):
         everyone["wavenet"][0](Melody.from_pitches([60]))
     with pytest.raises(ValueError, match="pitch 21 is outside the range of flute"):
         everyone["gan"][0](Melody.from_pitches([21]).to_score(FLUTE))
-    for name in ("gan", "wavenet"):
-        with pytest.raises(ValueError, match="the score has only drums"):
-            everyone[name][0](DRUMS)
+
+
+@pytest.mark.parametrize("name", ["gan", "wavenet"])
+def test_neural_performers_leave_drums_out(everyone, name):
+    tune = Melody.from_pitches([72], 0.1).to_score(FLUTE)
+    with_drums = Score((*tune.tracks, *DRUMS.tracks), tune.tempos)
+    assert torch.equal(everyone[name][0](with_drums).samples, everyone[name][0](tune).samples)
+    assert not everyone[name][0](DRUMS).samples.any()
 
 
 def test_sampled_instruments_are_those_of_render():
     named = Score((Track((Note(60, 0, 1),), name="high", pan=-0.5), Track((Note(48, 0, 1),), 40), *DRUMS.tracks))
     assert torch.equal(SampledPerformer()(named).samples, render(named))
     tracks = (Track((Note(60, 0, 1),), FLUTE, pan=-0.5), Track((Note(48, 0, 1),), 40), *DRUMS.tracks)
-    assert torch.equal(perform(named, {"high": "flute"}).samples, render(Score(tracks)))
-    assert torch.equal(perform(named, ["flute", "violin"]).samples, render(Score(tracks)))
+    assert torch.equal(SampledPerformer({"high": "flute"})(named).samples, render(Score(tracks)))
+    tune = Melody.from_pitches([60, 64])
+    assert torch.equal(SampledPerformer("harp")(tune).samples, render(tune.to_score(PROGRAMS.index("harp"))))
 
 
 def test_the_gan_plays_each_note_at_its_time(everyone):
     performer = everyone["gan"][0]
-    score = Score((Track((Note(72, 1, 1, 60), Note(76, 1.5, 1))), Track((Note(55, 0, 1),))), ((0.0, 60.0),))
-    audio = GANPerformer(performer.model, ["flute", "violin"], seed=3)(score).samples[0]
+    score = Score((Track((Note(72, 1, 1, 60), Note(76, 1.5, 1)), FLUTE), Track((Note(55, 0, 1),), 40)), ((0.0, 60.0),))
+    audio = GANPerformer(performer.model, seed=3)(score).samples[0]
     mix = torch.zeros(43_200)
     for track, name, seed in (((72, 76), "flute", 3), ((55,), "violin", 4)):
         velocities = [60, 80] if name == "flute" else [80]
@@ -171,28 +174,10 @@ def test_the_gan_plays_each_note_at_its_time(everyone):
     torch.testing.assert_close(audio, limited(mix))
 
 
-def test_perform_chooses_the_performer(monkeypatch, model):
-    tune = Melody.from_pitches([60, 64])
-    made = []
-    for name in ("GANPerformer", "WaveNetPerformer"):
-        monkeypatch.setattr(performers, name, lambda **how: made.append(how) or (lambda score: score))
-    assert torch.equal(perform(tune, "harp").samples, render(tune.to_score(PROGRAMS.index("harp"))))
-    assert perform(tune, "flute", performer="gan", seed=4) is tune
-    assert perform(tune, performer="wavenet", seed=5, progress=False) is tune
-    assert made == [{"instruments": "flute", "seed": 4}, {"instruments": None, "seed": 5, "progress": False}]
-    assert perform(tune, performer=lambda score: score.name) == tune.name
-    with pytest.raises(ValueError, match="no performer 'choir'; choose from sampled, gan, wavenet"):
-        perform(tune, performer="choir")
-    with pytest.raises(ValueError, match="give the instruments to your performer"):
-        perform(tune, "flute", performer=SampledPerformer())
-
-
 def test_models_are_found_by_name(model, tmp_path):
     model.save_pretrained(tmp_path)
     by_name = WaveNetPerformer(str(tmp_path), seconds=0.01, progress=False)(CHORD)
     assert torch.equal(by_name.samples, WaveNetPerformer(model, seconds=0.01, progress=False)(CHORD).samples)
-    with pytest.raises(TypeError, match="model must be of class ScoreWaveNet, or the name of one; got WaveNet"):
-        WaveNetPerformer(WaveNet(**SMALL))(CHORD)
 
 
 # ---- a sound
@@ -268,14 +253,13 @@ def test_it_lasts_as_long_as_the_score_and_its_release(model):
 def test_each_track_has_its_instrument_and_drums_have_none(model):
     high, low = Track((Note(72, 0, 1), Note(76, 0, 1)), name="high"), Track((Note(48, 0, 1),), FLUTE, name="low")
     score = Score((high, Track((Note(36, 0, 9),), is_drum=True), low))
-    n, conditioning, rest = asked_of(score, model=model, instruments=["cello", "flute"], seed=7)
+    n, conditioning, rest = asked_of(score, model=model, instruments={"high": "cello"}, seed=7)
     assert conditioning["instrument"].tolist() == [1, 1, 0]
     assert rest == {"streams": 3, "temperature": 0.3, "seed": 7, "precision": "float32", "progress": True}
     assert n == 16_000  # the drum's nine beats are not waited for
     down = conditioning["local"].unflatten(1, (-1, 88))[:, 0]
     assert [rows.amax(-1).nonzero().flatten().tolist() for rows in down] == [[51], [55], [27]]
     assert asked_of(score, model=model, instruments="cello")[1]["instrument"].tolist() == [1, 1, 1]
-    assert asked_of(score, model=model, instruments={"high": "cello"})[1]["instrument"].tolist() == [1, 1, 0]
 
 
 def test_a_mixture_head_gives_values(monkeypatch):
@@ -288,8 +272,8 @@ def test_a_mixture_head_gives_values(monkeypatch):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"seconds": 0.0}, "seconds must be a finite number above 0; got 0.0"),
-        ({"seconds": float("nan")}, "seconds must be a finite number above 0; got nan"),
+        ({"seconds": 0.0}, "n must be a whole number, 1 or more"),
+        ({"seconds": float("nan")}, "NaN"),
         ({"temperature": -1}, "temperature must be 0 or more"),
     ],
 )

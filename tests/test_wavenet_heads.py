@@ -45,10 +45,6 @@ def test_top_p_keeps_the_fewest():
     assert keep_top_p(probs, 0.7).tolist() == pytest.approx([0, 0.4, 0, 0.3])
     assert keep_top_p(probs, 0.71).tolist() == pytest.approx([0, 0.4, 0.2, 0.3])
     assert keep_top_p(probs, 1.0).tolist() == pytest.approx(probs.tolist())
-    with pytest.raises(ValueError, match=r"top_p must lie in \(0, 1\]; got 0"):
-        keep_top_p(probs, 0)
-    with pytest.raises(ValueError, match="temperature must be 0 or more; got -1"):
-        categorical_from_uniform(probs, torch.tensor(0.5), -1)
 
 
 def test_categorical_head_draws_what_it_says():

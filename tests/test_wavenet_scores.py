@@ -94,9 +94,6 @@ def test_frames_coincide_with_what_synth_plays():
 def test_unplayable_parts_are_left_out():
     score = Score((Track((Note(20, 0, 1), Note(109, 0, 1))), Track((Note(60, 0, 1),), is_drum=True)))
     assert not score_frames(score).any()
-    for bad in ({"hop": 0}, {"length": 0}):
-        with pytest.raises(ValueError, match="1 or more"):
-            score_frames(score, **bad)
 
 
 # ---- the network that plays it
@@ -116,10 +113,6 @@ def test_score_wavenet_samples_and_comes_back(tmp_path):
     assert torch.equal(sample(back, 400, how, progress=False), drawn[0])
     with pytest.raises(ValueError, match=r"no such instrument: 'kazoo'; this model plays flute, cello"):
         model.conditioning(score, "kazoo", 400)
-    with pytest.raises(ValueError, match="do not fit the instruments"):
-        ScoreConfig(instruments=("flute",), global_classes=3)
-    with pytest.raises(ValueError, match="528 channels"):
-        ScoreConfig(local_channels=88)
 
 
 def test_the_score_matters_where_it_changes():

@@ -1,8 +1,12 @@
-"""The sampled instruments: recorded notes placed in time, in loudness and in the stereo field. Chapter 1."""
+"""The sampled instruments: recorded notes placed in time, in loudness and in the stereo field. Chapter 1.
 
-from collections import defaultdict
-from collections.abc import Iterator
+`data/shipped/general_midi.json` says which of the instruments plays each of the 128 General MIDI programs, and for each
+instrument how many seconds its notes take to fall silent, and whether a held note decays.
+"""
+
+import json
 from functools import cache, lru_cache
+from importlib.resources import files
 
 import numpy as np
 import soxr
@@ -10,18 +14,33 @@ import torch
 from torch import Tensor
 
 from musicai.data.musicai_notes import Entry, manifest, recordings
-from musicai.notes import Melody, Score, Track
-from musicai.performance.loops import SR, Loop, extend, find_loop
-from musicai.performance.programs import DRUM, KITS, PROGRAMS, VOICES
+from musicai.notes import Melody, Note, Score, Track
 
+_TABLE = json.loads(files("musicai.data").joinpath("shipped", "general_midi.json").read_text("utf-8"))
+BEHAVIOUR = _TABLE["instruments"]  # name -> {"release": seconds, "decays": bool}
+INSTRUMENTS = tuple(BEHAVIOUR)
+PROGRAMS = tuple(name for family in _TABLE["programs"].values() for name in family)
+
+# Drum kits by program; all others (room, power, orchestra) use the standard kit.
+KITS = dict.fromkeys(range(24, 32), "electronic_kit") | {25: "tr808_kit"}
+KITS |= dict.fromkeys(range(32, 40), "jazz_kit") | dict.fromkeys(range(40, 48), "brush_kit")
+
+SR = 16_000
 PEAK = 0.98
 DRUM_LEVEL = 2.0  # the note set stores drums at half the soundfont's level, so that none clips
+DRUM_RELEASE = 0.05  # seconds
 HI_HATS = (42, 44, 46)  # closed, pedal, open: one pair of cymbals
 LONGEST_MINUTES = 60
 LONGEST_CACHED = 8 * SR
 
+# Loops
+END = SR - SR // 40  # the last 20 ms of a recording fade out, so no loop reaches into its last 25
+FADE = SR // 16  # the crossfade: 62.5 ms
+SHORTEST, LONGEST = SR // 4, (5 * SR) // 8  # the loop's length in samples
+SLOWEST_DECAY = -0.5  # nepers per second: a decaying note never stops decaying
 
-def render(score: Score | Melody, sr: int = SR) -> Tensor:
+
+def render(score: Score | Melody) -> Tensor:
     """Play a score or a melody with the recorded notes in the wheel.
 
     >>> from musicai.notes import Melody
@@ -35,29 +54,25 @@ def render(score: Score | Melody, sr: int = SR) -> Tensor:
     duration; the next hi-hat stroke ends an open hi-hat. Pan is equal-power. No effects are added.
 
     Levels are those of the recordings. Only if the mix would exceed 0.98 is all of it scaled down by one factor, so
-    nothing is distorted. The end is the last note's release.
+    nothing is distorted. The end is the last note's release; a score without notes is half a second of silence.
 
     Args:
         score: tempo changes are followed. At most 60 minutes.
-        sr: sample rate of the result in Hz; the recordings have 16 kHz, so a higher rate adds no treble.
 
-    Returns: float32 (2, time): left and right, in [-1, 1].
+    Returns: float32 (2, time): left and right, in [-1, 1], at 16 kHz, the rate of the recordings.
 
     Raises:
-        ValueError: if there is nothing to play, the score lasts over an hour, or the rate is impossible.
+        ValueError: if the score lasts over an hour.
 
     Source: SoundFont-style sampling; the recordings are `musicai.data.MusicAINotes`. Chapter 1.
     """
-    score = as_score(score)
-    if not isinstance(sr, int) or not 1000 <= sr <= 384_000:
-        raise ValueError(
-            f"sr is {sr!r}: give a whole number of samples per second from 1000 to 384000, such as 16000 or 44100"
-        )
-    mix = mix_tracks(score)
-    if sr != SR:
-        mix = soxr.resample(mix.T, SR, sr).T
-    peak = np.abs(mix).max()
-    return torch.from_numpy(np.ascontiguousarray(mix * (PEAK / peak) if peak > PEAK else mix))
+    return limited(torch.from_numpy(mix_tracks(as_score(score))))
+
+
+def limited(mix: Tensor) -> Tensor:
+    """A mix, scaled down as a whole if its peak exceeds 0.98."""
+    peak = mix.abs().max()
+    return mix * (torch.tensor(PEAK) / peak) if peak > PEAK else mix
 
 
 def as_score(score: Score | Melody) -> Score:
@@ -70,38 +85,31 @@ def as_score(score: Score | Melody) -> Score:
 
 def mix_tracks(score: Score) -> np.ndarray:
     """All tracks at 16 kHz, float32 (2, time), not yet limited. Tracks with equal pan share one mono buffer."""
-    by_pan: dict[float, list[Track]] = defaultdict(list)
-    for track in score.tracks:
-        if track.notes:
-            by_pan[track.pan].append(track)
-    if not by_pan:
-        raise ValueError("the score has no notes to render")
-    minutes = score.seconds(score.duration) / 60
+    tracks = [track for track in score.tracks if track.notes]
+    minutes, last = score.seconds(score.duration) / 60, 0 if tracks else SR // 2
     if minutes > LONGEST_MINUTES:
         raise ValueError(f"the score lasts {minutes:.0f} minutes; render at most {LONGEST_MINUTES} at a time")
     mix = np.zeros((2, int(60 * minutes * SR) + 2 * SR), np.float32)
-    last = 0
-    for pan, tracks in by_pan.items():
-        mono = np.zeros(mix.shape[1], np.float32)
-        last = max(last, *(play_track(mono, score, track) for track in tracks))
-        angle = (pan + 1) * np.pi / 4
-        mix[0] += np.float32(np.cos(angle)) * mono
-        mix[1] += np.float32(np.sin(angle)) * mono
+    for pan in dict.fromkeys(track.pan for track in tracks):
+        mono, angle = np.zeros(mix.shape[1], np.float32), (pan + 1) * np.pi / 4
+        last = max(last, *(play_track(mono, score, track) for track in tracks if track.pan == pan))
+        mix += np.array([[np.cos(angle)], [np.sin(angle)]], np.float32) * mono
     return mix[:, :last]
 
 
 def play_track(mono: np.ndarray, score: Score, track: Track) -> int:
     """Add a track's notes to `mono`; returns the sample at which the last of them is silent."""
     starts, ends = spans(score, track)
-    if track.is_drum:
-        return max(play_drums(mono, track, starts))
-    name = PROGRAMS[track.program]
-    fall = release(VOICES[name].release)
+    name = KITS.get(track.program, "standard_kit") if track.is_drum else PROGRAMS[track.program]
+    fall = release(DRUM_RELEASE if track.is_drum else BEHAVIOUR[name]["release"])
+    lengths = ringing(track, starts, SR - len(fall)) if track.is_drum else np.maximum(ends - starts, 1)
     last = 0
-    for note, start, end in zip(track.notes, starts, ends, strict=True):
-        held = max(1, end - start)
-        sound, gain = voice(name, note.pitch, note.velocity, held + len(fall))
-        last = max(last, add(mono, start, sound, gain, held, fall))
+    for note, start, held in zip(track.notes, starts, lengths, strict=True):
+        length = held + len(fall)
+        sound, gain = drum(name, note) if track.is_drum else voice(name, note, length)
+        mono[start : start + held] += np.float32(gain) * sound[:held]
+        mono[start + held : start + length] += (np.float32(gain) * fall) * sound[held:length]
+        last = max(last, start + length)
     return last
 
 
@@ -111,25 +119,12 @@ def spans(score: Score, track: Track) -> np.ndarray:
     return np.rint(SR * score.seconds(beats)).astype(int)
 
 
-def play_drums(mono: np.ndarray, track: Track, starts: np.ndarray) -> Iterator[int]:
-    """Add one-shot drums to `mono`, yielding the sample at which each is silent."""
-    kit, fall = KITS[track.program], release(DRUM.release)
-    strokes = [start for note, start in zip(track.notes, starts, strict=True) if note.pitch in HI_HATS]
-    for note, start in zip(track.notes, starts, strict=True):
-        entry = drum(kit, note.pitch, note.velocity)
-        held = SR - len(fall)
-        if note.pitch == HI_HATS[2]:
-            held = min([held, *(stroke - start for stroke in strokes[np.searchsorted(strokes, start, "right") :][:1])])
-        gain = DRUM_LEVEL * (note.velocity / entry.velocity) ** 2
-        yield add(mono, start, entry.audio().numpy(), gain, held, fall)
-
-
-def add(mono: np.ndarray, start: int, sound: np.ndarray, gain: float, held: int, fall: np.ndarray) -> int:
-    """Mix in `sound` from `start`: `held` samples at full level, then the release; returns where it is silent."""
-    end, silent = start + held, start + held + len(fall)
-    mono[start:end] += np.float32(gain) * sound[:held]
-    mono[end:silent] += (np.float32(gain) * fall) * sound[held : held + len(fall)]
-    return silent
+def ringing(track: Track, starts: np.ndarray, longest: int) -> np.ndarray:
+    """For how many samples each drum sounds: `longest`, but an open hi-hat only until the next stroke of a hi-hat."""
+    keys = np.array([note.pitch for note in track.notes])
+    strokes = starts[np.isin(keys, HI_HATS)]
+    following = np.append(strokes, np.inf)[np.searchsorted(strokes, starts, "right")]
+    return np.where(keys == HI_HATS[2], np.minimum(following - starts, longest), longest).astype(int)
 
 
 @cache
@@ -139,16 +134,24 @@ def release(seconds: float) -> np.ndarray:
     return (np.cos(0.5 * np.pi * np.arange(1, n + 1) / n) ** 4).astype(np.float32)
 
 
-def voice(name: str, pitch: int, velocity: int, length: int) -> tuple[np.ndarray, float]:
+def voice(name: str, note: Note, length: int) -> tuple[np.ndarray, float]:
     """At least `length` samples of an instrument's note, and the gain for its velocity."""
-    sampled = nearest(layers(name), pitch)
-    entry = layers(name)[sampled][nearest(layers(name)[sampled], velocity)]
+    sampled = nearest(layers(name), note.pitch)
+    entry = layers(name)[sampled][nearest(layers(name)[sampled], note.velocity)]
     room = SR
     while room < length:  # doubled, so that only a few lengths are made and cached
         room *= 2
     make = sustained if room <= LONGEST_CACHED else sustained.__wrapped__
-    sound = make(entry.file, entry.slot, pitch - sampled, room, VOICES[name].decays)
-    return sound, entry.gain * (velocity / entry.velocity) ** 2
+    sound = make(entry.file, entry.slot, note.pitch - sampled, room, BEHAVIOUR[name]["decays"])
+    return sound, entry.gain * (note.velocity / entry.velocity) ** 2
+
+
+def drum(kit: str, note: Note) -> tuple[np.ndarray, float]:
+    """A recorded drum and its gain: from the kit, else from the standard kit, else of the nearest key."""
+    table = layers(kit) if note.pitch in layers(kit) else layers("standard_kit")
+    found = table[nearest(table, note.pitch)]
+    entry = found[nearest(found, note.velocity)]
+    return entry.audio().numpy(), DRUM_LEVEL * (note.velocity / entry.velocity) ** 2
 
 
 @lru_cache(maxsize=512)
@@ -163,28 +166,80 @@ def sustained(file: str, slot: int, semitones: int, length: int, decays: bool) -
 
 
 @cache
-def loop_of(file: str, slot: int) -> Loop | None:
-    """Where a recording loops; cached, since it is only three numbers."""
-    return find_loop(recordings(file)[slot].numpy().astype(np.float32))
-
-
-@cache
 def layers(name: str) -> dict[int, dict[int, Entry]]:
     """The manifest of one instrument: pitch -> velocity -> entry."""
-    found: dict[int, dict[int, Entry]] = defaultdict(dict)
-    for entry in manifest():
-        if entry.instrument == name:
-            found[entry.pitch][entry.velocity] = entry
-    return dict(found)
-
-
-def drum(kit: str, key: int, velocity: int) -> Entry:
-    """The recording of a percussion key: from its kit, else from the standard kit, else of the nearest key."""
-    table = layers(kit) if key in layers(kit) else layers("standard_kit")
-    found = table[nearest(table, key)]
-    return found[nearest(found, velocity)]
+    entries = [entry for entry in manifest() if entry.instrument == name]
+    pitches = {entry.pitch for entry in entries}
+    return {pitch: {entry.velocity: entry for entry in entries if entry.pitch == pitch} for pitch in pitches}
 
 
 def nearest(choices, value: int) -> int:
     """The choice nearest to a value; the higher of two equally near ones, since transposing down keeps more treble."""
     return min(choices, key=lambda choice: (abs(choice - value), -choice))
+
+
+# ---- loops
+#
+# A one-second recording becomes as long as a score needs by a loop in phase with the pitch, joined by a crossfade:
+#
+# recording   |--------- head ---------|------- loop -------|
+# played      |--------- head ---------|------- loop -------|------- loop -------|---- ...
+#                               ^ the end of the loop fades into the sound just before the loop
+
+
+def find_loop(x: np.ndarray) -> tuple[float, int, float] | None:
+    """Where a recording (16000,) loops: its decay in nepers per second, the loop's length, how alike its ends are.
+
+    None if it is silent by then. The length maximises the normalised cross-correlation between the waveforms before the
+    loop's end and before its start, so it contains whole periods, of the vibrato too where possible.
+    """
+    if np.abs(x[END - FADE : END]).max() < 1e-3 * np.abs(x).max():
+        return None
+    rate = decay_rate(x)
+    flat = level(x, rate)
+    tail = flat[END - FADE : END]
+    past = flat[END - LONGEST - FADE : END - SHORTEST]  # lag LONGEST first
+    energy = np.concatenate([[0.0], np.cumsum(np.square(past, dtype=np.float64))])
+    norms = np.sqrt((energy[FADE:] - energy[:-FADE]) * (tail @ tail)) + 1e-12
+    likeness = np.correlate(past, tail, mode="valid") / norms
+    best = int(np.argmax(likeness))
+    return rate, LONGEST - best, float(np.clip(likeness[best], 0, 1))
+
+
+@cache
+def loop_of(file: str, slot: int) -> tuple[float, int, float] | None:
+    """Where a recording loops; cached, since it is only three numbers."""
+    return find_loop(recordings(file)[slot].numpy().astype(np.float32))
+
+
+def extend(x: np.ndarray, length: int, decays: bool, loop: tuple[float, int, float] | None) -> np.ndarray:
+    """A recording (16000,) extended or cut to `length` samples; float32.
+
+    The sound is levelled and looped, and the crossfade hides what differs; a decaying sound keeps its rate of decay.
+    The crossfade's gain keeps the power constant given the correlation of the two sounds: it is linear if they are
+    equal, and an equal-power one if they are unrelated.
+    """
+    if length <= END or loop is None:
+        return np.pad(x, (0, max(0, length - len(x))))[:length].astype(np.float32)
+    rate, period, likeness = loop
+    start, flat = END - period, level(x, rate).astype(np.float32)
+    into = (np.arange(FADE, dtype=np.float32) + 0.5) / FADE
+    gain = 1 / np.sqrt(into**2 + (1 - into) ** 2 + 2 * likeness * into * (1 - into))
+    flat[END - FADE : END] = gain * ((1 - into) * flat[END - FADE : END] + into * flat[start - FADE : start])
+    held = np.resize(flat[start:END], length - start)
+    late = (np.arange(len(held), dtype=np.float32) - period) / SR  # seconds after the recording's end
+    after = min(rate, SLOWEST_DECAY) if decays else 0.0
+    held *= np.exp(rate * np.minimum(late, 0) + after * np.maximum(late, 0))
+    return np.concatenate([x[:start], held])
+
+
+def level(x: np.ndarray, rate: float) -> np.ndarray:
+    """`x` without its decay: as loud everywhere as it is at `END`."""
+    return x * np.exp(-rate * (np.arange(len(x), dtype=np.float32) - END) / SR)
+
+
+def decay_rate(x: np.ndarray) -> float:
+    """The slope of the log level over the part that can be looped, in nepers per second (negative: it decays)."""
+    frames = x[END - LONGEST : END].reshape(-1, SR // 40)
+    rms = np.sqrt(np.square(frames).mean(axis=1)) + 1e-5 * np.abs(x).max()
+    return float(np.clip(np.polyfit(np.arange(len(rms)) / 40, np.log(rms), 1)[0], -30, 3))

@@ -41,7 +41,7 @@ def train(name: str, out: Path, steps: int | None, seed: int, progress: bool) ->
     def step(numbered: tuple) -> dict[str, Tensor]:
         n, batch = numbered
         optimizer.param_groups[0]["lr"] = LR * warm_cosine(n, steps, end=0.01)
-        return {"loss": update(roll_loss(model, batch.to(device())), optimizer, max_norm=1.0)}
+        return {"loss": update(roll_loss(model, batch), optimizer, max_norm=1.0)}
 
     def validate(run: TrainingRun) -> dict[str, float]:
         score = nats_per_frame(run.ema["model"], quick)

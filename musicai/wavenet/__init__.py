@@ -6,18 +6,41 @@ a piano roll, with a `PianoRollHead`; `compose` draws new music from it. `ScoreW
 """
 
 from musicai.wavenet.generate import sample, stream, total_variation
-from musicai.wavenet.heads import CategoricalHead, GaussianHead, PianoRollHead, Points, log_mass
-from musicai.wavenet.layers import CausalConv1d, DilatedStack, ResidualBlock, Upsample, dilations_of, receptive_field
+from musicai.wavenet.heads import CategoricalHead, GaussianHead, PianoRollHead, log_mass
+from musicai.wavenet.layers import CausalConv1d, DilatedStack, ResidualBlock, dilations_of, receptive_field
 from musicai.wavenet.lookup import history
 from musicai.wavenet.model import WaveNet, WaveNetConfig
 from musicai.wavenet.partials import Partials
 from musicai.wavenet.polyphony import compose, under_melody
-from musicai.wavenet.rolls import RollBatch, RollBatches, RollConfig, RollWaveNet, log_odds, nats_per_frame, roll_loss
+from musicai.wavenet.rolls import RollBatches, RollConfig, RollWaveNet, log_odds, nats_per_frame, roll_loss
 from musicai.wavenet.scores import ScoreConfig, ScoreWaveNet, score_frames
 
-__all__ = ["CausalConv1d", "DilatedStack", "ResidualBlock", "Upsample", "dilations_of", "receptive_field"]
-__all__ += ["CategoricalHead", "GaussianHead", "PianoRollHead", "Points", "log_mass"]
-__all__ += ["Partials", "ScoreConfig", "ScoreWaveNet", "WaveNet", "WaveNetConfig", "score_frames"]
-__all__ += ["RollBatch", "RollBatches", "RollConfig", "RollWaveNet"]
-__all__ += ["compose", "history", "log_odds", "nats_per_frame", "roll_loss", "under_melody"]
-__all__ += ["sample", "stream", "total_variation"]
+__all__ = [
+    "CategoricalHead",
+    "CausalConv1d",
+    "DilatedStack",
+    "GaussianHead",
+    "Partials",
+    "PianoRollHead",
+    "ResidualBlock",
+    "RollBatches",
+    "RollConfig",
+    "RollWaveNet",
+    "ScoreConfig",
+    "ScoreWaveNet",
+    "WaveNet",
+    "WaveNetConfig",
+    "compose",
+    "dilations_of",
+    "history",
+    "log_mass",
+    "log_odds",
+    "nats_per_frame",
+    "receptive_field",
+    "roll_loss",
+    "sample",
+    "score_frames",
+    "stream",
+    "total_variation",
+    "under_melody",
+]

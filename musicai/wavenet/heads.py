@@ -1,7 +1,6 @@
 """Output heads: the last layer of a WaveNet and the distribution it stands for. Chapter 5."""
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +10,7 @@ from musicai.audio.signal import mu_law_edges
 from musicai.gmm import ConditionalMixture, MixtureHead
 
 TINY = 1e-12  # uniform numbers stay this far from 0 and 1, where a Gaussian's quantile is infinite
-FAR = 1e6  # further away than any component reaches
+FAR = 1e6  # further away than any component reaches: an infinite end would have no gradient
 REACH = 40  # how many of the keys above, already decided, a key sees
 MOST = 15  # keys down above are counted up to here
 BALANCE = 4  # and compared with the previous frame's count up to here
@@ -19,8 +18,6 @@ BALANCE = 4  # and compared with the previous frame's count up to here
 
 def categorical_from_uniform(logits: Tensor, u: Tensor, temperature: float = 1.0, top_p: float | None = None) -> Tensor:
     """Draw int64 (...) from logits (..., K) by inverting the cumulative distribution at u (...)."""
-    if not temperature >= 0:
-        raise ValueError(f"temperature must be 0 or more; got {temperature}")
     if temperature == 0:
         return logits.argmax(-1)
     probs = (logits / temperature).softmax(-1)
@@ -36,8 +33,6 @@ def keep_top_p(probs: Tensor, top_p: float) -> Tensor:
 
     This is nucleus sampling (Holtzman et al. 2020, arXiv:1904.09751). Of equal probabilities, the first are kept.
     """
-    if not 0 < top_p <= 1:
-        raise ValueError(f"top_p must lie in (0, 1]; got {top_p}")
     ordered, order = probs.sort(dim=-1, descending=True, stable=True)
     before = ordered.cumsum(-1) - ordered  # the mass of everything more likely
     return probs * torch.zeros_like(probs).scatter(-1, order, (before < top_p).to(probs.dtype))
@@ -61,7 +56,6 @@ class CategoricalHead(nn.Module):
 
     def __init__(self, in_features: int, classes: int = 256):
         super().__init__()
-        self.classes = classes
         self.linear = nn.Linear(in_features, classes)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -90,20 +84,20 @@ class GaussianHead(MixtureHead):
     torch.Size([2, 100])
 
     The same mixture gives a continuous likelihood (`log_prob`) and the probability of each mu-law code
-    (`log_prob_of_codes`), which can be compared bit for bit with that of a `CategoricalHead`.
+    (`log_prob_of_codes`), which can be compared bit for bit with that of a `CategoricalHead`. The narrowest component
+    has a standard deviation of 1e-4, about three 16-bit steps.
 
     Args:
         in_features: channels of the features.
         n_components: K, the number of Gaussians.
-        min_scale: standard deviation of the narrowest component; 1e-4 is about three 16-bit steps.
 
     Source: Bishop 1994, "Mixture density networks". Chapter 5.
     """
 
     uniforms = 2
 
-    def __init__(self, in_features: int, n_components: int = 10, min_scale: float = 1e-4):
-        super().__init__(in_features, n_components, min_scale=min_scale, max_scale=10.0)
+    def __init__(self, in_features: int, n_components: int = 10):
+        super().__init__(in_features, n_components, min_scale=1e-4, max_scale=10.0)
 
     def log_prob(self, features: Tensor, values: Tensor) -> Tensor:
         """Log density, in nats, of values (...)."""
@@ -144,69 +138,21 @@ def log_mass(mixture: ConditionalMixture, low: Tensor, high: Tensor) -> Tensor:
     Source: the likelihood of PixelCNN++ (Salimans et al. 2017, arXiv:1701.05517, section 2.1), here for Gaussians.
     Chapter 5.
     """
-    means, scales = mixture.means[..., 0], mixture.scales[..., 0]
-    low, high = low.clamp(min=-FAR), high.clamp(max=FAR)  # infinite ends would have no gradient
-    a, b = (low[..., None] - means) / scales, (high[..., None] - means) / scales
+    means, scales = mixture.means[..., 0].double(), mixture.scales[..., 0].double()
+    a, b = ((end.double().clamp(-FAR, FAR)[..., None] - means) / scales for end in (low, high))
     a, b = torch.where(a + b > 0, -b, a), torch.where(a + b > 0, -a, b)  # by symmetry, into the left tail
-    return (mixture.log_weights + _log_normal_mass(a, b)).logsumexp(-1)
-
-
-def _log_normal_mass(a: Tensor, b: Tensor) -> Tensor:
-    """log(Phi(b) - Phi(a)) for a < b, a + b <= 0."""
-    narrow = b - a < 1e-2
-    middle = torch.where(narrow, (a + b) / 2, 0.0)
-    width = torch.where(narrow, b - a, 1.0)
-    # The density at the middle times the width, with the next term of its series.
-    series = -0.5 * middle.square() - 0.5 * math.log(2 * math.pi) + width.log()
-    series = series + torch.log1p((middle.square() - 1).clamp(min=-1) * width.square() / 24)
-    below, above = torch.where(narrow, -1.0, a).clamp(min=-1e4), torch.where(narrow, 0.0, b)
-    upper, lower = torch.special.log_ndtr(above), torch.special.log_ndtr(below)
-    difference = upper + torch.log(-torch.expm1((lower - upper).clamp(max=-1e-6)))
-    return torch.where(narrow, series, difference)
-
-
-@dataclass(frozen=True)
-class Points:
-    """Some of the keys of some frames; a loss need not visit all 88 of every frame.
-
-    >>> Points.all(torch.tensor([0, 1]), keys=3).keys
-    tensor([0, 1, 2, 0, 1, 2])
-
-    Attributes:
-        rows: int64 (M,), in which frame each point lies.
-        keys: int64 (M,), at which key.
-
-    Chapter 5.
-    """
-
-    rows: Tensor
-    keys: Tensor
-
-    @classmethod
-    def all(cls, rows: Tensor, keys: int) -> "Points":
-        """Every key of these frames, frame by frame."""
-        return cls(rows.repeat_interleave(keys), torch.arange(keys, device=rows.device).repeat(len(rows)))
-
-    def of(self, x: Tensor) -> Tensor:
-        """x (frames, keys, ...) at the points: (M, ...)."""
-        return x[self.rows, self.keys]
-
-    def around(self, x: Tensor, before: int, after: int) -> Tensor:
-        """x (frames, keys) at keys n - before .. n + after of each point: (M, before + after + 1), zero-padded."""
-        return self.of(F.pad(x, (before, max(after, 0))).unfold(-1, before + after + 1, 1))
-
-    def to(self, device: torch.device) -> "Points":
-        """A copy on another device."""
-        return Points(self.rows.to(device), self.keys.to(device))
+    upper, lower = torch.special.log_ndtr(b), torch.special.log_ndtr(a.clamp(min=-1e4))  # further out, nothing is left
+    mass = upper + torch.log(-torch.expm1((lower - upper).clamp(max=-1e-15)))  # log(Phi(b) - Phi(a))
+    return (mixture.log_weights + mass).logsumexp(-1).to(low.dtype)
 
 
 class PianoRollHead(nn.Module):
     """Is each key down, given what the past says about it and the keys above it? Features in, logits out.
 
     >>> head = PianoRollHead(channels=96)
-    >>> every, silence = Points.all(torch.arange(2), 88), torch.zeros(2, 88)
-    >>> head(torch.zeros(176, 96), silence, silence, every).shape
-    torch.Size([176])
+    >>> frames, previous = torch.eye(88)[[60, 64]], torch.zeros(2, 88)
+    >>> head(torch.zeros(2, 96), frames, previous, points=torch.where(frames > 0)).shape  # one key is down in each
+    torch.Size([2])
 
     p(frame) = product over the keys n of p(key n | past, keys above n): the chain rule once more, over pitch. All keys
     share the same weights, because a third is a third anywhere. A key sees the 40 keys above it, how many of all the
@@ -231,53 +177,46 @@ class PianoRollHead(nn.Module):
         for table in (self.count, self.balance):
             nn.init.zeros_(table.weight)
 
-    def forward(self, features: Tensor, frames: Tensor, previous: Tensor, points: Points) -> Tensor:
+    def forward(self, features: Tensor, frames: Tensor, previous: Tensor, points: tuple[Tensor, Tensor]) -> Tensor:
         """Logits (M,) that the keys at the points are down.
 
         Args:
             features: (M, H), what the past says about the points.
             frames: (F, K), the highest key first. The logit of a key depends only on the entries before it.
             previous: (F, K), the frame before each.
+            points: rows and keys, int64 (M,) each, as `torch.where` gives them.
         """
         above, before = (x.cumsum(-1) - x for x in (frames, previous))  # how many are down above each key
-        return self.logits(features, points.around(frames, REACH, -1), points.of(above), points.of(before))
+        window = F.pad(frames, (REACH, 0)).unfold(-1, REACH, 1)  # (F, K + 1, REACH): the keys above each
+        return self.logits(features, window[points], above[points], before[points])
 
     def logits(self, features: Tensor, window: Tensor, above: Tensor, before: Tensor) -> Tensor:
         """The network: features (M, H), the REACH keys above (M, REACH), the counts above now and before: (M,)."""
-        count = above.clamp(max=MOST).round().long()
-        balance = (before - above).clamp(-BALANCE, BALANCE).round().long() + BALANCE
+        count = above.clamp(max=MOST).long()
+        balance = (before - above).clamp(-BALANCE, BALANCE).long() + BALANCE
         h = F.relu(features + self.above(window) + self.count(count) + self.balance(balance))
         for layer in self.hidden:
             h = h + F.relu(layer(self.dropout(h)))
         return self.out(self.dropout(h))[:, 0]
 
     def sample(
-        self,
-        features: Tensor,
-        previous: Tensor,
-        u: Tensor,
-        fixed: Tensor | None = None,
-        bias: Tensor | float = 0.0,
-        temperature: float = 1.0,
-        top_p: float | None = None,
+        self, features: Tensor, previous: Tensor, u: Tensor, bias: Tensor, temperature: float = 1.0, top_p: float = 1.0
     ) -> Tensor:
-        """Draw frames (F, K), the highest key first, from uniform numbers.
+        """Draw frames (F, K), the highest key first: key n is down if u[n] is below its probability.
 
         Args:
             features: (F, K, H).
             previous: (F, K), the frame before each.
             u: (F, K), uniform in [0, 1).
-            fixed: (F, K): 1 and 0 are kept, NaN is free.
-            bias: added to the logits, one number or (K,).
-            temperature: see CategoricalHead.sample; the two choices here are down and up.
-            top_p: likewise.
+            bias: (K,) or (F, K), added to the logits; inf for keys that have to be down, -inf for up.
+            temperature: what the logits are divided by; 0 takes the more likely choice.
+            top_p: a choice that is at least this likely is certain.
         """
         padded = F.pad(torch.zeros_like(previous), (REACH, 0))  # the frames, filled in from the highest key down
-        before = previous.cumsum(-1) - previous
-        bias = torch.as_tensor(bias, dtype=features.dtype, device=features.device).expand(previous.shape[-1])
+        before, bias = previous.cumsum(-1) - previous, bias.expand_as(previous)
         for n in range(previous.shape[-1]):
-            down = self.logits(features[:, n], padded[:, n : n + REACH], padded.sum(-1), before[:, n]) + bias[n]
-            choices = F.pad(down[:, None], (0, 1))  # the logits of down and up
-            drawn = (categorical_from_uniform(choices, u[:, n], temperature, top_p) == 0).to(padded.dtype)
-            padded[:, n + REACH] = drawn if fixed is None else torch.where(fixed[:, n].isnan(), drawn, fixed[:, n])
+            logits = self.logits(features[:, n], padded[:, n : n + REACH], padded.sum(-1), before[:, n])
+            p = torch.sigmoid((logits + bias[:, n]) / temperature)
+            p = torch.where(torch.maximum(p, 1 - p) < top_p, p, p.round())
+            padded[:, n + REACH] = (u[:, n] < p).float()
         return padded[:, REACH:]

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+DEEPEST, MOST_LAYERS = 40, 1000  # a deeper stack would look back further than any recording lasts
+
 
 def receptive_field(dilations: list[int], kernel_size: int = 2) -> int:
     """How many inputs an output sees, the latest included: 1 + (kernel_size - 1) x the sum of the dilations.
@@ -35,12 +37,12 @@ def dilations_of(layers: int, stacks: int = 1) -> list[int]:
     Returns: one dilation per layer.
 
     Raises:
-        ValueError: if the layers cannot be divided equally.
+        ValueError: if the layers cannot be divided equally, or a stack would be deeper than 40.
 
     Source: van den Oord et al. 2016 (arXiv:1609.03499), section 2.1. Chapter 5.
     """
-    if layers < 1 or stacks < 1 or layers % stacks:
-        raise ValueError(f"{layers} layers cannot be divided into {stacks} stacks of equal depth")
+    if not 1 <= stacks <= layers <= MOST_LAYERS or layers % stacks or layers // stacks > DEEPEST:
+        raise ValueError(f"{layers} layers cannot be divided into {stacks} stacks of equal depth, at most {DEEPEST}")
     return [2**i for i in range(layers // stacks)] * stacks
 
 
@@ -162,20 +164,17 @@ class Upsample(nn.Module):
 
     def __init__(self, channels: int, factors: tuple[int, ...]):
         super().__init__()
-        self.layers = nn.ModuleList(_interpolation(channels, factor) for factor in factors)
+        self.layers = nn.Sequential(*(_interpolation(channels, factor) for factor in factors))
 
     def forward(self, y: Tensor) -> Tensor:
         """y (B, C, frames) -> (B, C, frames x factor)."""
-        for layer in self.layers:
-            y = layer(y)
-        return y
+        return self.layers(y)
 
 
 def _interpolation(channels: int, factor: int) -> nn.ConvTranspose1d:
     width = 2 * factor - factor % 2  # so that n frames give exactly n x factor
     layer = nn.ConvTranspose1d(channels, channels, width, factor, padding=(width - factor) // 2)
     slope = 1 - (torch.arange(width) + 0.5 - width / 2).abs() / factor  # a triangle; shifted copies sum to 1
-    with torch.no_grad():
-        layer.weight.copy_(torch.eye(channels)[..., None] * slope)
-        layer.bias.zero_()
+    layer.weight = nn.Parameter(torch.eye(channels)[..., None] * slope)
+    nn.init.zeros_(layer.bias)
     return layer

@@ -43,8 +43,7 @@ def history(frames: Tensor) -> Tensor:
     a fixed similarity. Chapter 5.
     """
     known = torch.as_tensor(frames).cpu().numpy().astype(np.float32)
-    memory = Memory(len(known))
-    past = np.empty((len(known) + 1, PAST), np.float32)
+    memory, past = RollMemory(len(known)), np.empty((len(known) + 1, PAST), np.float32)
     past[0] = memory.past()
     for t, frame in enumerate(known, start=1):
         memory.append(frame)
@@ -62,7 +61,7 @@ def features_of(past: Tensor) -> Tensor:
     return past[..., PLANES * KEYS :]
 
 
-class Memory:
+class RollMemory:
     """A piano roll that grows frame by frame: `past()` says what is known now, `append(frame)` extends it.
 
     Appending a frame costs one product with the frames in memory, at most MEMORY of them; nothing is computed twice.
@@ -98,8 +97,11 @@ class Memory:
         lagged = self.frames[self.count : self.count + LAGS][::-1]
         recalled, match = self._recall()
         planes = np.concatenate([lagged, recalled, self.used * USE_SCALE, np.minimum(self.held, 8)[None] / 4])
-        size = lagged[0].sum(keepdims=True) / 5
-        return np.concatenate([planes.ravel(), _clock(self.count), size, match, *_chroma(self.used)])
+        t, size, angles = self.count, lagged[0].sum() / 5, 2 * np.pi * self.count / np.array(PERIODS)
+        clocks = np.concatenate([[min(t, 40) / 40, t == 0], np.sin(angles), np.cos(angles)])  # of beats, bars, phrases
+        chroma = self.used @ np.eye(12, dtype=np.float32)[np.arange(KEYS) % 12]  # counts of use by pitch class
+        chroma = 3 * chroma / (chroma.sum(1, keepdims=True) + 0.1)
+        return np.concatenate([planes.ravel(), clocks, [size], match, chroma.ravel()])
 
     def _alike(self, places: slice) -> np.ndarray:
         """Compare the newest frame with each of `places`: 1 for equal frames, -1 for no key in common."""
@@ -116,15 +118,3 @@ class Memory:
         weights = np.exp(SHARPNESS * (s - s.max()))
         weights /= weights.sum(1, keepdims=True)
         return weights @ self.frames[LAGS:][places], np.array([s.max(), (weights[1] ** 2).sum()])
-
-
-def _clock(t: int) -> np.ndarray:
-    """How far from the beginning, and the hand of one clock per period: (2 + 2 x periods,)."""
-    angles = 2 * np.pi * t / np.array(PERIODS)
-    return np.concatenate([[min(t, 40) / 40, t == 0], np.sin(angles), np.cos(angles)])
-
-
-def _chroma(used: np.ndarray) -> np.ndarray:
-    """Counts of use (2, KEYS) by pitch class, as shares: (2, 12)."""
-    counts = used @ np.eye(12, dtype=np.float32)[np.arange(KEYS) % 12]
-    return 3 * counts / (counts.sum(1, keepdims=True) + 0.1)

@@ -93,13 +93,10 @@ class WaveNet(Pretrained, nn.Module):
         self.upsample = Upsample(c.local_channels, tuple(c.upsample)) if c.local_channels else None
         condition = c.local_channels + (c.global_channels if c.global_classes else 0)
         self.stack = DilatedStack(dilations_of(c.layers, c.stacks), r, s, c.kernel_size, condition)
+        self.receptive_field = self.stack.receptive_field  # in samples
+        self.silence = 0.0 if c.mixtures else c.classes // 2  # what comes before the first sample
         self.output = nn.Conv1d(s, a, 1)
         self.head = GaussianHead(a, c.mixtures) if c.mixtures else CategoricalHead(a, c.classes)
-
-    @property
-    def receptive_field(self) -> int:
-        """How many past samples the prediction of the next one depends on."""
-        return self.stack.receptive_field
 
     def forward(self, inputs: Tensor, local: Tensor | None = None, instrument: Tensor | None = None) -> Tensor:
         """Features (B, T, A), which the head turns into distributions.
@@ -124,11 +121,6 @@ class WaveNet(Pretrained, nn.Module):
         """The sample before each of x (B, T), with silence before the first."""
         return torch.cat([torch.full_like(x[:, :1], self.silence), x[:, :-1]], dim=1)
 
-    @property
-    def silence(self) -> int | float:
-        """What comes before the first sample."""
-        return 0.0 if self.config.mixtures else self.config.classes // 2
-
     def condition(
         self, batch: int, length: int, local: Tensor | None = None, instrument: Tensor | None = None
     ) -> Tensor | None:
@@ -136,11 +128,14 @@ class WaveNet(Pretrained, nn.Module):
 
         Raises a ValueError that says what is wrong with the conditioning.
         """
+        for name, layer, value in (("local", self.upsample, local), ("instrument", self.instruments, instrument)):
+            if (layer is None) != (value is None):
+                raise ValueError(f"this model {'needs' if layer else 'takes no'} {name} conditioning")
         parts = []
-        if _takes("instrument", self.instruments, instrument):
+        if instrument is not None:
             self._check_instrument(batch, instrument)
             parts.append(self.instruments(instrument)[..., None].expand(-1, -1, length))
-        if _takes("local", self.upsample, local):
+        if local is not None:
             self._check_local(batch, length, local)
             parts.insert(0, self.upsampled(local, instrument)[..., :length])
         return torch.cat(parts, dim=1) if parts else None
@@ -151,17 +146,14 @@ class WaveNet(Pretrained, nn.Module):
 
     def _check_inputs(self, inputs: Tensor) -> None:
         _require(inputs.dim() == 2, f"inputs must be (batch, time); got {tuple(inputs.shape)}")
-        if self.config.mixtures:
-            _require(torch.isfinite(inputs).all(), "values must be finite; the inputs contain NaN or infinity")
-        else:
-            _require(inputs.dtype == torch.int64, f"codes must be int64, as mu_law_encode gives; got {inputs.dtype}")
+        if not self.config.mixtures:
             _check_range("codes", inputs, self.config.classes)
 
     def _check_local(self, batch: int, length: int, local: Tensor) -> None:
-        found, factor = tuple(local.shape), math.prod(self.config.upsample)
+        factor = math.prod(self.config.upsample)
         needed = (batch, self.config.local_channels, -(-length // factor))
         sizes = f"{length} samples in frames of {factor} need {needed}"
-        _require(found == needed, f"local conditioning has shape {found}; {sizes}")
+        _require(local.shape == needed, f"local conditioning has shape {tuple(local.shape)}; {sizes}")
         _require(torch.isfinite(local).all(), "local conditioning contains NaN or infinity")
 
     def _check_instrument(self, batch: int, instrument: Tensor) -> None:
@@ -178,10 +170,3 @@ def _require(condition: bool | Tensor, message: str) -> None:
 def _check_range(name: str, numbers: Tensor, count: int) -> None:
     bad = numbers[(numbers < 0) | (numbers >= count)]
     _require(not len(bad), f"{name} must lie in 0..{count - 1}; got {bad[:1].tolist()}")
-
-
-def _takes(name: str, layer: nn.Module | None, value: Tensor | None) -> bool:
-    """Whether this conditioning is used; it must be given exactly when the model has a layer for it."""
-    verb = "needs" if layer is not None else "takes no"
-    _require((layer is None) == (value is None), f"this model {verb} {name} conditioning")
-    return layer is not None

@@ -31,7 +31,7 @@ class Partials(nn.Module):
     where c, s (level and phase) and d (mistuning and vibrato, in turns) come from a network that sees instrument, key,
     velocity, t, and the time since the note's end. It answers once per frame; between frames it is interpolated.
     Before its first sample a note is silent, and so is a partial above sr / 2. Where notes sound together, their waves
-    are summed. The sum of the first `count` channels is the network's guess of the wave, `sketch`.
+    are summed. The sum of the first `count` channels is the network's guess of the wave.
 
     Args:
         keys: MIDI numbers.
@@ -45,7 +45,7 @@ class Partials(nn.Module):
     section 2.2; levels of harmonics from a network, Engel et al. 2020 (arXiv:2001.04643), section 3. Chapter 5.
     """
 
-    def __init__(self, keys: list[int], instruments: int, sr: int, hop: int, count: int, hidden: int = 128):
+    def __init__(self, keys: list[int] | range, instruments: int, sr: int, hop: int, count: int, hidden: int = 128):
         super().__init__()
         self.sr, self.count, self.hidden = sr, count, hidden
         self.key = nn.Embedding(instruments * len(keys), 32)
@@ -55,8 +55,7 @@ class Partials(nn.Module):
         self.curves = nn.Linear(hidden, 2 * count + 1)
         nn.init.normal_(self.key.weight, std=0.5)
         nn.init.zeros_(self.curves.bias)
-        with torch.no_grad():
-            self.curves.weight.mul_(0.3)
+        self.curves.weight = nn.Parameter(0.3 * self.curves.weight.detach())
         constants = {"fades": FADES, "releases": RELEASES, "overtones": torch.arange(1.0, count + 1)}
         constants |= {"hertz": [midi_to_hz(key) for key in keys], "vibrato": [2 * math.pi * hz for hz in VIBRATO]}
         constants |= {"within": torch.arange(hop) / hop, "velocities": torch.arange(VELOCITIES) / (VELOCITIES - 1)}
@@ -103,10 +102,6 @@ class Partials(nn.Module):
         heard = (hertz[:, None] * self.overtones < self.sr / 2)[:, :, None] & begun[:, None]
         sin, cos = angles.sin() * heard, angles.cos() * heard
         return torch.cat([c * sin + s * cos, c * cos - s * sin], dim=1)
-
-    def sketch(self, notes: Tensor, instrument: Tensor) -> Tensor:
-        """The network's guess of the wave, (B, frames x hop)."""
-        return self(notes, instrument)[0][:, : self.count].sum(1)
 
 
 def _summed(parts: Tensor, notes: Tensor, b: Tensor, f: Tensor) -> Tensor:

@@ -1,18 +1,13 @@
 """Composing with a RollWaveNet: continue an opening, harmonise a melody, stay in a key. Chapter 5."""
 
-import sys
 from collections.abc import Iterable
-from numbers import Real
 
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from musicai.wavenet.heads import Points
-from musicai.wavenet.lookup import KEYS, LOWEST, PAST, Memory, planes_of
-from musicai.wavenet.rolls import RollWaveNet, evaluating
-
-FORBIDDEN = -1e4  # log-odds of a key that may not sound
+from musicai.wavenet.lookup import KEYS, LOWEST, PAST, RollMemory, planes_of
+from musicai.wavenet.rolls import RollWaveNet, as_roll, evaluating, transposed
 
 
 @torch.no_grad()
@@ -23,10 +18,10 @@ def compose(
     opening: Tensor | None = None,
     fixed: Tensor | None = None,
     tonic: int = 0,
-    pitch_classes: Iterable[int] | None = None,
+    pitch_classes: Iterable[int] = range(12),
     density: float = 0.0,
     temperature: float = 1.0,
-    top_p: float | None = None,
+    top_p: float = 1.0,
     seed: int = 0,
     progress: bool = True,
 ) -> Tensor:
@@ -44,9 +39,9 @@ def compose(
         tonic: the pitch class of the keynote, 0 for C to 11 for B. The shipped models only know music in C, so the
             opening and the fixed keys are transposed for the model, and the result is transposed back.
         pitch_classes: the only ones that may sound where the model chooses, as in (0, 2, 4, 5, 7, 9, 11).
-        density: added to the log-odds of every key: above 0 for more notes, below 0 for fewer.
+        density: added to the log-odds of every key the model chooses: above 0 for more notes, below 0 for fewer.
         temperature: below 1 for more likely music; 0 always takes the more likely choice.
-        top_p: drop the less likely of a key's two choices unless the more likely one has less than this probability.
+        top_p: below 1, whatever is at least this probable is certain.
         seed: the same seed gives the same music.
         progress: whether to show a progress bar.
 
@@ -57,30 +52,27 @@ def compose(
 
     Source: ancestral sampling, as in van den Oord et al. 2016 (arXiv:1609.03499), section 2. Chapter 5.
     """
-    frames = _whole(frames, 1, 2**31, "frames must be a whole number of 1 or more")
-    tonic = _whole(tonic, 0, 11, "tonic must be a pitch class, 0 (C) to 11 (B)")
-    seed = _whole(seed, -(2**63), 2**63 - 1, "seed must be a whole number")
-    density = _number(density, -1e4, 1e4, "density must be a number from -10000 to 10000")
-    temperature = _number(temperature, 0, sys.float_info.max, "temperature must be 0 or more")
-    top_p = None if top_p is None else _number(top_p, sys.float_info.min, 1, "top_p must lie in (0, 1]")
-    clamp = _clamp(frames, opening, fixed)
-    up = _transposition(tonic, clamp)
+    frames, tonic = _number("frames", frames, 1, 10**9, whole=True), _number("tonic", tonic, 0, 11, whole=True)
+    seed, density = _number("seed", seed, 0, 2**63 - 1, whole=True), _number("density", density, -1000, 1000)
+    temperature, top_p = _number("temperature", temperature, 0, 1000), _number("top_p", top_p, 0, 1)
+    given = _given(frames, opening, fixed).T.flip(-1)  # (frames, 88), the highest key first, as all that follows
+    nearer_first = (tonic, tonic - 12) if tonic <= 6 else (tonic - 12, tonic)
+    up = max(nearer_first, key=lambda up: (transposed(given, -up) == 1).sum())  # keep what is given on the keyboard
     device = model.base.device
-    bias = _bias(pitch_classes, density, up).flip(0).to(device)
-    kept = _transposed(clamp, -up).T.flip(-1).to(device)  # (frames, 88), the highest key first
+    kept, free = transposed(given, -up).to(device), model.base + _bias(pitch_classes, density, up).to(device)
+    bias = torch.where(kept.isnan(), free, torch.where(kept > 0, torch.inf, -torch.inf))  # (frames, 88)
     uniforms = torch.rand(frames, KEYS, generator=torch.Generator().manual_seed(seed)).to(device)
-    memory, past, drawn = Memory(frames), kept.new_zeros(frames, PAST), torch.zeros(frames, KEYS)
-    points = Points.all(torch.zeros(1, dtype=torch.int64, device=device), KEYS)
+    memory, past, drawn = RollMemory(frames), kept.new_zeros(frames, PAST), torch.zeros(frames, KEYS)
+    every_key = kept.new_ones(1, KEYS).nonzero(as_tuple=True)
     with evaluating(model):
         for t in tqdm(range(frames), desc="compose", disable=not progress):
             past[t] = torch.from_numpy(memory.past())
             context = model.context(past[None, max(0, t + 1 - model.receptive_field) : t + 1])[0, -1:]  # (1, A)
-            features, now = model.features(context, past[t, None], points)[None], slice(t, t + 1)
-            drawn[now] = model.head.sample(
-                features, planes_of(past[now])[:, 0], uniforms[now], kept[now], model.base + bias, temperature, top_p
-            )
+            features, now = model.features(context, past[t, None], every_key)[None], slice(t, t + 1)
+            previous = planes_of(past[now])[:, 0]
+            drawn[now] = model.head.sample(features, previous, uniforms[now], bias[now], temperature, top_p)
             memory.append(drawn[t].numpy())
-    return torch.where(clamp.isnan(), _transposed(drawn.flip(-1).T, up), clamp) > 0
+    return torch.where(given.isnan(), transposed(drawn, up), given).flip(-1).T > 0
 
 
 def under_melody(melody: Tensor) -> Tensor:
@@ -105,72 +97,31 @@ def under_melody(melody: Tensor) -> Tensor:
 
     Chapter 5.
     """
-    melody = _roll("melody", melody)
-    if melody.isnan().any():
-        raise ValueError("a melody may only hold 0 and 1; this one holds NaN")
+    melody = as_roll("melody", melody)
     above = melody.flip(0).cumsum(0).flip(0) - melody  # how many keys sound above each
-    fixed = torch.full_like(melody, torch.nan)
-    fixed[(melody > 0) & (above == 0)] = 1.0
-    fixed[(melody == 0) & (above == 0) & (melody.sum(0) > 0)] = 0.0
-    return fixed
+    return torch.where((above == 0) & (melody.sum(0) > 0), melody, torch.nan)
 
 
-def _clamp(frames: int, opening: Tensor | None, fixed: Tensor | None) -> Tensor:
+def _given(frames: int, opening: Tensor | None, fixed: Tensor | None) -> Tensor:
     """What is given of the piece: (88, frames) of 0, 1 and NaN for free."""
-    clamp = torch.full((KEYS, frames), torch.nan) if fixed is None else _roll("fixed", fixed).clone()
-    if clamp.shape[1] != frames:
-        raise ValueError(f"fixed has {clamp.shape[1]} frames, but {frames} frames were asked for")
-    if opening is not None:
-        opening = _roll("opening", opening)
-        if opening.shape[1] > frames or opening.isnan().any():
-            raise ValueError(f"opening must hold 0 and 1, in at most {frames} frames; it has {opening.shape[1]}")
-        clamp[:, : opening.shape[1]] = opening
-    return clamp
+    given = as_roll("fixed", torch.full((KEYS, frames), torch.nan) if fixed is None else fixed, free=True).cpu().clone()
+    start = as_roll("opening", given[:, :0] if opening is None else opening)
+    if given.shape[1] != frames or start.shape[1] > frames:
+        found = f"fixed has {given.shape[1]} and opening has {start.shape[1]}"
+        raise ValueError(f"fixed must have {frames} frames, and opening at most as many; {found}")
+    given[:, : start.shape[1]] = start
+    return given
 
 
-def _roll(name: str, roll: Tensor) -> Tensor:
-    roll = torch.as_tensor(roll).detach().cpu().float()
-    if roll.dim() != 2 or roll.shape[0] != KEYS:
-        raise ValueError(f"{name} must be a piano roll ({KEYS}, frames); got {tuple(roll.shape)}")
-    if not ((roll == 0) | (roll == 1) | roll.isnan()).all():
-        raise ValueError(f"{name} must hold 0, 1, and NaN for free; it holds other numbers")
-    return roll
+def _bias(pitch_classes: Iterable[int], density: float, up: int) -> Tensor:
+    """What is added to the logits of each key (88,), the highest first, if the piece is `up` semitones above C."""
+    allowed = {_number("a pitch class", number, 0, 11, whole=True) for number in pitch_classes}
+    keys = range(LOWEST + KEYS - 1, LOWEST - 1, -1)
+    return torch.tensor([density if (key + up) % 12 in allowed else -torch.inf for key in keys])
 
 
-def _transposition(tonic: int, clamp: Tensor) -> int:
-    """Semitones from the model's C to the tonic: up or down, whichever keeps more of what is given on the keyboard."""
-    nearer_first = (tonic, tonic - 12) if tonic <= 6 else (tonic - 12, tonic)
-    return max(nearer_first, key=lambda up: int((_transposed(clamp, -up) == 1).sum()))
-
-
-def _transposed(roll: Tensor, up: int) -> Tensor:
-    """A roll (88, frames) `up` semitones higher; keys that leave the keyboard are dropped, those that enter silent."""
-    moved = torch.zeros_like(roll)
-    low, high = max(up, 0), KEYS + min(up, 0)
-    moved[low:high] = roll[low - up : high - up]
-    return moved
-
-
-def _bias(pitch_classes: Iterable[int] | None, density: float, up: int) -> Tensor:
-    """Log-odds to add to each key, (88,), the lowest first, of a keyboard that was transposed down by `up`."""
-    bias = torch.full((KEYS,), density)
-    if pitch_classes is not None:
-        allowed = {_whole(c, 0, 11, "pitch_classes must be some of 0 to 11") for c in pitch_classes}
-        if not allowed:
-            raise ValueError("pitch_classes must be some of 0 to 11; got none")
-        bias[[(LOWEST + key + up) % 12 not in allowed for key in range(KEYS)]] = FORBIDDEN
-    return bias
-
-
-def _number(value: object, low: float, high: float, rule: str) -> float:
-    """A number in [low, high], Python's or NumPy's; a ValueError for anything else, such as NaN, True or text."""
-    if not isinstance(value, Real) or isinstance(value, bool) or not low <= value <= high:
-        raise ValueError(f"{rule}; got {value!r}")
-    return float(value)
-
-
-def _whole(value: object, low: int, high: int, rule: str) -> int:
-    """The same for whole numbers, among them 2.0."""
-    if _number(value, low, high, rule) % 1:
-        raise ValueError(f"{rule}; got {value!r}")
-    return int(value)
+def _number(name: str, value: float, low: float, high: float, whole: bool = False) -> float:
+    """A number in [low, high], and a whole one (2 or 2.0) if it has to be; a ValueError for any other, such as NaN."""
+    if not low <= value <= high or (whole and value % 1):
+        raise ValueError(f"{name} must be a {'whole ' * whole}number from {low} to {high}; got {value!r}")
+    return int(value) if whole else float(value)

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,10 +11,11 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from musicai.pretrained import Pretrained
-from musicai.wavenet.heads import PianoRollHead, Points
+from musicai.wavenet.heads import PianoRollHead
 from musicai.wavenet.layers import DilatedStack, dilations_of
 from musicai.wavenet.lookup import FRAME_FEATURES, KEYS, LAGS, PLANES, features_of, history, planes_of
 
+Points = tuple[Tensor, Tensor]  # rows and keys, int64 (M,) each
 CHUNK = 256  # frames whose keys are evaluated at a time
 REACH = (24, *[12] * (LAGS + 1), 6, 6, 0)  # semitones to either side that a key sees of each plane of the past
 
@@ -82,6 +82,7 @@ class RollWaveNet(Pretrained, nn.Module):
         self.dropout = nn.Dropout(c.dropout)
         self.input = nn.Linear(KEYS + FRAME_FEATURES, r)
         self.stack = DilatedStack(dilations_of(c.layers, c.stacks), r, s)
+        self.receptive_field = self.stack.receptive_field  # in frames; the look-up sees many more
         self.output = nn.Linear(s, a)
         self.shortcut = nn.Linear(FRAME_FEATURES, a, bias=False)
         self.to_keys = nn.Linear(a, KEYS * c.key_channels)
@@ -92,11 +93,6 @@ class RollWaveNet(Pretrained, nn.Module):
         self.head = PianoRollHead(h, c.head_layers, c.head_dropout)
         self.register_buffer("base", torch.full((KEYS,), -3.0))  # log-odds of each key in the training data
 
-    @property
-    def receptive_field(self) -> int:
-        """How many frames the stack sees; the look-up sees many more."""
-        return self.stack.receptive_field
-
     @torch.no_grad()
     def log_prob(self, roll: Tensor) -> Tensor:
         """The log probability in nats of each frame of a roll (88, frames) given those before it: (frames,).
@@ -104,14 +100,10 @@ class RollWaveNet(Pretrained, nn.Module):
         Raises ValueError for a roll of another shape, or with numbers other than 0 and 1.
         """
         frames = as_frames(roll).to(self.base.device)
-        if not len(frames):
-            return frames.new_zeros(0)
-        past = history(frames)[:-1].to(frames.device)
-        context, found = self.context(past[None])[0], []
-        for rows in torch.arange(len(frames), device=context.device).split(CHUNK):
-            logits = self.logits(context, frames, past, Points.all(rows, KEYS)).view(-1, KEYS)
-            found.append(-F.binary_cross_entropy_with_logits(logits, frames[rows], reduction="none").sum(-1))
-        return torch.cat(found)
+        past = history(frames).to(frames.device)
+        whole = self.context(past[None])[0, :-1], frames, past[:-1]
+        logits = torch.cat([self.logits(*chunk) for chunk in zip(*(x.split(CHUNK) for x in whole), strict=True)])
+        return -F.binary_cross_entropy_with_logits(logits.view_as(frames), frames, reduction="none").sum(-1)
 
     def forward(self, frames: Tensor, past: Tensor, points: Points | None = None) -> Tensor:
         """Logits (M,) that the keys at the points are down.
@@ -119,11 +111,9 @@ class RollWaveNet(Pretrained, nn.Module):
         Args:
             frames: (B, T, 88), the highest key first.
             past: (B, T, PAST), their history.
-            points: rows 0 to B T - 1; None: all keys, M = B T 88. The choice changes nothing else.
+            points: rows (0 to B T - 1) and keys, int64 (M,) each; None: all keys of all frames.
         """
-        flat = frames.flatten(0, 1)
-        points = points or Points.all(torch.arange(len(flat), device=flat.device), KEYS)
-        return self.logits(self.context(past).flatten(0, 1), flat, past.flatten(0, 1), points)
+        return self.logits(*(x.flatten(0, 1) for x in (self.context(past), frames, past)), points)
 
     def context(self, past: Tensor) -> Tensor:
         """The WaveNet over time: pasts (B, T, PAST) -> (B, T, A)."""
@@ -133,17 +123,22 @@ class RollWaveNet(Pretrained, nn.Module):
         x = F.relu(self.stack(x)).transpose(1, 2)  # (B, T, S)
         return self.dropout(F.relu(self.output(x) + self.shortcut(features)))
 
-    def logits(self, context: Tensor, frames: Tensor, past: Tensor, points: Points) -> Tensor:
+    def logits(self, context: Tensor, frames: Tensor, past: Tensor, points: Points | None = None) -> Tensor:
         """Logits (M,) at the points of F frames (F, 88), with their context (F, A) and past (F, PAST)."""
+        points = torch.ones_like(frames).nonzero(as_tuple=True) if points is None else points
         features, previous = self.features(context, past, points), planes_of(past)[:, 0]
-        return self.base[points.keys] + self.head(features, frames, previous, points)
+        return self.base[points[1]] + self.head(features, frames, previous, points)
 
     def features(self, context: Tensor, past: Tensor, points: Points) -> Tensor:
         """What the past says about the keys at the points of F frames: (M, H)."""
-        to_keys = points.of(self.to_keys(context).unflatten(-1, (KEYS, -1)))  # (M, key_channels)
-        around = [points.around(x, reach, reach) for x, reach in zip(planes_of(past).unbind(1), REACH, strict=True)]
-        x = self.around(torch.cat([*around, to_keys], dim=-1)) + self.to_all(context)[points.rows]
-        return x + self.register[points.keys] + self.degree[points.keys % 12]
+        rows, keys = points
+        parts = [  # what each key sees of each plane, (M, 2 x reach + 1)
+            F.pad(plane, (reach, reach)).unfold(-1, 2 * reach + 1, 1)[points]
+            for plane, reach in zip(planes_of(past).unbind(1), REACH, strict=True)
+        ]
+        parts.append(self.to_keys(context).unflatten(-1, (KEYS, -1))[points])  # (M, key_channels)
+        x = self.around(torch.cat(parts, dim=-1)) + self.to_all(context)[rows]
+        return x + self.register[keys] + self.degree[keys % 12]
 
 
 @contextmanager
@@ -158,17 +153,25 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def as_frames(roll: Tensor) -> Tensor:
-    """A roll (88, frames) as float frames (frames, 88), the highest key first.
+def as_roll(name: str, roll: Tensor, free: bool = False) -> Tensor:
+    """A piano roll as float32 (88, frames); a ValueError unless it holds only 0 and 1, and NaN if keys may be free."""
+    roll = torch.as_tensor(roll).float()
+    if roll.dim() != 2 or len(roll) != KEYS:
+        raise ValueError(f"{name} must be a piano roll ({KEYS}, frames); got {tuple(roll.shape)}")
+    if not ((roll == 0) | (roll == 1) | (roll.isnan() & free)).all():
+        raise ValueError(f"{name} must hold 0 and 1{', and NaN for free keys' * free}; it holds other numbers")
+    return roll
 
-    Raises ValueError for another shape, and for anything but 0 and 1.
-    """
-    if roll.dim() != 2 or roll.shape[0] != KEYS:
-        raise ValueError(f"a piano roll has shape ({KEYS}, frames); this one has shape {tuple(roll.shape)}")
-    frames = roll.T.flip(-1).float()
-    if not ((frames == 0) | (frames == 1)).all():
-        raise ValueError("a piano roll holds only 0 and 1; this one holds other numbers")
-    return frames
+
+def as_frames(roll: Tensor) -> Tensor:
+    """A roll (88, frames) of 0 and 1 as float frames (frames, 88), the highest key first."""
+    return as_roll("roll", roll).T.flip(-1)
+
+
+def transposed(frames: Tensor, up: int) -> Tensor:
+    """Frames (..., 88) `up` semitones higher, the highest key first; what leaves the keyboard is dropped."""
+    first = max(up, 0)
+    return F.pad(frames, (first - up, first))[..., first : first + KEYS]
 
 
 def nats_per_frame(model: RollWaveNet, rolls: Sequence[Tensor]) -> float:
@@ -184,14 +187,13 @@ def nats_per_frame(model: RollWaveNet, rolls: Sequence[Tensor]) -> float:
     Returns: nats per frame.
 
     Raises:
-        ValueError: for a roll of another shape, with other numbers than 0 and 1, or if there are no frames.
+        ValueError: for a roll of another shape, or with other numbers than 0 and 1.
 
     Source: Boulanger-Lewandowski et al. 2012 (arXiv:1206.6392), table 1. Chapter 5.
     """
-    if not (count := sum(roll.shape[1] for roll in rolls)):
-        raise ValueError("there are no frames to evaluate")
     with evaluating(model):
-        return -sum(float(model.log_prob(roll).double().sum()) for roll in rolls) / count
+        total = sum(float(model.log_prob(roll).double().sum()) for roll in rolls)
+    return -total / sum(roll.shape[1] for roll in rolls)
 
 
 def log_odds(rolls: Sequence[Tensor]) -> Tensor:
@@ -214,129 +216,79 @@ def log_odds(rolls: Sequence[Tensor]) -> Tensor:
 # ---- learning
 
 
-class RollBatch(NamedTuple):
-    """Crops of B pieces and the points to learn from; made by `RollBatches`.
-
-    >>> batch = RollBatches([torch.eye(88)] * 2, batch_size=2)(0)
-    >>> batch.frames.shape
-    torch.Size([2, 88, 88])
-
-    Attributes:
-        frames: (B, T, 88), the highest key first; short pieces are padded with silence.
-        past: (B, T, PAST), what is known before each frame.
-        points: M keys of frames that are not padding.
-        weights: (M,), one over the probability that each point was chosen.
-        count: how many frames are not padding.
-
-    Chapter 5.
-    """
-
-    frames: Tensor
-    past: Tensor
-    points: Points
-    weights: Tensor
-    count: int
-
-    def to(self, device: torch.device) -> "RollBatch":
-        """A copy on another device."""
-        return RollBatch(*(x.to(device) for x in self[:4]), self.count)
-
-
 class RollBatches:
-    """`batches(n)` is batch n, a pure function of (seed, n), from rolls (88, frames).
+    """Crops of piano rolls to learn from: `batches(n)` is batch n, a pure function of (seed, n).
 
-    >>> batches = RollBatches([item["roll"] for item in JSBChorales("train")])  # doctest: +SKIP
-    >>> roll_loss(model, batches(0)).backward()  # doctest: +SKIP
+    >>> frames, past, weights = RollBatches([torch.eye(88)] * 2, batch_size=2)(0)
+    >>> frames.shape, past.shape, weights.shape
+    (torch.Size([2, 88, 88]), torch.Size([2, 88, 843]), torch.Size([2, 88, 88]))
+
+    A batch holds frames (B, T, 88), the highest key first, with shorter pieces padded with silence; their `history`
+    (B, T, 843); and what each key counts for in the loss, (B, T, 88), which is 0 for padding and for most keys.
 
     Most keys of most frames are up beyond doubt. So only some of the keys that are up are used: each with a probability
     that grows with how often it was down lately, and weighted by one over that probability. The loss stays unbiased,
     and becomes several times cheaper.
 
     Args:
-        rolls: the pieces.
+        rolls: the pieces, (88, frames) each.
         batch_size: B.
-        length: frames per crop; pieces of similar length are batched together, and the shorter ones padded.
+        length: frames per crop; shorter pieces are padded. A piece is drawn in proportion to its own length.
         transpose: up and down by at most this many semitones; what would leave the keyboard is dropped. 0 for none.
         seed: of the choice of pieces, crops, transpositions and points.
 
     Raises:
-        ValueError: for a roll of another shape, with other numbers than 0 and 1, or if there are no frames.
+        ValueError: for a roll of another shape, or with other numbers than 0 and 1.
 
     Chapter 5.
     """
 
-    def __init__(
-        self, rolls: Sequence[Tensor], batch_size: int = 12, length: int = 128, transpose: int = 0, seed: int = 0
-    ):
-        frames = [x for x in map(as_frames, rolls) if len(x)]
-        if not frames:
-            raise ValueError("there are no frames to learn from")
-        self.pieces = [(x, history(x)[:-1]) for x in frames]
-        self.sizes = np.array([len(x) for x in frames])
+    def __init__(self, rolls: list[Tensor], batch_size: int = 12, length: int = 128, transpose: int = 0, seed: int = 0):
+        self.pieces = [(x, history(x)[:-1], torch.ones(len(x))) for x in map(as_frames, rolls)]
+        self.sizes = np.array([len(frames) for frames, *_ in self.pieces])
         self.batch_size, self.length, self.transpose, self.seed = batch_size, length, transpose, seed
 
-    def __call__(self, n: int) -> RollBatch:
-        """Batch n."""
+    def __call__(self, n: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Batch n: frames, past and weights."""
         rng = np.random.default_rng([self.seed, n])
-        crops = [self._crop(i, rng) for i in self._choose(rng)]
-        real = pad_sequence([torch.ones(len(frames), dtype=torch.bool) for frames, _ in crops], batch_first=True)
+        chosen = rng.choice(len(self.sizes), self.batch_size, p=self.sizes / self.sizes.sum())
+        starts = rng.integers(np.maximum(self.sizes[chosen] - self.length, 0) + 1)
         shift = int(rng.integers(-self.transpose, self.transpose + 1))
-        frames, past = (pad_sequence(parts, batch_first=True) for parts in zip(*crops, strict=True))
-        frames, past = _transposed(frames, shift), _transposed_past(past, shift)
-        return RollBatch(frames, past, *choose_points(frames, past, real, rng), int(real.sum()))
-
-    def _choose(self, rng: np.random.Generator) -> np.ndarray:
-        """One piece, drawn by its length, and others of about the same length."""
-        wanted = np.minimum(self.sizes, self.length)
-        first = rng.choice(len(self.sizes), p=self.sizes / self.sizes.sum())
-        if wanted[first] == self.length:
-            long = np.flatnonzero(wanted == self.length)
-            return rng.choice(long, self.batch_size, p=self.sizes[long] / self.sizes[long].sum())
-        away = np.abs(wanted - wanted[first]) + rng.uniform(0, 8, len(wanted))
-        return np.argsort(away)[: self.batch_size]
-
-    def _crop(self, i: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        frames, past = self.pieces[i]
-        start = int(rng.integers(max(len(frames) - self.length, 0) + 1))
-        part = slice(start, start + self.length)
-        return frames[part], past[part]
+        crops = [[x[at : at + self.length] for x in self.pieces[i]] for i, at in zip(chosen, starts, strict=True)]
+        frames, past, real = (pad_sequence(parts, batch_first=True) for parts in zip(*crops, strict=True))
+        frames, past = transposed(frames, shift), _transposed_past(past, shift)
+        return frames, past, weights_of(frames, past, real, rng)
 
 
-def choose_points(frames: Tensor, past: Tensor, real: Tensor, rng: np.random.Generator) -> tuple[Points, Tensor]:
-    """Every key that is down and some that are up, of the frames that are `real` (B, T), with weights (M,)."""
+def weights_of(frames: Tensor, past: Tensor, real: Tensor, rng: np.random.Generator) -> Tensor:
+    """What each key counts for (B, T, 88): all that are down and some that are up, of the frames that are real."""
     previous, recalled, used = planes_of(past)[:, :, [0, LAGS, LAGS + 3]].unbind(2)
     chance = (0.06 + 0.5 * used + previous + recalled).clamp(max=1.0)
     chance = torch.where(frames > 0, 1.0, chance) * real[..., None]
     drawn = torch.from_numpy(rng.random(chance.shape, dtype=np.float32)) < chance
-    rows, keys = drawn.flatten(0, 1).nonzero(as_tuple=True)
-    return Points(rows, keys), 1 / chance.flatten(0, 1)[rows, keys]
+    return torch.where(drawn, 1 / chance, 0.0) / real.sum()
 
 
-def roll_loss(model: RollWaveNet, batch: RollBatch) -> Tensor:
-    """The average negative log-likelihood of a batch, in nats per frame, estimated from its points.
+def roll_loss(model: RollWaveNet, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    """The average negative log-likelihood of a batch, in nats per frame, estimated from the keys that it counts.
 
     >>> roll_loss(RollWaveNet(), RollBatches([torch.eye(88)], batch_size=2)(0)).backward()
 
     Args:
         model: the network to train.
-        batch: on the same device.
+        batch: what `RollBatches` gives; it is moved to the model's device.
 
-    Returns: a scalar whose expectation over the choice of points is the exact loss.
+    Returns: a scalar whose expectation over the choice of keys is the exact loss.
 
     Chapter 5.
     """
-    logits = model(batch.frames, batch.past, batch.points)
-    down = batch.points.of(batch.frames.flatten(0, 1))
-    return (batch.weights * F.binary_cross_entropy_with_logits(logits, down, reduction="none")).sum() / batch.count
-
-
-def _transposed(x: Tensor, up: int) -> Tensor:
-    """x (..., 88), the highest key first, `up` semitones higher."""
-    moved = F.pad(x, (max(-up, 0), max(up, 0)))
-    return moved[..., max(up, 0) : max(up, 0) + KEYS]
+    frames, past, weights = (x.to(model.base.device) for x in batch)
+    points = weights.flatten(0, 1).nonzero(as_tuple=True)
+    down, weight = (x.flatten(0, 1)[points] for x in (frames, weights))
+    return F.binary_cross_entropy_with_logits(model(frames, past, points), down, weight, reduction="sum")
 
 
 def _transposed_past(past: Tensor, up: int) -> Tensor:
-    """The same for a past; both counts by pitch class rotate (key n, from the highest, is class n % 12)."""
-    planes, clocks, counts = _transposed(planes_of(past), up), past[..., PLANES * KEYS : -24], past[..., -24:]
+    """A past `up` semitones higher; both counts by pitch class rotate (key n, from the highest, is class n % 12)."""
+    planes, clocks, counts = transposed(planes_of(past), up), past[..., PLANES * KEYS : -24], past[..., -24:]
     return torch.cat([planes.flatten(-2), clocks, counts.unflatten(-1, (2, 12)).roll(-up, -1).flatten(-2)], dim=-1)

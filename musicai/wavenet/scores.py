@@ -1,7 +1,7 @@
 """A score as the conditioning of a WaveNet over samples, and the WaveNet that plays it. Chapter 5."""
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -41,42 +41,30 @@ def score_frames(score, sr: int = 16_000, hop: int = 160, length: int | None = N
 
     Returns: float32 (528, frames), the three rows of two turns of 88 keys.
 
-    Raises:
-        ValueError: if hop or length is below 1.
-
     Source: a piano roll as conditioning, Hawthorne et al. 2019 (arXiv:1810.12247). Chapter 5.
     """
     length = max(1, round(sr * score.seconds(score.duration))) if length is None else length
-    if hop < 1 or length < 1:
-        raise ValueError(f"hop and length must be 1 or more; got hop={hop}, length={length}")
     frames = np.zeros((len(ROWS), TURNS, KEYS, -(-length // hop)), np.float32)
-    notes = [note for track in score.tracks if not track.is_drum for note in track.notes]
     played = [0] * KEYS
-    for note in sorted(notes, key=lambda note: note.start):
+    for note in score.pitched_notes:
         key = note.pitch - LOWEST
         if 0 <= key < KEYS:
-            _write(frames[:, played[key] % TURNS, key], note, score, (sr, hop))
+            start, end = (round(sr * float(score.seconds(beat))) for beat in (note.start, note.end))
+            first, stop = start // hop, (end + round(RELEASE * sr)) // hop + 1
+            edges = np.arange(first, min(stop, frames.shape[-1])) * hop  # where each frame begins
+            rows = frames[:, played[key] % TURNS, key, first:]
+            rows[:] = 0  # the last but one note of this key ends here
+            rows[:, : len(edges)] = np.full(len(edges), note.velocity / 127), (edges - start) / sr, (edges - end) / sr
             played[key] += 1
     return torch.from_numpy(frames.reshape(CHANNELS, -1))
-
-
-def _write(rows: np.ndarray, note, score, clock: tuple[int, int]) -> None:
-    """Write one note into the rows (3, frames) of its key, over whatever was there."""
-    sr, hop = clock
-    start, end = (round(sr * float(score.seconds(beat))) for beat in (note.start, note.end))
-    first, stop = start // hop, min((end + round(RELEASE * sr)) // hop + 1, rows.shape[1])
-    edges = np.arange(first, stop) * hop  # where each frame begins
-    rows[:, first:] = 0
-    if len(edges):
-        rows[:, first:stop] = np.full(len(edges), note.velocity / 127), (edges - start) / sr, (edges - end) / sr
 
 
 @dataclass(frozen=True)
 class ScoreConfig(WaveNetConfig):
     """The shape of a ScoreWaveNet: that of a WaveNet, and what it plays.
 
-    >>> ScoreConfig(instruments=("flute", "cello")).hop
-    160
+    >>> ScoreConfig(instruments=("flute", "cello")).global_classes
+    2
 
     Attributes:
         layers: see WaveNetConfig, as for stacks, kernel_size, residual_channels, skip_channels, end_channels, classes,
@@ -106,16 +94,7 @@ class ScoreConfig(WaveNetConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        if not self.instruments or self.global_classes not in (0, len(self.instruments)):
-            raise ValueError(f"{self.global_classes} global classes do not fit the instruments {self.instruments}")
-        if self.local_channels != CHANNELS:
-            raise ValueError(f"a score has {CHANNELS} channels; got local_channels={self.local_channels}")
         object.__setattr__(self, "global_classes", len(self.instruments))
-
-    @property
-    def hop(self) -> int:
-        """Samples per frame."""
-        return math.prod(self.upsample)
 
 
 def notes_of(frames: Tensor) -> Tensor:
@@ -132,11 +111,10 @@ class ScoreConditioner(nn.Module):
 
     def __init__(self, config: ScoreConfig):
         super().__init__()
-        keys = [*range(LOWEST, LOWEST + KEYS)]
-        self.partials = Partials(keys, len(config.instruments), config.sr, config.hop, config.partials)
+        keys, hop = range(LOWEST, LOWEST + KEYS), math.prod(config.upsample)
+        self.partials = Partials(keys, len(config.instruments), config.sr, hop, config.partials)
         self.mix = nn.Conv1d(2 * config.partials, config.wave_channels, 1, bias=False)
-        with torch.no_grad():
-            self.mix.weight.copy_(_mixing(config.partials, config.wave_channels)[..., None])
+        self.mix.weight = nn.Parameter(_mixing(config.partials, config.wave_channels)[..., None])
         self.project = nn.Conv1d(self.partials.hidden, config.score_channels, 1)
         self.upsample = Upsample(config.score_channels, tuple(config.upsample))
 
@@ -147,7 +125,7 @@ class ScoreConditioner(nn.Module):
 
     def sketch(self, frames: Tensor, instrument: Tensor) -> Tensor:
         """The wave that the partials alone make, (B, time)."""
-        return self.partials.sketch(notes_of(frames), instrument)
+        return self.partials(notes_of(frames), instrument)[0][:, : self.partials.count].sum(1)
 
 
 class ScoreWaveNet(WaveNet):
@@ -171,7 +149,8 @@ class ScoreWaveNet(WaveNet):
 
     def __init__(self, config: ScoreConfig | None = None, **settings):
         config = config or ScoreConfig(**settings)
-        super().__init__(_inner(config))
+        channels = config.score_channels + config.wave_channels  # what the blocks see of a score's frames
+        super().__init__(replace(config, local_channels=channels))
         self.config = config
         self.upsample = ScoreConditioner(config)
 
@@ -187,7 +166,7 @@ class ScoreWaveNet(WaveNet):
         names = self.config.instruments
         if instrument not in names:
             raise ValueError(f"no such instrument: {instrument!r}; this model plays {', '.join(names)}")
-        local = score_frames(score, self.config.sr, self.config.hop, length)
+        local = score_frames(score, self.config.sr, math.prod(self.config.upsample), length)
         return {"local": local, "instrument": names.index(instrument)}
 
 
@@ -196,9 +175,3 @@ def _mixing(partials: int, channels: int) -> Tensor:
     chosen = torch.cat([torch.ones(1, partials), torch.eye(partials)])[: -(-channels // 2)]
     mixed = LOUDER * torch.block_diag(chosen, chosen)[:channels]
     return nn.functional.pad(mixed, (0, 0, 0, channels - len(mixed)))
-
-
-def _inner(config: ScoreConfig) -> WaveNetConfig:
-    """The shape of the WaveNet that sees what the conditioner makes of a score."""
-    plain = {field.name: getattr(config, field.name) for field in fields(WaveNetConfig)}
-    return WaveNetConfig(**plain | {"local_channels": config.score_channels + config.wave_channels})
