@@ -174,9 +174,8 @@ def _naming(path: str | PathLike) -> Iterator[None]:
         yield
     except (soundfile.SoundFileError, ValueError, OverflowError) as error:
         name = str(path).encode(errors="backslashreplace").decode()  # a name that is not UTF-8 cannot be printed
-        reason = str(error)
-        if isinstance(error, soundfile.LibsndfileError):
-            reason = f"damaged, or of a kind that libsndfile does not know; it says: {error.error_string.strip()}"
+        damaged = "libsndfile cannot use it, perhaps because it is damaged: "
+        reason = damaged + error.error_string if isinstance(error, soundfile.LibsndfileError) else error
         raise AudioError(f"{name}: {reason}") from error
 
 
