@@ -1,8 +1,8 @@
-"""Does a file hold what its header promises? Asked before a decoder sees the file.
+"""Checks that a file holds what its header promises, made before a decoder sees it.
 
 libsndfile silently shortens a wav whose header promises more than is there, turns a damaged page of an ogg into
-silence, and guesses the length of an mp3 without a Xing header from the size of its first frame. Here each is called
-truncated or damaged, or is put right. Chapter 1.
+silence, and guesses the length of an mp3 without a Xing header from the size of its first frame. Such files are refused
+here as truncated or damaged, or put right. Chapter 1.
 """
 
 import io
@@ -66,9 +66,9 @@ def check_sound(channels: int, rate: int, most: int = MAX_CHANNELS) -> None:
 
 
 def _check_chunks(file: BinaryIO, size: int, order: str, finished: bool) -> BinaryIO:
-    """The file, or a copy with the size of the samples where the program wrote into a pipe and could not go back.
+    """The file; or a copy with the size of the samples, if it was written into a pipe, so that nobody could go back.
 
-    `finished` says whether the header knows the file's size.
+    `finished` says whether the header gives the file's true size.
     """
     position, long_size, long_at = 12, None, 0
     while True:
@@ -130,7 +130,7 @@ def _check_ogg(file: BinaryIO, size: int) -> None:
 
 def _mpeg_frame(header: int) -> tuple[int, int]:
     """(bytes, samples) of the layer 3 frame with this 32-bit header; no bytes if it is none."""
-    version, layer, code, rate = (header >> shift & mask for shift, mask in ((19, 3), (17, 3), (12, 15), (10, 3)))
+    version, layer, code, rate = header >> 19 & 3, header >> 17 & 3, header >> 12 & 15, header >> 10 & 3
     if header >> 21 != 0x7FF or version == 1 or layer != 1 or code in (0, 15) or rate == 3:
         return 0, 0
     samples = 1152 if version == 3 else 576
@@ -167,10 +167,10 @@ def _followed(data: bytes, header: int, stop: int) -> bool:
 
 
 def _examine_mp3(file: BinaryIO) -> Source:
-    """The frames alone, without tags and garbage, and with a right count in front.
+    """The frames alone, without tags and garbage, and with the right count in front.
 
-    Without a Xing header libsndfile takes all frames to be as large as the first. So a silent frame of the lowest bit
-    rate goes in front of such a file: the guess is then too high, and reading ends where the frames do.
+    Without a Xing header libsndfile assumes that all frames are as large as the first. Such a file therefore gets a
+    silent frame of the lowest bit rate in front: the guess is then too high, and reading ends where the frames do.
     """
     file.seek(0)
     data = file.read()
@@ -190,9 +190,8 @@ def _examine_mp3(file: BinaryIO) -> Source:
     if tag >= 0 or stream[36:40] == b"VBRI":
         held, stream = held - 1, stream[stop - start :]
     require(held >= 0, "it holds no samples (0 frames)")
-    silent = (
-        int.from_bytes(data[start : start + 4], "big") & ~0xF200 | 0x11000
-    )  # lowest bit rate, no padding or checksum
+    # The lowest bit rate, without padding or a checksum.
+    silent = int.from_bytes(data[start : start + 4], "big") & ~0xF200 | 0x11000
     size, samples = _mpeg_frame(silent)
     stream[:0] = silent.to_bytes(4, "big").ljust(size, b"\0")
     return Source(io.BytesIO(stream), frames=(held + 1) * samples, lead=samples)

@@ -14,8 +14,7 @@ from .mel import log_mel
 from .signal import as_audio, constant_for, frame, matmul, require, whole
 
 C1 = 440 * 2 ** (-45 / 12)  # the lowest C of a piano in Hz
-RATIO = 2 ** (2 / 12)
-PERIODS = (RATIO + 1) / (RATIO - 1)  # 17.8 periods in the window of each constant-Q tone
+PERIODS = (2 ** (1 / 6) + 1) / (2 ** (1 / 6) - 1)  # in the window of each constant-Q tone: 17.3
 
 
 def chroma(x: Tensor, sr: int, n_fft: int = 2048, hop_length: int = 512) -> Tensor:
@@ -74,9 +73,8 @@ def cqt(x: Tensor, sr: int, hop_length: int = 512, fmin: float = C1, n_bins: int
     x, hop = as_audio(x), whole("hop_length", hop_length)
     require(0 < sr < math.inf and fmin > 0, f"sr and fmin must be above 0 Hz, not {sr!r} and {fmin!r}")
     top = fmin * 2 ** ((whole("n_bins", n_bins) - 1) / 12) * (1 + 0.75 / PERIODS)
-    require(
-        top <= sr / 2, f"the highest bin reaches {top:.0f} Hz, above half the sample rate {sr}: lower n_bins or fmin"
-    )
+    fits = f"the highest bin reaches {top:.0f} Hz, above half the sample rate {sr}: lower n_bins or fmin"
+    require(top <= sr / 2, fits)
     bins = []
     for low in range(0, n_bins, 12):
         frequency = fmin * 2 ** (low / 12)

@@ -27,7 +27,7 @@ FORMATS = {  # by suffix: libsndfile's names of format and coding
     ".opus": ("OGG", "OPUS"),
     ".mp3": ("MP3", "MPEG_LAYER_III"),
 }
-MOST = {".mp3": 2, ".flac": 8}  # channels
+MOST = {".mp3": 2, ".flac": 8}  # channels that these formats can hold
 BLOCK = 2**18  # samples read or written at once
 
 
@@ -95,7 +95,7 @@ def load(
     Returns: float32 (channels, time), and the sample rate in Hz.
 
     Raises:
-        AudioNotFoundError: there is no such file.
+        FileNotFoundError: there is no such file.
         AudioError: the file is truncated, damaged, empty, of an unknown format, or holds NaN; the message says which.
 
     Chapter 1.
@@ -128,7 +128,8 @@ def info(path: str | Path) -> tuple[int, int]:
     Returns: the number of frames (samples per channel), and the sample rate in Hz.
 
     Raises:
-        AudioError: the file is missing, truncated, empty, or of an unknown format.
+        FileNotFoundError: there is no such file.
+        AudioError: the file is truncated, empty, or of an unknown format.
 
     Chapter 1.
     """
@@ -147,7 +148,8 @@ def save(path: str | Path, audio: Tensor, sr: int) -> None:
         sr: sample rate in Hz.
 
     Raises:
-        AudioError: the sound is empty, not finite or of a wrong shape, the suffix is unknown, or the disk is full.
+        AudioError: the sound is empty, not finite or of the wrong shape, or the suffix is unknown.
+        OSError: there is no such folder, or the disk is full.
 
     Chapter 1.
     """

@@ -1,4 +1,4 @@
-"""From features back to sound: what a spectrogram leaves out is found again, or guessed. Chapter 2.
+"""From features back to sound; what a spectrogram leaves out has to be found again, or guessed. Chapter 2.
 
 Sound is (..., time) and features are (..., features, frames); each sound of a batch is treated alone.
 """

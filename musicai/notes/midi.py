@@ -61,7 +61,7 @@ def read_midi(source: str | os.PathLike | bytes) -> Score:
     Args:
         source: the path of a .mid or .rmi file, or the bytes of one.
 
-    Returns: the notes, programs, drums, names, pan, tempos, time signatures and opening key.
+    Returns: the notes, programs, drums, names, pan, tempos, time metres and opening key.
 
     Raises:
         MidiError: the file is damaged, holds independent patterns (format 2), counts SMPTE frames, or is beyond all
@@ -142,12 +142,12 @@ def _read_score(data: bytes) -> Score:
             names.append(name if layout == 0 or not found else "")  # titles are where no notes are
             tracks += found
     tempos = {beat: _bpm(c) for beat, c in metas[TEMPO].items() if len(c) == 3 and any(c)}
-    meters = {beat: (c[0], 1 << c[1]) for beat, c in metas[TIME_SIGNATURE].items() if len(c) == 4 and c[0] and c[1] < 8}
+    metres = {beat: (c[0], 1 << c[1]) for beat, c in metas[TIME_SIGNATURE].items() if len(c) == 4 and c[0] and c[1] < 8}
     keys = [SIGNATURES[c] for _, c in sorted(metas[KEY_SIGNATURE].items()) if c in SIGNATURES]
-    tempos, meters = sorted(({0.0: 120.0} | tempos).items()), sorted(({0.0: (4, 4)} | meters).items())
-    meters = [(beat, *meter) for beat, meter in meters]
-    score = Score(tuple(tracks), tuple(tempos), tuple(meters), (keys or [""])[0], (names or [""])[0])
-    hours = score.seconds(max(score.duration, tempos[-1][0], meters[-1][0])) / 3600
+    tempos, metres = sorted(({0.0: 120.0} | tempos).items()), sorted(({0.0: (4, 4)} | metres).items())
+    metres = [(beat, *metre) for beat, metre in metres]
+    score = Score(tuple(tracks), tuple(tempos), tuple(metres), (keys or [""])[0], (names or [""])[0])
+    hours = score.seconds(max(score.duration, tempos[-1][0], metres[-1][0])) / 3600
     _require(hours <= MAX_HOURS, f"it lasts {hours:,.0f} hours, more than {MAX_HOURS}")
     return score
 
@@ -267,7 +267,7 @@ def _channels(instruments: list[tuple[int, int]]) -> Iterator[int]:
 
 
 def _conductor(score: Score) -> bytes:
-    """A first track without notes: the title, tempos, time signatures and key."""
+    """A first track without notes: the title, tempos, time metres and key."""
     events = [(0, 0, _meta(NAME, score.name.encode()))]
     for beat, bpm in score.tempos:
         microseconds = round(60e6 / bpm)  # a quarter note

@@ -73,12 +73,14 @@ class Melody:
             ValueError: the lists differ in length, or a value is out of range.
         """
         pitches = list(pitches)
-        durations = [float(x) for x in (np.repeat(durations, len(pitches)) if np.ndim(durations) == 0 else durations)]
+        durations = [durations] * len(pitches) if np.ndim(durations) == 0 else durations
+        durations = [float(duration) for duration in durations]
         if len(durations) != len(pitches):
             raise ValueError(f"{len(pitches)} pitches but {len(durations)} durations")
-        row = zip(pitches, accumulate(durations, initial=0.0), durations, strict=False)
-        notes = tuple(Note(pitch, start, length, velocity) for pitch, start, length in row if pitch is not None)
-        return cls(notes, name, key, tempo, time_signature)
+        starts = accumulate(durations, initial=0.0)  # one more than there are notes: the end
+        rows = zip(pitches, starts, durations, strict=False)
+        notes = [Note(pitch, start, duration, velocity) for pitch, start, duration in rows if pitch is not None]
+        return cls(tuple(notes), name, key, tempo, time_signature)
 
     def __len__(self) -> int:
         return len(self.notes)
@@ -182,12 +184,12 @@ class Score:
     def seconds(self, beat):
         """When a beat (a number or an array) falls, in seconds. The inverse of `beats`."""
         beats, seconds, pace = self._clock
-        return _follow(beat, beats, seconds, pace)
+        return _along(beat, beats, seconds, pace)
 
     def beats(self, second):
         """Which beat it is at a second (a number or an array). The inverse of `seconds`."""
         beats, seconds, pace = self._clock
-        return _follow(second, seconds, beats, 1 / pace)
+        return _along(second, seconds, beats, 1 / pace)
 
     def transpose(self, semitones: int) -> "Score":
         """All notes but those of drums, and the key, moved by semitones; ValueError names a pitch outside 0..127."""
@@ -224,14 +226,12 @@ class Score:
             onsets: whether to show only each note's first frame.
         """
         step, (low, high) = real(step, "step", above=0.0), keys
-        frame = lambda beat: math.floor(beat / step + 0.5)  # noqa: E731
-        spans = [(note.pitch, frame(note.start), frame(note.end)) for note in self.pitched_notes]
-        frames = max((max(first + 1, stop) for _, first, stop in spans), default=0)
-        roll = torch.zeros(high - low, frames, dtype=torch.bool)
+        spans = [(note.pitch, *_frames(note, step)) for note in self.pitched_notes]
+        roll = np.zeros((high - low, max((stop for _, _, stop in spans), default=0)), dtype=bool)
         for pitch, first, stop in spans:
             if low <= pitch < high:
-                roll[pitch - low, first : first + 1 if onsets else max(first + 1, stop)] = True
-        return roll
+                roll[pitch - low, first : first + 1 if onsets else stop] = True
+        return torch.from_numpy(roll)
 
     @classmethod
     def from_piano_roll(cls, roll, step=0.25, *, onsets=None, lowest=21, tempo=120.0, program=0, name="") -> "Score":
@@ -270,13 +270,10 @@ class Score:
             for track in score.tracks:
                 notes = tracks.setdefault((track.program, track.is_drum, track.name, track.pan), [])
                 notes += [replace(note, start=note.start + begin) for note in track.notes]
-        follow = lambda one, two: (*(c for c in one if c[0] < end), *((c[0] + end, *c[1:]) for c in two))  # noqa: E731
-        return replace(
-            self,
-            tracks=[Track(notes, *rest) for rest, notes in tracks.items()],
-            tempos=follow(self.tempos, other.tempos),
-            time_signatures=follow(self.time_signatures, other.time_signatures),
-        )
+        tracks = [Track(notes, *rest) for rest, notes in tracks.items()]
+        tempos = _joined(self.tempos, other.tempos, end)
+        signatures = _joined(self.time_signatures, other.time_signatures, end)
+        return replace(self, tracks=tracks, tempos=tempos, time_signatures=signatures)
 
 
 def transposed(notes: tuple[Note, ...], semitones: int) -> tuple[Note, ...]:
@@ -300,8 +297,19 @@ def _in_order(changes: list[tuple], what: str) -> tuple[tuple, ...]:
     return tuple((beat, *rest) for beat, (_, *rest) in zip(beats, changes, strict=True))
 
 
-def _follow(x, at: np.ndarray, values: np.ndarray, slopes: np.ndarray):
-    """A line of several slopes, each from one of the points (at, values) on."""
+def _joined(first: tuple, second: tuple, end: float) -> tuple:
+    """The changes of `first` before beat `end`, then those of `second`."""
+    return (*(c for c in first if c[0] < end), *((c[0] + end, *c[1:]) for c in second))
+
+
+def _frames(note: Note, step: float) -> tuple[int, int]:
+    """The frames [first, stop) that a note fills: both ends to the nearest frame, at least one frame."""
+    first = math.floor(note.start / step + 0.5)
+    return first, max(first + 1, math.floor(note.end / step + 0.5))
+
+
+def _along(x, at: np.ndarray, values: np.ndarray, slopes: np.ndarray):
+    """Follow a line that passes through the points (at, values), with a slope of its own after each."""
     i = np.searchsorted(at[1:], x, side="right")
     y = values[i] + (np.asarray(x, dtype=float) - at[i]) * slopes[i]
     return float(y) if y.ndim == 0 else y
