@@ -61,7 +61,7 @@ def read_midi(source: str | os.PathLike | bytes) -> Score:
     Args:
         source: the path of a .mid or .rmi file, or the bytes of one.
 
-    Returns: the notes, programs, drums, names, pan, tempos, time metres and opening key.
+    Returns: the notes, programs, drums, names, pan, tempos, time signatures and opening key.
 
     Raises:
         MidiError: the file is damaged, holds independent patterns (format 2), counts SMPTE frames, or is beyond all
@@ -267,7 +267,7 @@ def _channels(instruments: list[tuple[int, int]]) -> Iterator[int]:
 
 
 def _conductor(score: Score) -> bytes:
-    """A first track without notes: the title, tempos, time metres and key."""
+    """A first track without notes: the title, tempos, time signatures and key."""
     events = [(0, 0, _meta(NAME, score.name.encode()))]
     for beat, bpm in score.tempos:
         microseconds = round(60e6 / bpm)  # a quarter note
