@@ -279,7 +279,7 @@ def test_resampling_the_recording_is_librosas():
 @pytest.mark.parametrize("hz", [8001, 8100, 9000, 11_000])
 def test_resampling_removes_what_would_alias(hz):
     x = torch.sin(2 * math.pi * hz * torch.arange(SR, dtype=torch.float64) / SR)
-    assert 20 * math.log10(float(audio.resample(x, SR, 16_000)[500:-500].abs().max())) < -85
+    assert 20 * math.log10(float(audio.resample(x, SR, 16_000)[500:-500].abs().max())) < -120
 
 
 @settings(deadline=None, max_examples=60)

@@ -172,7 +172,8 @@ def resample(x: Tensor, orig_sr: int, target_sr: int) -> Tensor:
         target_sr: the sample rate wanted, in Hz.
 
     Returns: (..., ceil(time * target_sr / orig_sr)), on the device of `x`. The filter is flat up to 0.913 of the lower
-    Nyquist frequency. NaN and infinite samples give NaN around them.
+    Nyquist frequency and suppresses aliases from beyond that frequency by 120 dB. NaN and infinite samples give NaN
+    around them.
 
     Raises:
         AudioError: the sound is empty or not floating point, or a rate is not a whole number above 0.
