@@ -22,7 +22,7 @@ MPEG_KBITS = {  # kbit/s of the bit rate codes 1 to 14 of layer 3, by whether it
 }
 
 
-class Source(NamedTuple):
+class SoundStream(NamedTuple):
     """What the decoder is to read, and how: `forward` from front to end, without seeking.
 
     `frames` says how many there are (None: libsndfile knows; UNKNOWN: only decoding tells), `lead` how many to drop.
@@ -34,20 +34,20 @@ class Source(NamedTuple):
     lead: int = 0
 
 
-def examine(file: BinaryIO, size: int) -> Source:
+def examine(file: BinaryIO, size: int) -> SoundStream:
     """Tell the format by the file's first bytes and check its structure; `AudioError` if it is damaged."""
     require(size > 0, "the file is empty (0 bytes)")
     head = file.read(26)
     kind, order = head[:4], ">" if head[:4] in (b"RIFX", b"FORM") else "<"
     if head[8:12] in (b"WAVE", b"AIFF", b"AIFC") and kind in (b"RIFF", b"RIFX", b"RF64", b"FORM"):
         finished = 0 <= size - 8 - struct.unpack(order + "I", head[4:8])[0] <= 1
-        source = Source(_check_chunks(file, size, order, finished), forward=False)
+        source = SoundStream(_check_chunks(file, size, order, finished), forward=False)
     elif kind == b"fLaC":
         known = int.from_bytes(head[18:26], "big") & (1 << 36) - 1  # 0 if it was written into a pipe
-        source = Source(file, not known, None if known else UNKNOWN)
+        source = SoundStream(file, not known, None if known else UNKNOWN)
     elif kind == b"OggS":
         _check_ogg(file, size)
-        source = Source(file)
+        source = SoundStream(file)
     elif kind[:3] == b"ID3" or kind[:1] == b"\xff":
         source = _examine_mp3(file)
     else:
@@ -166,7 +166,7 @@ def _followed(data: bytes, header: int, stop: int) -> bool:
     return stop == len(data) or not (after ^ header) & SAME_STREAM
 
 
-def _examine_mp3(file: BinaryIO) -> Source:
+def _examine_mp3(file: BinaryIO) -> SoundStream:
     """The frames alone, without tags and garbage, and with the right count in front.
 
     Without a Xing header libsndfile assumes that all frames are as large as the first. Such a file therefore gets a
@@ -186,7 +186,7 @@ def _examine_mp3(file: BinaryIO) -> Source:
         require(whole, f"truncated: the header promises {promised} mp3 frames, the file holds {held}")
         if any(stream[tag + 120 : tag + 124]):  # LAME's extension says how much to trim
             stream[tag + 8 : tag + 12] = held.to_bytes(4, "big")
-            return Source(io.BytesIO(stream))
+            return SoundStream(io.BytesIO(stream))
     if tag >= 0 or stream[36:40] == b"VBRI":
         held, stream = held - 1, stream[stop - start :]
     require(held >= 0, "it holds no samples (0 frames)")
@@ -194,4 +194,4 @@ def _examine_mp3(file: BinaryIO) -> Source:
     silent = int.from_bytes(data[start : start + 4], "big") & ~0xF200 | 0x11000
     size, samples = _mpeg_frame(silent)
     stream[:0] = silent.to_bytes(4, "big").ljust(size, b"\0")
-    return Source(io.BytesIO(stream), frames=(held + 1) * samples, lead=samples)
+    return SoundStream(io.BytesIO(stream), frames=(held + 1) * samples, lead=samples)
