@@ -11,15 +11,15 @@ from musicai.notes import Melody, Note, Score, Track
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"pitch": 128}, r"pitch 128 is outside 0\.\.127"),
-        ({"pitch": -1}, r"pitch -1 is outside 0\.\.127"),
+        ({"pitch": 128}, "pitch 128 is not a whole number from 0 to 127"),
+        ({"pitch": -1}, "pitch -1 is not a whole number from 0 to 127"),
         ({"pitch": 60.5}, r"pitch 60\.5 is not a whole number"),
-        ({"velocity": 0}, r"velocity 0 is outside 1\.\.127"),
-        ({"start": -0.5}, r"start -0\.5 must be 0 or more"),
-        ({"start": float("nan")}, "start nan is not finite"),
-        ({"duration": 0}, r"duration 0\.0 must be above 0"),
-        ({"duration": float("inf")}, "duration inf is not finite"),
-        ({"duration": "long"}, "duration 'long' is not a number"),
+        ({"velocity": 0}, "velocity 0 is not a whole number from 1 to 127"),
+        ({"start": -0.5}, r"start -0\.5 is not a finite number of at least 0"),
+        ({"start": float("nan")}, "start nan is not a finite number"),
+        ({"duration": 0}, r"duration 0\.0 is not a finite number above 0"),
+        ({"duration": float("inf")}, "duration inf is not a finite number"),
+        ({"duration": "long"}, "'long'"),
     ],
 )
 def test_a_note_says_what_is_wrong(fields, message):
@@ -45,10 +45,10 @@ def test_melody_by_hand():
     assert Melody.from_pitches([60, 62], durations=[1, 0.5]).notes == (Note(60, 0, 1), Note(62, 1, 0.5))
 
 
-def test_errors_name_the_index_of_the_note():
-    with pytest.raises(ValueError, match="note 2: pitch 200 is outside"):
+def test_errors_name_what_is_wrong():
+    with pytest.raises(ValueError, match="pitch 200 is not"):
         Melody.from_pitches([60, 62, 200])
-    with pytest.raises(ValueError, match=r"note 1: duration -1\.0 must be above 0"):
+    with pytest.raises(ValueError, match=r"duration -1\.0 is not a finite number above 0"):
         Melody.from_pitches([60, 62], [1, -1])
     with pytest.raises(ValueError, match="2 pitches but 1 durations"):
         Melody.from_pitches([60, 62], [1])
@@ -56,20 +56,20 @@ def test_errors_name_the_index_of_the_note():
         Melody((Note(60, 0, 1), Note(62, 0.5, 1)))
     with pytest.raises(ValueError, match="note 1 is 62, not a Note"):
         Track((Note(60, 0, 1), 62))
-    with pytest.raises(ValueError, match=r"note 1 .*pitch 131 is outside 0\.\.127"):
+    with pytest.raises(ValueError, match="pitch 131 is not a whole number from 0 to 127"):
         Melody.from_pitches([60, 120]).transpose(11)
 
 
 def test_score_says_what_is_wrong():
-    with pytest.raises(ValueError, match=r"tempo 1 is at beat 0\.0, not after beat 0\.0"):
+    with pytest.raises(ValueError, match=r"each tempo needs a beat: .* got \[0\.0, 0\.0\]"):
         Score((), tempos=((0, 100), (0, 120)))
-    with pytest.raises(ValueError, match="first tempo must be at beat 0"):
+    with pytest.raises(ValueError, match=r"each tempo needs a beat: .* got \[1\.0\]"):
         Score((), tempos=((1, 100),))
-    with pytest.raises(ValueError, match=r"tempo 0\.0 must be above 0"):
+    with pytest.raises(ValueError, match=r"tempo 0\.0 is not a finite number above 0"):
         Score((), tempos=((0, 0),))
     with pytest.raises(ValueError, match="4/3: the lower number must be a power of two"):
         Score((), time_signatures=((0, 4, 3),))
-    with pytest.raises(ValueError, match=r"track 0 is .* not a Track"):
+    with pytest.raises(ValueError, match=r"a score takes a list of Tracks, not .*Note"):
         Score((Note(60, 0, 1),))
     with pytest.raises(ValueError, match=r"pan 1\.5 is outside"):
         Track((), pan=1.5)
@@ -128,7 +128,7 @@ def test_skyline_of_anything_is_a_melody_of_its_notes(notes):
     assert bool(melody.notes) == bool(notes)
 
 
-def test_concat_and_merge():
+def test_concat():
     a = Melody.from_pitches([60, 62], tempo=100).to_score()
     b = Melody.from_pitches([64], tempo=80, time_signature=(3, 4)).to_score()
     joined = a.concat(b)
@@ -136,14 +136,8 @@ def test_concat_and_merge():
     assert joined.tempos == ((0, 100), (2, 80))
     assert joined.time_signatures == ((0, 4, 4), (2, 3, 4))
     assert joined.seconds(3) == pytest.approx(2 * 0.6 + 0.75)
-    both = a.merge(Melody.from_pitches([48]).to_score(program=32))
-    assert [(t.program, len(t.notes)) for t in both.tracks] == [(0, 2), (32, 1)]
-
-
-def test_quantise_by_hand():
-    score = Score((Track((Note(60, 0.9, 1.2), Note(62, 2.05, 0.01))),)).quantise(0.25)
-    assert score.notes == (Note(60, 1, 1), Note(62, 2, 0.25))
-    assert score.quantise(0.25) == score
+    bass = joined.concat(Melody.from_pitches([48]).to_score(program=32))
+    assert [(t.program, len(t.notes)) for t in bass.tracks] == [(0, 3), (32, 1)]
 
 
 def test_values_hash_and_compare():

@@ -34,12 +34,8 @@ def test_empty_score_and_bad_arguments():
     assert Score(()).piano_roll().shape == (88, 0)
     assert Score.from_piano_roll(torch.zeros(88, 0)).notes == ()
     score = Melody.from_pitches([60]).to_score()
-    with pytest.raises(ValueError, match=r"step 0\.0 must be above 0"):
+    with pytest.raises(ValueError, match=r"step 0\.0 is not a finite number above 0"):
         score.piano_roll(0)
-    with pytest.raises(ValueError, match="too large; use a step above"):
-        score.piano_roll(1e-9)
-    with pytest.raises(ValueError, match=r"keys \(60, 60\) hold no key"):
-        score.piano_roll(keys=(60, 60))
     with pytest.raises(ValueError, match=r"\(keys, frames\); this has shape \(3,\)"):
         Score.from_piano_roll(torch.zeros(3))
     with pytest.raises(ValueError, match=r"onsets have shape \(88, 2\), the roll \(88, 3\)"):
@@ -83,5 +79,5 @@ def test_scores_on_the_grid_come_back_with_their_repeated_notes(cells):
 def test_from_roll_takes_an_instrument():
     roll = torch.zeros(88, 4)
     roll[39, 1:3] = 0.7
-    score = Score.from_piano_roll(roll.numpy(), 0.5, program=19, velocity=99, tempo=90, name="organ")
-    assert score == Score((Track([Note(60, 0.5, 1, 99)], 19, name="organ"),), ((0, 90),), name="organ")
+    score = Score.from_piano_roll(roll.numpy(), 0.5, program=19, tempo=90, name="organ")
+    assert score == Score((Track([Note(60, 0.5, 1)], 19, name="organ"),), ((0, 90),), name="organ")

@@ -8,19 +8,40 @@ The features agree with librosa 0.11 (tests state how closely), work on batches 
 differentiated. Chapters 1 and 2.
 """
 
-from .clip import Audio
 from .features import chroma, cqt, onset_strength, tempo
-from .files import info, load, save
-from .fourier import griffin_lim, istft, stft
-from .mel import db_to_power, hz_to_mel, log_mel, mel_filterbank, mel_to_audio, mel_to_hz, mel_to_stft
+from .files import Audio, info, load, save
+from .fourier import istft, stft
+from .inversion import griffin_lim, mel_to_audio, mel_to_stft, mfcc_to_mel
+from .mel import db_to_power, hz_to_mel, log_mel, mel_filterbank, mel_to_hz, melspectrogram, mfcc, power_to_db
+from .signal import AudioError, frame, mu_law_decode, mu_law_edges, mu_law_encode, resample
 
-# isort: split
-from .mel import melspectrogram, mfcc, mfcc_to_mel, power_to_db
-from .signal import AudioError, AudioNotFoundError, frame, mu_law_decode, mu_law_edges, mu_law_encode, resample
-
-__all__ = ["Audio", "AudioError", "AudioNotFoundError", "info", "load", "save"]
-__all__ += ["frame", "mu_law_decode", "mu_law_edges", "mu_law_encode", "resample"]
-__all__ += ["griffin_lim", "istft", "stft"]
-__all__ += ["db_to_power", "hz_to_mel", "log_mel", "mel_filterbank", "mel_to_audio", "mel_to_hz", "mel_to_stft"]
-__all__ += ["melspectrogram", "mfcc", "mfcc_to_mel", "power_to_db"]
-__all__ += ["chroma", "cqt", "onset_strength", "tempo"]
+__all__ = [
+    "Audio",
+    "AudioError",
+    "chroma",
+    "cqt",
+    "db_to_power",
+    "frame",
+    "griffin_lim",
+    "hz_to_mel",
+    "info",
+    "istft",
+    "load",
+    "log_mel",
+    "mel_filterbank",
+    "mel_to_audio",
+    "mel_to_hz",
+    "mel_to_stft",
+    "melspectrogram",
+    "mfcc",
+    "mfcc_to_mel",
+    "mu_law_decode",
+    "mu_law_edges",
+    "mu_law_encode",
+    "onset_strength",
+    "power_to_db",
+    "resample",
+    "save",
+    "stft",
+    "tempo",
+]

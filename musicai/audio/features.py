@@ -9,15 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .fourier import framewise, hann, magnitude
+from .fourier import band_energies, hann
 from .mel import log_mel
 from .signal import as_audio, constant_for, frame, matmul, require, whole
 
 C1 = 440 * 2 ** (-45 / 12)  # the lowest C of a piano in Hz
-FRAMES_AT_ONCE = 4096  # bounds the memory that `tempo` takes for a long piece
+PERIODS = (2 ** (1 / 6) + 1) / (2 ** (1 / 6) - 1)  # in the window of each constant-Q tone: 17.3
 
 
-def chroma(x: Tensor, sr: int, n_fft: int = 2048, hop_length: int = 512, n_chroma: int = 12) -> Tensor:
+def chroma(x: Tensor, sr: int, n_fft: int = 2048, hop_length: int = 512) -> Tensor:
     """Energy of the twelve pitch classes, C first, whatever the octave; the strongest is 1.
 
     As librosa.feature.chroma_stft with tuning=0 (a stated tuning, not one estimated from the sound).
@@ -31,24 +31,21 @@ def chroma(x: Tensor, sr: int, n_fft: int = 2048, hop_length: int = 512, n_chrom
         sr: sample rate in Hz.
         n_fft: samples in a frame.
         hop_length: samples from one frame to the next.
-        n_chroma: classes in an octave.
 
-    Returns: (..., n_chroma, frames). NaN and infinite samples give NaN.
+    Returns: (..., 12, frames). NaN and infinite samples give NaN.
 
     Raises:
         AudioError: the sound is empty or not floating point, or a setting is out of range.
 
     Ellis, "Chroma feature analysis and synthesis" (2007). Chapter 2.
     """
-    x = as_audio(x)
-    require(math.isfinite(sr) and sr > 0, f"sample rate must be above 0 Hz, not {sr!r}")
-    bank = constant_for(x, _chroma_filters, sr, whole("n_fft", n_fft), whole("n_chroma", n_chroma)).mT
-    C = framewise(x, lambda X: matmul(magnitude(X, 2), bank), n_fft, hop_length)
+    require(0 < sr < math.inf, f"sample rate must be above 0 Hz, not {sr!r}")
+    C = band_energies(x, n_fft, hop_length, chroma_filters, sr, n_fft)
     peak = C.amax(-2, keepdim=True)
     return C / torch.where(peak < torch.finfo(C.dtype).tiny, 1, peak)
 
 
-def cqt(x: Tensor, sr: int, hop_length: int = 512, fmin=C1, n_bins: int = 84, bins_per_octave: int = 12) -> Tensor:
+def cqt(x: Tensor, sr: int, hop_length: int = 512, fmin: float = C1, n_bins: int = 84) -> Tensor:
     """Magnitude of the constant-Q transform: bins a semitone apart, each with as many periods in its window.
 
     Every bin is the product of the sound with its own windowed complex tone, an octave at a time with frames just long
@@ -65,7 +62,6 @@ def cqt(x: Tensor, sr: int, hop_length: int = 512, fmin=C1, n_bins: int = 84, bi
         hop_length: samples from one frame to the next.
         fmin: frequency of the first bin in Hz.
         n_bins: number of bins.
-        bins_per_octave: bins in an octave.
 
     Returns: (..., n_bins, 1 + time // hop_length). NaN and infinite samples give NaN.
 
@@ -75,24 +71,22 @@ def cqt(x: Tensor, sr: int, hop_length: int = 512, fmin=C1, n_bins: int = 84, bi
     Brown, "Calculation of a constant Q spectral transform" (1991). Chapter 2.
     """
     x, hop = as_audio(x), whole("hop_length", hop_length)
-    n_bins, octave = whole("n_bins", n_bins), whole("bins_per_octave", bins_per_octave)
-    require(math.isfinite(sr) and sr > 0 and fmin > 0, f"sr and fmin must be above 0 Hz, not {sr!r} and {fmin!r}")
-    top = fmin * 2 ** ((n_bins - 1) / octave) * (1 + 0.75 / _periods(octave))
+    require(0 < sr < math.inf and fmin > 0, f"sr and fmin must be above 0 Hz, not {sr!r} and {fmin!r}")
+    top = fmin * 2 ** ((whole("n_bins", n_bins) - 1) / 12) * (1 + 0.75 / PERIODS)
     fits = f"the highest bin reaches {top:.0f} Hz, above half the sample rate {sr}: lower n_bins or fmin"
     require(top <= sr / 2, fits)
     bins = []
-    for low in range(0, n_bins, octave):
-        frequency = fmin * 2 ** (low / octave)
-        n = 2 ** math.ceil(math.log2(_periods(octave) * sr / frequency + 1))
+    for low in range(0, n_bins, 12):
+        frequency = fmin * 2 ** (low / 12)
+        n = 2 ** math.ceil(math.log2(PERIODS * sr / frequency + 1))
         require(n <= 2**24, f"a bin at {frequency} Hz needs a window of {n} samples: raise fmin")
-        tones = constant_for(x, constant_q_tones, sr, frequency, min(octave, n_bins - low), octave, n)
+        tones = constant_for(x, constant_q_tones, sr, frequency, min(12, n_bins - low), n)
         frames = frame(F.pad(x, (n // 2, n // 2)), n, hop)
-        real, imag = matmul(frames, tones.mT).unflatten(-1, (2, -1)).unbind(-2)
-        bins.append(torch.complex(real, imag).abs().mT)
+        bins.append(matmul(frames, tones.mT).unflatten(-1, (2, -1)).norm(dim=-2).mT)
     return torch.cat(bins, -2)
 
 
-def onset_strength(x: Tensor, sr: int, n_fft=2048, hop_length=512, n_mels=128, fmin=0.0, fmax=None) -> Tensor:
+def onset_strength(x: Tensor, sr: int, n_fft=2048, hop_length=512, n_mels=128) -> Tensor:
     """How much louder the mel bands get from one frame to the next, averaged. As librosa.onset.onset_strength.
 
     >>> onset_strength(torch.zeros(2, 16_000), 16_000).shape
@@ -104,8 +98,6 @@ def onset_strength(x: Tensor, sr: int, n_fft=2048, hop_length=512, n_mels=128, f
         n_fft: samples in a frame.
         hop_length: samples from one frame to the next.
         n_mels: number of mel bands.
-        fmin: lowest frequency in Hz.
-        fmax: highest frequency in Hz; None is sr / 2.
 
     Returns: (..., frames). NaN and infinite samples give NaN.
 
@@ -114,7 +106,7 @@ def onset_strength(x: Tensor, sr: int, n_fft=2048, hop_length=512, n_mels=128, f
 
     Bock and Widmer (2013). Chapter 2.
     """
-    S = log_mel(x, sr, n_fft, hop_length, n_mels, fmin, fmax)
+    S = log_mel(x, sr, n_fft, hop_length, n_mels)
     rise = S.diff(dim=-1).clamp(min=0).mean(-2)
     delay = 1 + n_fft // (2 * hop_length)  # the difference looks one frame back, a centred frame half its length ahead
     return F.pad(rise, (delay, 0))[..., : S.shape[-1]]
@@ -161,45 +153,32 @@ def tempogram(strength: Tensor, window: int) -> Tensor:
     ramp = torch.arange(half, dtype=strength.dtype, device=strength.device) / max(1, half)
     padded = torch.cat([ends[0] * ramp, strength, ends[1] * ramp.flip(0)], -1)
     frames = frame(padded, window, 1)[..., : strength.shape[-1], :] * constant_for(strength, hann, window)
-    return torch.cat([_autocorrelation(block) for block in frames.split(FRAMES_AT_ONCE, -2)], -2).mT
-
-
-def _autocorrelation(frames: Tensor) -> Tensor:
-    n = frames.shape[-1]
-    lags = torch.fft.irfft(torch.fft.rfft(frames, 2 * n).abs().square(), 2 * n)[..., :n]
-    peak = lags.abs().amax(-1, keepdim=True)
+    lags = torch.fft.irfft(torch.fft.rfft(frames, 2 * window).abs().square(), 2 * window)[..., :window].mT
+    peak = lags.abs().amax(-2, keepdim=True)
     return lags / torch.where(peak < torch.finfo(lags.dtype).tiny, 1, peak)
 
 
-def _chroma_filters(sr: float, n_fft: int, n_chroma: int) -> Tensor:
-    """(n_chroma, 1 + n_fft // 2): a Gaussian bump around each pitch class, and one around five octaves above A0.
+def chroma_filters(sr: float, n_fft: int) -> Tensor:
+    """(12, 1 + n_fft // 2): a Gaussian bump around each pitch class, and one around five octaves above A0.
 
     Ellis (2007), with librosa's constants.
     """
     hz = torch.arange(1, n_fft, dtype=torch.float64) * sr / n_fft
-    steps = n_chroma * torch.log2(hz / 27.5)  # pitch above A0 in chroma steps
-    steps = torch.cat([steps[:1] - 1.5 * n_chroma, steps])  # 0 Hz has no pitch: put it far below
+    steps = 12 * torch.log2(hz / 27.5)  # semitones above A0
+    steps = torch.cat([steps[:1] - 18, steps])  # 0 Hz has no pitch: put it far below
     width = torch.cat([steps.diff().clamp(min=1), torch.ones(1, dtype=torch.float64)])
-    half = round(n_chroma / 2)
-    distance = steps - torch.arange(n_chroma, dtype=torch.float64)[:, None]
-    distance = torch.remainder(distance + half, n_chroma) - half
+    distance = torch.remainder(steps - torch.arange(12)[:, None] + 6, 12) - 6
     bumps = torch.exp(-0.5 * (2 * distance / width) ** 2)
-    bumps = bumps / bumps.norm(dim=0) * torch.exp(-0.5 * ((steps / n_chroma - 5) / 2) ** 2)
-    return bumps.roll(-3 * (n_chroma // 12), 0)[:, : 1 + n_fft // 2]  # C first instead of A
+    bumps = bumps / bumps.norm(dim=0) * torch.exp(-0.5 * ((steps / 12 - 5) / 2) ** 2)
+    return bumps.roll(-3, 0)[:, : 1 + n_fft // 2]  # C first instead of A
 
 
-def _periods(bins_per_octave: int) -> float:
-    """Periods in the window of each constant-Q tone."""
-    ratio = 2 ** (2 / bins_per_octave)
-    return (ratio + 1) / (ratio - 1)
-
-
-def constant_q_tones(sr: float, fmin: float, count: int, per_octave: int, n_fft: int) -> Tensor:
+def constant_q_tones(sr: float, fmin: float, count: int, n_fft: int) -> Tensor:
     """(2 * count, n_fft): windowed cosines, then minus sines, centred in the frame."""
     tones = torch.zeros(2, count, n_fft, dtype=torch.float64)
     for k in range(count):
-        f = fmin * 2 ** (k / per_octave)
-        length = _periods(per_octave) * sr / f
+        f = fmin * 2 ** (k / 12)
+        length = PERIODS * sr / f
         low, high = math.floor(-length / 2), math.ceil(length // 2)
         window = hann(high - low)
         phase = 2 * math.pi * f / sr * torch.arange(low, high, dtype=torch.float64)

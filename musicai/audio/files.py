@@ -1,10 +1,13 @@
 """Sound files in and out, by libsndfile. Chapter 1."""
 
+import base64
 import io
 import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -14,20 +17,65 @@ from torch import Tensor
 
 from musicai.storage import atomic_write
 
-from .containers import MAX_CHANNELS, check_sound, examine
-from .signal import AudioError, AudioNotFoundError, as_audio, require, resample, whole
+from .containers import MAX_CHANNELS, UNKNOWN, check_sound, examine
+from .signal import AudioError, as_audio, require, resample, whole
 
-FORMATS = {  # by suffix: libsndfile's names of format and coding, and the most channels that it holds
-    ".wav": ("WAV", "PCM_16", MAX_CHANNELS),
-    ".flac": ("FLAC", "PCM_16", 8),
-    ".ogg": ("OGG", "VORBIS", MAX_CHANNELS),
-    ".opus": ("OGG", "OPUS", MAX_CHANNELS),
-    ".mp3": ("MP3", "MPEG_LAYER_III", 2),
+FORMATS = {  # by suffix: libsndfile's names of format and coding
+    ".wav": ("WAV", "PCM_16"),
+    ".flac": ("FLAC", "PCM_16"),
+    ".ogg": ("OGG", "VORBIS"),
+    ".opus": ("OGG", "OPUS"),
+    ".mp3": ("MP3", "MPEG_LAYER_III"),
 }
-MAX_SAMPLES = 2**29  # 2 GiB as float32: nine hours of mono at 16 kHz
-SAMPLES_PER_BYTE = 8192  # no coding packs more, not even silence: 65,535 samples in a flac frame of ten bytes
+MOST = {".mp3": 2, ".flac": 8}  # channels that these formats can hold
 BLOCK = 2**18  # samples read or written at once
-FORWARD_ONLY = ("mp3", "ogg", "flac stream")  # libsndfile's seek lands elsewhere in these, or in silence
+
+
+@dataclass(frozen=True, eq=False)
+class Audio:
+    """A sound with its sample rate; in a notebook it shows a player.
+
+    >>> tone = Audio(torch.sin(torch.arange(8000) * 0.17), sr=16_000)
+    >>> tone
+    Audio(1 channel, 0.50 s at 16000 Hz)
+    >>> tone.save("tone.mp3")  # doctest: +SKIP
+
+    Args:
+        samples: float (channels, time), or (time,) for mono, in [-1, 1]; kept as float32 (channels, time).
+        sr: sample rate in Hz.
+
+    Raises:
+        AudioError: if the samples have another shape.
+
+    Chapter 1.
+    """
+
+    samples: Tensor
+    sr: int
+
+    def __post_init__(self):
+        samples = torch.as_tensor(self.samples).detach().cpu().float()
+        if samples.dim() not in (1, 2):
+            raise AudioError(f"samples must be (channels, time) or (time,); got {tuple(samples.shape)}")
+        object.__setattr__(self, "samples", torch.atleast_2d(samples))
+
+    def __repr__(self) -> str:
+        channels = len(self.samples)
+        return f"Audio({channels} channel{'s' * (channels != 1)}, {self.seconds:.2f} s at {self.sr} Hz)"
+
+    @property
+    def seconds(self) -> float:
+        """How long it lasts."""
+        return self.samples.shape[1] / self.sr
+
+    def save(self, path: str | PathLike) -> None:
+        """Write a sound file; the suffix gives the format, as in `musicai.audio.save`."""
+        save(path, self.samples, self.sr)
+
+    def _repr_html_(self) -> str:
+        file = _encode(self.samples.clamp(-1, 1), self.sr, "WAV", "PCM_16")
+        source = "data:audio/wav;base64," + base64.b64encode(file.getvalue()).decode()
+        return f'<audio controls aria-label="{self!r}" src="{source}"></audio>'
 
 
 def load(
@@ -47,20 +95,26 @@ def load(
     Returns: float32 (channels, time), and the sample rate in Hz.
 
     Raises:
-        AudioNotFoundError: there is no such file.
+        FileNotFoundError: there is no such file.
         AudioError: the file is truncated, damaged, empty, of an unknown format, or holds NaN; the message says which.
 
     Chapter 1.
     """
-    path = Path(path)
-    with _naming(path, "damaged or truncated"):
-        sr = None if sr is None else whole("sr", sr)
-        audio, rate = _read(path, start, duration)
+    with _naming(path), _open(path) as (file, frames, lead):
+        require(0 <= start < math.inf, f"start must be at least 0 seconds, not {start!r}")
+        require(duration is None or duration > 0, f"duration must be above 0 seconds, not {duration!r}")
+        rate = file.samplerate
+        first = round(start * rate)
+        left = frames - first
+        require(left > 0, f"start={start} s, but the sound ends at {frames / rate:.3f} s")
+        if file.seekable():
+            file.seek(first)
+        else:  # decoding all before it is a thousand times faster than real time
+            _take(file, lead + first)
+        blocks = _take(file, left if duration is None else min(left, max(1, round(duration * rate))))
+        audio = _finite(torch.from_numpy(np.concatenate(blocks).T.copy()), rate)
         audio = audio.mean(0, keepdim=True) if mono else audio
-        if sr is None:
-            return audio, rate
-        _check_size(len(audio) * -(-audio.shape[-1] * sr // rate))
-        return _finite(resample(audio, rate, sr), sr), sr
+        return (audio, rate) if sr is None else (resample(audio, rate, sr), int(sr))
 
 
 def info(path: str | Path) -> tuple[int, int]:
@@ -74,12 +128,12 @@ def info(path: str | Path) -> tuple[int, int]:
     Returns: the number of frames (samples per channel), and the sample rate in Hz.
 
     Raises:
-        AudioError: the file is missing, truncated, empty, or of an unknown format.
+        FileNotFoundError: there is no such file.
+        AudioError: the file is truncated, empty, or of an unknown format.
 
     Chapter 1.
     """
-    path = Path(path)
-    with _naming(path, "damaged or truncated"), _open(path) as (file, frames, _):
+    with _naming(path), _open(path) as (file, frames, _):
         return frames, file.samplerate
 
 
@@ -94,89 +148,68 @@ def save(path: str | Path, audio: Tensor, sr: int) -> None:
         sr: sample rate in Hz.
 
     Raises:
-        AudioError: the sound is empty, not finite or of a wrong shape, the suffix is unknown, or the disk is full.
+        AudioError: the sound is empty, not finite or of the wrong shape, or the suffix is unknown.
+        OSError: there is no such folder, or the disk is full.
 
     Chapter 1.
     """
-    path, suffix = Path(path), Path(path).suffix.lower()
-    with _naming(path, "cannot be written"):
+    suffix = Path(path).suffix.lower()
+    with _naming(path):
         require(suffix in FORMATS, f"unknown suffix {suffix!r}; known are {', '.join(FORMATS)}")
         sr, shape = whole("sr", sr), tuple(as_audio(audio).shape)
         require(len(shape) < 3, f"audio must be (time) or (channels, time), not {shape}")
         samples = _finite(audio.detach().to("cpu", torch.float32).reshape(-1, shape[-1]), sr)
-        container, coding, most = FORMATS[suffix]
-        hint = f"; is {shape} (time, channels)? Then give audio.T" if len(samples) > MAX_CHANNELS else "; use .wav"
-        require(len(samples) <= most, f"{len(samples)} channels, but {suffix} holds at most {most}{hint}")
-        check_sound(len(samples), sr)
+        check_sound(len(samples), sr, MOST.get(suffix, MAX_CHANNELS))
         loud = int((samples.abs() > 1).sum())
         if loud:
             peak = f"peak {float(samples.abs().max()):.3g}"
             warnings.warn(f"{path}: {loud} samples beyond [-1, 1] clipped ({peak})", stacklevel=2)
-        content = _encode(samples.clamp(-1, 1), sr, container, coding)
-        with atomic_write(path) as file:
-            file.write(content.getbuffer())
+        content = _encode(samples.clamp(-1, 1), sr, *FORMATS[suffix])
+    with atomic_write(path) as file:
+        file.write(content.getbuffer())
 
 
 @contextmanager
-def _naming(path: Path, failed: str) -> Iterator[None]:
+def _naming(path: str | PathLike) -> Iterator[None]:
     """Turn what goes wrong inside into one error that begins with the file's name."""
-    name = str(path).encode(errors="backslashreplace").decode()  # a name that is not UTF-8 cannot be printed
     try:
         yield
-    except AudioError as error:
-        raise type(error)(f"{name}: {error}") from error.__cause__
-    except soundfile.LibsndfileError as error:
-        raise AudioError(f"{name}: {failed}; libsndfile says: {error.error_string.strip()}") from error
-    except (OSError, soundfile.SoundFileError, ValueError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or str(error).removeprefix(str(path)).lstrip(": ")
+    except (soundfile.SoundFileError, ValueError, OverflowError) as error:
+        name = str(path).encode(errors="backslashreplace").decode()  # a name that is not UTF-8 cannot be printed
+        damaged = "libsndfile cannot use it, perhaps because it is damaged: "
+        reason = damaged + error.error_string if isinstance(error, soundfile.LibsndfileError) else error
         raise AudioError(f"{name}: {reason}") from error
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[tuple[soundfile.SoundFile, int, int]]:
+def _open(path: str | PathLike) -> Iterator[tuple[soundfile.SoundFile, int, int]]:
     """The decoder of a checked file, the frames it holds, and those to drop first."""
-    if not path.exists():
-        raise AudioNotFoundError("no such file")
-    require(path.is_file(), "a folder, not a sound file" if path.is_dir() else "not a regular file")
+    path = Path(path)
     size = path.stat().st_size
+    require(path.is_file(), "not a file but a folder or a device")
     with path.open("rb") as raw:
-        kind, stream, frames, lead = examine(raw, size)
-        if kind == "flac stream":
-            with _Forward(stream) as file:
+        source = examine(raw, size)
+        reader = _Forward if source.forward else soundfile.SoundFile
+        frames = source.frames
+        if frames == UNKNOWN:
+            with reader(source.stream) as file:
                 frames = sum(map(len, _blocks(file, file.frames)))
-            stream.seek(0)
-        with (_Forward if kind in FORWARD_ONLY else soundfile.SoundFile)(stream) as file:
+            source.stream.seek(0)
+        with reader(source.stream) as file:
             check_sound(file.channels, file.samplerate)
             frames = file.frames if frames is None else frames
             require(frames > 0, "it holds no samples (0 frames)")
-            possible = size * SAMPLES_PER_BYTE
-            require(frames <= possible, f"the header promises {frames} frames, more than {size} bytes can hold")
-            yield file, frames, lead
+            yield file, frames, source.lead
 
 
 class _Forward(soundfile.SoundFile):
-    """A file read from front to end. SoundFile seeks after each block of a seekable file, even to where it is."""
+    """A file read from front to end, since libsndfile's seek lands elsewhere in an mp3 or ogg, or in silence.
+
+    SoundFile seeks after each block of a seekable file, even to where it is.
+    """
 
     def seekable(self) -> bool:
         return False
-
-
-def _read(path: Path, start: float, duration: float | None) -> tuple[Tensor, int]:
-    require(math.isfinite(start) and start >= 0, f"start must be at least 0 seconds, not {start!r}")
-    require(duration is None or duration > 0, f"duration must be above 0 seconds, not {duration!r}")
-    with _open(path) as (file, frames, lead):
-        sr = file.samplerate
-        first = round(start * sr)
-        require(first < frames, f"start={start} s, but the sound ends at {frames / sr:.3f} s")
-        left = frames - first
-        count = left if duration is None else min(left, max(1, round(min(duration, 1e12) * sr)))
-        _check_size(count * file.channels)
-        if file.seekable():
-            file.seek(first)
-        else:  # decoding all before it is a thousand times faster than real time
-            _take(file, lead + first)
-        samples = torch.from_numpy(np.concatenate(_take(file, count)).T.copy())
-        return _finite(samples, sr), sr
 
 
 def _take(file: soundfile.SoundFile, count: int) -> list[np.ndarray]:
@@ -195,15 +228,9 @@ def _blocks(file: soundfile.SoundFile, count: int) -> Iterator[np.ndarray]:
         yield block
 
 
-def _check_size(samples: int) -> None:
-    require(samples <= MAX_SAMPLES, f"{samples} samples, above the {MAX_SAMPLES} read at once; use start and duration")
-
-
 def _finite(audio: Tensor, sr: int) -> Tensor:
-    bad = (~torch.isfinite(audio)).nonzero()
-    if len(bad):
-        channel, time = bad[0].tolist()
-        raise AudioError(f"{len(bad)} samples are NaN or infinite, first in channel {channel} at {time / sr:.3f} s")
+    finite = audio.isfinite().all(0)
+    require(bool(finite.all()), f"it holds NaN or infinite samples, first at {int(finite.byte().argmin()) / sr:.3f} s")
     return audio
 
 

@@ -6,14 +6,26 @@
 ([2, 2], 'C4')
 """
 
+from .keys import estimate_key, key_correlations, pitch_class, transpose_key
 from .midi import MidiError, read_midi, write_midi
-from .note import Note, Track
+from .note import PITCH_CLASSES, Note, Track, hz_to_midi, midi_to_hz, note_name, note_number
 from .score import Melody, Score
-from .theory import PITCH_CLASSES, estimate_key, hz_to_midi, key_correlations, midi_to_hz
 
-# isort: split
-from .theory import note_name, note_number, pitch_class, pitch_class_weights, transpose_key
-
-__all__ = ["Melody", "MidiError", "Note", "Score", "Track", "read_midi", "write_midi"]
-__all__ += ["PITCH_CLASSES", "estimate_key", "hz_to_midi", "key_correlations", "midi_to_hz"]
-__all__ += ["note_name", "note_number", "pitch_class", "pitch_class_weights", "transpose_key"]
+__all__ = [
+    "PITCH_CLASSES",
+    "Melody",
+    "MidiError",
+    "Note",
+    "Score",
+    "Track",
+    "estimate_key",
+    "hz_to_midi",
+    "key_correlations",
+    "midi_to_hz",
+    "note_name",
+    "note_number",
+    "pitch_class",
+    "read_midi",
+    "transpose_key",
+    "write_midi",
+]

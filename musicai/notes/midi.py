@@ -13,13 +13,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from musicai.notes.keys import transpose_key
 from musicai.notes.note import Note, Track
 from musicai.notes.score import Melody, Score
-from musicai.notes.theory import transpose_key
 from musicai.storage import atomic_write
 
 TICKS = 960  # per quarter note; 64ths, triplets and quintuplets are exact
-MAX_BYTES, MAX_NOTES, MAX_HOURS = 8 << 20, 1_000_000, 24
+MAX_BYTES, MAX_HOURS = 8 << 20, 24
 DRUMS = 9  # the channel of drums, counted from 0
 PITCHED = [channel for channel in range(16) if channel != DRUMS]
 NOTE_OFF, NOTE_ON, CONTROL, PROGRAM, PAN = 0x80, 0x90, 0xB0, 0xC0, 10
@@ -65,7 +65,7 @@ def read_midi(source: str | os.PathLike | bytes) -> Score:
 
     Raises:
         MidiError: the file is damaged, holds independent patterns (format 2), counts SMPTE frames, or is beyond all
-            music (over 8 MiB, a million notes or 24 hours).
+            music (over 8 MiB or 24 hours).
         OSError: there is no such file, or it cannot be read.
 
     Chapter 1.
@@ -96,15 +96,12 @@ def write_midi(path: str | os.PathLike, score: Score | Melody) -> None:
         score: the music.
 
     Raises:
-        MidiError: MIDI cannot hold the score: more than 15 instruments, a tempo below 3.58, more than 24 hours.
-        TypeError: `score` is neither a Score nor a Melody.
+        MidiError: MIDI cannot hold the score: more than 15 instruments, a tempo below 3.58, a lone surrogate in a name.
         OSError: the file cannot be written.
 
     Chapter 1.
     """
     score = score.to_score() if isinstance(score, Melody) else score
-    if not isinstance(score, Score):
-        raise TypeError(f"{_printable(path)}: give a Score or a Melody to write, not {type(score).__name__}")
     try:
         data = _score_bytes(score)
     except ValueError as error:
@@ -118,12 +115,6 @@ def _printable(path: str | os.PathLike) -> str:
     return os.fsdecode(path).encode(errors="backslashreplace").decode()
 
 
-def _checked_length(score: Score) -> Score:
-    hours = score.seconds(max(score.duration, score.tempos[-1][0], score.time_signatures[-1][0])) / 3600
-    _require(hours <= MAX_HOURS, f"it lasts {hours:,.0f} hours, more than {MAX_HOURS}")
-    return score
-
-
 # ---- reading
 
 
@@ -131,7 +122,13 @@ def _read_score(data: bytes) -> Score:
     _require(len(data) <= MAX_BYTES, f"it is larger than {MAX_BYTES >> 20} MiB")
     if data[:4] == b"RIFF" and data[8:12] == b"RMID":  # a MIDI file wrapped in a RIFF file
         data = data[max(0, data.find(b"MThd")) :]
-    position, layout, count, division = _read_header(data)
+    _require(data[:4] == b"MThd" and len(data) >= 14, "not a MIDI file: it does not begin with a whole MThd header")
+    length, layout, count, division = struct.unpack(">IHHH", data[4:14])
+    one = layout < 2 or count == 1
+    _require(one, f"its {count} tracks are independent patterns (format 2); save each as a file of its own first")
+    ticks = f"its header says {division} ticks per quarter note"
+    _require(0 < division < 0x8000, f"{ticks}; from 32,768 on it counts SMPTE frames, convert it with an editor first")
+    position = 8 + length
     metas: dict[int, dict[float, bytes]] = {TEMPO: {}, TIME_SIGNATURE: {}, KEY_SIGNATURE: {}}  # content by beat
     tracks, names = [], []
     while len(names) < count:
@@ -145,29 +142,19 @@ def _read_score(data: bytes) -> Score:
             names.append(name if layout == 0 or not found else "")  # titles are where no notes are
             tracks += found
     tempos = {beat: _bpm(c) for beat, c in metas[TEMPO].items() if len(c) == 3 and any(c)}
-    meters = {beat: (c[0], 1 << c[1]) for beat, c in metas[TIME_SIGNATURE].items() if len(c) == 4 and c[0] and c[1] < 8}
+    metres = {beat: (c[0], 1 << c[1]) for beat, c in metas[TIME_SIGNATURE].items() if len(c) == 4 and c[0] and c[1] < 8}
     keys = [SIGNATURES[c] for _, c in sorted(metas[KEY_SIGNATURE].items()) if c in SIGNATURES]
-    tempos, meters = sorted(({0.0: 120.0} | tempos).items()), sorted(({0.0: (4, 4)} | meters).items())
-    meters = [(beat, *meter) for beat, meter in meters]
-    return _checked_length(Score(tuple(tracks), tuple(tempos), tuple(meters), (keys or [""])[0], names[0]))
-
-
-def _read_header(data: bytes) -> tuple[int, int, int, int]:
-    """Where the header ends, the format, the number of tracks, and ticks per quarter note."""
-    _require(data[:4] == b"MThd" and len(data) >= 14, "not a MIDI file: it does not begin with a whole MThd header")
-    length, layout, count, division = struct.unpack(">IHHH", data[4:14])
-    good = length >= 6 and layout <= 2 and 1 <= count <= (1 if layout == 0 else 65535)
-    _require(good, f"its header of {length} bytes says format {layout} with {count} tracks")
-    one = layout < 2 or count == 1
-    _require(one, f"its {count} tracks are independent patterns (format 2); save each as a file of its own first")
-    _require(division > 0, "its header says 0 ticks per quarter note")
-    _require(division < 0x8000, "it counts SMPTE frames, not ticks per quarter note; convert it with an editor first")
-    return 8 + length, layout, count, division
+    tempos, metres = sorted(({0.0: 120.0} | tempos).items()), sorted(({0.0: (4, 4)} | metres).items())
+    metres = [(beat, *metre) for beat, metre in metres]
+    score = Score(tuple(tracks), tuple(tempos), tuple(metres), (keys or [""])[0], (names or [""])[0])
+    hours = score.seconds(max(score.duration, tempos[-1][0], metres[-1][0])) / 3600
+    _require(hours <= MAX_HOURS, f"it lasts {hours:,.0f} hours, more than {MAX_HOURS}")
+    return score
 
 
 def _read_track(data: bytes, number: int, division: int, metas: dict) -> tuple[str, list[Track]]:
     """The name of a track chunk, and a track for each of its channels and programs; metas by beat go into `metas`."""
-    name, programs, struck = b"", [0] * 16, 0
+    name, programs = b"", [0] * 16
     sounding: dict[tuple[int, int], list[tuple[int, int, int]]] = defaultdict(list)  # (start, velocity, program)
     notes: dict[tuple[int, int], list[Note]] = defaultdict(list)
     pans: dict[int, list[tuple[float, int]]] = defaultdict(list)
@@ -175,9 +162,6 @@ def _read_track(data: bytes, number: int, division: int, metas: dict) -> tuple[s
         kind, channel = status & 0xFFF0, status & 15
         if kind == NOTE_ON and content[1]:
             sounding[channel, content[0]].append((tick, content[1], programs[channel]))
-            struck += 1
-            if struck > MAX_NOTES:
-                raise MidiError(f"it holds more than {MAX_NOTES:,} notes")
         elif kind in (NOTE_ON, NOTE_OFF):
             began = sounding.pop((channel, content[0]), [])
             ended = [note for note in began if note[0] < tick] or began
@@ -262,7 +246,6 @@ def _decoded(name: bytes) -> str:
 
 
 def _score_bytes(score: Score) -> bytes:
-    _checked_length(score)
     tracks = [track for track in score.tracks if track.notes]
     channels = _channels([(track.program, _pan(track)) for track in tracks if not track.is_drum])
     kits = {(track.program, track.pan) for track in tracks if track.is_drum}
@@ -285,7 +268,7 @@ def _channels(instruments: list[tuple[int, int]]) -> Iterator[int]:
 
 def _conductor(score: Score) -> bytes:
     """A first track without notes: the title, tempos, time signatures and key."""
-    events = [(0, 0, _meta(NAME, _encoded(score.name)))]
+    events = [(0, 0, _meta(NAME, score.name.encode()))]
     for beat, bpm in score.tempos:
         microseconds = round(60e6 / bpm)  # a quarter note
         possible = f"tempo {bpm} is outside the 3.58 to 60,000,000 beats per minute that MIDI can hold"
@@ -302,7 +285,7 @@ def _conductor(score: Score) -> bytes:
 def _track_chunk(track: Track, channel: int, restate: bool) -> bytes:
     """A track's notes; `restate` its sound before each note, on a channel that tracks of other sounds play too."""
     sound = bytes([PROGRAM | channel, track.program, 0, CONTROL | channel, PAN, _pan(track)])
-    events = [(0, 0, _meta(NAME, _encoded(track.name))), (0, 2, sound)]
+    events = [(0, 0, _meta(NAME, track.name.encode())), (0, 2, sound)]
     for note in track.notes:
         start = _tick(note.start)
         stop = max(start + 1, _tick(note.end))
@@ -331,13 +314,6 @@ def _number(value: int) -> bytes:
 
 def _meta(status: int, content: bytes) -> bytes:
     return status.to_bytes(2, "big") + _number(len(content)) + content
-
-
-def _encoded(name: str) -> bytes:
-    try:
-        return name.encode()
-    except UnicodeEncodeError:
-        raise MidiError(f"the name {name!a} holds a lone surrogate, which is no character; rename it") from None
 
 
 def _tick(beat: float) -> int:

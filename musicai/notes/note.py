@@ -1,31 +1,32 @@
-"""One note, and a track of notes for one instrument. Chapter 1."""
+"""Notes, one by one: their names and frequencies, and tracks of them for one instrument. Chapter 1.
+
+>>> note_name(60), midi_to_hz(69), hz_to_midi(440.0)
+('C4', 440.0, 69.0)
+"""
 
 import math
-from dataclasses import dataclass, replace
-from operator import index
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+PITCH_CLASSES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
+_LETTERS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 
 
-def whole(value, low: int, high: int, what: str) -> int:
+def whole(value: int, low: int, high: int, what: str) -> int:
     """`value` as an int within low..high, or a ValueError that says what it is."""
-    try:
-        number = index(value)
-    except TypeError:
-        raise ValueError(f"{what} {value!r} is not a whole number") from None
-    if not low <= number <= high:
-        raise ValueError(f"{what} {number} is outside {low}..{high}")
-    return number
+    if int(value) != value or not low <= value <= high:
+        raise ValueError(f"{what} {value!r} is not a whole number from {low} to {high}")
+    return int(value)
 
 
-def real(value, what: str, above: float = -math.inf, least: float = -math.inf) -> float:
-    """`value` as a finite float, > `above` and >= `least`, or a ValueError that says what it is."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        raise ValueError(f"{what} {value!r} is not a number") from None
-    if not math.isfinite(number):
-        raise ValueError(f"{what} {number} is not finite")
-    if number <= above or number < least:
-        raise ValueError(f"{what} {number} must be {f'above {above:g}' if number <= above else f'{least:g} or more'}")
+def real(value: float, what: str, least: float = -math.inf, above: float = -math.inf) -> float:
+    """`value` as a finite float, >= `least` and > `above`, or a ValueError that says what it is."""
+    number = float(value)
+    if not (math.isfinite(number) and number >= least and number > above):
+        limit = f" above {above:g}" if above > -math.inf else f" of at least {least:g}"
+        raise ValueError(f"{what} {number} is not a finite number{limit if max(least, above) > -math.inf else ''}")
     return number
 
 
@@ -59,7 +60,6 @@ class Note:
         keep(self, "start", real(self.start, "start", least=0.0))
         keep(self, "duration", real(self.duration, "duration", above=0.0))
         keep(self, "velocity", whole(self.velocity, 1, 127, "velocity"))
-        real(self.end, f"start {self.start} + duration {self.duration}:")
 
     @property
     def end(self) -> float:
@@ -67,27 +67,13 @@ class Note:
         return self.start + self.duration
 
 
-def as_notes(notes, what: str) -> tuple[Note, ...]:
+def as_notes(notes) -> tuple[Note, ...]:
     """Notes as a tuple, or a ValueError that names the first that is not a Note."""
     notes = tuple(notes)
     for i, note in enumerate(notes):
         if not isinstance(note, Note):
-            raise ValueError(f"{what}: note {i} is {note!r}, not a Note")
+            raise ValueError(f"note {i} is {note!r}, not a Note")
     return notes
-
-
-def changed(note: Note, i: int, **changes) -> Note:
-    """A copy of note number `i` with changes; an error names the note."""
-    try:
-        return replace(note, **changes)
-    except ValueError as error:
-        raise ValueError(f"note {i} ({note}): {error}") from None
-
-
-def transposed(notes: tuple[Note, ...], semitones: int) -> tuple[Note, ...]:
-    """The notes moved by semitones; ValueError names the note that would leave 0..127."""
-    semitones = whole(semitones, -127, 127, "semitones")
-    return tuple(changed(note, i, pitch=note.pitch + semitones) for i, note in enumerate(notes))
 
 
 @dataclass(frozen=True)
@@ -118,10 +104,92 @@ class Track:
 
     def __post_init__(self):
         keep = object.__setattr__
-        notes = as_notes(self.notes, f"track {self.name!r}")
-        keep(self, "notes", tuple(sorted(notes, key=lambda n: (n.start, n.pitch, n.duration, n.velocity))))
+        notes = sorted(as_notes(self.notes), key=lambda note: (note.start, note.pitch, note.duration, note.velocity))
+        keep(self, "notes", tuple(notes))
         keep(self, "program", whole(self.program, 0, 127, "program"))
         keep(self, "is_drum", bool(self.is_drum))
         keep(self, "pan", real(self.pan, "pan"))
         if not -1 <= self.pan <= 1:
             raise ValueError(f"pan {self.pan} is outside -1 (left)..1 (right)")
+
+
+def midi_to_hz(pitch):
+    """The frequency of a MIDI pitch.
+
+    >>> midi_to_hz(69)
+    440.0
+
+    Args:
+        pitch: MIDI number, whole or fractional; a number, an array or a tensor.
+
+    Returns: frequency in Hz, in the shape of `pitch`.
+
+    Chapter 1.
+    """
+    return 440.0 * 2.0 ** ((pitch - 69) / 12)
+
+
+def hz_to_midi(frequency):
+    """The (fractional) MIDI pitch of a frequency.
+
+    >>> hz_to_midi(440.0)
+    69.0
+
+    Args:
+        frequency: in Hz, above 0; a number or an array.
+
+    Returns: MIDI pitch, a float or a float64 array in the shape of `frequency`.
+
+    Raises:
+        ValueError: a frequency is not above 0.
+
+    Chapter 1.
+    """
+    frequency = np.asarray(frequency, dtype=float)
+    if not np.all(frequency > 0):
+        raise ValueError(f"frequency {frequency[~(frequency > 0)].flat[0]} Hz has no pitch; it must be above 0")
+    pitch = 69 + 12 * np.log2(frequency / 440.0)
+    return float(pitch) if pitch.ndim == 0 else pitch
+
+
+def note_name(pitch: int) -> str:
+    """The name of a MIDI pitch, with sharps.
+
+    >>> note_name(60)
+    'C4'
+
+    Args:
+        pitch: a whole number from 0 to 127.
+
+    Returns: pitch class and octave.
+
+    Raises:
+        ValueError: the pitch is not a whole number from 0 to 127.
+
+    Chapter 1.
+    """
+    if not 0 <= pitch <= 127 or pitch != int(pitch):
+        raise ValueError(f"pitch {pitch!r} is not a MIDI pitch, a whole number from 0 to 127")
+    return f"{PITCH_CLASSES[int(pitch) % 12]}{int(pitch) // 12 - 1}"
+
+
+def note_number(name: str) -> int:
+    """The MIDI pitch of a name, the inverse of `note_name`.
+
+    >>> note_number("Bb3")
+    58
+
+    Args:
+        name: a letter A to G, any number of # or b, and an octave.
+
+    Returns: MIDI pitch.
+
+    Raises:
+        ValueError: the name is not like that.
+
+    Chapter 1.
+    """
+    match = re.fullmatch(r"([A-G])([#b]*)(-?\d+)", name)
+    if not match:
+        raise ValueError(f'note name {name!r} is not like "C4", "F#3" or "Bb5"')
+    return _LETTERS[match[1]] + match[2].count("#") - match[2].count("b") + 12 * (int(match[3]) + 1)

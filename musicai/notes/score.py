@@ -1,16 +1,18 @@
 """A melody, one note at a time, and a score, many tracks in time. Times are beats (quarter notes). Chapter 1."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
-from itertools import pairwise
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import accumulate, pairwise
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from musicai.notes.note import Note, Track, as_notes, changed, real, transposed, whole
-from musicai.notes.roll import PIANO, notes_to_roll, roll_to_notes, to_frames
-from musicai.notes.theory import transpose_key
+from musicai.notes.keys import transpose_key
+from musicai.notes.note import Note, Track, as_notes, real, whole
 
+PIANO = (21, 109)  # A0 to C8, the 88 keys of a piano
 SLACK = 1e-6  # beats: what sums of fractions such as 1/3 may miss
 
 
@@ -42,7 +44,7 @@ class Melody:
 
     def __post_init__(self):
         keep = object.__setattr__
-        keep(self, "notes", as_notes(self.notes, "melody"))
+        keep(self, "notes", as_notes(self.notes))
         keep(self, "tempo", real(self.tempo, "tempo", above=0.0))
         keep(self, "time_signature", check_time_signature(self.time_signature))
         for i, (one, two) in enumerate(pairwise(self.notes), 1):
@@ -61,24 +63,23 @@ class Melody:
         Args:
             pitches: MIDI numbers; None is a rest.
             durations: beats, one number for all or one for each pitch.
-            velocity: 1..127, one number for all or one for each pitch.
+            velocity: 1..127, of all notes.
             name: a title.
             key: the key, such as "D minor".
             tempo: beats per minute.
             time_signature: (numerator, denominator).
 
         Raises:
-            ValueError: the lists differ in length, or a value is out of range; the message names the index.
+            ValueError: the lists differ in length, or a value is out of range.
         """
-        pitches, notes, start = list(pitches), [], 0.0
-        lengths, velocities = (_one_each(*x, pitches) for x in (("durations", durations), ("velocities", velocity)))
-        for i, (pitch, length) in enumerate(zip(pitches, lengths, strict=True)):
-            try:
-                length = real(length, "duration", above=0.0)
-                notes += [] if pitch is None else [Note(pitch, start, length, velocities[i])]
-            except ValueError as error:
-                raise ValueError(f"note {i}: {error}") from None
-            start += length
+        pitches = list(pitches)
+        durations = [durations] * len(pitches) if np.ndim(durations) == 0 else durations
+        durations = [float(duration) for duration in durations]
+        if len(durations) != len(pitches):
+            raise ValueError(f"{len(pitches)} pitches but {len(durations)} durations")
+        starts = accumulate(durations, initial=0.0)  # one more than there are notes: the end
+        rows = zip(pitches, starts, durations, strict=False)
+        notes = [Note(pitch, start, duration, velocity) for pitch, start, duration in rows if pitch is not None]
         return cls(tuple(notes), name, key, tempo, time_signature)
 
     def __len__(self) -> int:
@@ -110,9 +111,8 @@ class Melody:
         return self.notes[-1].end if self.notes else 0.0
 
     def transpose(self, semitones: int) -> "Melody":
-        """Every note, and the key, moved by semitones; ValueError names a note that would leave 0..127."""
-        notes = transposed(self.notes, semitones)
-        return replace(self, notes=notes, key=transpose_key(self.key, semitones))
+        """Every note, and the key, moved by semitones; ValueError names a pitch that would leave 0..127."""
+        return replace(self, notes=transposed(self.notes, semitones), key=transpose_key(self.key, semitones))
 
     def to_score(self, program: int = 0) -> "Score":
         """A score with this melody as its only track, played by a General MIDI program 0..127."""
@@ -147,22 +147,24 @@ class Score:
     time_signatures: tuple[tuple[float, int, int], ...] = ((0.0, 4, 4),)
     key: str = ""
     name: str = ""
-    _clock: tuple[np.ndarray, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self):
         keep = object.__setattr__
         keep(self, "tracks", tuple(self.tracks))
-        for i, track in enumerate(self.tracks):
-            if not isinstance(track, Track):
-                raise ValueError(f"track {i} is {track!r}, not a Track")
+        if not all(isinstance(track, Track) for track in self.tracks):
+            raise ValueError(f"a score takes a list of Tracks, not {self.tracks!r:.200}")
         tempos = [(beat, real(bpm, "tempo", above=0.0)) for beat, bpm in self.tempos]
         signatures = [(beat, *check_time_signature(pair)) for beat, *pair in self.time_signatures]
         keep(self, "tempos", _in_order(tempos, "tempo"))
         keep(self, "time_signatures", _in_order(signatures, "time signature"))
-        beats, pace = np.array(self.tempos).T
-        pace = 60.0 / pace  # seconds per beat
+
+    @cached_property
+    def _clock(self) -> tuple[np.ndarray, ...]:
+        """The beat and the second of each change of tempo, and the seconds per beat from then on."""
+        beats, tempos = np.array(self.tempos).T
+        pace = 60.0 / tempos
         seconds = np.concatenate([[0.0], np.cumsum(np.diff(beats) * pace[:-1])])
-        keep(self, "_clock", (beats, seconds, pace))
+        return beats, seconds, pace
 
     @property
     def notes(self) -> tuple[Note, ...]:
@@ -182,17 +184,15 @@ class Score:
     def seconds(self, beat):
         """When a beat (a number or an array) falls, in seconds. The inverse of `beats`."""
         beats, seconds, pace = self._clock
-        i = np.searchsorted(beats[1:], beat, side="right")
-        return _plain(seconds[i] + (np.asarray(beat, dtype=float) - beats[i]) * pace[i])
+        return _along(beat, beats, seconds, pace)
 
     def beats(self, second):
         """Which beat it is at a second (a number or an array). The inverse of `seconds`."""
         beats, seconds, pace = self._clock
-        i = np.searchsorted(seconds[1:], second, side="right")
-        return _plain(beats[i] + (np.asarray(second, dtype=float) - seconds[i]) / pace[i])
+        return _along(second, seconds, beats, 1 / pace)
 
     def transpose(self, semitones: int) -> "Score":
-        """All notes but those of drums, and the key, moved by semitones; ValueError names a note that leaves 0..127."""
+        """All notes but those of drums, and the key, moved by semitones; ValueError names a pitch outside 0..127."""
         tracks = [t if t.is_drum else replace(t, notes=transposed(t.notes, semitones)) for t in self.tracks]
         return replace(self, tracks=tuple(tracks), key=transpose_key(self.key, semitones))
 
@@ -202,8 +202,17 @@ class Score:
         Of notes that begin together the highest stays. A higher note cuts off the one that sounds. A lower one is left
         out, unless the two hardly overlap (by less than half of either, a legato): then it follows.
         """
-        signature = self.time_signatures[0][1:]
-        return Melody(tuple(skyline(self.pitched_notes)), self.name, self.key, self.tempos[0][1], signature)
+        line: list[Note] = []
+        for note in sorted(self.pitched_notes, key=lambda note: (note.start, -note.pitch, -note.duration)):
+            last = line[-1] if line else None
+            overlap = last.end - note.start if last else 0.0
+            if overlap > SLACK:
+                legato = overlap < min(last.duration, note.duration) / 2
+                if note.start <= last.start or (note.pitch < last.pitch and not legato):
+                    continue
+                line[-1] = replace(last, duration=note.start - last.start)
+            line.append(note)
+        return Melody(tuple(line), self.name, self.key, self.tempos[0][1], self.time_signatures[0][1:])
 
     def piano_roll(self, step: float = 0.25, keys: tuple[int, int] = PIANO, onsets: bool = False) -> Tensor:
         """Which key sounds in which step of time: bool (keys, frames), by default (88, frames) with row 0 = A0.
@@ -216,72 +225,60 @@ class Score:
             keys: (lowest, highest + 1) MIDI pitches.
             onsets: whether to show only each note's first frame.
         """
-        return notes_to_roll(self.pitched_notes, step, keys, onsets)
+        step, (low, high) = real(step, "step", above=0.0), keys
+        spans = [(note.pitch, *_frames(note, step)) for note in self.pitched_notes]
+        roll = np.zeros((high - low, max((stop for _, _, stop in spans), default=0)), dtype=bool)
+        for pitch, first, stop in spans:
+            if low <= pitch < high:
+                roll[pitch - low, first : first + 1 if onsets else stop] = True
+        return torch.from_numpy(roll)
 
     @classmethod
-    def from_piano_roll(
-        cls, roll, step=0.25, *, onsets=None, lowest=21, velocity=80, tempo=120.0, program=0, name="", pan=0.0
-    ) -> "Score":
+    def from_piano_roll(cls, roll, step=0.25, *, onsets=None, lowest=21, tempo=120.0, program=0, name="") -> "Score":
         """The score of a (keys, frames) roll: each run of frames above 0 is a note, split where `onsets` has one.
 
         Args:
-            roll: tensor of bool or numbers.
+            roll: tensor or array of bool or numbers.
             step: beats per frame.
             onsets: the same shape as `roll`, where notes begin; without it a repeated note is one long note.
             lowest: the pitch of row 0.
-            velocity: 1..127, of all notes.
             tempo: beats per minute.
             program: General MIDI instrument 0..127.
             name: a title.
-            pan: from -1 (left) to 1 (right).
         """
-        track = Track(roll_to_notes(roll, step, onsets, lowest, velocity), program, name=name, pan=pan)
-        return cls((track,), ((0.0, tempo),), name=name)
+        on = torch.as_tensor(roll).cpu() > 0
+        if on.ndim != 2:
+            raise ValueError(f"a piano roll is (keys, frames); this has shape {tuple(on.shape)}")
+        onsets = torch.zeros_like(on) if onsets is None else torch.as_tensor(onsets).cpu() > 0
+        if onsets.shape != on.shape:
+            raise ValueError(f"onsets have shape {tuple(onsets.shape)}, the roll {tuple(on.shape)}")
+        edge = torch.zeros(len(on), 1, dtype=torch.bool)
+        begins = on & (onsets | ~torch.cat([edge, on[:, :-1]], 1))
+        ends = on & torch.cat([(~on | begins)[:, 1:], ~edge], 1)
+        # Row by row, the n-th beginning belongs to the n-th end.
+        pairs = zip(begins.nonzero().tolist(), ends.nonzero().tolist(), strict=True)
+        notes = [Note(lowest + key, first * step, (last + 1 - first) * step) for (key, first), (_, last) in pairs]
+        return cls((Track(notes, program, name=name),), ((0.0, tempo),), name=name)
 
-    def quantise(self, step: float = 0.25) -> "Score":
-        """Both ends of every note moved to the nearest multiple of `step` beats; a note keeps at least one step."""
-        step = real(step, "step", above=0.0)
+    def concat(self, other: "Score") -> "Score":
+        """This score, then the other, with its tempos and time signatures.
 
-        def on_grid(i: int, note: Note) -> Note:
-            first, stop = to_frames(note, step)
-            return changed(note, i, start=first * step, duration=(stop - first) * step)
-
-        return self._each(on_grid)
-
-    def concat(self, other: "Score", at: float | None = None) -> "Score":
-        """This score, then the other from beat `at` (this one's end), with its tempos and time signatures."""
-        at = real(self.duration if at is None else at, "at", least=0.0)
-        later = other._each(lambda i, note: changed(note, i, start=note.start + at))
-        tempos = _follow(self.tempos, other.tempos, at)
-        signatures = _follow(self.time_signatures, other.time_signatures, at)
-        return replace(self.merge(later), tempos=tempos, time_signatures=signatures)
-
-    def merge(self, other: "Score") -> "Score":
-        """Both scores at once, at this one's tempos; tracks with equal program, name and pan become one."""
-        tracks: dict[tuple, list[Note]] = {}
-        for track in (*self.tracks, *other.tracks):
-            tracks.setdefault((track.program, track.is_drum, track.name, track.pan), []).extend(track.notes)
-        return replace(self, tracks=tuple(Track(notes, *rest) for rest, notes in tracks.items()))
-
-    def _each(self, change) -> "Score":
-        """A copy with every note replaced by `change(index, note)`."""
-        tracks = [replace(t, notes=[change(i, note) for i, note in enumerate(t.notes)]) for t in self.tracks]
-        return replace(self, tracks=tuple(tracks))
+        Tracks with equal program, name and pan become one.
+        """
+        end, tracks = self.duration, {}
+        for begin, score in ((0.0, self), (end, other)):
+            for track in score.tracks:
+                notes = tracks.setdefault((track.program, track.is_drum, track.name, track.pan), [])
+                notes += [replace(note, start=note.start + begin) for note in track.notes]
+        tracks = [Track(notes, *rest) for rest, notes in tracks.items()]
+        tempos = _joined(self.tempos, other.tempos, end)
+        signatures = _joined(self.time_signatures, other.time_signatures, end)
+        return replace(self, tracks=tracks, tempos=tempos, time_signatures=signatures)
 
 
-def skyline(notes: Iterable[Note]) -> list[Note]:
-    """See `Score.melody`."""
-    line: list[Note] = []
-    for note in sorted(notes, key=lambda n: (n.start, -n.pitch, -n.duration)):
-        last = line[-1] if line else None
-        overlap = last.end - note.start if last else 0.0
-        if overlap > SLACK:
-            legato = overlap < min(last.duration, note.duration) / 2
-            if note.start <= last.start or (note.pitch < last.pitch and not legato):
-                continue
-            line[-1] = replace(last, duration=note.start - last.start)
-        line.append(note)
-    return line
+def transposed(notes: tuple[Note, ...], semitones: int) -> tuple[Note, ...]:
+    """The notes moved by semitones."""
+    return tuple(replace(note, pitch=note.pitch + semitones) for note in notes)
 
 
 def check_time_signature(pair) -> tuple[int, int]:
@@ -294,26 +291,25 @@ def check_time_signature(pair) -> tuple[int, int]:
 
 def _in_order(changes: list[tuple], what: str) -> tuple[tuple, ...]:
     """Changes as (float beat, ...), the first at beat 0 and each later than the one before."""
-    changes = [(real(beat, f"{what}'s beat"), *rest) for beat, *rest in changes]
-    if not changes or changes[0][0] != 0:
-        raise ValueError(f"the first {what} must be at beat 0; got {changes[:1] or 'none'}")
-    for i, (one, two) in enumerate(pairwise(changes), 1):
-        if two[0] <= one[0]:
-            raise ValueError(f"{what} {i} is at beat {two[0]}, not after beat {one[0]}")
-    return tuple(changes)
+    beats = [real(beat, f"{what}'s beat") for beat, *_ in changes]
+    if beats[:1] != [0.0] or any(two <= one for one, two in pairwise(beats)):
+        raise ValueError(f"each {what} needs a beat: the first is 0, the others rise; got {beats}")
+    return tuple((beat, *rest) for beat, (_, *rest) in zip(beats, changes, strict=True))
 
 
-def _follow(first: tuple, second: tuple, at: float) -> tuple:
-    """The changes of `first` before beat `at`, then those of `second`."""
-    return (*(c for c in first if c[0] < at), *((c[0] + at, *c[1:]) for c in second))
+def _joined(first: tuple, second: tuple, end: float) -> tuple:
+    """The changes of `first` before beat `end`, then those of `second`."""
+    return (*(c for c in first if c[0] < end), *((c[0] + end, *c[1:]) for c in second))
 
 
-def _one_each(what: str, value, items: list) -> list:
-    values = [value] * len(items) if np.ndim(value) == 0 else list(value)
-    if len(values) != len(items):
-        raise ValueError(f"{len(items)} pitches but {len(values)} {what}")
-    return values
+def _frames(note: Note, step: float) -> tuple[int, int]:
+    """The frames [first, stop) that a note fills: both ends to the nearest frame, at least one frame."""
+    first = math.floor(note.start / step + 0.5)
+    return first, max(first + 1, math.floor(note.end / step + 0.5))
 
 
-def _plain(x: np.ndarray):
-    return float(x) if np.ndim(x) == 0 else x
+def _along(x, at: np.ndarray, values: np.ndarray, slopes: np.ndarray):
+    """Follow a line that passes through the points (at, values), with a slope of its own after each."""
+    i = np.searchsorted(at[1:], x, side="right")
+    y = values[i] + (np.asarray(x, dtype=float) - at[i]) * slopes[i]
+    return float(y) if y.ndim == 0 else y
