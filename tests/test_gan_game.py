@@ -15,7 +15,7 @@ from musicai.train.checkpoint import read_checkpoint
 
 def toy(seed=0, **options):
     torch.manual_seed(seed)
-    generator, discriminator = gan.ToyGenerator(width=8), gan.ToyDiscriminator(width=8)
+    generator, discriminator = gan.ToyGenerator(), gan.ToyDiscriminator()
     g_optimizer = torch.optim.Adam(generator.parameters(), 1e-3)
     return gan.GAN(generator, discriminator, g_optimizer, torch.optim.Adam(discriminator.parameters(), 1e-3), **options)
 
@@ -135,12 +135,6 @@ def test_a_lazy_penalty_is_taken_at_every_so_many_turns_and_as_much_heavier():
     names = [set(game.step(torch.randn(2, 1))) for _ in range(9)]
     assert len(seen) == 3
     assert ["penalty" in n for n in names] == [True, False, False, False] * 2 + [True]
-
-
-@pytest.mark.parametrize("options", [{"every": 0}, {"n_critic": 0}])
-def test_counts_below_one_are_refused(options):
-    with pytest.raises(ValueError, match="1 or more"):
-        toy(**options)
 
 
 @pytest.mark.parametrize("name", ["minimax", "non_saturating", "hinge", "wasserstein", "relativistic"])
@@ -276,13 +270,13 @@ def test_it_learns_all_modes_of_a_mixture():
 
 @pytest.mark.parametrize("features", [1, 2])
 def test_toys_refuse_what_does_not_fit(features):
-    generator, discriminator = gan.ToyGenerator(features, z_size=3, depth=1), gan.ToyDiscriminator(features)
+    generator, discriminator = gan.ToyGenerator(features, z_size=3), gan.ToyDiscriminator(features)
     assert discriminator(generator(generator.latent(5))).shape == (5, 1)
     with pytest.raises(ValueError, match=r"z must have shape \(B, 3\), not \(5, 4\)"):
         generator(torch.zeros(5, 4))
     with pytest.raises(ValueError, match="x must have shape"):
         discriminator(torch.zeros(5, 9))
-    with pytest.raises(ValueError, match=r"x must be torch\.float32 like the weights, not torch\.float64"):
+    with pytest.raises(ValueError, match=r"x must be torch\.float32, not torch\.float64"):
         discriminator(torch.zeros(5, features, dtype=torch.float64))
 
 
@@ -292,7 +286,7 @@ def test_toys_refuse_what_does_not_fit(features):
 def test_real_and_generated_sounds_must_have_one_shape():
     """Torch would broadcast a single generated sound against all real ones."""
     game = toy()
-    with pytest.raises(ValueError, match=r"real has shape \(4, 1\) and fake \(1, 1\)"):
+    with pytest.raises(ValueError, match=r"fake must have shape \(4, 1\), not \(1, 1\): the shape of real"):
         gan.discriminator_step(game.discriminator, game.d_optimizer, torch.zeros(4, 1), torch.zeros(1, 1))
 
 

@@ -23,6 +23,8 @@ from torch import Tensor
 from musicai.audio import istft, stft
 from musicai.notes import midi_to_hz
 
+from .game import check_input
+
 SR, HOP, FRAMES = 16_000, 128, 128
 HARMONICS, BANDS = 96, 64
 ROWS = 2 * HARMONICS + BANDS
@@ -47,7 +49,7 @@ def note_curves(audio: Tensor, pitch: Tensor) -> Tensor:
     The table of harmonics depends on the pitch, so sounds are analysed one by one, in about 20 ms each.
 
     Args:
-        audio: (B, 16000) or (B, 1, 16000), at 16 kHz.
+        audio: (B, 16000) float32, at 16 kHz.
         pitch: (B,) MIDI numbers from 0 to 112; 60 is middle C.
 
     Returns:
@@ -58,14 +60,10 @@ def note_curves(audio: Tensor, pitch: Tensor) -> Tensor:
 
     Chapter 4.
     """
-    audio = audio.flatten(1) if audio.ndim == 3 and audio.shape[1] == 1 else audio
-    if audio.ndim != 2 or audio.shape[1] != SR or pitch.shape != audio.shape[:1]:
-        shapes = f"audio {tuple(audio.shape)} and pitch {tuple(pitch.shape)}"
-        raise ValueError(f"{shapes} must have the shapes (B, {SR}), one second at 16 kHz, and (B,)")
-    if not audio.is_floating_point() or not audio.isfinite().all():
-        raise ValueError(f"audio must be finite floating-point samples in [-1, 1]; got {audio.dtype}")
-    if not ((pitch >= 0) & (pitch <= HIGHEST)).all():
-        raise ValueError(f"pitch must be MIDI numbers from 0 to {HIGHEST}, not {pitch.tolist()}")
+    check_input("audio", audio, ("B", SR), "one second at 16 kHz", torch.float32)
+    check_input("pitch", pitch, (len(audio),), "one MIDI number per sound", limits=(0, HIGHEST))
+    if not audio.isfinite().all():
+        raise ValueError("audio must be finite: it contains NaN or infinity")
     return torch.stack([_curves_of(x.double(), p) for x, p in zip(audio, pitch.double().tolist(), strict=True)])
 
 

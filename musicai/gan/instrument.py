@@ -8,7 +8,6 @@ The adversarial game is played on the curves (see `musicai.gan.curves`), which k
 not learned is how a sum of cosines sounds.
 """
 
-import itertools
 import json
 from collections.abc import Sequence
 
@@ -24,7 +23,7 @@ from .game import check_input
 PACK = 4  # frames that share one time step of the networks
 STEPS = FRAMES // PACK
 FIRST = 8  # time steps of the generator's first layer
-NOISE_CHANNELS = 12
+WIDTH, NOISE_CHANNELS = 256, 12  # of the generator's w, and of its noise
 SLOPE = 0.2  # of the leaky ReLUs
 WINDOWS = (9, 37)  # frames, 72 and 296 ms: the discriminator also sees how curves fluctuate about these averages
 PEAK = 0.99
@@ -82,8 +81,7 @@ class InstrumentGenerator(Pretrained, nn.Module):
         Raises:
             ValueError: a wrong shape, or an instrument, pitch or velocity out of range.
         """
-        self._check(z, pitch, instrument, velocity)
-        audio = self.synthesise(self.curves(z, pitch, instrument, velocity), z, pitch, velocity)
+        audio = self.synthesise(self._curves_in_range(z, pitch, instrument, velocity), z, pitch, velocity)
         return fade_out(audio, SR)[:, None]
 
     def synthesise(self, curves: Tensor, z: Tensor, pitch: Tensor, velocity: Tensor) -> Tensor:
@@ -120,7 +118,8 @@ class InstrumentGenerator(Pretrained, nn.Module):
         Raises:
             ValueError: as in `forward`, or lists of different lengths.
         """
-        return self(*self._batch(z, pitch, instrument, velocity, seed))
+        *notes, _ = self._batch(z, seed, pitch, instrument, velocity)
+        return self(*notes)
 
     @torch.no_grad()
     def render_notes(
@@ -129,7 +128,6 @@ class InstrumentGenerator(Pretrained, nn.Module):
         velocities: Values,
         instruments: Instruments,
         durations: Values = 1.0,
-        z: Tensor | None = None,
         seed: int = 0,
         release: float = 0.2,
     ) -> list[Tensor]:
@@ -143,8 +141,7 @@ class InstrumentGenerator(Pretrained, nn.Module):
             velocities: one from 1 to 127, or one per note.
             instruments: one name or index, or one per note.
             durations: seconds, above 0 and up to 60; one, or one per note.
-            z: (B, z_size) or (z_size,); drawn at random if None.
-            seed: of that draw.
+            seed: of the takes.
             release: seconds from the end of the duration to silence, 0 to 10.
 
         Returns:
@@ -153,38 +150,31 @@ class InstrumentGenerator(Pretrained, nn.Module):
         Raises:
             ValueError: as in `play`, or a duration or release out of range.
         """
-        seconds = torch.as_tensor(durations, dtype=torch.float64).reshape(-1)
+        seconds = torch.as_tensor(durations, dtype=torch.float64)
         if not ((seconds > 0) & (seconds <= 60)).all() or not 0 <= release <= 10:
             limits = "durations must be above 0 and at most 60 seconds, and the release 0 to 10"
             raise ValueError(f"{limits}; got {durations} and {release}")
-        notes = self._batch(z, pitches, instruments, velocities, seed, seconds.shape)
-        self._check(*notes)
-        curves = self.curves(*notes)
-        return [
-            self._sustained(one, length, release, *(part[None] for part in note))
-            for one, length, *note in zip(curves, seconds.expand(len(curves)).tolist(), *notes, strict=True)
-        ]
+        lengths = (SR * (seconds + release)).round()
+        z, pitch, instrument, velocity, lengths = self._batch(None, seed, pitches, instruments, velocities, lengths)
+        curves = self._curves_in_range(z, pitch, instrument, velocity)
+        parts = zip(lengths.int().tolist(), *(part.split(1) for part in (curves, z, pitch, velocity)), strict=True)
+        return [self._sustained(length, release, *part) for length, *part in parts]
 
-    def _sustained(self, curves, seconds, release, z, pitch, instrument, velocity) -> Tensor:
-        length, tail = round(SR * (seconds + release)), round(SR * release)
-        audio = self.synthesise(extend_curves(curves[None], -(-length // HOP)), z, pitch, velocity)
-        return fade_out(audio, length, max(tail, SR // 200))[0]
+    def _sustained(self, length: int, release: float, curves: Tensor, *note: Tensor) -> Tensor:
+        audio = self.synthesise(extend_curves(curves, -(-length // HOP)), *note)
+        return fade_out(audio, length, max(round(SR * release), SR // 200))[0]
 
-    def _batch(self, z, pitch, instrument, velocity, seed: int, *shapes: torch.Size) -> list[Tensor]:
-        """z, pitch, instrument and velocity as batches of one length, on this model's device."""
-        labels = [
-            torch.as_tensor(v, dtype=torch.float32).reshape(-1) for v in (pitch, self.index(instrument), velocity)
-        ]
-        shapes = [*shapes, *(v.shape for v in labels), *([] if z is None else [z.shape[:-1]])]
-        try:
-            (count,) = torch.broadcast_shapes(*shapes)
-        except (RuntimeError, ValueError):
-            count = 0
-        if not count:
-            raise ValueError(f"values of shapes {[*map(tuple, shapes)]}: pass one for all notes, or one per note")
-        if z is None:
-            z = torch.randn(count, self.config["z_size"], generator=torch.Generator().manual_seed(seed))
-        return [v.to(self.phases.device) for v in (z.float().expand(count, -1), *(v.expand(count) for v in labels))]
+    def _batch(self, z, seed: int, pitch, instrument, velocity, lengths: Values = SR) -> list[Tensor]:
+        """z, pitch, instrument, velocity and length as batches of one size, on this model's device."""
+        pitch, velocity, lengths = (torch.as_tensor(v, dtype=torch.float32) for v in (pitch, velocity, lengths))
+        columns = [x.reshape(-1) for x in (pitch, torch.as_tensor(self.index(instrument)), velocity, lengths)]
+        given = [] if z is None else [torch.atleast_2d(z.float())]
+        count = max(map(len, given + columns))
+        if any(len(x) not in (1, count) for x in given + columns):
+            raise ValueError(f"got {[*map(len, given + columns)]} values: pass one for all notes, or one per note")
+        new = torch.Generator().manual_seed(seed)
+        given = given or [torch.randn(count, self.config["z_size"], generator=new)]
+        return [x.expand(count, *x.shape[1:]).to(self.phases.device) for x in given + columns]
 
     def index(self, instrument: Instruments) -> int | list[int] | Tensor:
         """The index of an instrument by name, or of each of several. Raises ValueError for an unknown name."""
@@ -194,30 +184,29 @@ class InstrumentGenerator(Pretrained, nn.Module):
             return self.instruments.index(instrument)
         return [self.index(one) for one in instrument] if isinstance(instrument, Sequence) else instrument
 
-    def _check(self, z: Tensor, pitch: Tensor, instrument: Tensor, velocity: Tensor) -> None:
-        check_input("z", z, (self.config["z_size"],), self.phases, "draw it with generator.latent(B)")
-        check_labels(len(z), pitch, instrument, velocity, len(self.instruments))
+    def _curves_in_range(self, z: Tensor, pitch: Tensor, instrument: Tensor, velocity: Tensor) -> Tensor:
+        curves = self.curves(z, pitch, instrument, velocity)
         if not (len(z) and z.isfinite().all() and z.any(1).all()):
             raise ValueError("z is empty, not finite, or all zeros (which has no direction): use generator.latent(B)")
-        for p, i in zip(pitch.tolist(), instrument.int().tolist(), strict=True):
+        for p, i in zip(pitch.tolist(), instrument.tolist(), strict=True):
             low, high, name = self.lowest[i], self.highest[i], self.instruments[i]
             if not low <= p <= high:
                 raise ValueError(f"pitch {p:g} is outside the range of {name}, {low} to {high}: transpose by octaves")
+        return curves
 
 
 class CurveGenerator(nn.Module):
     """The trained part of the generator: from z and the note to curves (B, 256, 128) at the level of velocity 100."""
 
-    def __init__(self, instruments: int, size: int = 160, z_size: int = 16, width: int = 256):
+    def __init__(self, instruments: int, size: int, z_size: int):
         super().__init__()
-        self.z_size, self.size = z_size, size
+        self.z_size = z_size
         self.condition = NoteEmbedding(instruments, 128)
-        widths = [128 + z_size, width, width, width]
-        self.dense = nn.ModuleList([nn.Linear(a, b) for a, b in itertools.pairwise(widths)])
-        self.first = nn.Linear(width, size * FIRST)
-        self.stages = nn.ModuleList([StyleBlock(size, width) for _ in range(3)])
+        self.dense = nn.ModuleList([nn.Linear(inputs, WIDTH) for inputs in (128 + z_size, WIDTH, WIDTH)])
+        self.first = nn.Linear(WIDTH, size * FIRST)
+        self.stages = nn.ModuleList([StyleBlock(size) for _ in range(3)])
         self.last = nn.Conv1d(size, PACK * ROWS, 1)
-        self.mean = nn.Linear(width, ROWS)  # the same in every frame
+        self.mean = nn.Linear(WIDTH, ROWS)  # the same in every frame
         nn.init.normal_(self.last.weight, std=0.02)
         nn.init.zeros_(self.mean.weight)
         noise = torch.empty(z_size, NOISE_CHANNELS, STEPS).normal_(generator=torch.Generator().manual_seed(1))
@@ -228,6 +217,7 @@ class CurveGenerator(nn.Module):
         return torch.randn(n, self.z_size, device=self.noise.device)
 
     def forward(self, z: Tensor, pitch: Tensor, instrument: Tensor, velocity: Tensor) -> Tensor:
+        check_input("z", z, ("B", self.z_size), "draw it with generator.latent(B)", self.noise.dtype)
         direction = F.normalize(z, dim=1)
         noise = torch.einsum("bz,znt->bnt", direction, self.noise)  # (B, 12, 32): random, but smooth in z
         w = torch.cat([self.condition(len(z), pitch, instrument, velocity), 4 * direction], 1)
@@ -237,7 +227,8 @@ class CurveGenerator(nn.Module):
         for stage in self.stages:  # (B, size, 8), (B, size, 16), (B, size, 32)
             x = F.interpolate(x, scale_factor=2, mode="linear") if stage is not self.stages[0] else x
             x = stage(x, w, noise[..., : x.shape[2]])
-        x = _unpack(self.last(F.leaky_relu(x, SLOPE))) + self.mean(w)[..., None]  # (B, 256, 128)
+        x = self.last(F.leaky_relu(x, SLOPE)).unflatten(1, (PACK, ROWS))  # (B, 4, 256, 32)
+        x = x.permute(0, 2, 3, 1).flatten(2) + self.mean(w)[..., None]  # (B, 256, 128)
         level, mistuning, noise = x.split([HARMONICS, HARMONICS, ROWS - 2 * HARMONICS], 1)
         return regularise(torch.cat([level - 0.5, 0.9 * torch.tanh(mistuning), noise - 0.5], 1), pitch)
 
@@ -245,11 +236,11 @@ class CurveGenerator(nn.Module):
 class StyleBlock(nn.Module):
     """A residual block that w scales and shifts, with added noise, as in StyleGAN (Karras et al. 2019)."""
 
-    def __init__(self, size: int, width: int):
+    def __init__(self, size: int):
         super().__init__()
-        self.style = nn.Linear(width, 2 * size)
+        self.style = nn.Linear(WIDTH, 2 * size)
         self.stir = nn.Conv1d(NOISE_CHANNELS, size, 1, bias=False)
-        self.amount = nn.Linear(width, size)
+        self.amount = nn.Linear(WIDTH, size)
         self.one = nn.Conv1d(size, size, 5, padding=2)
         self.two = nn.Conv1d(size, size, 3, padding=1)
         nn.init.normal_(self.stir.weight, std=0.05)
@@ -294,8 +285,10 @@ class InstrumentDiscriminator(Pretrained, nn.Module):
         Raises:
             ValueError: a wrong shape or dtype, or an instrument, pitch or velocity out of range.
         """
-        check_input("curves", curves, (ROWS, FRAMES), self.logit.weight, "make them with note_curves(audio, pitch)")
-        x = self.first(torch.cat([_pack(curves), fluctuation(curves)], 1))  # (B, size, 32)
+        shape, advice = ("B", ROWS, FRAMES), "make them with note_curves(audio, pitch)"
+        check_input("curves", curves, shape, advice, self.logit.weight.dtype)
+        packed = curves.unflatten(2, (STEPS, PACK)).permute(0, 3, 1, 2).flatten(1, 2)  # (B, 1024, 32)
+        x = self.first(torch.cat([packed, fluctuation(curves)], 1))  # (B, size, 32)
         for down, side in zip(self.down, self.side, strict=True):
             x = down(F.leaky_relu(x, SLOPE))  # (B, size, 16), (B, size, 8)
             x = x + side(F.leaky_relu(x, SLOPE))
@@ -314,32 +307,16 @@ class NoteEmbedding(nn.Module):
         self.mix = nn.Linear(48 + len(self.centres) + 3, size)
 
     def forward(self, count: int, pitch: Tensor, instrument: Tensor, velocity: Tensor) -> Tensor:
-        check_labels(count, pitch, instrument, velocity, self.instrument.num_embeddings)
+        for name, label, low, high in (
+            ("pitch", pitch, 0, 127),
+            ("instrument", instrument, 0, self.instrument.num_embeddings - 1),
+            ("velocity", velocity, 1, 127),
+        ):
+            check_input(name, label, (count,), "one value per note", limits=(low, high))
         pitch, loud = pitch.float()[:, None], velocity.float()[:, None] / 127
         bumps = 2 * torch.exp(-((pitch - self.centres) ** 2) / 18)  # three semitones wide
         extra = [(pitch - 60) / 24, 2 * loud - 1, (2 * loud - 1) ** 2]
-        return self.mix(torch.cat([self.instrument(instrument.long()), bumps, *extra], 1))  # (B, size)
-
-
-def check_labels(count: int, pitch: Tensor, instrument: Tensor, velocity: Tensor, instruments: int) -> None:
-    """Raise a ValueError unless each is (count,) and within its range, and instruments are whole numbers."""
-    limits = {"pitch": (pitch, 0, 127), "instrument": (instrument, 0, instruments - 1), "velocity": (velocity, 1, 127)}
-    for name, (value, low, high) in limits.items():
-        if value.shape != (count,):
-            raise ValueError(f"{name} must have shape ({count},), one value per note, not {tuple(value.shape)}")
-        wrong = ~((value >= low) & (value <= high)) | ((value % 1 != 0) & (name == "instrument"))
-        if wrong.any():
-            raise ValueError(f"{name} must be from {low} to {high}, not {value[wrong][0].item():g}")
-
-
-def _pack(curves: Tensor) -> Tensor:
-    """(B, 256, 128) to (B, 1024, 32): neighbouring frames side by side."""
-    return curves.unflatten(2, (STEPS, PACK)).permute(0, 3, 1, 2).flatten(1, 2)
-
-
-def _unpack(x: Tensor) -> Tensor:
-    """The inverse of `_pack`."""
-    return x.unflatten(1, (PACK, ROWS)).permute(0, 2, 3, 1).flatten(2)
+        return self.mix(torch.cat([self.instrument(instrument), bumps, *extra], 1))  # (B, size)
 
 
 def fluctuation(curves: Tensor) -> Tensor:

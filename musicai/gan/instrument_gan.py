@@ -1,19 +1,19 @@
 """How the instrument GAN is trained: real notes as curves, and the game with a z for each recording. Chapter 4."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import KW_ONLY, dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim import Optimizer
 from tqdm.auto import tqdm
 
 from musicai.train import update
 
 from .curves import note_curves, transpose_curves
 from .game import GAN, frozen
-from .instrument import InstrumentDiscriminator, InstrumentGenerator
-from .losses import r1_r2, relativistic
+from .instrument import InstrumentGenerator
+from .losses import Loss, r1_r2, relativistic
 
 SHIFTS = (-2, -1, -1, 0, 0, 0, 0, 1, 1, 2)  # semitones, one drawn per item
 SAME = 1e-3  # recordings that differ by less are one
@@ -91,10 +91,12 @@ def _velocity_ranges(velocity: Tensor) -> Tensor:
     return torch.stack([low[layer], high[layer]], 1)
 
 
+@dataclass(eq=False)
 class InstrumentGAN(GAN):
     """The game on curves, with a warm start. `musicai.train.fit` trains its `step`.
 
-    >>> gan = InstrumentGAN(generator, discriminator, codes, g_optimizer, d_optimizer)  # doctest: +SKIP
+    >>> players = instrument.curves, InstrumentDiscriminator()  # doctest: +SKIP
+    >>> gan = InstrumentGAN(*players, g_optimizer, d_optimizer, instrument=instrument, codes=codes)  # doctest: +SKIP
     >>> fit(gan.step, lambda n: notes.batch(torch.randint(len(notes), (32,))),
     ...     steps=8_000, state=gan.state)  # doctest: +SKIP
 
@@ -105,35 +107,28 @@ class InstrumentGAN(GAN):
     every z sound like a real note instead of an average of several.
 
     Args:
-        generator: its `curves` are trained.
+        generator: the `curves` of the instrument.
         discriminator: of curves.
-        codes: the z of the recordings, `nn.Embedding(recordings, z_size)`.
         g_optimizer: of the generator and the codes.
         d_optimizer: of the discriminator.
+        loss, penalty, weight, every, n_critic: as for `GAN`; weight is gamma of R1 + R2.
+        instrument: the whole instrument, for checkpoints and moving averages.
+        codes: the z of the recordings, `nn.Embedding(recordings, z_size)`.
         warm: steps before the game begins.
-        anchor: weight of the distance to the recordings during the game.
-        weight: gamma of R1 + R2.
-        every: steps of the discriminator between penalties.
+        anchor: weight of the distance to the recordings.
 
     Chapter 4.
     """
 
-    def __init__(
-        self,
-        generator: InstrumentGenerator,
-        discriminator: InstrumentDiscriminator,
-        codes: nn.Embedding,
-        g_optimizer: Optimizer,
-        d_optimizer: Optimizer,
-        *,
-        warm: int = 2000,
-        anchor: float = 10.0,
-        weight: float = 0.5,
-        every: int = 4,
-    ):
-        players = (generator.curves, discriminator, g_optimizer, d_optimizer)
-        super().__init__(*players, loss=relativistic, penalty=r1_r2, weight=weight, every=every)
-        self.instrument, self.codes, self.warm, self.anchor = generator, codes, warm, anchor
+    loss: Loss = relativistic
+    penalty: Callable[..., Tensor] | None = r1_r2
+    weight: float = 0.5
+    every: int = 4
+    _: KW_ONLY
+    instrument: InstrumentGenerator
+    codes: nn.Embedding
+    warm: int = 2000
+    anchor: float = 10.0
 
     def step(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
         """One step on a batch (curves, pitch, instrument, velocity, recording) from `CurveNotes.batch`."""
@@ -147,8 +142,7 @@ class InstrumentGAN(GAN):
                 losses["generator"] = self.loss.generator(self.discriminator(real, *condition), fake)
             few = slice(len(real) // 2 if adversarial else None)
             losses["distance"] = self.distance(real[few], recording[few], *(part[few] for part in condition))
-            weight = self.anchor if adversarial else 10.0
-            update(losses.get("generator", 0.0) + weight * losses["distance"], self.g_optimizer)
+            update(losses.get("generator", 0.0) + self.anchor * losses["distance"], self.g_optimizer)
         return {name: value.detach() for name, value in losses.items()}
 
     def distance(self, real: Tensor, recording: Tensor, *condition: Tensor) -> Tensor:

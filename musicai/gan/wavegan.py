@@ -50,7 +50,8 @@ class WaveGANGenerator(Pretrained, nn.Module):
         Raises:
             ValueError: z has another shape or dtype.
         """
-        check_input("z", z, (self.config["z_size"],), self.dense.weight, "draw it with generator.latent(B)")
+        shape, advice = ("B", self.config["z_size"]), "draw it with generator.latent(B)"
+        check_input("z", z, shape, advice, self.dense.weight.dtype)
         x = self.dense(z)  # (B, 256 d)
         x = x.unflatten(1, (-1, STEPS))  # (B, 16 d, 16)
         for layer in self.layers:
@@ -92,8 +93,8 @@ class WaveGANDiscriminator(Pretrained, nn.Module):
         Raises:
             ValueError: x has another shape or dtype.
         """
-        shape = (self.config["channels"], SAMPLES)
-        check_input("x", x, shape, self.dense.weight, f"pad or trim each sound to {SAMPLES:,} samples")
+        shape, advice = ("B", self.config["channels"], SAMPLES), f"pad or trim each sound to {SAMPLES:,} samples"
+        check_input("x", x, shape, advice, self.dense.weight.dtype)
         for layer, shuffle in zip(self.layers, self.shuffles, strict=True):
             x = shuffle(leaky_relu(layer(x), 0.2))  # (B, d, 4096), (B, 2 d, 1024), ..., (B, 16 d, 16)
         return self.dense(x.flatten(1))  # (B, 1)

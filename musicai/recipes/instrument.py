@@ -53,7 +53,7 @@ def game(settings: InstrumentSettings, warm: int) -> InstrumentGAN:
         torch.optim.Adam(discriminator.parameters(), settings.d_lr, settings.betas),
     )
     rules = {"warm": warm, "anchor": settings.anchor, "weight": settings.gamma, "every": settings.every}
-    return InstrumentGAN(generator, discriminator, codes, *adams, **rules)
+    return InstrumentGAN(generator.curves, discriminator, *adams, instrument=generator, codes=codes, **rules)
 
 
 def set_rates(gan: InstrumentGAN, settings: InstrumentSettings, steps: int) -> None:
