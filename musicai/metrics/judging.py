@@ -7,12 +7,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from .classifier import instrument_accuracy, timbre
-from .features import Embedding, embed, log_mel_statistics
-from .pitch import PitchEstimator, estimate_pitch, pitch_accuracy
+from .features import Embedding, embed, instrument_accuracy, log_mel_statistics, timbre
+from .pitch import pitch_accuracy
 from .similarity import density_coverage, frechet_audio_distance, novelty
 
-PITCH: Mapping[str, PitchEstimator] = {"ours": estimate_pitch}
 CLASSIFIERS: Mapping[str, Callable[[Tensor], Tensor] | None] = {"ours": None}  # the shipped one
 EMBEDDINGS: Mapping[str, Embedding] = {"timbre": timbre, "log-mel": log_mel_statistics}
 
@@ -75,7 +73,6 @@ def judge(
     training: Sounds,
     sr: int = 16_000,
     *,
-    pitch: Mapping[str, PitchEstimator] = PITCH,
     classifiers: Mapping[str, Callable[[Tensor], Tensor] | None] = CLASSIFIERS,
     embeddings: Mapping[str, Embedding] = EMBEDDINGS,
 ) -> list[MetricScore]:
@@ -94,7 +91,6 @@ def judge(
         held_out: real sounds that were not in training. They set each ceiling.
         training: what the model was trained on.
         sr: sample rate in Hz.
-        pitch: pitch estimators by name; `{}` leaves this metric out.
         classifiers: instrument classifiers by name, as for `instrument_accuracy`.
         embeddings: by name; density and coverage are measured with the first.
 
@@ -108,10 +104,11 @@ def judge(
     """
     both = (generated, held_out)
     scores = []
-    for what, accuracy, judges in (("pitch", pitch_accuracy, pitch), ("instrument", instrument_accuracy, classifiers)):
-        for name, one in judges.items() if getattr(generated, what) is not None else ():
-            shares = (accuracy(s.audio, getattr(s, what), sr, one) for s in both)
-            scores.append(MetricScore(f"{what} accuracy, {name}", *shares))
+    if all(s.pitch is not None for s in both):
+        scores.append(MetricScore("pitch accuracy, ours", *(pitch_accuracy(s.audio, s.pitch, sr) for s in both)))
+    for name, one in classifiers.items() if all(s.instrument is not None for s in both) else ():
+        shares = (instrument_accuracy(s.audio, s.instrument, sr, one) for s in both)
+        scores.append(MetricScore(f"instrument accuracy, {name}", *shares))
     for i, (name, embedding) in enumerate(embeddings.items()):
         fake, real, known = (embed(s.audio, sr, embedding) for s in (generated, held_out, training))
         distances = (frechet_audio_distance(known, x, features=True) for x in (fake, real))

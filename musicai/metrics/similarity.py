@@ -1,5 +1,6 @@
 """How close a set of sounds is to another, how varied, and how new: distributions, modes and copies. Chapter 4."""
 
+from functools import reduce
 from typing import NamedTuple
 
 import torch
@@ -7,6 +8,7 @@ from torch import Tensor
 
 from .features import Embedding, as_sounds, embed, feature_pair, in_batches, levelled_log_mel, log_mel_statistics
 
+MAX_SHIFT = 0.1  # seconds by which a copy may start earlier or later
 HOP = 128  # samples between frames, when looking for copies
 FLOOR = 30.0  # dB below the loudest point: with 60, a copy with a little noise (20 dB below) looks new
 
@@ -27,11 +29,10 @@ class ModeCoverage(NamedTuple):
 
 
 class Nearest(NamedTuple):
-    """For each sound: the distance to its nearest training example (0 to 1), its index, and the delay in seconds."""
+    """For each sound, the distance to its nearest training example (0 to 1), and the index of that example."""
 
     distance: Tensor
     index: Tensor
-    shift: Tensor
 
 
 class Novelty(NamedTuple):
@@ -64,7 +65,7 @@ def frechet_distance(mean_a: Tensor, covariance_a: Tensor, mean_b: Tensor, covar
         The squared distance, 0 or more.
 
     Raises:
-        ValueError: shapes that do not fit, numbers that are not finite, or a matrix that is not a covariance.
+        ValueError: shapes that do not fit, or a covariance that is not finite or not symmetric.
 
     Source: Dowson and Landau, "The Frechet distance between multivariate normal distributions" (1982).
     Chapter 4.
@@ -80,15 +81,11 @@ def frechet_distance(mean_a: Tensor, covariance_a: Tensor, mean_b: Tensor, covar
 def _mean_and_root(mean: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor]:
     """The mean and a square root S of the covariance, S S^T, in float64."""
     mean, covariance = torch.as_tensor(mean).double(), torch.as_tensor(covariance).double()
-    if mean.ndim != 1 or covariance.shape != (len(mean), len(mean)):
+    tolerance = 1e-6 * covariance.abs().max()  # NaN and infinity are not close to anything
+    if covariance.shape != (*mean.shape, *mean.shape) or not torch.allclose(covariance, covariance.mT, 0, tolerance):
         shapes = f"{tuple(mean.shape)} and {tuple(covariance.shape)}"
-        raise ValueError(f"a Gaussian needs a mean (D,) and a covariance (D, D), not {shapes}")
-    if not (mean.isfinite().all() and covariance.isfinite().all()):
-        raise ValueError("a mean or covariance is not finite (NaN or infinity)")
-    values, vectors = torch.linalg.eigh((covariance + covariance.mT) / 2)
-    tolerance = 1e-6 * values[-1].clamp(min=0)
-    if (covariance - covariance.mT).abs().max() > tolerance or values[0] < -tolerance:
-        raise ValueError("a covariance must be symmetric and have no negative eigenvalue")
+        raise ValueError(f"a Gaussian needs a mean (D,) and a finite symmetric covariance (D, D); got {shapes}")
+    values, vectors = torch.linalg.eigh(covariance)
     return mean, vectors * values.clamp(min=0).sqrt()
 
 
@@ -176,24 +173,25 @@ def mode_coverage(
     Args:
         samples: (samples, dimensions).
         means: (modes, dimensions).
-        covariances: (modes, dimensions, dimensions), their diagonals (modes, dimensions), or variances (modes,).
-        weights: (modes,), not negative; equal if None.
+        covariances: (modes, dimensions, dimensions).
+        weights: (modes,); equal if None.
         within: standard deviations.
 
     Returns:
         modes (the share reached), quality (the share of good samples) and imbalance, each from 0 to 1.
 
     Raises:
-        ValueError: shapes that do not fit, or a covariance that is not positive definite.
+        ValueError: samples and means of different dimensions, or samples that are not finite.
+        LinAlgError: a covariance that is not positive definite.
 
     Source: Srivastava et al., "VEEGAN" (2017).
     Chapter 4.
     """
     x, means = feature_pair(samples, means, ("samples", "means"))
     weights = torch.ones(len(means)) if weights is None else torch.as_tensor(weights)
-    if weights.shape != (len(means),) or not (weights >= 0).all() or not weights.sum() > 0:
-        raise ValueError(f"weights must be ({len(means)},), one per mode and not negative, not {weights.tolist()}")
-    distance, mode = _mahalanobis(x, means, covariances).min(1)
+    roots = torch.linalg.cholesky(torch.as_tensor(covariances).double())
+    steps = torch.linalg.solve_triangular(roots, (x - means[:, None]).mT, upper=False)  # (modes, dimensions, samples)
+    distance, mode = steps.norm(dim=1).min(0)
     good = distance <= within
     counts = torch.bincount(mode[good], minlength=len(means)).double()
     shares, wanted = counts / counts.sum().clamp(min=1), weights.double() / weights.double().sum()
@@ -201,24 +199,7 @@ def mode_coverage(
     return ModeCoverage((counts > 0).double().mean().item(), good.double().mean().item(), imbalance)
 
 
-def _mahalanobis(x: Tensor, means: Tensor, covariances: Tensor) -> Tensor:
-    """The distance of each sample from each mode in standard deviations: (samples, modes)."""
-    covariances = torch.as_tensor(covariances).double()
-    k, d = means.shape
-    if covariances.shape == (k,):
-        covariances = covariances[:, None].expand(k, d)
-    if covariances.shape == (k, d):
-        covariances = torch.diag_embed(covariances)
-    if covariances.shape != (k, d, d):
-        raise ValueError(f"covariances must be ({k}, {d}, {d}), ({k}, {d}) or ({k},), not {tuple(covariances.shape)}")
-    roots, failed = torch.linalg.cholesky_ex(covariances)
-    if failed.any():
-        raise ValueError(f"covariances[{failed.nonzero()[0].item()}] is not positive definite")
-    difference = (x[None] - means[:, None]).mT  # (modes, dimensions, samples)
-    return torch.linalg.solve_triangular(roots, difference, upper=False).norm(dim=1).mT
-
-
-def nearest(audio: Tensor, training: Tensor, sr: int = 16_000, max_shift: float = 0.1) -> Nearest:
+def nearest(audio: Tensor, training: Tensor, sr: int = 16_000) -> Nearest:
     """The nearest training example of each sound, regardless of level and up to a shift in time.
 
     >>> nearest(0.5 * training[7].roll(400), training).index  # doctest: +SKIP
@@ -233,40 +214,35 @@ def nearest(audio: Tensor, training: Tensor, sr: int = 16_000, max_shift: float 
         audio: (batch, time) or (batch, 1, time).
         training: (examples, time), of the same length.
         sr: sample rate in Hz.
-        max_shift: seconds by which a copy may start earlier or later.
 
     Returns:
-        distance (batch,), index into `training` (batch,), and shift in seconds (batch,).
+        distance (batch,) and index into `training` (batch,).
 
     Raises:
-        ValueError: sounds of different lengths, or a negative `max_shift`.
+        ValueError: sounds of different lengths.
 
     Chapter 4.
     """
     x, y = as_sounds(audio), as_sounds(training, "training")
-    if x.shape[1] != y.shape[1] or not max_shift >= 0:
+    if x.shape[1] != y.shape[1]:
         lengths = f"sounds have {x.shape[1]} samples and training examples {y.shape[1]}"
-        raise ValueError(f"{lengths}: cut them to one length; max_shift={max_shift} must be 0 or more")
+        raise ValueError(f"{lengths}: cut them to one length")
     x, y = (in_batches(lambda part: FLOOR + levelled_log_mel(part, sr, 64, HOP, FLOOR), z) for z in (x, y))
-    furthest = min(round(max_shift * sr / HOP), x.shape[-1] // 2)
-    best = torch.full((len(x), len(y)), torch.inf)
-    lag = torch.zeros(len(x), len(y), dtype=torch.long)
-    for shift in range(-furthest, furthest + 1):
-        distance = _distance(x[..., max(shift, 0) :][..., : x.shape[-1] - abs(shift)], y[..., max(-shift, 0) :])
-        lag = torch.where(distance < best, shift, lag)
-        best = torch.minimum(best, distance)
-    distance, index = best.min(1)
-    return Nearest(distance, index, lag.gather(1, index[:, None])[:, 0] * HOP / sr)
+    furthest = min(round(MAX_SHIFT * sr / HOP), x.shape[-1] // 2)
+    shifts = range(-furthest, furthest + 1)
+    distances = (_distance(x[..., max(shift, 0) :], y[..., max(-shift, 0) :]) for shift in shifts)
+    return Nearest(*reduce(torch.minimum, distances).min(1))
 
 
 def _distance(x: Tensor, y: Tensor) -> Tensor:
     """|u - v| / sqrt(|u|^2 + |v|^2) for each u in x (batch, mels, frames) and v in y (examples, ...)."""
-    x, y = (part[..., : x.shape[-1]].flatten(1) / FLOOR for part in (x, y))
+    frames = min(x.shape[-1], y.shape[-1])
+    x, y = (part[..., :frames].flatten(1) / FLOOR for part in (x, y))
     both = x.square().sum(1)[:, None] + y.square().sum(1)
     return (1 - 2 * x @ y.T / both.clamp(min=1e-9)).clamp(min=0).sqrt()
 
 
-def novelty(audio: Tensor, training: Tensor, held_out: Tensor, sr: int = 16_000, max_shift: float = 0.1) -> Novelty:
+def novelty(audio: Tensor, training: Tensor, held_out: Tensor, sr: int = 16_000) -> Novelty:
     """Are the sounds farther from training than real sounds that were not in training?
 
     >>> result = novelty(generated, train.audio, test.audio)  # doctest: +SKIP
@@ -281,7 +257,6 @@ def novelty(audio: Tensor, training: Tensor, held_out: Tensor, sr: int = 16_000,
         training: (examples, time), what the model was trained on.
         held_out: (count, time), real sounds it was not trained on.
         sr: sample rate in Hz.
-        max_shift: as for `nearest`.
 
     Returns:
         ratio: median distance over that of held-out sounds; 1 or more where the sounds are as new as new recordings.
@@ -292,7 +267,7 @@ def novelty(audio: Tensor, training: Tensor, held_out: Tensor, sr: int = 16_000,
     al., "A non-parametric test to detect data-copying" (2020).
     Chapter 4.
     """
-    generated, real = nearest(audio, training, sr, max_shift), nearest(held_out, training, sr, max_shift)
+    generated, real = nearest(audio, training, sr), nearest(held_out, training, sr)
     close = torch.quantile(real.distance, 0.01)
     copied = (generated.distance < close).float().mean().item()
     ratio = (generated.distance.median() / real.distance.median().clamp(min=1e-6)).item()
