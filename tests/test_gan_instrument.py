@@ -228,8 +228,6 @@ BAD = [
     ({"velocity": 128}, "velocity must be from 1 to 127, not 128"),
     ({"pitch": [60, 61], "velocity": [1, 2, 3]}, "one for all notes, or one per note"),
     ({"pitch": []}, "one for all notes, or one per note"),
-    ({"z": torch.zeros(1, 16)}, "all zeros"),
-    ({"z": torch.full((1, 16), math.inf)}, "not finite"),
     ({"z": torch.ones(1, 5)}, r"z must have shape \(B, 16\), not \(1, 5\)"),
 ]
 
@@ -248,16 +246,13 @@ def test_bad_durations_and_sounds_are_refused(generator):
 
 NOTE = {"pitch": torch.tensor([60]), "instrument": torch.tensor([7]), "velocity": torch.tensor([90])}
 FORWARD = [
-    ({"z": torch.ones(0, 16)} | {name: value[:0] for name, value in NOTE.items()}, "z is empty"),
     ({"z": torch.ones(16)}, r"z must have shape \(B, 16\)"),
-    ({"z": torch.ones(1, 16, dtype=torch.float64)}, r"z must be torch\.float32, not torch\.float64"),
     ({"pitch": torch.tensor([60, 61])}, r"pitch must have shape \(1,\), not \(2,\): one value per note"),
     ({"instrument": torch.tensor(7)}, r"instrument must have shape \(1,\)"),
     ({"velocity": torch.tensor([[90]])}, r"velocity must have shape \(1,\)"),
 ]
 CURVES = [
     ({"curves": torch.zeros(1, 1, SR)}, r"\(B, 256, 128\), not \(1, 1, 16000\): make them with note_curves"),
-    ({"curves": torch.zeros(1, 256, 128, dtype=torch.float64)}, r"curves must be torch\.float32"),
     ({name: value.expand(2) for name, value in NOTE.items()}, r"pitch must have shape \(1,\)"),  # would broadcast
     ({"instrument": torch.tensor([17])}, "instrument must be from 0 to 16, not 17"),
     ({"pitch": torch.tensor([440])}, "pitch must be from 0 to 127, not 440"),
@@ -282,8 +277,8 @@ def test_the_discriminator_names_what_does_not_fit(wrong, message):
     [
         (torch.zeros(1, 8000), [60], r"\(B, 16000\), not \(1, 8000\): one second at 16 kHz"),
         (torch.zeros(2, SR), [60], r"pitch must have shape \(2,\), not \(1,\): one MIDI number per sound"),
-        (torch.zeros(1, SR, dtype=torch.int16), [60], r"audio must be torch\.float32, not torch\.int16"),
-        (torch.full((1, SR), math.nan), [60], "finite"),
+        (torch.full((1, SR), 9000, dtype=torch.int16), [60], "audio must be from -10 to 10, not 9000"),
+        (torch.full((1, SR), math.nan), [60], "audio must be from -10 to 10, not nan"),
         (torch.zeros(1, SR), [440.0], "pitch must be from 0 to 112, not 440"),
         (torch.zeros(1, SR), [math.nan], "pitch must be from 0 to 112, not nan"),
     ],

@@ -57,10 +57,8 @@ class InstrumentGenerator(Pretrained, nn.Module):
         self.instruments, self.lowest, self.highest = map(tuple, zip(*instruments, strict=True))
         self.curves = CurveGenerator(len(self.instruments), size, z_size)
         rng = torch.Generator().manual_seed(1)
-        phases = torch.empty(z_size, HARMONICS).normal_(0, torch.pi, generator=rng)
-        self.register_buffer("phases", phases, persistent=False)
-        noises = torch.empty(z_size, FRAMES * HOP).normal_(generator=rng)
-        self.register_buffer("noises", noises, persistent=False)
+        self.register_buffer("phases", torch.pi * torch.randn(z_size, HARMONICS, generator=rng), persistent=False)
+        self.register_buffer("noises", torch.randn(z_size, FRAMES * HOP, generator=rng), persistent=False)
 
     def latent(self, n: int) -> Tensor:
         """n draws of z, shape (n, z_size), standard normal."""
@@ -81,7 +79,9 @@ class InstrumentGenerator(Pretrained, nn.Module):
         Raises:
             ValueError: a wrong shape, or an instrument, pitch or velocity out of range.
         """
-        audio = self.synthesise(self._curves_in_range(z, pitch, instrument, velocity), z, pitch, velocity)
+        curves = self.curves(z, pitch, instrument, velocity)
+        self._check_ranges(pitch, instrument)
+        audio = self.synthesise(curves, z, pitch, velocity)
         return fade_out(audio, SR)[:, None]
 
     def synthesise(self, curves: Tensor, z: Tensor, pitch: Tensor, velocity: Tensor) -> Tensor:
@@ -140,23 +140,22 @@ class InstrumentGenerator(Pretrained, nn.Module):
             pitches: one MIDI number, or one per note.
             velocities: one from 1 to 127, or one per note.
             instruments: one name or index, or one per note.
-            durations: seconds, above 0 and up to 60; one, or one per note.
+            durations: seconds, from 0.001 to 60; one, or one per note.
             seed: of the takes.
-            release: seconds from the end of the duration to silence, 0 to 10.
+            release: seconds from the end of the duration to silence.
 
         Returns:
             A list of (time,): note i has round(16000 * (durations[i] + release)) samples.
 
         Raises:
-            ValueError: as in `play`, or a duration or release out of range.
+            ValueError: as in `play`, or a duration out of range.
         """
-        seconds = torch.as_tensor(durations, dtype=torch.float64)
-        if not ((seconds > 0) & (seconds <= 60)).all() or not 0 <= release <= 10:
-            limits = "durations must be above 0 and at most 60 seconds, and the release 0 to 10"
-            raise ValueError(f"{limits}; got {durations} and {release}")
+        seconds = torch.as_tensor(durations, dtype=torch.float64).reshape(-1)
+        check_input("durations", seconds, ("B",), "one for all notes, or one per note", limits=(0.001, 60))
         lengths = (SR * (seconds + release)).round()
         z, pitch, instrument, velocity, lengths = self._batch(None, seed, pitches, instruments, velocities, lengths)
-        curves = self._curves_in_range(z, pitch, instrument, velocity)
+        curves = self.curves(z, pitch, instrument, velocity)
+        self._check_ranges(pitch, instrument)
         parts = zip(lengths.int().tolist(), *(part.split(1) for part in (curves, z, pitch, velocity)), strict=True)
         return [self._sustained(length, release, *part) for length, *part in parts]
 
@@ -184,15 +183,11 @@ class InstrumentGenerator(Pretrained, nn.Module):
             return self.instruments.index(instrument)
         return [self.index(one) for one in instrument] if isinstance(instrument, Sequence) else instrument
 
-    def _curves_in_range(self, z: Tensor, pitch: Tensor, instrument: Tensor, velocity: Tensor) -> Tensor:
-        curves = self.curves(z, pitch, instrument, velocity)
-        if not (len(z) and z.isfinite().all() and z.any(1).all()):
-            raise ValueError("z is empty, not finite, or all zeros (which has no direction): use generator.latent(B)")
+    def _check_ranges(self, pitch: Tensor, instrument: Tensor) -> None:
         for p, i in zip(pitch.tolist(), instrument.tolist(), strict=True):
             low, high, name = self.lowest[i], self.highest[i], self.instruments[i]
             if not low <= p <= high:
                 raise ValueError(f"pitch {p:g} is outside the range of {name}, {low} to {high}: transpose by octaves")
-        return curves
 
 
 class CurveGenerator(nn.Module):
@@ -209,15 +204,15 @@ class CurveGenerator(nn.Module):
         self.mean = nn.Linear(WIDTH, ROWS)  # the same in every frame
         nn.init.normal_(self.last.weight, std=0.02)
         nn.init.zeros_(self.mean.weight)
-        noise = torch.empty(z_size, NOISE_CHANNELS, STEPS).normal_(generator=torch.Generator().manual_seed(1))
-        self.register_buffer("noise", noise)
+        rng = torch.Generator().manual_seed(1)
+        self.register_buffer("noise", torch.randn(z_size, NOISE_CHANNELS, STEPS, generator=rng))
 
     def latent(self, n: int) -> Tensor:
         """n draws of z, shape (n, z_size), standard normal."""
         return torch.randn(n, self.z_size, device=self.noise.device)
 
     def forward(self, z: Tensor, pitch: Tensor, instrument: Tensor, velocity: Tensor) -> Tensor:
-        check_input("z", z, ("B", self.z_size), "draw it with generator.latent(B)", self.noise.dtype)
+        check_input("z", z, ("B", self.z_size), "draw it with generator.latent(B)")
         direction = F.normalize(z, dim=1)
         noise = torch.einsum("bz,znt->bnt", direction, self.noise)  # (B, 12, 32): random, but smooth in z
         w = torch.cat([self.condition(len(z), pitch, instrument, velocity), 4 * direction], 1)
@@ -283,10 +278,9 @@ class InstrumentDiscriminator(Pretrained, nn.Module):
         """Logits (B, 1) for curves (B, 256, 128), which `note_curves` computes from sound at the level of velocity 100.
 
         Raises:
-            ValueError: a wrong shape or dtype, or an instrument, pitch or velocity out of range.
+            ValueError: a wrong shape, or an instrument, pitch or velocity out of range.
         """
-        shape, advice = ("B", ROWS, FRAMES), "make them with note_curves(audio, pitch)"
-        check_input("curves", curves, shape, advice, self.logit.weight.dtype)
+        check_input("curves", curves, ("B", ROWS, FRAMES), "make them with note_curves(audio, pitch)")
         packed = curves.unflatten(2, (STEPS, PACK)).permute(0, 3, 1, 2).flatten(1, 2)  # (B, 1024, 32)
         x = self.first(torch.cat([packed, fluctuation(curves)], 1))  # (B, size, 32)
         for down, side in zip(self.down, self.side, strict=True):
@@ -307,12 +301,9 @@ class NoteEmbedding(nn.Module):
         self.mix = nn.Linear(48 + len(self.centres) + 3, size)
 
     def forward(self, count: int, pitch: Tensor, instrument: Tensor, velocity: Tensor) -> Tensor:
-        for name, label, low, high in (
-            ("pitch", pitch, 0, 127),
-            ("instrument", instrument, 0, self.instrument.num_embeddings - 1),
-            ("velocity", velocity, 1, 127),
-        ):
-            check_input(name, label, (count,), "one value per note", limits=(low, high))
+        limits = {"pitch": (0, 127), "instrument": (0, self.instrument.num_embeddings - 1), "velocity": (1, 127)}
+        for name, label in zip(limits, (pitch, instrument, velocity), strict=True):
+            check_input(name, label, (count,), "one value per note", limits[name])
         pitch, loud = pitch.float()[:, None], velocity.float()[:, None] / 127
         bumps = 2 * torch.exp(-((pitch - self.centres) ** 2) / 18)  # three semitones wide
         extra = [(pitch - 60) / 24, 2 * loud - 1, (2 * loud - 1) ** 2]

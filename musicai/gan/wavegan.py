@@ -48,10 +48,9 @@ class WaveGANGenerator(Pretrained, nn.Module):
         """Sounds (B, channels, 16384) in [-1, 1] for z (B, z_size).
 
         Raises:
-            ValueError: z has another shape or dtype.
+            ValueError: z has another shape.
         """
-        shape, advice = ("B", self.config["z_size"]), "draw it with generator.latent(B)"
-        check_input("z", z, shape, advice, self.dense.weight.dtype)
+        check_input("z", z, ("B", self.config["z_size"]), "draw it with generator.latent(B)")
         x = self.dense(z)  # (B, 256 d)
         x = x.unflatten(1, (-1, STEPS))  # (B, 16 d, 16)
         for layer in self.layers:
@@ -91,10 +90,10 @@ class WaveGANDiscriminator(Pretrained, nn.Module):
         """Logits (B, 1) for sounds (B, channels, 16384).
 
         Raises:
-            ValueError: x has another shape or dtype.
+            ValueError: x has another shape.
         """
-        shape, advice = ("B", self.config["channels"], SAMPLES), f"pad or trim each sound to {SAMPLES:,} samples"
-        check_input("x", x, shape, advice, self.dense.weight.dtype)
+        shape = ("B", self.config["channels"], SAMPLES)
+        check_input("x", x, shape, f"pad or trim each sound to {SAMPLES:,} samples")
         for layer, shuffle in zip(self.layers, self.shuffles, strict=True):
             x = shuffle(leaky_relu(layer(x), 0.2))  # (B, d, 4096), (B, 2 d, 1024), ..., (B, 16 d, 16)
         return self.dense(x.flatten(1))  # (B, 1)
