@@ -8,7 +8,15 @@ import torch
 
 from musicai.audio import istft, stft
 from musicai.data import MusicAINotes
-from musicai.gan import CurveNotes, InstrumentDiscriminator, InstrumentGAN, InstrumentGenerator, note_curves
+from musicai.gan import (
+    CurveNotes,
+    InstrumentDiscriminator,
+    InstrumentGAN,
+    InstrumentGenerator,
+    note_curves,
+    r1_r2,
+    relativistic,
+)
 from musicai.gan import curves as c
 from musicai.gan.curves import extend_curves, fade_out, play_curves
 from musicai.gan.instrument import CurveGenerator, fluctuation
@@ -321,7 +329,8 @@ def game(notes: CurveNotes, seed: int = 1, **settings) -> InstrumentGAN:
     codes = torch.nn.Embedding(notes.recordings, 16)
     g = torch.optim.Adam([*generator.parameters(), *codes.parameters()], 1e-3, (0.0, 0.95))
     d = torch.optim.Adam(discriminator.parameters(), 1e-3)
-    return InstrumentGAN(generator.curves, discriminator, g, d, instrument=generator, codes=codes, **settings)
+    options = {"loss": relativistic, "penalty": r1_r2, "weight": 0.5, "every": 4} | settings
+    return InstrumentGAN(generator.curves, discriminator, g, d, instrument=generator, codes=codes, **options)
 
 
 def test_the_game_begins_after_the_warm_start(notes):

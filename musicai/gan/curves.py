@@ -32,12 +32,8 @@ LEVEL, MISTUNING, NOISE = slice(0, HARMONICS), slice(HARMONICS, 2 * HARMONICS), 
 FLOOR_DB = 90.0
 KNEE = 0.5  # semitones: a harmonic mistuned by this much is written as 1/2
 NOISE_GAIN = 10.0  # the noise of a note is weak, so its amplitude is written 20 dB higher
-HIGHEST = 112  # MIDI: above, not even the first harmonic is kept at this sample rate
 N_FFT = 512  # of the noise
 FADE = SR // 50  # the last 20 ms of every recording fade out; the curves leave that to the synthesis
-MIN_WINDOW, PERIODS = 256, 4  # the analysis window: 16 ms, or four periods where those are longer
-QUIET = 0.3  # within 27 dB of the floor, mistuning fades out of the curves: there is little left to tune
-SMOOTH = 0.3  # noise: the share of the log of the mean power; the rest, mean log power, hears leaking tones less
 
 
 def note_curves(audio: Tensor, pitch: Tensor) -> Tensor:
@@ -61,7 +57,7 @@ def note_curves(audio: Tensor, pitch: Tensor) -> Tensor:
     Chapter 4.
     """
     check_input("audio", audio, ("B", SR), "one second at 16 kHz", limits=(-10, 10))  # integers and NaN are refused
-    check_input("pitch", pitch, (len(audio),), "one MIDI number per sound", limits=(0, HIGHEST))
+    check_input("pitch", pitch, (len(audio),), "one MIDI number per sound", limits=(0, 112))  # no harmonic above
     return torch.stack([_curves_of(x.double(), p) for x, p in zip(audio, pitch.double().tolist(), strict=True)])
 
 
@@ -107,9 +103,8 @@ def mistuning_to_semitones(mistuning: Tensor) -> Tensor:
 
 def audible_harmonics(pitch: Tensor) -> Tensor:
     """For pitches (B,), 1 for each harmonic at least half a harmonic below 8 kHz, else 0: (B, 96, 1)."""
-    f0 = midi_to_hz(pitch.float())[:, None]
-    number = torch.arange(1, HARMONICS + 1, device=pitch.device)
-    return ((number + 0.5) * f0 < SR / 2).float()[:, :, None]
+    above = torch.arange(1, HARMONICS + 1, device=pitch.device) + 0.5
+    return (above * midi_to_hz(pitch.float())[:, None] < SR / 2).float()[:, :, None]
 
 
 def without_inaudible(curves: Tensor, pitch: Tensor) -> Tensor:
@@ -122,7 +117,7 @@ def without_inaudible(curves: Tensor, pitch: Tensor) -> Tensor:
 def regularise(curves: Tensor, pitch: Tensor) -> Tensor:
     """The curves without the harmonics above 8 kHz, and without the mistuning of harmonics that are hardly heard."""
     curves = without_inaudible(curves, pitch)
-    loud = ((curves[:, LEVEL] + 1) / QUIET).clamp(0, 1)
+    loud = ((curves[:, LEVEL] + 1) / 0.3).clamp(0, 1)  # falls to 0 over the 14 dB above the floor
     return torch.cat([curves[:, LEVEL], curves[:, MISTUNING] * loud, curves[:, NOISE]], 1)
 
 
@@ -195,7 +190,7 @@ def _demodulate(x: Tensor, f0: float) -> tuple[Tensor, Tensor, Tensor]:
     The frequency is the phase difference of two windows one sample apart, which is never ambiguous, as it would be for
     windows a whole frame apart.
     """
-    size = max(MIN_WINDOW, 2 * round(PERIODS / 2 * SR / f0))
+    size = max(256, 2 * round(2 * SR / f0))  # samples: 16 ms, or four periods if they are longer
     number = torch.arange(1, min(HARMONICS, int(SR / 2 / f0 - 0.5)) + 1)
     centre = (HOP * torch.arange(FRAMES)).clamp(max=SR - FADE - size // 4)
     index = centre[:, None] + torch.arange(size) - size // 2
@@ -232,7 +227,7 @@ def _noise_amplitude(x: Tensor) -> Tensor:
     bands = noise_bands().double()
     weight = bands.sum(1, keepdim=True)
     mean, mean_log = (bands @ power / weight).log(), bands @ power.log() / weight + 0.5772  # Euler's constant: E log
-    log = SMOOTH * mean + (1 - SMOOTH) * mean_log
+    log = 0.3 * mean + 0.7 * mean_log  # tones that leak into a band raise its mean log power less
     log = F.pad(log[:, : FRAMES - 7], (1, 8), mode="replicate")  # frames that see the fade repeat the last before it
     return torch.exp(F.avg_pool1d(log, 3, 1) / 2)
 
@@ -272,8 +267,7 @@ def _cycles(frequency: Tensor) -> Tensor:
 
 def _filtered_noise(curves: Tensor, noise: Tensor) -> Tensor:
     level = level_to_amplitude(curves[:, NOISE]) / NOISE_GAIN  # (B, 64, frames)
-    filters = noise_bands(curves.device).to(level).T @ level  # (B, 257, frames)
-    filters = torch.cat([filters, filters[..., -1:]], -1)
+    filters = F.pad(noise_bands(curves.device).to(level).T @ level, (0, 1), mode="replicate")  # (B, 257, frames + 1)
     return istft(stft(noise, N_FFT, HOP) * filters, HOP, length=noise.shape[-1])
 
 

@@ -41,7 +41,7 @@ def discriminator_step(
         fake: (B, channels, T) generated sounds.
         condition: what both were made for, if anything.
         loss: a pair of losses from `musicai.gan`.
-        penalty: added to the loss times `weight`: `gradient_penalty`, `r1`, `r2` or `r1_r2`.
+        penalty: added to the loss times `weight`: `gradient_penalty`, `r1` or `r1_r2`.
         weight: of the penalty.
 
     Returns:
@@ -157,14 +157,8 @@ class GAN:
 
         Returns:
             The losses of both players by name.
-
-        Raises:
-            ValueError: the parts of the batch differ in length, or n_critic does not divide it.
         """
         parts = [batch] if isinstance(batch, Tensor) else list(batch)
-        sizes = [len(part) for part in parts]
-        if len(set(sizes)) > 1 or sizes[0] % self.n_critic:
-            raise ValueError(f"a batch of {sizes} cannot be split among n_critic={self.n_critic} steps")
         losses = {}
         for i, (real, *condition) in enumerate(zip(*(part.chunk(self.n_critic) for part in parts), strict=True)):
             losses |= self._discriminator_step(real, condition, self.steps * self.n_critic + i)

@@ -26,7 +26,6 @@ FIRST = 8  # time steps of the generator's first layer
 WIDTH, NOISE_CHANNELS = 256, 12  # of the generator's w, and of its noise
 SLOPE = 0.2  # of the leaky ReLUs
 WINDOWS = (9, 37)  # frames, 72 and 296 ms: the discriminator also sees how curves fluctuate about these averages
-PEAK = 0.99
 RANGES = json.loads((SHIPPED / "instrument-gan" / CONFIG).read_text())["instruments"]  # name, lowest, highest pitch
 Values = float | Sequence[float] | Tensor
 Instruments = str | int | Sequence[str] | Sequence[int] | Tensor
@@ -94,7 +93,7 @@ class InstrumentGenerator(Pretrained, nn.Module):
         repeats = -(-curves.shape[2] // FRAMES)
         noise = (direction @ self.noises).repeat(1, repeats)[:, : curves.shape[2] * HOP]
         audio = play_curves(curves, pitch, direction @ self.phases, noise) * (velocity[:, None] / 100) ** 2
-        return audio / (audio.abs().amax(1, keepdim=True) / PEAK).clamp_min(1)  # turned down where it would clip
+        return audio / (audio.abs().amax(1, keepdim=True) / 0.99).clamp_min(1)  # turned down where it would clip
 
     @torch.no_grad()
     def play(
@@ -123,13 +122,7 @@ class InstrumentGenerator(Pretrained, nn.Module):
 
     @torch.no_grad()
     def render_notes(
-        self,
-        pitches: Values,
-        velocities: Values,
-        instruments: Instruments,
-        durations: Values = 1.0,
-        seed: int = 0,
-        release: float = 0.2,
+        self, pitches: Values, velocities: Values, instruments: Instruments, durations: Values, seed=0, release=0.2
     ) -> list[Tensor]:
         """Notes of any length, for a score: each sounds for its duration in seconds, followed by its release.
 
@@ -140,7 +133,7 @@ class InstrumentGenerator(Pretrained, nn.Module):
             pitches: one MIDI number, or one per note.
             velocities: one from 1 to 127, or one per note.
             instruments: one name or index, or one per note.
-            durations: seconds, from 0.001 to 60; one, or one per note.
+            durations: seconds, from one sample to a minute; one, or one per note.
             seed: of the takes.
             release: seconds from the end of the duration to silence.
 
@@ -151,17 +144,17 @@ class InstrumentGenerator(Pretrained, nn.Module):
             ValueError: as in `play`, or a duration out of range.
         """
         seconds = torch.as_tensor(durations, dtype=torch.float64).reshape(-1)
-        check_input("durations", seconds, ("B",), "one for all notes, or one per note", limits=(0.001, 60))
+        check_input("durations", seconds, ("B",), "one for all notes, or one per note", limits=(1 / SR, 60))
         lengths = (SR * (seconds + release)).round()
         z, pitch, instrument, velocity, lengths = self._batch(None, seed, pitches, instruments, velocities, lengths)
         curves = self.curves(z, pitch, instrument, velocity)
         self._check_ranges(pitch, instrument)
-        parts = zip(lengths.int().tolist(), *(part.split(1) for part in (curves, z, pitch, velocity)), strict=True)
-        return [self._sustained(length, release, *part) for length, *part in parts]
-
-    def _sustained(self, length: int, release: float, curves: Tensor, *note: Tensor) -> Tensor:
-        audio = self.synthesise(extend_curves(curves, -(-length // HOP)), *note)
-        return fade_out(audio, length, max(round(SR * release), SR // 200))[0]
+        parts = (part.split(1) for part in (curves, z, pitch, velocity))
+        sounds = []
+        for length, held, *note in zip(lengths.int().tolist(), *parts, strict=True):
+            audio = self.synthesise(extend_curves(held, -(-length // HOP)), *note)
+            sounds.append(fade_out(audio, length, max(round(SR * release), SR // 200))[0])
+        return sounds
 
     def _batch(self, z, seed: int, pitch, instrument, velocity, lengths: Values = SR) -> list[Tensor]:
         """z, pitch, instrument, velocity and length as batches of one size, on this model's device."""
@@ -171,8 +164,7 @@ class InstrumentGenerator(Pretrained, nn.Module):
         count = max(map(len, given + columns))
         if any(len(x) not in (1, count) for x in given + columns):
             raise ValueError(f"got {[*map(len, given + columns)]} values: pass one for all notes, or one per note")
-        new = torch.Generator().manual_seed(seed)
-        given = given or [torch.randn(count, self.config["z_size"], generator=new)]
+        given = given or [torch.randn(count, self.config["z_size"], generator=torch.Generator().manual_seed(seed))]
         return [x.expand(count, *x.shape[1:]).to(self.phases.device) for x in given + columns]
 
     def index(self, instrument: Instruments) -> int | list[int] | Tensor:

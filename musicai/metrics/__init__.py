@@ -7,26 +7,17 @@ A judge can be wrong, so each was first tested on cases with a known answer: rea
 another instrument, exact copies, copies that play later or softer, octave errors (`tests/test_metrics*.py`).
 """
 
-from .features import (
-    InstrumentClassifier,
-    embed,
-    instrument_accuracy,
-    instrument_classifier,
-    log_mel_statistics,
-    timbre,
-)
+from .features import InstrumentClassifier, instrument_accuracy, instrument_classifier, log_mel_statistics, timbre
 from .judging import MetricScore, Sounds, judge, report
-from .pitch import HeardNote, NoteF1, estimate_pitch, note_f1, pitch_accuracy, pitch_errors, pyin_pitch, transcribe
+from .pitch import NoteF1, estimate_pitch, note_f1, pitch_accuracy, pitch_errors, pyin_pitch, transcribe
 from .similarity import density_coverage, frechet_audio_distance, frechet_distance, mode_coverage, nearest, novelty
 
 __all__ = [
-    "HeardNote",
     "InstrumentClassifier",
     "MetricScore",
     "NoteF1",
     "Sounds",
     "density_coverage",
-    "embed",
     "estimate_pitch",
     "frechet_audio_distance",
     "frechet_distance",

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from musicai.audio import melspectrogram, power_to_db, resample
 from musicai.pretrained import Pretrained
 
+Classifier = Callable[[Tensor], Tensor]  # sounds (batch, time) to logits (batch, instruments)
 Embedding = Callable[[Tensor, int], Tensor]  # sounds (batch, time) and their sample rate to (batch, dimensions)
 
 
@@ -58,9 +59,7 @@ def embed(audio: Tensor, sr: int = 16_000, embedding: Embedding = log_mel_statis
     return in_batches(lambda part: embedding(part, sr), as_sounds(audio))
 
 
-def levelled_log_mel(
-    audio: Tensor, sr: int = 16_000, n_mels: int = 64, hop_length: int = 256, floor: float = 60.0
-) -> Tensor:
+def levelled_log_mel(audio: Tensor, sr: int, n_mels: int, hop_length: int = 256, floor: float = 60.0) -> Tensor:
     """Log-mel spectrograms in dB below each sound's own loudest point: (batch, n_mels, frames), from -floor to 0.
 
     The level of the recording makes no difference. A silent sound is -floor everywhere.
@@ -77,7 +76,7 @@ def as_sounds(audio: Tensor, name: str = "audio") -> Tensor:
     """(time,), (batch, time) or (batch, 1, time) as float32 (batch, time).
 
     Raises:
-        ValueError: another shape or dtype, no sounds, no samples, or a sound that is not finite (its index is given).
+        ValueError: another shape or dtype, no sounds, no samples, or a sound that is not finite.
     """
     x = torch.as_tensor(audio)
     x = x[None] if x.ndim == 1 else x
@@ -86,33 +85,33 @@ def as_sounds(audio: Tensor, name: str = "audio") -> Tensor:
         raise ValueError(f"{name} must be (time,), (batch, time) or (batch, 1, time), not {tuple(x.shape)}")
     if not x.is_floating_point():
         raise ValueError(f"{name} must be floating point in [-1, 1], not {x.dtype}; divide 16-bit samples by 32768")
-    return _finite(x.detach().float(), name)
+    if not x.isfinite().all():
+        raise ValueError(f"{name} is not finite: it contains NaN or infinity")
+    return x.detach().float()
 
 
-def feature_pair(x: Tensor, y: Tensor, names: tuple[str, str], least: int = 1) -> tuple[Tensor, Tensor]:
+def feature_pair(x: Tensor, y: Tensor, least: int = 1) -> tuple[Tensor, Tensor]:
     """Two matrices (samples, dimensions) in float64.
 
     Raises:
-        ValueError: no matrices of equal width with `least` or more samples, or a sample is not finite (its index is
-            given).
+        ValueError: no matrices of equal width with `least` or more samples, or a sample that is not finite.
     """
     x, y = (torch.as_tensor(z).detach().double() for z in (x, y))
-    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or min(len(x), len(y)) < least:
-        wanted = f"{' and '.join(names)} must be (samples, dimensions), as wide as each other, {least} or more samples"
-        raise ValueError(f"{wanted}; got {tuple(x.shape)} and {tuple(y.shape)}")
-    return _finite(x, names[0]), _finite(y, names[1])
+    finite = x.isfinite().all() and y.isfinite().all()
+    if not finite or x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or min(len(x), len(y)) < least:
+        wanted = f"two matrices (samples, dimensions) of one width, with {least} or more finite samples"
+        raise ValueError(f"expected {wanted}; got {tuple(x.shape)} and {tuple(y.shape)}")
+    return x, y
 
 
 def as_labels(labels: Tensor | float, count: int, name: str, high: int) -> Tensor:
     """One number per sound, (count,); a single number stands for all of them.
 
     Raises:
-        ValueError: another shape, or a number that is not from 0 to `high`.
+        RuntimeError: another shape.
+        ValueError: a number that is not from 0 to `high`.
     """
-    x = torch.as_tensor(labels)
-    if x.shape not in ((), (count,)):
-        raise ValueError(f"{name} must be one number or ({count},), one per sound, not {tuple(x.shape)}")
-    x = x.expand(count)
+    x = torch.as_tensor(labels).expand(count)
     if (wrong := x[~((x >= 0) & (x <= high))]).numel():  # NaN is wrong too
         raise ValueError(f"{name} must be from 0 to {high}, not {wrong[0]:g}")
     return x
@@ -122,13 +121,6 @@ def in_batches(function: Callable[[Tensor], Tensor], x: Tensor, size: int = 64) 
     """`function` of `size` sounds at a time, so that memory does not grow with their number."""
     with torch.no_grad():
         return torch.cat([function(part) for part in x.split(size)])
-
-
-def _finite(x: Tensor, name: str) -> Tensor:
-    bad = (~x.isfinite().all(-1)).nonzero()
-    if len(bad):
-        raise ValueError(f"{name}[{bad[0].item()}] is not finite (NaN or infinity); {len(bad)} of {len(x)} are not")
-    return x
 
 
 # ---- the instrument
@@ -153,9 +145,7 @@ class InstrumentClassifier(Pretrained, nn.Module):
     Chapter 4.
     """
 
-    def __init__(
-        self, names: tuple[str, ...], channels: tuple[int, ...] = (16, 32, 64, 64), n_mels: int = 64, sr: int = 16_000
-    ):
+    def __init__(self, names: tuple[str, ...], channels: tuple[int, ...] = (16, 32, 64, 64), n_mels=64, sr=16_000):
         super().__init__()
         self.config = {"names": tuple(names), "channels": tuple(channels), "n_mels": n_mels, "sr": sr}
         self.names = tuple(names)
@@ -170,9 +160,10 @@ class InstrumentClassifier(Pretrained, nn.Module):
             ValueError: audio of another shape or dtype, too short, or not finite.
         """
         x = resample(as_sounds(audio), sr, self.config["sr"])
-        shortest = 256 * (2 ** len(self.config["channels"]) - 1)  # each block halves the number of frames
-        if x.shape[1] < shortest:
-            raise ValueError(f"this classifier needs at least {shortest} samples per sound, not {x.shape[1]}")
+        if x.shape[1] < 0.24 * self.config["sr"]:  # each of four blocks halves the number of frames
+            raise ValueError(
+                f"this classifier needs at least 0.24 s of sound, not {audio.shape[-1]} samples at {sr} Hz"
+            )
         x = levelled_log_mel(x, self.config["sr"], self.config["n_mels"]) / 30 + 1  # (B, mels, frames), from -1 to 1
         x = self.convolutions(x[:, None]).mean(-1)  # (B, C, bands): keeps the brightness, drops the timing
         return self.hidden(x.flatten(1)).relu()
@@ -228,7 +219,7 @@ def timbre(audio: Tensor, sr: int = 16_000) -> Tensor:
 
 
 def instrument_accuracy(
-    audio: Tensor, instrument: Tensor | int, sr: int = 16_000, classifier: Callable[[Tensor], Tensor] | None = None
+    audio: Tensor, instrument: Tensor | int, sr: int = 16_000, classifier: Classifier | None = None
 ) -> float:
     """The share of sounds in which the classifier hears the instrument that was asked for.
 
@@ -247,13 +238,11 @@ def instrument_accuracy(
         From 0 to 1.
 
     Raises:
-        ValueError: an instrument that the classifier does not have, or logits of another shape.
+        ValueError: an instrument that the classifier does not have.
 
     Chapter 4.
     """
     x = as_sounds(audio)
     logits = in_batches(classifier or (lambda part: instrument_classifier()(part, sr)), x)
-    if logits.ndim != 2 or len(logits) != len(x):
-        raise ValueError(f"the classifier must return (batch, instruments), not {tuple(logits.shape)}")
     wanted = as_labels(instrument, len(x), "instrument", logits.shape[1] - 1)
     return (logits.argmax(1) == wanted).float().mean().item()

@@ -1,17 +1,17 @@
 """All judges of one model in one table: the model, the ceiling, the ratio. Chapter 4."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from .features import Embedding, embed, instrument_accuracy, log_mel_statistics, timbre
+from .features import Classifier, Embedding, embed, instrument_accuracy, log_mel_statistics, timbre
 from .pitch import pitch_accuracy
 from .similarity import density_coverage, frechet_audio_distance, novelty
 
-CLASSIFIERS: Mapping[str, Callable[[Tensor], Tensor] | None] = {"ours": None}  # the shipped one
+CLASSIFIERS: Mapping[str, Classifier | None] = {"ours": None}  # the shipped one
 EMBEDDINGS: Mapping[str, Embedding] = {"timbre": timbre, "log-mel": log_mel_statistics}
 
 
@@ -68,13 +68,7 @@ class MetricScore(NamedTuple):
 
 
 def judge(
-    generated: Sounds,
-    held_out: Sounds,
-    training: Sounds,
-    sr: int = 16_000,
-    *,
-    classifiers: Mapping[str, Callable[[Tensor], Tensor] | None] = CLASSIFIERS,
-    embeddings: Mapping[str, Embedding] = EMBEDDINGS,
+    generated: Sounds, held_out: Sounds, training: Sounds, sr=16_000, classifiers=CLASSIFIERS, embeddings=EMBEDDINGS
 ) -> list[MetricScore]:
     """Every metric of this package, for a model and for real sounds that it never heard.
 
@@ -117,10 +111,9 @@ def judge(
             some = known[torch.randperm(len(known), generator=torch.Generator().manual_seed(0))[: len(fake)]]
             density, coverage = zip(density_coverage(real, fake), density_coverage(real, some), strict=True)
             scores += [MetricScore(f"density, {name}", *density), MetricScore(f"coverage, {name}", *coverage)]
-    new = novelty(generated.audio, training.audio, held_out.audio, sr)
-    medians = (part.distance.median().item() for part in (new.generated, new.real))
-    scores.append(MetricScore("distance to nearest training sound", *medians))
-    return [*scores, MetricScore("copied", new.copied, 0.01, False)]
+    *distances, copied = novelty(generated.audio, training.audio, held_out.audio, sr)
+    scores.append(MetricScore("distance to nearest training sound", *distances))
+    return [*scores, MetricScore("copied", copied, 0.01, False)]
 
 
 def report(scores: Sequence[MetricScore]) -> str:

@@ -9,10 +9,8 @@ import io
 import logging
 import math
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
@@ -25,7 +23,7 @@ from torch import Tensor
 
 from musicai.audio import frame, resample
 from musicai.extras import require
-from musicai.notes import Score, midi_to_hz
+from musicai.notes import Note, Score, Track, midi_to_hz
 
 from .features import as_labels, as_sounds, in_batches
 
@@ -34,7 +32,6 @@ from .features import as_labels, as_sounds, in_batches
 PitchEstimator = Callable[[Tensor, int], Tensor]
 FMIN, FMAX = 27.5, 4400  # Hz: the piano's range, and a little more
 FRAME, HOP, BIN = 0.128, 0.032, 10  # seconds, seconds, cents
-ONSET_TOLERANCE = 0.05  # seconds, as in MIREX
 
 
 def estimate_pitch(audio: Tensor, sr: int = 16_000) -> Tensor:
@@ -65,9 +62,7 @@ def estimate_pitch(audio: Tensor, sr: int = 16_000) -> Tensor:
     return in_batches(lambda x: _estimate(x, sr), as_sounds(audio), 16)
 
 
-def pitch_errors(
-    audio: Tensor, pitch: Tensor | float, sr: int = 16_000, estimator: PitchEstimator = estimate_pitch
-) -> Tensor:
+def pitch_errors(audio: Tensor, pitch: Tensor | float, sr=16_000, estimator: PitchEstimator | None = None) -> Tensor:
     """How far each sound is from the pitch that was asked for, in cents.
 
     >>> pitch_errors(torch.sin(2 * torch.pi * 440 * torch.arange(16_000) / 16_000), 68).round()
@@ -77,32 +72,24 @@ def pitch_errors(
         audio: (batch, time) or (batch, 1, time).
         pitch: MIDI numbers (batch,), or one for all.
         sr: sample rate in Hz.
-        estimator: `estimate_pitch`, `pyin_pitch`, or your own.
+        estimator: `pyin_pitch`, or your own; if None, `estimate_pitch`.
 
     Returns:
         (batch,) in cents; NaN where no pitch is found.
 
     Raises:
-        ValueError: pitches outside 0 to 127; audio of a wrong shape, dtype or not finite; frequencies of another shape.
+        ValueError: pitches outside 0 to 127; audio of a wrong shape or dtype, or not finite.
 
     Chapter 4.
     """
     x = as_sounds(audio)
     wanted = as_labels(pitch, len(x), "pitch", 127).double()
-    found = estimator(x, sr)
-    if found.shape != wanted.shape:
-        raise ValueError(f"the estimator must return one frequency per sound ({len(x)},), not {tuple(found.shape)}")
+    found = (estimator or estimate_pitch)(x, sr)
     return 1200 * (found.double() / midi_to_hz(69)).log2() - 100 * (wanted - 69)
 
 
-def pitch_accuracy(
-    audio: Tensor,
-    pitch: Tensor | float,
-    sr: int = 16_000,
-    estimator: PitchEstimator = estimate_pitch,
-    tolerance: float = 50.0,
-) -> float:
-    """The share of sounds whose pitch is within `tolerance` cents of the one that was asked for.
+def pitch_accuracy(audio: Tensor, pitch: Tensor | float, sr=16_000, estimator: PitchEstimator | None = None) -> float:
+    """The share of sounds whose pitch is within half a semitone of the one that was asked for.
 
     >>> t = torch.arange(16_000) / 16_000
     >>> pitch_accuracy(torch.stack([torch.sin(2 * torch.pi * f * t) for f in (440.0, 466.2)]), 69)
@@ -115,8 +102,7 @@ def pitch_accuracy(
         audio: (batch, time) or (batch, 1, time).
         pitch: MIDI numbers (batch,), or one for all.
         sr: sample rate in Hz.
-        estimator: `estimate_pitch`, `pyin_pitch`, or your own.
-        tolerance: in cents; 50 is half a semitone.
+        estimator: `pyin_pitch`, or your own; if None, `estimate_pitch`.
 
     Returns:
         From 0 to 1.
@@ -128,7 +114,7 @@ def pitch_accuracy(
     Chapter 4.
     """
     errors = pitch_errors(audio, pitch, sr, estimator)
-    return (errors.abs() <= tolerance).float().mean().item()  # NaN is within nothing
+    return (errors.abs() <= 50).float().mean().item()  # cents; NaN is within nothing
 
 
 def _estimate(x: Tensor, sr: int) -> Tensor:
@@ -219,27 +205,6 @@ def pyin_pitch(audio: Tensor, sr: int = 16_000) -> Tensor:
 # ---- many notes
 
 
-class HeardNote(NamedTuple):
-    """A transcribed note, in seconds.
-
-    >>> HeardNote(start=0.0116, end=0.5805, pitch=60, amplitude=0.62)
-    HeardNote(start=0.0116, end=0.5805, pitch=60, amplitude=0.62)
-
-    Attributes:
-        start: in seconds.
-        end: in seconds.
-        pitch: MIDI number.
-        amplitude: 0 to 1.
-
-    Chapter 5.
-    """
-
-    start: float
-    end: float
-    pitch: float
-    amplitude: float = 1.0
-
-
 class NoteF1(NamedTuple):
     """The result of `note_f1`, each number from 0 to 1.
 
@@ -259,8 +224,8 @@ class NoteF1(NamedTuple):
     f1: float
 
 
-def note_f1(estimated: Score | Sequence[HeardNote], reference: Score | Sequence[HeardNote]) -> NoteF1:
-    """How well one list of notes matches another: precision, recall and F1.
+def note_f1(estimated: Score, reference: Score) -> NoteF1:
+    """How well the notes of one score match another's: precision, recall and F1.
 
     >>> from musicai.notes import Melody
     >>> scale = Melody.from_pitches([60, 62, 64, 65]).to_score()
@@ -268,12 +233,13 @@ def note_f1(estimated: Score | Sequence[HeardNote], reference: Score | Sequence[
     (1.0, 0.0)
     >>> note_f1(transcribe(audio, sr=16_000), scale)  # doctest: +SKIP
 
-    An estimated note is right if its onset is within 50 ms of a written one's and its pitch within half a semitone. Each note is matched at most once, and as many pairs are formed as possible. Offsets do not count. No
+    An estimated note is right if it has the pitch of a written one and its onset is within 50 ms of that one's. Each
+    note is matched at most once, and as many pairs are formed as possible. Offsets and drums do not count. No
     transcriber is right about all sounds, so read F1 beside what the same one gets from a real recording of the notes.
 
     Args:
-        estimated: a `musicai.notes.Score`, without its drums, or notes in seconds.
-        reference: likewise.
+        estimated: what was heard, such as a score from `transcribe`.
+        reference: what is written.
 
     Returns:
         All 0 if either has no notes.
@@ -281,27 +247,24 @@ def note_f1(estimated: Score | Sequence[HeardNote], reference: Score | Sequence[
     Source: the onset-only measure of MIREX, as mir_eval.transcription with offset_ratio=None.
     Chapter 5.
     """
-    found, written = _onsets_and_pitches(estimated), _onsets_and_pitches(reference)
-    if not len(found) or not len(written):
+    if not estimated.pitched_notes or not reference.pitched_notes:
         return NoteF1(0.0, 0.0, 0.0)
+    found, written = (
+        np.array([(score.seconds(note.start), note.pitch) for note in score.pitched_notes])
+        for score in (estimated, reference)
+    )
     difference = np.abs(found[:, None] - written)  # (estimated, reference, 2): seconds and semitones
-    close = (difference[..., 0].round(4) <= ONSET_TOLERANCE) & (difference[..., 1] <= 0.5)
+    close = (difference.round(4) <= (0.05, 0)).all(-1)
     pairs = int((maximum_bipartite_matching(csr_matrix(close)) >= 0).sum())
     return NoteF1(pairs / len(found), pairs / len(written), 2 * pairs / (len(found) + len(written)))
 
 
-def _onsets_and_pitches(notes: Score | Sequence[HeardNote]) -> np.ndarray:
-    """(notes, 2): seconds, MIDI."""
-    if isinstance(notes, Score):
-        notes = [HeardNote(notes.seconds(n.start), notes.seconds(n.end), n.pitch) for n in notes.pitched_notes]
-    return np.array([(note.start, note.pitch) for note in notes], dtype=float).reshape(-1, 2)
-
-
-def transcribe(audio: Tensor, sr: int = 16_000) -> list[HeardNote]:
+def transcribe(audio: Tensor, sr: int = 16_000) -> Score:
     """The notes that basic-pitch, an independent judge, hears in a sound of any instrument and any number of voices.
 
-    >>> transcribe(audio)[0]  # doctest: +SKIP
-    HeardNote(start=0.0116, end=0.5805, pitch=60, amplitude=0.62)
+    >>> score = transcribe(audio)  # doctest: +SKIP
+    >>> score.notes[0]  # 60 beats a minute, so beats are seconds  # doctest: +SKIP
+    Note(pitch=60, start=0.0116, duration=0.5689, velocity=79)
 
     Its ceiling depends on the instrument: on clean sounds F1 is about 0.9 for a piano and 0.8 for a flute; it takes an
     organ's octaves for notes. Needs basic-pitch, whose own requirements fit few versions of Python, so install it
@@ -312,7 +275,7 @@ def transcribe(audio: Tensor, sr: int = 16_000) -> list[HeardNote]:
         sr: sample rate in Hz.
 
     Returns:
-        Notes in order of their start.
+        A score of one track at 60 beats per minute; notes are at least 0.13 s long.
 
     Raises:
         ModuleNotFoundError: basic-pitch or something it needs is missing; the message says how to install it.
@@ -325,39 +288,31 @@ def transcribe(audio: Tensor, sr: int = 16_000) -> list[HeardNote]:
     x = as_sounds(audio)
     if len(x) > 1:
         raise ValueError(f"transcribe takes one sound (time,), not {tuple(x.shape)}: call it for each")
-    if not x.any():
-        return []
-    inference, model = _basic_pitch()
-    x = F.pad(x[0].cpu(), (0, max(0, sr - x.shape[1])))  # it needs a few frames
+    heard = _heard(F.pad(x[0].cpu(), (0, max(0, sr - x.shape[1]))), sr) if x.any() else []  # it needs a few frames
+    notes = (Note(int(pitch), start, end - start, max(1, round(127 * loud))) for start, end, pitch, loud, _ in heard)
+    return Score((Track(tuple(notes)),), tempos=((0.0, 60.0),))
+
+
+def _heard(x: Tensor, sr: int) -> list[tuple]:
+    """basic-pitch's own (start, end, pitch, amplitude, bends) of each note."""
     with tempfile.TemporaryDirectory() as folder, _silenced():
-        path = Path(folder) / "sound.wav"
-        soundfile.write(path, x.numpy(), sr, subtype="FLOAT")
-        *_, heard = inference.predict(path, model)
-    return sorted(HeardNote(float(start), float(end), int(pitch), float(a)) for start, end, pitch, a, _ in heard)
-
-
-@cache
-def _basic_pitch() -> tuple[ModuleType, object]:
-    """Its module `inference`, and its network as onnxruntime runs it."""
-    try:
-        with _silenced():
+        try:
             import onnxruntime  # noqa: F401  (without it, basic-pitch fails later with a worse message)
             from basic_pitch import FilenameSuffix, build_icassp_2022_model_path, inference
-
-            return inference, inference.Model(build_icassp_2022_model_path(FilenameSuffix.onnx))
-    except ModuleNotFoundError as error:
-        advice = "pip install 'musicai[judges]' && pip install --no-deps basic-pitch"
-        raise ModuleNotFoundError(f"{error}; to transcribe: {advice}", name=error.name) from None
+        except ModuleNotFoundError as error:
+            advice = "pip install 'musicai[judges]' && pip install --no-deps basic-pitch"
+            raise ModuleNotFoundError(f"{error}; to transcribe: {advice}", name=error.name) from None
+        path = Path(folder) / "sound.wav"
+        soundfile.write(path, x.numpy(), sr, subtype="FLOAT")
+        return inference.predict(path, build_icassp_2022_model_path(FilenameSuffix.onnx))[-1]
 
 
 @contextlib.contextmanager
 def _silenced() -> Iterator[None]:
     """basic-pitch prints for each file, and warns about each library that it could use instead."""
-    handlers, level = logging.root.handlers[:], logging.root.manager.disable
-    logging.disable(logging.WARNING)
+    handlers, logging.root.handlers = logging.root.handlers, [logging.NullHandler()]
     try:
         with contextlib.redirect_stdout(io.StringIO()), np.errstate(invalid="ignore"):  # 0 / 0 near silence
             yield
     finally:
-        logging.disable(level)
-        logging.root.handlers[:] = handlers
+        logging.root.handlers = handlers

@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 from torch.nn.functional import pad as shifted
 
 from musicai.data import MusicAINotes
-from musicai.gan import CurveNotes, InstrumentDiscriminator, InstrumentGAN, InstrumentGenerator
+from musicai.gan import CurveNotes, InstrumentDiscriminator, InstrumentGAN, InstrumentGenerator, r1_r2, relativistic
 from musicai.metrics import InstrumentClassifier, instrument_accuracy, pitch_accuracy
 from musicai.recipes.shared import SR, Ladder, finish, items_of
 from musicai.scale import device
@@ -52,7 +52,8 @@ def game(settings: InstrumentSettings, warm: int) -> InstrumentGAN:
         torch.optim.Adam(groups, settings.lr, settings.betas),
         torch.optim.Adam(discriminator.parameters(), settings.d_lr, settings.betas),
     )
-    rules = {"warm": warm, "anchor": settings.anchor, "weight": settings.gamma, "every": settings.every}
+    rules = {"warm": warm, "anchor": settings.anchor, "loss": relativistic}
+    rules |= {"penalty": r1_r2, "weight": settings.gamma, "every": settings.every}
     return InstrumentGAN(generator.curves, discriminator, *adams, instrument=generator, codes=codes, **rules)
 
 
