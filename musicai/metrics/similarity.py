@@ -38,10 +38,10 @@ def frechet_distance(mean_a: Tensor, covariance_a: Tensor, mean_b: Tensor, covar
         covariance_b: (dimensions, dimensions).
 
     Returns:
-        The squared distance, 0 or more.
+        The squared distance, 0 or more; NaN if a number is not finite.
 
     Raises:
-        RuntimeError: shapes that do not fit, or numbers that are not finite.
+        RuntimeError: shapes that do not fit.
 
     Source: Dowson and Landau, "The Frechet distance between multivariate normal distributions" (1982).
     Chapter 4.
