@@ -158,7 +158,7 @@ def r1_r2(discriminator: Callable[..., Tensor], real: Tensor, fake: Tensor, *con
     Returns:
         A scalar, differentiable in the discriminator's weights; its weight is the paper's gamma.
 
-    Source: Huang et al. 2024, section 2.2.
+    Source: Mescheder et al. 2018, equations 9 and 10; Huang et al. 2024, section 2.2.
     Chapter 4.
     """
     return r1(discriminator, real, fake, *condition) + r1(discriminator, fake, real, *condition)
