@@ -15,8 +15,10 @@ nothing with ours but the notes. Chapter 4.
 
 import argparse
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import torch
 from musicnn_embedding import musicnn
@@ -27,11 +29,11 @@ from torch import Tensor
 
 from musicai.audio import log_mel, mfcc
 from musicai.data import MusicAIDrums, MusicAINotes
+from musicai.extras import require
 from musicai.gan import InstrumentGenerator, WaveGANGenerator
 from musicai.metrics import (
     MetricScore,
     Sounds,
-    crepe_pitch,
     instrument_accuracy,
     instrument_classifier,
     judge,
@@ -74,6 +76,22 @@ def mfcc_classifier(training: Sounds) -> Callable[[Tensor], Tensor]:
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
     model.fit(features(training.audio).numpy(), training.instrument.numpy())
     return lambda audio: torch.from_numpy(model.predict_proba(features(audio).numpy()))
+
+
+def crepe_pitch(audio: Tensor, sr: int) -> Tensor:
+    """The pitch by CREPE tiny (Kim et al. 2018): the median over frames, weighted by its squared confidence, in Hz."""
+    sys.modules.setdefault("torchaudio", ModuleType("torchaudio"))  # only to read files; many torch versions have none
+    torchcrepe = require("torchcrepe", "judges", "CREPE")
+    options = {"hop_length": sr // 50, "fmin": 32.7, "fmax": 1975.5, "model": "tiny", "batch_size": 512}
+    options |= {"decoder": torchcrepe.decode.weighted_argmax, "return_periodicity": True}
+
+    def one(x: Tensor) -> float:
+        f, confidence = torchcrepe.predict(x[None], sr, **options)
+        f, order = f[0].sort()
+        weight = confidence[0][order].square().cumsum(0)
+        return f[torch.searchsorted(weight, weight[-1] / 2)].item()
+
+    return torch.tensor([one(x) for x in audio])
 
 
 def drummed(model: WaveGANGenerator, count: int, seed: int) -> Tensor:
@@ -143,7 +161,7 @@ def own_distance(sounds: Sounds, training: Sounds) -> float:
     found = torch.zeros(len(sounds.audio))
     for i in sounds.instrument.unique():
         mine = sounds.instrument == i
-        found[mine] = nearest(sounds.audio[mine], training.audio[training.instrument == i]).distance
+        found[mine] = nearest(sounds.audio[mine], training.audio[training.instrument == i])[0]
     return found.median().item()
 
 

@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from musicai.audio import mu_law_decode, mu_law_encode
-from musicai.metrics import HeardNote
 from musicai.notes import Melody, Note, Score, Track
 from musicai.performance import PROGRAMS, render
 from musicai.wavenet import ScoreConfig, ScoreWaveNet
@@ -54,10 +53,6 @@ def test_equally_loud(script):
     assert not script.as_loud_as(torch.zeros(10), y).any()
 
 
-def heard(score, semitones=0):
-    return [HeardNote(score.seconds(n.start), score.seconds(n.end), n.pitch + semitones) for n in score.notes]
-
-
 def test_the_table_adds_up(script, monkeypatch):
     """Of two instruments' pieces, the WaveNet plays the flute's a semitone too high."""
     tune = Melody.from_pitches([60, 62, 64, 65], 1.0).to_score()
@@ -65,7 +60,7 @@ def test_the_table_adds_up(script, monkeypatch):
     judged = script.Judged()
     for instrument in ("flute", "trumpet"):
         wrong = instrument == "flute"
-        monkeypatch.setattr(script, "transcribe", lambda x, _, wrong=wrong: heard(tune, wrong and x[0] == 2))
+        monkeypatch.setattr(script, "transcribe", lambda x, _, wrong=wrong: tune.transpose(int(wrong and x[0] == 2)))
         judged.hear(piece_of(script, tune, instrument), sounds)
     lines = [" ".join(line.split()) for line in judged.report()]
     assert lines[:6] == [
@@ -101,7 +96,7 @@ def test_without_the_transcriber_the_pitches_are_judged_still(script, monkeypatc
 
 
 def test_of_many_voices_the_pitch_judge_is_not_asked(script, monkeypatch):
-    monkeypatch.setattr(script, "transcribe", lambda *_: [])
+    monkeypatch.setattr(script, "transcribe", lambda *_: Score(()))
     judged = script.Judged()
     judged.hear(piece_of(script, CHORD), dict.fromkeys(script.PLAYERS, torch.ones(20_000)))
     assert not judged.pitches

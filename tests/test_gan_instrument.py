@@ -8,7 +8,15 @@ import torch
 
 from musicai.audio import istft, stft
 from musicai.data import MusicAINotes
-from musicai.gan import CurveNotes, InstrumentDiscriminator, InstrumentGAN, InstrumentGenerator, note_curves
+from musicai.gan import (
+    CurveNotes,
+    InstrumentDiscriminator,
+    InstrumentGAN,
+    InstrumentGenerator,
+    note_curves,
+    r1_r2,
+    relativistic,
+)
 from musicai.gan import curves as c
 from musicai.gan.curves import extend_curves, fade_out, play_curves
 from musicai.gan.instrument import CurveGenerator, fluctuation
@@ -224,13 +232,10 @@ BAD = [
     ({"instrument": "kazoo"}, "no instrument 'kazoo'; choose from acoustic_grand_piano"),
     ({"instrument": 17}, "instrument must be from 0 to 16, not 17"),
     ({"instrument": -1}, "instrument must be from 0 to 16, not -1"),
-    ({"instrument": 7.5}, "instrument must be from 0 to 16, not 7.5"),
     ({"velocity": 0}, "velocity must be from 1 to 127, not 0"),
     ({"velocity": 128}, "velocity must be from 1 to 127, not 128"),
     ({"pitch": [60, 61], "velocity": [1, 2, 3]}, "one for all notes, or one per note"),
     ({"pitch": []}, "one for all notes, or one per note"),
-    ({"z": torch.zeros(1, 16)}, "all zeros"),
-    ({"z": torch.full((1, 16), math.inf)}, "not finite"),
     ({"z": torch.ones(1, 5)}, r"z must have shape \(B, 16\), not \(1, 5\)"),
 ]
 
@@ -249,19 +254,15 @@ def test_bad_durations_and_sounds_are_refused(generator):
 
 NOTE = {"pitch": torch.tensor([60]), "instrument": torch.tensor([7]), "velocity": torch.tensor([90])}
 FORWARD = [
-    ({"z": torch.ones(0, 16)} | {name: torch.ones(0) for name in NOTE}, "z is empty"),
     ({"z": torch.ones(16)}, r"z must have shape \(B, 16\)"),
-    ({"z": torch.ones(1, 16, dtype=torch.float64)}, r"z must be torch\.float32 like the weights, not torch\.float64"),
-    ({"pitch": torch.tensor([60, 61])}, r"pitch must have shape \(1,\), one value per note, not \(2,\)"),
+    ({"pitch": torch.tensor([60, 61])}, r"pitch must have shape \(1,\), not \(2,\): one value per note"),
     ({"instrument": torch.tensor(7)}, r"instrument must have shape \(1,\)"),
     ({"velocity": torch.tensor([[90]])}, r"velocity must have shape \(1,\)"),
 ]
 CURVES = [
     ({"curves": torch.zeros(1, 1, SR)}, r"\(B, 256, 128\), not \(1, 1, 16000\): make them with note_curves"),
-    ({"curves": torch.zeros(1, 256, 128, dtype=torch.float64)}, r"curves must be torch\.float32"),
     ({name: value.expand(2) for name, value in NOTE.items()}, r"pitch must have shape \(1,\)"),  # would broadcast
     ({"instrument": torch.tensor([17])}, "instrument must be from 0 to 16, not 17"),
-    ({"instrument": torch.tensor([7.5])}, r"instrument must be from 0 to 16, not 7\.5"),
     ({"pitch": torch.tensor([440])}, "pitch must be from 0 to 127, not 440"),
     ({"velocity": torch.tensor([0])}, "velocity must be from 1 to 127, not 0"),
 ]
@@ -282,12 +283,12 @@ def test_the_discriminator_names_what_does_not_fit(wrong, message):
 @pytest.mark.parametrize(
     ("audio", "pitch", "message"),
     [
-        (torch.zeros(1, 8000), [60], r"\(B, 16000\), one second at 16 kHz"),
-        (torch.zeros(2, SR), [60], r"audio \(2, 16000\) and pitch \(1,\)"),
-        (torch.zeros(1, SR, dtype=torch.int16), [60], r"floating-point samples in \[-1, 1\]; got torch\.int16"),
-        (torch.full((1, SR), math.nan), [60], "finite"),
-        (torch.zeros(1, SR), [440.0], r"MIDI numbers from 0 to 112, not \[440"),
-        (torch.zeros(1, SR), [math.nan], "MIDI numbers"),
+        (torch.zeros(1, 8000), [60], r"\(B, 16000\), not \(1, 8000\): one second at 16 kHz"),
+        (torch.zeros(2, SR), [60], r"pitch must have shape \(2,\), not \(1,\): one MIDI number per sound"),
+        (torch.full((1, SR), 9000, dtype=torch.int16), [60], "audio must be from -10 to 10, not 9000"),
+        (torch.full((1, SR), math.nan), [60], "audio must be from -10 to 10, not nan"),
+        (torch.zeros(1, SR), [440.0], "pitch must be from 0 to 112, not 440"),
+        (torch.zeros(1, SR), [math.nan], "pitch must be from 0 to 112, not nan"),
     ],
 )
 def test_sounds_that_have_no_curves_are_refused(audio, pitch, message):
@@ -327,9 +328,9 @@ def game(notes: CurveNotes, seed: int = 1, **settings) -> InstrumentGAN:
     generator, discriminator = InstrumentGenerator(size=16), InstrumentDiscriminator(size=16)
     codes = torch.nn.Embedding(notes.recordings, 16)
     g = torch.optim.Adam([*generator.parameters(), *codes.parameters()], 1e-3, (0.0, 0.95))
-    return InstrumentGAN(
-        generator, discriminator, codes, g, torch.optim.Adam(discriminator.parameters(), 1e-3), **settings
-    )
+    d = torch.optim.Adam(discriminator.parameters(), 1e-3)
+    options = {"loss": relativistic, "penalty": r1_r2, "weight": 0.5, "every": 4} | settings
+    return InstrumentGAN(generator.curves, discriminator, g, d, instrument=generator, codes=codes, **options)
 
 
 def test_the_game_begins_after_the_warm_start(notes):
@@ -365,7 +366,7 @@ def test_roughness_of_known_curves():
 
 def test_noise_stirs_as_much_as_an_instrument_asks_for(generator):
     """At first alike everywhere; where the learned amount is -1, not at all."""
-    curves = CurveGenerator(2, size=16)
+    curves = CurveGenerator(2, size=16, z_size=16)
     stage, w, x = curves.stages[0], torch.randn(3, 256), torch.randn(3, 16, 8)
     noise = torch.randn(3, 12, 8)
     with torch.no_grad():

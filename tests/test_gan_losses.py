@@ -122,7 +122,6 @@ def test_penalties_of_a_linear_critic_are_known():
     critic = Linear([3.0, 4.0])
     assert gan.gradient_penalty(critic, REAL, FAKE).item() == pytest.approx((5 - 1) ** 2)
     assert gan.r1(critic, REAL, FAKE).item() == pytest.approx(25 / 2)
-    assert gan.r2(critic, REAL, FAKE).item() == pytest.approx(25 / 2)
     assert gan.r1_r2(critic, REAL, FAKE).item() == pytest.approx(25)
     assert gan.gradient_penalty(Linear([0.6, 0.8]), REAL, FAKE).item() == pytest.approx(0, abs=1e-10)
 
@@ -144,13 +143,14 @@ def test_a_flat_critic_has_a_finite_penalty_and_slope():
     assert slope.isfinite().all()
 
 
-def test_r1_looks_at_real_and_r2_at_generated_and_the_gradient_penalty_between():
+def test_r1_looks_at_real_and_r1_r2_at_generated_too_and_the_gradient_penalty_between():
     class Square(nn.Module):
         def forward(self, x):
             return x.flatten(1).square().sum(1, keepdim=True) / 2  # its slope at x is x
 
     assert gan.r1(Square(), REAL, FAKE).item() == pytest.approx(REAL.square().sum((1, 2)).mean().item() / 2, rel=1e-6)
-    assert gan.r2(Square(), REAL, FAKE).item() == pytest.approx(FAKE.square().sum((1, 2)).mean().item() / 2, rel=1e-6)
+    both = (REAL.square() + FAKE.square()).sum((1, 2)).mean().item() / 2
+    assert gan.r1_r2(Square(), REAL, FAKE).item() == pytest.approx(both, rel=1e-6)
     one, three = torch.ones(4000, 1, 1), 3 * torch.ones(4000, 1, 1)  # slopes uniform in [1, 3]: E (u - 1)^2 = 4 / 3
     torch.manual_seed(0)
     assert gan.gradient_penalty(Square(), one, three).item() == pytest.approx(4 / 3, rel=0.05)

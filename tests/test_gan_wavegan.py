@@ -157,8 +157,6 @@ def test_phase_shuffle_can_be_differentiated_twice():
 GENERATOR_INPUTS = [
     (torch.zeros(2, 99), r"z must have shape \(B, 100\), not \(2, 99\): draw it with generator.latent"),
     (torch.zeros(100), r"z must have shape \(B, 100\), not \(100,\)"),
-    (torch.zeros(2, 100, dtype=torch.float64), "z must be torch.float32 like the weights, not torch.float64"),
-    (torch.zeros(2, 100, dtype=torch.long), "z must be torch.float32"),
 ]
 DISCRIMINATOR_INPUTS = [
     (torch.zeros(2, 1, 8000), r"\(B, 1, 16384\), not \(2, 1, 8000\): pad or trim each sound to 16,384 samples"),
@@ -166,8 +164,6 @@ DISCRIMINATOR_INPUTS = [
     (torch.zeros(2, 1, 65_536), "16,384 samples"),
     (torch.zeros(2, 2, 16_384), r"not \(2, 2, 16384\)"),
     (torch.zeros(2, 16_384), r"not \(2, 16384\)"),
-    (torch.zeros(2, 1, 16_384, dtype=torch.int16), "x must be torch.float32 like the weights, not torch.int16"),
-    (torch.zeros(2, 1, 16_384, dtype=torch.float64), "x must be torch.float32"),
 ]
 
 

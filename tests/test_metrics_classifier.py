@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from musicai.audio import resample
 from musicai.data import MusicAINotes
 from musicai.metrics import InstrumentClassifier, Sounds, instrument_accuracy, instrument_classifier, timbre
 
@@ -68,25 +69,22 @@ def test_saved_and_loaded_it_says_the_same(tmp_path, notes):
 def test_a_classifier_of_ones_own():
     sure = torch.nn.functional.one_hot(torch.tensor([2, 0, 2]), 3)
     assert instrument_accuracy(torch.ones(3, 16), 2, classifier=lambda x: sure) == pytest.approx(2 / 3)
-    with pytest.raises(ValueError, match=r"must return \(batch, instruments\), not \(3,\)"):
-        instrument_accuracy(torch.ones(3, 16), 2, classifier=lambda x: sure[:, 0])
 
 
-def test_another_sample_rate_is_refused(notes):
-    with pytest.raises(ValueError, match="expects 16000 Hz, not 8000"):
-        instrument_accuracy(notes.audio, notes.instrument, sr=8000)
-    with pytest.raises(ValueError, match=r"resample\(audio, 8000, 16000\)"):
-        timbre(notes.audio[:1], 8000)
+def test_other_sample_rates_are_converted(notes):
+    fast = resample(notes.audio, 16_000, 22_050)
+    assert instrument_accuracy(fast, notes.instrument, sr=22_050) > 0.9
+    torch.testing.assert_close(timbre(fast[:2], 22_050), timbre(notes.audio[:2]), rtol=0.2, atol=1.0)
 
 
 @pytest.mark.parametrize(
     ("audio", "message"),
     [
-        (torch.zeros(2, 3839), "at least 3840 samples per sound, not 3839"),
+        (torch.zeros(2, 3839), "at least 0.24 s of sound, not 3839 samples at 16000 Hz"),
         (torch.zeros(2, 3, 16_000), r"not \(2, 3, 16000\)"),
         (torch.zeros(0, 16_000), r"not \(0, 16000\)"),
         (torch.zeros(2, 16_000, dtype=torch.int16), r"floating point in \[-1, 1\], not torch\.int16; divide"),
-        (torch.full((2, 16_000), torch.nan), r"audio\[0\] is not finite"),
+        (torch.full((2, 16_000), torch.nan), "audio is not finite"),
     ],
 )
 def test_sounds_it_cannot_hear_are_refused(audio, message):
@@ -96,8 +94,8 @@ def test_sounds_it_cannot_hear_are_refused(audio, message):
     assert timbre(torch.ones(1, 3840)).shape == (1, 64)
 
 
-@pytest.mark.parametrize("instrument", [17, -1, 7.5, torch.tensor([0, 17]), torch.tensor([0, torch.nan])])
+@pytest.mark.parametrize("instrument", [17, -1, torch.tensor([0, 17]), torch.tensor([0, torch.nan])])
 def test_instruments_it_does_not_have_are_refused(notes, instrument):
     """They would count as wrong notes without a word."""
-    with pytest.raises(ValueError, match="instrument must be whole numbers from 0 to 16"):
+    with pytest.raises(ValueError, match="instrument must be from 0 to 16"):
         instrument_accuracy(notes.audio[:2], instrument)

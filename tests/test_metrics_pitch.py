@@ -74,7 +74,7 @@ def test_wrong_notes_are_wrong(notes):
 def test_50_cents_is_the_border():
     bent = torch.stack([tone(440 * 2 ** (cents / 1200), [1, 0.5]) for cents in (-55, -45, 0, 45, 55)])
     assert pitch_accuracy(bent, 69) == pytest.approx(0.6)
-    assert pitch_accuracy(bent, 69, tolerance=60) == 1
+    assert pitch_accuracy(bent, 69, estimator=None) == pytest.approx(0.6)
 
 
 def test_noise_in_steps_lowers_the_accuracy(notes):
@@ -98,8 +98,6 @@ def test_any_estimator_may_judge():
         return torch.tensor([440.0, torch.nan])
 
     assert pitch_accuracy(torch.ones(2, 1, SR), torch.tensor([69, 69]), estimator=deaf) == 0.5
-    with pytest.raises(ValueError, match=r"one frequency per sound \(3,\), not \(2,\)"):
-        pitch_accuracy(torch.ones(3, SR), 69, estimator=deaf)
 
 
 @pytest.mark.parametrize(
@@ -107,10 +105,9 @@ def test_any_estimator_may_judge():
     [
         (torch.zeros(2, 3, 100), 60, r"must be .* not \(2, 3, 100\)"),
         (torch.zeros(0, 100), 60, "must be"),
-        (torch.full((2, SR), torch.nan), 60, r"audio\[0\] is not finite"),
-        (torch.zeros(2, SR), torch.tensor([60, 61, 62]), "pitch must be one number"),
-        (torch.zeros(2, SR), 440.5, r"pitch must be numbers from 0 to 127, not 440\.5"),  # hertz
-        (torch.zeros(2, SR), torch.tensor([60, torch.nan]), "pitch must be numbers from 0 to 127, not nan"),
+        (torch.full((2, SR), torch.nan), 60, "audio is not finite"),
+        (torch.zeros(2, SR), 440.5, r"pitch must be from 0 to 127, not 440\.5"),  # hertz
+        (torch.zeros(2, SR), torch.tensor([60, torch.nan]), "pitch must be from 0 to 127, not nan"),
         (torch.zeros(2, SR, dtype=torch.int16), 60, "floating point"),
     ],
 )
@@ -119,6 +116,6 @@ def test_what_cannot_be_judged_is_refused(audio, pitch, message):
         pitch_accuracy(audio, pitch)
 
 
-def test_a_range_beyond_the_sample_rate_is_refused():
-    with pytest.raises(ValueError, match="fmin < fmax"):
-        estimate_pitch(torch.zeros(SR), SR, fmin=100, fmax=9000)
+def test_as_many_pitches_as_sounds_are_asked_for():
+    with pytest.raises(RuntimeError, match=r"expanded size .* \(2\) must match the existing size \(3\)"):
+        pitch_accuracy(torch.zeros(2, SR), torch.tensor([60, 61, 62]))

@@ -9,7 +9,7 @@ from .curves import note_curves
 from .game import GAN, ToyDiscriminator, ToyGenerator, discriminator_step, generator_step
 from .instrument import InstrumentDiscriminator, InstrumentGenerator
 from .instrument_gan import CurveNotes, InstrumentGAN
-from .losses import Loss, gradient_penalty, hinge, minimax, non_saturating, r1, r1_r2, r2, relativistic, wasserstein
+from .losses import Loss, gradient_penalty, hinge, minimax, non_saturating, r1, r1_r2, relativistic, wasserstein
 from .wavegan import PhaseShuffle, WaveGANDiscriminator, WaveGANGenerator
 
 __all__ = [
@@ -33,7 +33,6 @@ __all__ = [
     "note_curves",
     "r1",
     "r1_r2",
-    "r2",
     "relativistic",
     "wasserstein",
 ]

@@ -23,6 +23,8 @@ from torch import Tensor
 from musicai.audio import istft, stft
 from musicai.notes import midi_to_hz
 
+from .game import check_input
+
 SR, HOP, FRAMES = 16_000, 128, 128
 HARMONICS, BANDS = 96, 64
 ROWS = 2 * HARMONICS + BANDS
@@ -30,12 +32,8 @@ LEVEL, MISTUNING, NOISE = slice(0, HARMONICS), slice(HARMONICS, 2 * HARMONICS), 
 FLOOR_DB = 90.0
 KNEE = 0.5  # semitones: a harmonic mistuned by this much is written as 1/2
 NOISE_GAIN = 10.0  # the noise of a note is weak, so its amplitude is written 20 dB higher
-HIGHEST = 112  # MIDI: above, not even the first harmonic is kept at this sample rate
 N_FFT = 512  # of the noise
 FADE = SR // 50  # the last 20 ms of every recording fade out; the curves leave that to the synthesis
-MIN_WINDOW, PERIODS = 256, 4  # the analysis window: 16 ms, or four periods where those are longer
-QUIET = 0.3  # within 27 dB of the floor, mistuning fades out of the curves: there is little left to tune
-SMOOTH = 0.3  # noise: the share of the log of the mean power; the rest, mean log power, hears leaking tones less
 
 
 def note_curves(audio: Tensor, pitch: Tensor) -> Tensor:
@@ -47,25 +45,19 @@ def note_curves(audio: Tensor, pitch: Tensor) -> Tensor:
     The table of harmonics depends on the pitch, so sounds are analysed one by one, in about 20 ms each.
 
     Args:
-        audio: (B, 16000) or (B, 1, 16000), at 16 kHz.
+        audio: (B, 16000) at 16 kHz, about as loud as [-1, 1] allows.
         pitch: (B,) MIDI numbers from 0 to 112; 60 is middle C.
 
     Returns:
         (B, 256, 128) float32, as described at the top of this module.
 
     Raises:
-        ValueError: another shape or dtype, samples that are not finite, or a pitch out of range.
+        ValueError: another shape, or samples or a pitch out of range.
 
     Chapter 4.
     """
-    audio = audio.flatten(1) if audio.ndim == 3 and audio.shape[1] == 1 else audio
-    if audio.ndim != 2 or audio.shape[1] != SR or pitch.shape != audio.shape[:1]:
-        shapes = f"audio {tuple(audio.shape)} and pitch {tuple(pitch.shape)}"
-        raise ValueError(f"{shapes} must have the shapes (B, {SR}), one second at 16 kHz, and (B,)")
-    if not audio.is_floating_point() or not audio.isfinite().all():
-        raise ValueError(f"audio must be finite floating-point samples in [-1, 1]; got {audio.dtype}")
-    if not ((pitch >= 0) & (pitch <= HIGHEST)).all():
-        raise ValueError(f"pitch must be MIDI numbers from 0 to {HIGHEST}, not {pitch.tolist()}")
+    check_input("audio", audio, ("B", SR), "one second at 16 kHz", limits=(-10, 10))  # integers and NaN are refused
+    check_input("pitch", pitch, (len(audio),), "one MIDI number per sound", limits=(0, 112))  # no harmonic above
     return torch.stack([_curves_of(x.double(), p) for x, p in zip(audio, pitch.double().tolist(), strict=True)])
 
 
@@ -111,9 +103,8 @@ def mistuning_to_semitones(mistuning: Tensor) -> Tensor:
 
 def audible_harmonics(pitch: Tensor) -> Tensor:
     """For pitches (B,), 1 for each harmonic at least half a harmonic below 8 kHz, else 0: (B, 96, 1)."""
-    f0 = midi_to_hz(pitch.float())[:, None]
-    number = torch.arange(1, HARMONICS + 1, device=pitch.device)
-    return ((number + 0.5) * f0 < SR / 2).float()[:, :, None]
+    above = torch.arange(1, HARMONICS + 1, device=pitch.device) + 0.5
+    return (above * midi_to_hz(pitch.float())[:, None] < SR / 2).float()[:, :, None]
 
 
 def without_inaudible(curves: Tensor, pitch: Tensor) -> Tensor:
@@ -126,7 +117,7 @@ def without_inaudible(curves: Tensor, pitch: Tensor) -> Tensor:
 def regularise(curves: Tensor, pitch: Tensor) -> Tensor:
     """The curves without the harmonics above 8 kHz, and without the mistuning of harmonics that are hardly heard."""
     curves = without_inaudible(curves, pitch)
-    loud = ((curves[:, LEVEL] + 1) / QUIET).clamp(0, 1)
+    loud = ((curves[:, LEVEL] + 1) / 0.3).clamp(0, 1)  # falls to 0 over the 14 dB above the floor
     return torch.cat([curves[:, LEVEL], curves[:, MISTUNING] * loud, curves[:, NOISE]], 1)
 
 
@@ -173,7 +164,7 @@ def _decay_per_frame(curves: Tensor) -> Tensor:
     time = torch.arange(level.shape[1], device=curves.device, dtype=level.dtype)
     time = time - time.mean()
     slope = (level * time).sum(1) / time.square().sum()
-    return torch.where(slope * FLOOR_DB / 2 * SR / HOP < -3, slope, torch.zeros_like(slope))
+    return torch.where(slope * FLOOR_DB / 2 * SR / HOP < -3, slope, 0.0)
 
 
 # ---- analysis
@@ -199,7 +190,7 @@ def _demodulate(x: Tensor, f0: float) -> tuple[Tensor, Tensor, Tensor]:
     The frequency is the phase difference of two windows one sample apart, which is never ambiguous, as it would be for
     windows a whole frame apart.
     """
-    size = max(MIN_WINDOW, 2 * round(PERIODS / 2 * SR / f0))
+    size = max(256, 2 * round(2 * SR / f0))  # samples: 16 ms, or four periods if they are longer
     number = torch.arange(1, min(HARMONICS, int(SR / 2 / f0 - 0.5)) + 1)
     centre = (HOP * torch.arange(FRAMES)).clamp(max=SR - FADE - size // 4)
     index = centre[:, None] + torch.arange(size) - size // 2
@@ -236,7 +227,7 @@ def _noise_amplitude(x: Tensor) -> Tensor:
     bands = noise_bands().double()
     weight = bands.sum(1, keepdim=True)
     mean, mean_log = (bands @ power / weight).log(), bands @ power.log() / weight + 0.5772  # Euler's constant: E log
-    log = SMOOTH * mean + (1 - SMOOTH) * mean_log
+    log = 0.3 * mean + 0.7 * mean_log  # tones that leak into a band raise its mean log power less
     log = F.pad(log[:, : FRAMES - 7], (1, 8), mode="replicate")  # frames that see the fade repeat the last before it
     return torch.exp(F.avg_pool1d(log, 3, 1) / 2)
 
@@ -276,8 +267,7 @@ def _cycles(frequency: Tensor) -> Tensor:
 
 def _filtered_noise(curves: Tensor, noise: Tensor) -> Tensor:
     level = level_to_amplitude(curves[:, NOISE]) / NOISE_GAIN  # (B, 64, frames)
-    filters = noise_bands(curves.device).to(level).T @ level  # (B, 257, frames)
-    filters = torch.cat([filters, filters[..., -1:]], -1)
+    filters = F.pad(noise_bands(curves.device).to(level).T @ level, (0, 1), mode="replicate")  # (B, 257, frames + 1)
     return istft(stft(noise, N_FFT, HOP) * filters, HOP, length=noise.shape[-1])
 
 

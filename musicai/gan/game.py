@@ -9,7 +9,6 @@ over processes and safe in fp16.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -42,19 +41,18 @@ def discriminator_step(
         fake: (B, channels, T) generated sounds.
         condition: what both were made for, if anything.
         loss: a pair of losses from `musicai.gan`.
-        penalty: added to the loss times `weight`: `gradient_penalty`, `r1`, `r2` or `r1_r2`.
+        penalty: added to the loss times `weight`: `gradient_penalty`, `r1` or `r1_r2`.
         weight: of the penalty.
 
     Returns:
         "discriminator": the loss without the penalty; "penalty", if there is one, before weighting.
 
     Raises:
-        ValueError: `real` and `fake` have different shapes.
+        ValueError: `fake` does not have the shape of `real`.
 
     Chapter 4.
     """
-    if real.shape != fake.shape:
-        raise ValueError(f"real has shape {tuple(real.shape)} and fake {tuple(fake.shape)}: they must be the same")
+    check_input("fake", fake, tuple(real.shape), "the shape of real")
     fake = fake.detach().to(real.dtype)  # under autocast the generator may return bf16
     total = loss.discriminator(discriminator(real, *condition), discriminator(fake, *condition))
     losses = {"discriminator": total.detach()}
@@ -108,8 +106,7 @@ def generator_step(
 def frozen(model: nn.Module) -> Iterator[None]:
     """Within this block gradients flow through the model but not into its weights, which saves a third of the work."""
     parameters = [p for p in model.parameters() if p.requires_grad]
-    for parameter in parameters:
-        parameter.requires_grad_(False)
+    model.requires_grad_(False)
     try:
         yield
     finally:
@@ -138,9 +135,6 @@ class GAN:
             ("lazy regularisation", Karras et al. 2020, section 4.1).
         n_critic: steps of the discriminator per step of the generator. A batch holds the real sounds for all of them.
 
-    Raises:
-        ValueError: `every` or `n_critic` is below 1.
-
     Chapter 4.
     """
 
@@ -155,10 +149,6 @@ class GAN:
     n_critic: int = 1
     steps: int = field(default=0, init=False)  # taken so far
 
-    def __post_init__(self):
-        if self.every < 1 or self.n_critic < 1:
-            raise ValueError(f"every={self.every} and n_critic={self.n_critic} must be whole numbers, 1 or more")
-
     def step(self, batch: Tensor | tuple[Tensor, ...] | list[Tensor]) -> dict[str, Tensor]:
         """`n_critic` steps of the discriminator, each on its share of the batch, then one of the generator.
 
@@ -167,14 +157,8 @@ class GAN:
 
         Returns:
             The losses of both players by name.
-
-        Raises:
-            ValueError: the parts of the batch differ in length, or n_critic does not divide it.
         """
         parts = [batch] if isinstance(batch, Tensor) else list(batch)
-        sizes = [len(part) for part in parts]
-        if len(set(sizes)) > 1 or sizes[0] % self.n_critic:
-            raise ValueError(f"a batch of {sizes} cannot be split among n_critic={self.n_critic} steps")
         losses = {}
         for i, (real, *condition) in enumerate(zip(*(part.chunk(self.n_critic) for part in parts), strict=True)):
             losses |= self._discriminator_step(real, condition, self.steps * self.n_critic + i)
@@ -204,8 +188,8 @@ class GAN:
         self.steps = int(state["steps"])
 
 
-class ToyGenerator(nn.Module):
-    """A multilayer perceptron from z to points, for densities that can be drawn.
+class ToyGenerator(nn.Sequential):
+    """A small multilayer perceptron from z to points, for densities that can be drawn.
 
     >>> generator = ToyGenerator(features=2)
     >>> generator(generator.latent(5)).shape
@@ -214,60 +198,43 @@ class ToyGenerator(nn.Module):
     Args:
         features: dimensions of a point.
         z_size: dimensions of z, which is standard normal.
-        width: units of each hidden layer.
-        depth: number of hidden layers.
 
     Chapter 4.
     """
 
-    def __init__(self, features: int = 1, z_size: int = 2, width: int = 64, depth: int = 2):
-        super().__init__()
-        self.z_size, self.layers = z_size, _perceptron(z_size, features, width, depth)
-
-    def forward(self, z: Tensor) -> Tensor:
-        """Points (B, features) for z (B, z_size)."""
-        check_input("z", z, (self.z_size,), self.layers[0].weight, "draw it with generator.latent(B)")
-        return self.layers(z)  # (B, features)
+    def __init__(self, features: int = 1, z_size: int = 2):
+        super().__init__(*_perceptron(z_size, features))
 
     def latent(self, n: int) -> Tensor:
         """n draws of z, shape (n, z_size), standard normal."""
-        return torch.randn(n, self.z_size, device=self.layers[0].weight.device)  # (n, Z)
+        return torch.randn(n, self[0].in_features, device=self[0].weight.device)  # (n, Z)
 
 
-class ToyDiscriminator(nn.Module):
-    """A multilayer perceptron from points to logits.
+class ToyDiscriminator(nn.Sequential):
+    """A small multilayer perceptron from points to logits.
 
     >>> ToyDiscriminator(features=2)(torch.zeros(5, 2)).shape
     torch.Size([5, 1])
 
     Args:
         features: dimensions of a point.
-        width: units of each hidden layer.
-        depth: number of hidden layers.
 
     Chapter 4.
     """
 
-    def __init__(self, features: int = 1, width: int = 64, depth: int = 2):
-        super().__init__()
-        self.features, self.layers = features, _perceptron(features, 1, width, depth)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (B, 1) for points (B, features)."""
-        check_input("x", x, (self.features,), self.layers[0].weight, "one point per row")
-        return self.layers(x)  # (B, 1)
+    def __init__(self, features: int = 1):
+        super().__init__(*_perceptron(features, 1))
 
 
-def _perceptron(inputs: int, outputs: int, width: int, depth: int) -> nn.Sequential:
-    widths = [inputs, *[width] * depth]
-    layers = [x for a, b in pairwise(widths) for x in (nn.Linear(a, b), nn.LeakyReLU(0.2))]
-    return nn.Sequential(*layers, nn.Linear(widths[-1], outputs))
+def _perceptron(inputs: int, outputs: int, width: int = 64) -> tuple[nn.Module, ...]:
+    hidden = (nn.Linear(inputs, width), nn.LeakyReLU(0.2), nn.Linear(width, width), nn.LeakyReLU(0.2))
+    return *hidden, nn.Linear(width, outputs)
 
 
-def check_input(name: str, x: Tensor, shape: tuple[int, ...], weight: Tensor, advice: str) -> None:
-    """Raise a ValueError unless x is (B, *shape), with the dtype of the weights (any float will do under autocast)."""
-    if x.ndim == 0 or tuple(x.shape[1:]) != shape:
-        wanted = ", ".join(map(str, ("B", *shape)))
-        raise ValueError(f"{name} must have shape ({wanted}), not {tuple(x.shape)}: {advice}")
-    if x.dtype != weight.dtype and not (x.is_floating_point() and torch.is_autocast_enabled(x.device.type)):
-        raise ValueError(f"{name} must be {weight.dtype} like the weights, not {x.dtype}")
+def check_input(name: str, x: Tensor, shape: tuple, advice: str, limits: tuple | None = None) -> None:
+    """Raise a ValueError unless x has this shape, with "B" for any number, and no value beyond the limits."""
+    if x.ndim != len(shape) or any(size not in ("B", n) for size, n in zip(shape, x.shape, strict=True)):
+        wanted = str(shape).replace("'", "")
+        raise ValueError(f"{name} must have shape {wanted}, not {tuple(x.shape)}: {advice}")
+    if limits is not None and (wrong := x[~((x >= limits[0]) & (x <= limits[1]))]).numel():  # NaN is wrong too
+        raise ValueError(f"{name} must be from {limits[0]} to {limits[1]}, not {wrong[0]:g}")

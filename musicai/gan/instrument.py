@@ -8,7 +8,6 @@ The adversarial game is played on the curves (see `musicai.gan.curves`), which k
 not learned is how a sum of cosines sounds.
 """
 
-import itertools
 import json
 from collections.abc import Sequence
 
@@ -24,10 +23,9 @@ from .game import check_input
 PACK = 4  # frames that share one time step of the networks
 STEPS = FRAMES // PACK
 FIRST = 8  # time steps of the generator's first layer
-NOISE_CHANNELS = 12
+WIDTH, NOISE_CHANNELS = 256, 12  # of the generator's w, and of its noise
 SLOPE = 0.2  # of the leaky ReLUs
 WINDOWS = (9, 37)  # frames, 72 and 296 ms: the discriminator also sees how curves fluctuate about these averages
-PEAK = 0.99
 RANGES = json.loads((SHIPPED / "instrument-gan" / CONFIG).read_text())["instruments"]  # name, lowest, highest pitch
 Values = float | Sequence[float] | Tensor
 Instruments = str | int | Sequence[str] | Sequence[int] | Tensor
@@ -58,10 +56,8 @@ class InstrumentGenerator(Pretrained, nn.Module):
         self.instruments, self.lowest, self.highest = map(tuple, zip(*instruments, strict=True))
         self.curves = CurveGenerator(len(self.instruments), size, z_size)
         rng = torch.Generator().manual_seed(1)
-        phases = torch.empty(z_size, HARMONICS).normal_(0, torch.pi, generator=rng)
-        self.register_buffer("phases", phases, persistent=False)
-        noises = torch.empty(z_size, FRAMES * HOP).normal_(generator=rng)
-        self.register_buffer("noises", noises, persistent=False)
+        self.register_buffer("phases", torch.pi * torch.randn(z_size, HARMONICS, generator=rng), persistent=False)
+        self.register_buffer("noises", torch.randn(z_size, FRAMES * HOP, generator=rng), persistent=False)
 
     def latent(self, n: int) -> Tensor:
         """n draws of z, shape (n, z_size), standard normal."""
@@ -82,8 +78,9 @@ class InstrumentGenerator(Pretrained, nn.Module):
         Raises:
             ValueError: a wrong shape, or an instrument, pitch or velocity out of range.
         """
-        self._check(z, pitch, instrument, velocity)
-        audio = self.synthesise(self.curves(z, pitch, instrument, velocity), z, pitch, velocity)
+        curves = self.curves(z, pitch, instrument, velocity)
+        self._check_ranges(pitch, instrument)
+        audio = self.synthesise(curves, z, pitch, velocity)
         return fade_out(audio, SR)[:, None]
 
     def synthesise(self, curves: Tensor, z: Tensor, pitch: Tensor, velocity: Tensor) -> Tensor:
@@ -96,7 +93,7 @@ class InstrumentGenerator(Pretrained, nn.Module):
         repeats = -(-curves.shape[2] // FRAMES)
         noise = (direction @ self.noises).repeat(1, repeats)[:, : curves.shape[2] * HOP]
         audio = play_curves(curves, pitch, direction @ self.phases, noise) * (velocity[:, None] / 100) ** 2
-        return audio / (audio.abs().amax(1, keepdim=True) / PEAK).clamp_min(1)  # turned down where it would clip
+        return audio / (audio.abs().amax(1, keepdim=True) / 0.99).clamp_min(1)  # turned down where it would clip
 
     @torch.no_grad()
     def play(
@@ -120,18 +117,12 @@ class InstrumentGenerator(Pretrained, nn.Module):
         Raises:
             ValueError: as in `forward`, or lists of different lengths.
         """
-        return self(*self._batch(z, pitch, instrument, velocity, seed))
+        *notes, _ = self._batch(z, seed, pitch, instrument, velocity)
+        return self(*notes)
 
     @torch.no_grad()
     def render_notes(
-        self,
-        pitches: Values,
-        velocities: Values,
-        instruments: Instruments,
-        durations: Values = 1.0,
-        z: Tensor | None = None,
-        seed: int = 0,
-        release: float = 0.2,
+        self, pitches: Values, velocities: Values, instruments: Instruments, durations: Values, seed=0, release=0.2
     ) -> list[Tensor]:
         """Notes of any length, for a score: each sounds for its duration in seconds, followed by its release.
 
@@ -142,49 +133,39 @@ class InstrumentGenerator(Pretrained, nn.Module):
             pitches: one MIDI number, or one per note.
             velocities: one from 1 to 127, or one per note.
             instruments: one name or index, or one per note.
-            durations: seconds, above 0 and up to 60; one, or one per note.
-            z: (B, z_size) or (z_size,); drawn at random if None.
-            seed: of that draw.
-            release: seconds from the end of the duration to silence, 0 to 10.
+            durations: seconds, from one sample to a minute; one, or one per note.
+            seed: of the takes.
+            release: seconds from the end of the duration to silence.
 
         Returns:
             A list of (time,): note i has round(16000 * (durations[i] + release)) samples.
 
         Raises:
-            ValueError: as in `play`, or a duration or release out of range.
+            ValueError: as in `play`, or a duration out of range.
         """
         seconds = torch.as_tensor(durations, dtype=torch.float64).reshape(-1)
-        if not ((seconds > 0) & (seconds <= 60)).all() or not 0 <= release <= 10:
-            limits = "durations must be above 0 and at most 60 seconds, and the release 0 to 10"
-            raise ValueError(f"{limits}; got {durations} and {release}")
-        notes = self._batch(z, pitches, instruments, velocities, seed, seconds.shape)
-        self._check(*notes)
-        curves = self.curves(*notes)
-        return [
-            self._sustained(one, length, release, *(part[None] for part in note))
-            for one, length, *note in zip(curves, seconds.expand(len(curves)).tolist(), *notes, strict=True)
-        ]
+        check_input("durations", seconds, ("B",), "one for all notes, or one per note", limits=(1 / SR, 60))
+        lengths = (SR * (seconds + release)).round()
+        z, pitch, instrument, velocity, lengths = self._batch(None, seed, pitches, instruments, velocities, lengths)
+        curves = self.curves(z, pitch, instrument, velocity)
+        self._check_ranges(pitch, instrument)
+        parts = (part.split(1) for part in (curves, z, pitch, velocity))
+        sounds = []
+        for length, held, *note in zip(lengths.int().tolist(), *parts, strict=True):
+            audio = self.synthesise(extend_curves(held, -(-length // HOP)), *note)
+            sounds.append(fade_out(audio, length, max(round(SR * release), SR // 200))[0])
+        return sounds
 
-    def _sustained(self, curves, seconds, release, z, pitch, instrument, velocity) -> Tensor:
-        length, tail = round(SR * (seconds + release)), round(SR * release)
-        audio = self.synthesise(extend_curves(curves[None], -(-length // HOP)), z, pitch, velocity)
-        return fade_out(audio, length, max(tail, SR // 200))[0]
-
-    def _batch(self, z, pitch, instrument, velocity, seed: int, *shapes: torch.Size) -> list[Tensor]:
-        """z, pitch, instrument and velocity as batches of one length, on this model's device."""
-        labels = [
-            torch.as_tensor(v, dtype=torch.float32).reshape(-1) for v in (pitch, self.index(instrument), velocity)
-        ]
-        shapes = [*shapes, *(v.shape for v in labels), *([] if z is None else [z.shape[:-1]])]
-        try:
-            (count,) = torch.broadcast_shapes(*shapes)
-        except (RuntimeError, ValueError):
-            count = 0
-        if not count:
-            raise ValueError(f"values of shapes {[*map(tuple, shapes)]}: pass one for all notes, or one per note")
-        if z is None:
-            z = torch.randn(count, self.config["z_size"], generator=torch.Generator().manual_seed(seed))
-        return [v.to(self.phases.device) for v in (z.float().expand(count, -1), *(v.expand(count) for v in labels))]
+    def _batch(self, z, seed: int, pitch, instrument, velocity, lengths: Values = SR) -> list[Tensor]:
+        """z, pitch, instrument, velocity and length as batches of one size, on this model's device."""
+        pitch, velocity, lengths = (torch.as_tensor(v, dtype=torch.float32) for v in (pitch, velocity, lengths))
+        columns = [x.reshape(-1) for x in (pitch, torch.as_tensor(self.index(instrument)), velocity, lengths)]
+        given = [] if z is None else [torch.atleast_2d(z.float())]
+        count = max(map(len, given + columns))
+        if any(len(x) not in (1, count) for x in given + columns):
+            raise ValueError(f"got {[*map(len, given + columns)]} values: pass one for all notes, or one per note")
+        given = given or [torch.randn(count, self.config["z_size"], generator=torch.Generator().manual_seed(seed))]
+        return [x.expand(count, *x.shape[1:]).to(self.phases.device) for x in given + columns]
 
     def index(self, instrument: Instruments) -> int | list[int] | Tensor:
         """The index of an instrument by name, or of each of several. Raises ValueError for an unknown name."""
@@ -194,12 +175,8 @@ class InstrumentGenerator(Pretrained, nn.Module):
             return self.instruments.index(instrument)
         return [self.index(one) for one in instrument] if isinstance(instrument, Sequence) else instrument
 
-    def _check(self, z: Tensor, pitch: Tensor, instrument: Tensor, velocity: Tensor) -> None:
-        check_input("z", z, (self.config["z_size"],), self.phases, "draw it with generator.latent(B)")
-        check_labels(len(z), pitch, instrument, velocity, len(self.instruments))
-        if not (len(z) and z.isfinite().all() and z.any(1).all()):
-            raise ValueError("z is empty, not finite, or all zeros (which has no direction): use generator.latent(B)")
-        for p, i in zip(pitch.tolist(), instrument.int().tolist(), strict=True):
+    def _check_ranges(self, pitch: Tensor, instrument: Tensor) -> None:
+        for p, i in zip(pitch.tolist(), instrument.tolist(), strict=True):
             low, high, name = self.lowest[i], self.highest[i], self.instruments[i]
             if not low <= p <= high:
                 raise ValueError(f"pitch {p:g} is outside the range of {name}, {low} to {high}: transpose by octaves")
@@ -208,26 +185,26 @@ class InstrumentGenerator(Pretrained, nn.Module):
 class CurveGenerator(nn.Module):
     """The trained part of the generator: from z and the note to curves (B, 256, 128) at the level of velocity 100."""
 
-    def __init__(self, instruments: int, size: int = 160, z_size: int = 16, width: int = 256):
+    def __init__(self, instruments: int, size: int, z_size: int):
         super().__init__()
-        self.z_size, self.size = z_size, size
+        self.z_size = z_size
         self.condition = NoteEmbedding(instruments, 128)
-        widths = [128 + z_size, width, width, width]
-        self.dense = nn.ModuleList([nn.Linear(a, b) for a, b in itertools.pairwise(widths)])
-        self.first = nn.Linear(width, size * FIRST)
-        self.stages = nn.ModuleList([StyleBlock(size, width) for _ in range(3)])
+        self.dense = nn.ModuleList([nn.Linear(inputs, WIDTH) for inputs in (128 + z_size, WIDTH, WIDTH)])
+        self.first = nn.Linear(WIDTH, size * FIRST)
+        self.stages = nn.ModuleList([StyleBlock(size) for _ in range(3)])
         self.last = nn.Conv1d(size, PACK * ROWS, 1)
-        self.mean = nn.Linear(width, ROWS)  # the same in every frame
+        self.mean = nn.Linear(WIDTH, ROWS)  # the same in every frame
         nn.init.normal_(self.last.weight, std=0.02)
         nn.init.zeros_(self.mean.weight)
-        noise = torch.empty(z_size, NOISE_CHANNELS, STEPS).normal_(generator=torch.Generator().manual_seed(1))
-        self.register_buffer("noise", noise)
+        rng = torch.Generator().manual_seed(1)
+        self.register_buffer("noise", torch.randn(z_size, NOISE_CHANNELS, STEPS, generator=rng))
 
     def latent(self, n: int) -> Tensor:
         """n draws of z, shape (n, z_size), standard normal."""
         return torch.randn(n, self.z_size, device=self.noise.device)
 
     def forward(self, z: Tensor, pitch: Tensor, instrument: Tensor, velocity: Tensor) -> Tensor:
+        check_input("z", z, ("B", self.z_size), "draw it with generator.latent(B)")
         direction = F.normalize(z, dim=1)
         noise = torch.einsum("bz,znt->bnt", direction, self.noise)  # (B, 12, 32): random, but smooth in z
         w = torch.cat([self.condition(len(z), pitch, instrument, velocity), 4 * direction], 1)
@@ -237,7 +214,8 @@ class CurveGenerator(nn.Module):
         for stage in self.stages:  # (B, size, 8), (B, size, 16), (B, size, 32)
             x = F.interpolate(x, scale_factor=2, mode="linear") if stage is not self.stages[0] else x
             x = stage(x, w, noise[..., : x.shape[2]])
-        x = _unpack(self.last(F.leaky_relu(x, SLOPE))) + self.mean(w)[..., None]  # (B, 256, 128)
+        x = self.last(F.leaky_relu(x, SLOPE)).unflatten(1, (PACK, ROWS))  # (B, 4, 256, 32)
+        x = x.permute(0, 2, 3, 1).flatten(2) + self.mean(w)[..., None]  # (B, 256, 128)
         level, mistuning, noise = x.split([HARMONICS, HARMONICS, ROWS - 2 * HARMONICS], 1)
         return regularise(torch.cat([level - 0.5, 0.9 * torch.tanh(mistuning), noise - 0.5], 1), pitch)
 
@@ -245,11 +223,11 @@ class CurveGenerator(nn.Module):
 class StyleBlock(nn.Module):
     """A residual block that w scales and shifts, with added noise, as in StyleGAN (Karras et al. 2019)."""
 
-    def __init__(self, size: int, width: int):
+    def __init__(self, size: int):
         super().__init__()
-        self.style = nn.Linear(width, 2 * size)
+        self.style = nn.Linear(WIDTH, 2 * size)
         self.stir = nn.Conv1d(NOISE_CHANNELS, size, 1, bias=False)
-        self.amount = nn.Linear(width, size)
+        self.amount = nn.Linear(WIDTH, size)
         self.one = nn.Conv1d(size, size, 5, padding=2)
         self.two = nn.Conv1d(size, size, 3, padding=1)
         nn.init.normal_(self.stir.weight, std=0.05)
@@ -292,10 +270,11 @@ class InstrumentDiscriminator(Pretrained, nn.Module):
         """Logits (B, 1) for curves (B, 256, 128), which `note_curves` computes from sound at the level of velocity 100.
 
         Raises:
-            ValueError: a wrong shape or dtype, or an instrument, pitch or velocity out of range.
+            ValueError: a wrong shape, or an instrument, pitch or velocity out of range.
         """
-        check_input("curves", curves, (ROWS, FRAMES), self.logit.weight, "make them with note_curves(audio, pitch)")
-        x = self.first(torch.cat([_pack(curves), fluctuation(curves)], 1))  # (B, size, 32)
+        check_input("curves", curves, ("B", ROWS, FRAMES), "make them with note_curves(audio, pitch)")
+        packed = curves.unflatten(2, (STEPS, PACK)).permute(0, 3, 1, 2).flatten(1, 2)  # (B, 1024, 32)
+        x = self.first(torch.cat([packed, fluctuation(curves)], 1))  # (B, size, 32)
         for down, side in zip(self.down, self.side, strict=True):
             x = down(F.leaky_relu(x, SLOPE))  # (B, size, 16), (B, size, 8)
             x = x + side(F.leaky_relu(x, SLOPE))
@@ -314,32 +293,13 @@ class NoteEmbedding(nn.Module):
         self.mix = nn.Linear(48 + len(self.centres) + 3, size)
 
     def forward(self, count: int, pitch: Tensor, instrument: Tensor, velocity: Tensor) -> Tensor:
-        check_labels(count, pitch, instrument, velocity, self.instrument.num_embeddings)
+        limits = {"pitch": (0, 127), "instrument": (0, self.instrument.num_embeddings - 1), "velocity": (1, 127)}
+        for name, label in zip(limits, (pitch, instrument, velocity), strict=True):
+            check_input(name, label, (count,), "one value per note", limits[name])
         pitch, loud = pitch.float()[:, None], velocity.float()[:, None] / 127
         bumps = 2 * torch.exp(-((pitch - self.centres) ** 2) / 18)  # three semitones wide
         extra = [(pitch - 60) / 24, 2 * loud - 1, (2 * loud - 1) ** 2]
-        return self.mix(torch.cat([self.instrument(instrument.long()), bumps, *extra], 1))  # (B, size)
-
-
-def check_labels(count: int, pitch: Tensor, instrument: Tensor, velocity: Tensor, instruments: int) -> None:
-    """Raise a ValueError unless each is (count,) and within its range, and instruments are whole numbers."""
-    limits = {"pitch": (pitch, 0, 127), "instrument": (instrument, 0, instruments - 1), "velocity": (velocity, 1, 127)}
-    for name, (value, low, high) in limits.items():
-        if value.shape != (count,):
-            raise ValueError(f"{name} must have shape ({count},), one value per note, not {tuple(value.shape)}")
-        wrong = ~((value >= low) & (value <= high)) | ((value % 1 != 0) & (name == "instrument"))
-        if wrong.any():
-            raise ValueError(f"{name} must be from {low} to {high}, not {value[wrong][0].item():g}")
-
-
-def _pack(curves: Tensor) -> Tensor:
-    """(B, 256, 128) to (B, 1024, 32): neighbouring frames side by side."""
-    return curves.unflatten(2, (STEPS, PACK)).permute(0, 3, 1, 2).flatten(1, 2)
-
-
-def _unpack(x: Tensor) -> Tensor:
-    """The inverse of `_pack`."""
-    return x.unflatten(1, (PACK, ROWS)).permute(0, 2, 3, 1).flatten(2)
+        return self.mix(torch.cat([self.instrument(instrument), bumps, *extra], 1))  # (B, size)
 
 
 def fluctuation(curves: Tensor) -> Tensor:

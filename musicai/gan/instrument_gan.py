@@ -1,24 +1,21 @@
 """How the instrument GAN is trained: real notes as curves, and the game with a z for each recording. Chapter 4."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import KW_ONLY, dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim import Optimizer
 from tqdm.auto import tqdm
 
 from musicai.train import update
 
 from .curves import note_curves, transpose_curves
 from .game import GAN, frozen
-from .instrument import InstrumentDiscriminator, InstrumentGenerator
-from .losses import r1_r2, relativistic
+from .instrument import InstrumentGenerator
 
 SHIFTS = (-2, -1, -1, 0, 0, 0, 0, 1, 1, 2)  # semitones, one drawn per item
-SAME = 1e-3  # recordings that differ by less are one
 AVERAGE = 9  # frames, 72 ms
-JITTER = 0.3  # standard deviation of the noise added to a recording's z, whose length is sqrt(z_size)
 
 
 class CurveNotes:
@@ -48,7 +45,9 @@ class CurveNotes:
         count = int(self.instrument.max()) + 1
         self.lowest = torch.full((count,), 127).scatter_reduce(0, self.instrument, self.pitch, "amin")
         self.highest = torch.zeros(count).long().scatter_reduce(0, self.instrument, self.pitch, "amax")
-        self.velocities = _velocity_ranges(self.velocity)
+        layers = self.velocity.unique()
+        self.layer = torch.searchsorted(layers, self.velocity)
+        self.edges = torch.cat([torch.tensor([0]), (layers[1:] + layers[:-1]) // 2, torch.tensor([127])])
 
     def __len__(self) -> int:
         return len(self.pitch)
@@ -58,8 +57,8 @@ class CurveNotes:
         pitch, instrument, recording = self.pitch[index], self.instrument[index], self.recording[index]
         to = pitch + torch.tensor(SHIFTS)[torch.randint(len(SHIFTS), index.shape)]
         to = to.clamp(self.lowest[instrument], self.highest[instrument])
-        low, high = self.velocities[index].unbind(1)
-        velocity = low + (torch.rand(index.shape) * (high - low + 1)).long()
+        below, high = self.edges[self.layer[index]], self.edges[self.layer[index] + 1]
+        velocity = below + 1 + (torch.rand(index.shape) * (high - below)).long()
         return transpose_curves(self.curves[recording], pitch, to), to, instrument, velocity, recording
 
     def exact(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -69,32 +68,25 @@ class CurveNotes:
 
 def _recordings(items: list[Mapping], progress: bool) -> tuple[Tensor, Tensor]:
     """The curves of each different recording (R, 256, 128), and the number of each item's recording (N,)."""
-    known: dict[tuple[int, int], list[tuple[Tensor, int]]] = {}
-    curves, numbers = [], []
+    known, curves, numbers = [], [], []
     for item in tqdm(items, desc="notes to curves", disable=not progress):
-        takes = known.setdefault((int(item["instrument"]), int(item["pitch"])), [])
-        audio = item["audio"] * (100 / item["velocity"]) ** 2
-        number = next((n for other, n in takes if (audio - other).norm() < SAME * other.norm()), len(curves))
-        if number == len(curves):
-            takes.append((audio, number))
+        note, audio = (item["instrument"], item["pitch"]), item["audio"] * (100 / item["velocity"]) ** 2
+        same = (other == note and (audio - x).norm() < 1e-3 * x.norm() for other, x in known)
+        number = next((n for n, found in enumerate(same) if found), len(known))
+        if number == len(known):
+            known.append((note, audio))
             curves.append(note_curves(audio[None], torch.tensor([item["pitch"]]))[0])
         numbers.append(number)
     return torch.stack(curves), torch.tensor(numbers)
 
 
-def _velocity_ranges(velocity: Tensor) -> Tensor:
-    """The lowest and highest velocity for which each item's own is the closest recorded one: (N, 2)."""
-    layers = velocity.unique()
-    middle = (layers[1:] + layers[:-1]).div(2, rounding_mode="floor")
-    low, high = torch.cat([torch.tensor([1]), middle + 1]), torch.cat([middle, torch.tensor([127])])
-    layer = torch.searchsorted(layers, velocity)
-    return torch.stack([low[layer], high[layer]], 1)
-
-
+@dataclass(eq=False)
 class InstrumentGAN(GAN):
     """The game on curves, with a warm start. `musicai.train.fit` trains its `step`.
 
-    >>> gan = InstrumentGAN(generator, discriminator, codes, g_optimizer, d_optimizer)  # doctest: +SKIP
+    >>> players = instrument.curves, InstrumentDiscriminator()  # doctest: +SKIP
+    >>> gan = InstrumentGAN(*players, g_optimizer, d_optimizer, instrument=instrument, codes=codes,
+    ...                     loss=relativistic, penalty=r1_r2, weight=0.3, every=8)  # doctest: +SKIP
     >>> fit(gan.step, lambda n: notes.batch(torch.randint(len(notes), (32,))),
     ...     steps=8_000, state=gan.state)  # doctest: +SKIP
 
@@ -105,35 +97,24 @@ class InstrumentGAN(GAN):
     every z sound like a real note instead of an average of several.
 
     Args:
-        generator: its `curves` are trained.
+        generator: the `curves` of the instrument.
         discriminator: of curves.
-        codes: the z of the recordings, `nn.Embedding(recordings, z_size)`.
         g_optimizer: of the generator and the codes.
         d_optimizer: of the discriminator.
+        loss, penalty, weight, every, n_critic: as for `GAN`.
+        instrument: the whole instrument, for checkpoints and moving averages.
+        codes: the z of the recordings, `nn.Embedding(recordings, z_size)`.
         warm: steps before the game begins.
-        anchor: weight of the distance to the recordings during the game.
-        weight: gamma of R1 + R2.
-        every: steps of the discriminator between penalties.
+        anchor: weight of the distance to the recordings.
 
     Chapter 4.
     """
 
-    def __init__(
-        self,
-        generator: InstrumentGenerator,
-        discriminator: InstrumentDiscriminator,
-        codes: nn.Embedding,
-        g_optimizer: Optimizer,
-        d_optimizer: Optimizer,
-        *,
-        warm: int = 2000,
-        anchor: float = 10.0,
-        weight: float = 0.5,
-        every: int = 4,
-    ):
-        players = (generator.curves, discriminator, g_optimizer, d_optimizer)
-        super().__init__(*players, loss=relativistic, penalty=r1_r2, weight=weight, every=every)
-        self.instrument, self.codes, self.warm, self.anchor = generator, codes, warm, anchor
+    _: KW_ONLY
+    instrument: InstrumentGenerator
+    codes: nn.Embedding
+    warm: int = 2000
+    anchor: float = 10.0
 
     def step(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
         """One step on a batch (curves, pitch, instrument, velocity, recording) from `CurveNotes.batch`."""
@@ -147,14 +128,13 @@ class InstrumentGAN(GAN):
                 losses["generator"] = self.loss.generator(self.discriminator(real, *condition), fake)
             few = slice(len(real) // 2 if adversarial else None)
             losses["distance"] = self.distance(real[few], recording[few], *(part[few] for part in condition))
-            weight = self.anchor if adversarial else 10.0
-            update(losses.get("generator", 0.0) + weight * losses["distance"], self.g_optimizer)
+            update(losses.get("generator", 0.0) + self.anchor * losses["distance"], self.g_optimizer)
         return {name: value.detach() for name, value in losses.items()}
 
     def distance(self, real: Tensor, recording: Tensor, *condition: Tensor) -> Tensor:
         """Mean absolute difference between recordings and G(their z); during the game, of 72 ms averages only."""
         z = F.normalize(self.codes(recording), dim=1) * self.codes.embedding_dim**0.5
-        z = z + JITTER * torch.randn_like(z)
+        z = z + 0.3 * torch.randn_like(z)
         difference = real - self.generator(z, *condition)
         if self.steps > self.warm:
             difference = F.avg_pool1d(difference, AVERAGE, 1, AVERAGE // 2, count_include_pad=False)

@@ -146,26 +146,8 @@ def r1(discriminator: Callable[..., Tensor], real: Tensor, fake: Tensor, *condit
     return squared_gradient_norm(discriminator, real, *condition).mean() / 2
 
 
-def r2(discriminator: Callable[..., Tensor], real: Tensor, fake: Tensor, *condition: Tensor) -> Tensor:
-    """The R2 penalty: ``1/2 E |grad D(G(z))|^2`` at the generated sounds.
-
-    >>> r2(lambda x: 3 * x.sum(1, keepdim=True), torch.ones(4, 1), torch.zeros(4, 1)).item()
-    4.5
-
-    Args:
-        discriminator, real, fake, condition: as for `gradient_penalty`; `real` is not used.
-
-    Returns:
-        A scalar, differentiable in the discriminator's weights; its weight is the paper's gamma.
-
-    Source: Mescheder et al. 2018, equation 10.
-    Chapter 4.
-    """
-    return squared_gradient_norm(discriminator, fake, *condition).mean() / 2
-
-
 def r1_r2(discriminator: Callable[..., Tensor], real: Tensor, fake: Tensor, *condition: Tensor) -> Tensor:
-    """R1 + R2, which the relativistic game needs in order to converge.
+    """R1 at the real and at the generated sounds (where it is called R2): the relativistic game needs both.
 
     >>> r1_r2(lambda x: 3 * x.sum(1, keepdim=True), torch.ones(4, 1), torch.zeros(4, 1)).item()
     9.0
@@ -176,10 +158,10 @@ def r1_r2(discriminator: Callable[..., Tensor], real: Tensor, fake: Tensor, *con
     Returns:
         A scalar, differentiable in the discriminator's weights; its weight is the paper's gamma.
 
-    Source: Huang et al. 2024, section 2.2.
+    Source: Mescheder et al. 2018, equations 9 and 10; Huang et al. 2024, section 2.2.
     Chapter 4.
     """
-    return r1(discriminator, real, fake, *condition) + r2(discriminator, real, fake, *condition)
+    return r1(discriminator, real, fake, *condition) + r1(discriminator, fake, real, *condition)
 
 
 def squared_gradient_norm(discriminator: Callable[..., Tensor], x: Tensor, *condition: Tensor) -> Tensor:

@@ -48,11 +48,10 @@ class WaveGANGenerator(Pretrained, nn.Module):
         """Sounds (B, channels, 16384) in [-1, 1] for z (B, z_size).
 
         Raises:
-            ValueError: z has another shape or dtype.
+            ValueError: z has another shape.
         """
-        check_input("z", z, (self.config["z_size"],), self.dense.weight, "draw it with generator.latent(B)")
-        x = self.dense(z)  # (B, 256 d)
-        x = x.unflatten(1, (-1, STEPS))  # (B, 16 d, 16)
+        check_input("z", z, ("B", self.config["z_size"]), "draw it with generator.latent(B)")
+        x = self.dense(z).unflatten(1, (-1, STEPS))  # (B, 256 d), (B, 16 d, 16)
         for layer in self.layers:
             x = layer(x.relu())  # (B, 8 d, 64), (B, 4 d, 256), (B, 2 d, 1024), (B, d, 4096), (B, channels, 16384)
         return x.tanh()
@@ -90,10 +89,9 @@ class WaveGANDiscriminator(Pretrained, nn.Module):
         """Logits (B, 1) for sounds (B, channels, 16384).
 
         Raises:
-            ValueError: x has another shape or dtype.
+            ValueError: x has another shape.
         """
-        shape = (self.config["channels"], SAMPLES)
-        check_input("x", x, shape, self.dense.weight, f"pad or trim each sound to {SAMPLES:,} samples")
+        check_input("x", x, ("B", self.config["channels"], SAMPLES), f"pad or trim each sound to {SAMPLES:,} samples")
         for layer, shuffle in zip(self.layers, self.shuffles, strict=True):
             x = shuffle(leaky_relu(layer(x), 0.2))  # (B, d, 4096), (B, 2 d, 1024), ..., (B, 16 d, 16)
         return self.dense(x.flatten(1))  # (B, 1)

@@ -7,22 +7,17 @@ A judge can be wrong, so each was first tested on cases with a known answer: rea
 another instrument, exact copies, copies that play later or softer, octave errors (`tests/test_metrics*.py`).
 """
 
-from .classifier import InstrumentClassifier, instrument_accuracy, instrument_classifier, timbre
-from .features import embed, log_mel_statistics
+from .features import InstrumentClassifier, instrument_accuracy, instrument_classifier, log_mel_statistics, timbre
 from .judging import MetricScore, Sounds, judge, report
-from .pitch import crepe_pitch, estimate_pitch, pitch_accuracy, pitch_errors, pyin_pitch
+from .pitch import NoteF1, estimate_pitch, note_f1, pitch_accuracy, pitch_errors, pyin_pitch, transcribe
 from .similarity import density_coverage, frechet_audio_distance, frechet_distance, mode_coverage, nearest, novelty
-from .transcription import HeardNote, NoteF1, note_f1, transcribe
 
 __all__ = [
-    "HeardNote",
     "InstrumentClassifier",
     "MetricScore",
     "NoteF1",
     "Sounds",
-    "crepe_pitch",
     "density_coverage",
-    "embed",
     "estimate_pitch",
     "frechet_audio_distance",
     "frechet_distance",

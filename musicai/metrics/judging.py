@@ -1,19 +1,17 @@
 """All judges of one model in one table: the model, the ceiling, the ratio. Chapter 4."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from .classifier import instrument_accuracy, timbre
-from .features import Embedding, embed, log_mel_statistics
-from .pitch import PitchEstimator, estimate_pitch, pitch_accuracy
+from .features import Classifier, Embedding, embed, instrument_accuracy, log_mel_statistics, timbre
+from .pitch import pitch_accuracy
 from .similarity import density_coverage, frechet_audio_distance, novelty
 
-PITCH: Mapping[str, PitchEstimator] = {"ours": estimate_pitch}
-CLASSIFIERS: Mapping[str, Callable[[Tensor], Tensor] | None] = {"ours": None}  # the shipped one
+CLASSIFIERS: Mapping[str, Classifier | None] = {"ours": None}  # the shipped one
 EMBEDDINGS: Mapping[str, Embedding] = {"timbre": timbre, "log-mel": log_mel_statistics}
 
 
@@ -70,14 +68,7 @@ class MetricScore(NamedTuple):
 
 
 def judge(
-    generated: Sounds,
-    held_out: Sounds,
-    training: Sounds,
-    sr: int = 16_000,
-    *,
-    pitch: Mapping[str, PitchEstimator] = PITCH,
-    classifiers: Mapping[str, Callable[[Tensor], Tensor] | None] = CLASSIFIERS,
-    embeddings: Mapping[str, Embedding] = EMBEDDINGS,
+    generated: Sounds, held_out: Sounds, training: Sounds, sr=16_000, classifiers=CLASSIFIERS, embeddings=EMBEDDINGS
 ) -> list[MetricScore]:
     """Every metric of this package, for a model and for real sounds that it never heard.
 
@@ -94,7 +85,6 @@ def judge(
         held_out: real sounds that were not in training. They set each ceiling.
         training: what the model was trained on.
         sr: sample rate in Hz.
-        pitch: pitch estimators by name; `{}` leaves this metric out.
         classifiers: instrument classifiers by name, as for `instrument_accuracy`.
         embeddings: by name; density and coverage are measured with the first.
 
@@ -108,10 +98,11 @@ def judge(
     """
     both = (generated, held_out)
     scores = []
-    for what, accuracy, judges in (("pitch", pitch_accuracy, pitch), ("instrument", instrument_accuracy, classifiers)):
-        for name, one in judges.items() if getattr(generated, what) is not None else ():
-            shares = (accuracy(s.audio, getattr(s, what), sr, one) for s in both)
-            scores.append(MetricScore(f"{what} accuracy, {name}", *shares))
+    if all(s.pitch is not None for s in both):
+        scores.append(MetricScore("pitch accuracy, ours", *(pitch_accuracy(s.audio, s.pitch, sr) for s in both)))
+    for name, one in classifiers.items() if all(s.instrument is not None for s in both) else ():
+        shares = (instrument_accuracy(s.audio, s.instrument, sr, one) for s in both)
+        scores.append(MetricScore(f"instrument accuracy, {name}", *shares))
     for i, (name, embedding) in enumerate(embeddings.items()):
         fake, real, known = (embed(s.audio, sr, embedding) for s in (generated, held_out, training))
         distances = (frechet_audio_distance(known, x, features=True) for x in (fake, real))
@@ -120,10 +111,9 @@ def judge(
             some = known[torch.randperm(len(known), generator=torch.Generator().manual_seed(0))[: len(fake)]]
             density, coverage = zip(density_coverage(real, fake), density_coverage(real, some), strict=True)
             scores += [MetricScore(f"density, {name}", *density), MetricScore(f"coverage, {name}", *coverage)]
-    new = novelty(generated.audio, training.audio, held_out.audio, sr)
-    medians = (part.distance.median().item() for part in (new.generated, new.real))
-    scores.append(MetricScore("distance to nearest training sound", *medians))
-    return [*scores, MetricScore("copied", new.copied, 0.01, False)]
+    *distances, copied = novelty(generated.audio, training.audio, held_out.audio, sr)
+    scores.append(MetricScore("distance to nearest training sound", *distances))
+    return [*scores, MetricScore("copied", copied, 0.01, False)]
 
 
 def report(scores: Sequence[MetricScore]) -> str:

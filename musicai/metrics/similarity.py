@@ -1,5 +1,6 @@
 """How close a set of sounds is to another, how varied, and how new: distributions, modes and copies. Chapter 4."""
 
+from functools import reduce
 from typing import NamedTuple
 
 import torch
@@ -11,36 +12,12 @@ HOP = 128  # samples between frames, when looking for copies
 FLOOR = 30.0  # dB below the loudest point: with 60, a copy with a little noise (20 dB below) looks new
 
 
-class DensityCoverage(NamedTuple):
-    """How typical the generated samples are (about 1 for real ones), and what share of the real ones they reach."""
-
-    density: float
-    coverage: float
-
-
 class ModeCoverage(NamedTuple):
     """The share of modes reached, the share of good samples, and how unevenly these are spread over the modes (0-1)."""
 
     modes: float
     quality: float
     imbalance: float
-
-
-class Nearest(NamedTuple):
-    """For each sound: the distance to its nearest training example (0 to 1), its index, and the delay in seconds."""
-
-    distance: Tensor
-    index: Tensor
-    shift: Tensor
-
-
-class Novelty(NamedTuple):
-    """Distances to the nearest training example, beside those of real sounds that are not in training."""
-
-    ratio: float
-    copied: float
-    generated: Nearest
-    real: Nearest
 
 
 def frechet_distance(mean_a: Tensor, covariance_a: Tensor, mean_b: Tensor, covariance_b: Tensor) -> float:
@@ -50,8 +27,8 @@ def frechet_distance(mean_a: Tensor, covariance_a: Tensor, mean_b: Tensor, covar
     >>> frechet_distance(torch.zeros(2), one, torch.tensor([3.0, 4.0]), 4 * one)  # 25 from the means, 2 from the widths
     27.0
 
-    ``|m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2))``. With C = S S^T the last trace is the sum of the singular
-    values of S_a^T S_b, so there is no need for the root of a product that is not symmetric, nor to add to the diagonal
+    ``|m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2))``. With C_a = S S^T, C_a C_b has the eigenvalues of the
+    symmetric S^T C_b S, so there is no need for the root of a product that is not symmetric, nor to add to the diagonal
     of covariances without full rank (fewer sounds than dimensions).
 
     Args:
@@ -61,35 +38,20 @@ def frechet_distance(mean_a: Tensor, covariance_a: Tensor, mean_b: Tensor, covar
         covariance_b: (dimensions, dimensions).
 
     Returns:
-        The squared distance, 0 or more.
+        The squared distance, 0 or more; NaN if a number is not finite.
 
     Raises:
-        ValueError: shapes that do not fit, numbers that are not finite, or a matrix that is not a covariance.
+        RuntimeError: shapes that do not fit.
 
     Source: Dowson and Landau, "The Frechet distance between multivariate normal distributions" (1982).
     Chapter 4.
     """
-    (mean_a, root_a), (mean_b, root_b) = _mean_and_root(mean_a, covariance_a), _mean_and_root(mean_b, covariance_b)
-    if mean_a.shape != mean_b.shape:
-        raise ValueError(f"one Gaussian has {len(mean_a)} dimensions, the other {len(mean_b)}")
-    traces = root_a.square().sum() + root_b.square().sum()
-    shared = torch.linalg.svdvals(root_a.mT @ root_b).sum()
-    return ((mean_a - mean_b).square().sum() + traces - 2 * shared).clamp(min=0).item()
-
-
-def _mean_and_root(mean: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor]:
-    """The mean and a square root S of the covariance, S S^T, in float64."""
-    mean, covariance = torch.as_tensor(mean).double(), torch.as_tensor(covariance).double()
-    if mean.ndim != 1 or covariance.shape != (len(mean), len(mean)):
-        shapes = f"{tuple(mean.shape)} and {tuple(covariance.shape)}"
-        raise ValueError(f"a Gaussian needs a mean (D,) and a covariance (D, D), not {shapes}")
-    if not (mean.isfinite().all() and covariance.isfinite().all()):
-        raise ValueError("a mean or covariance is not finite (NaN or infinity)")
-    values, vectors = torch.linalg.eigh((covariance + covariance.mT) / 2)
-    tolerance = 1e-6 * values[-1].clamp(min=0)
-    if (covariance - covariance.mT).abs().max() > tolerance or values[0] < -tolerance:
-        raise ValueError("a covariance must be symmetric and have no negative eigenvalue")
-    return mean, vectors * values.clamp(min=0).sqrt()
+    covariance_a, covariance_b = covariance_a.double(), covariance_b.double()
+    values, vectors = torch.linalg.eigh(covariance_a)
+    root = vectors * values.clamp(min=0).sqrt()
+    shared = torch.linalg.eigvalsh(root.mT @ covariance_b @ root).clamp(min=0).sqrt().sum()
+    traces = covariance_a.trace() + covariance_b.trace()
+    return ((mean_a - mean_b).double().square().sum() + traces - 2 * shared).clamp(min=0).item()
 
 
 def frechet_audio_distance(
@@ -121,17 +83,17 @@ def frechet_audio_distance(
     Chapter 4.
     """
     if not features:
-        real, fake = (embed(as_sounds(x, name), sr, embedding) for x, name in ((real, "real"), (fake, "fake")))
-    real, fake = feature_pair(real, fake, ("real", "fake"), least=2)
+        real, fake = (embed(x, sr, embedding) for x in (real, fake))
+    real, fake = feature_pair(real, fake, least=2)
     covariances = [torch.cov(x.mT).reshape(x.shape[1], x.shape[1]) for x in (real, fake)]
     return frechet_distance(real.mean(0), covariances[0], fake.mean(0), covariances[1])
 
 
-def density_coverage(real: Tensor, fake: Tensor, k: int = 5) -> DensityCoverage:
+def density_coverage(real: Tensor, fake: Tensor, k: int = 5) -> tuple[float, float]:
     """How much of `fake` lies where `real` is dense, and how much of `real` has a generated sample nearby.
 
     >>> density_coverage(real_features, fake_features)  # doctest: +SKIP
-    DensityCoverage(density=0.97, coverage=0.93)
+    (0.97, 0.93)
 
     Each real sample gets a ball that reaches its k-th nearest real neighbour. Coverage is the share of balls that
     contain a generated sample; density is the number of balls that contain a generated sample, on average, over k.
@@ -152,12 +114,12 @@ def density_coverage(real: Tensor, fake: Tensor, k: int = 5) -> DensityCoverage:
     Source: Naeem et al., "Reliable fidelity and diversity metrics for generative models" (2020).
     Chapter 4.
     """
-    real, fake = feature_pair(real, fake, ("real", "fake"))
+    real, fake = feature_pair(real, fake)
     if not 1 <= k < len(real):
         raise ValueError(f"k={k} must be at least 1 and below the number of real samples, {len(real)}")
     radius = torch.cdist(real, real).fill_diagonal_(torch.inf).kthvalue(k, dim=1).values
     inside = torch.cdist(real, fake) <= radius[:, None]  # (real, fake)
-    return DensityCoverage((inside.double().sum(0) / k).mean().item(), inside.any(1).double().mean().item())
+    return (inside.double().sum(0) / k).mean().item(), inside.any(1).double().mean().item()
 
 
 def mode_coverage(
@@ -176,24 +138,25 @@ def mode_coverage(
     Args:
         samples: (samples, dimensions).
         means: (modes, dimensions).
-        covariances: (modes, dimensions, dimensions), their diagonals (modes, dimensions), or variances (modes,).
-        weights: (modes,), not negative; equal if None.
+        covariances: (modes, dimensions, dimensions).
+        weights: (modes,); equal if None.
         within: standard deviations.
 
     Returns:
         modes (the share reached), quality (the share of good samples) and imbalance, each from 0 to 1.
 
     Raises:
-        ValueError: shapes that do not fit, or a covariance that is not positive definite.
+        ValueError: samples and means of different dimensions, or samples that are not finite.
+        LinAlgError: a covariance that is not positive definite.
 
     Source: Srivastava et al., "VEEGAN" (2017).
     Chapter 4.
     """
-    x, means = feature_pair(samples, means, ("samples", "means"))
+    x, means = feature_pair(samples, means)
     weights = torch.ones(len(means)) if weights is None else torch.as_tensor(weights)
-    if weights.shape != (len(means),) or not (weights >= 0).all() or not weights.sum() > 0:
-        raise ValueError(f"weights must be ({len(means)},), one per mode and not negative, not {weights.tolist()}")
-    distance, mode = _mahalanobis(x, means, covariances).min(1)
+    roots = torch.linalg.cholesky(torch.as_tensor(covariances).double())
+    steps = torch.linalg.solve_triangular(roots, (x - means[:, None]).mT, upper=False)  # (modes, dimensions, samples)
+    distance, mode = steps.norm(dim=1).min(0)
     good = distance <= within
     counts = torch.bincount(mode[good], minlength=len(means)).double()
     shares, wanted = counts / counts.sum().clamp(min=1), weights.double() / weights.double().sum()
@@ -201,27 +164,11 @@ def mode_coverage(
     return ModeCoverage((counts > 0).double().mean().item(), good.double().mean().item(), imbalance)
 
 
-def _mahalanobis(x: Tensor, means: Tensor, covariances: Tensor) -> Tensor:
-    """The distance of each sample from each mode in standard deviations: (samples, modes)."""
-    covariances = torch.as_tensor(covariances).double()
-    k, d = means.shape
-    if covariances.shape == (k,):
-        covariances = covariances[:, None].expand(k, d)
-    if covariances.shape == (k, d):
-        covariances = torch.diag_embed(covariances)
-    if covariances.shape != (k, d, d):
-        raise ValueError(f"covariances must be ({k}, {d}, {d}), ({k}, {d}) or ({k},), not {tuple(covariances.shape)}")
-    roots, failed = torch.linalg.cholesky_ex(covariances)
-    if failed.any():
-        raise ValueError(f"covariances[{failed.nonzero()[0].item()}] is not positive definite")
-    difference = (x[None] - means[:, None]).mT  # (modes, dimensions, samples)
-    return torch.linalg.solve_triangular(roots, difference, upper=False).norm(dim=1).mT
-
-
-def nearest(audio: Tensor, training: Tensor, sr: int = 16_000, max_shift: float = 0.1) -> Nearest:
+def nearest(audio: Tensor, training: Tensor, sr: int = 16_000) -> tuple[Tensor, Tensor]:
     """The nearest training example of each sound, regardless of level and up to a shift in time.
 
-    >>> nearest(0.5 * training[7].roll(400), training).index  # doctest: +SKIP
+    >>> distance, index = nearest(0.5 * training[7].roll(400), training)  # doctest: +SKIP
+    >>> index  # doctest: +SKIP
     tensor([7])
 
     Each sound becomes a log-mel spectrogram (64 bands) in dB above a floor 30 dB below its own loudest point; anything
@@ -233,67 +180,57 @@ def nearest(audio: Tensor, training: Tensor, sr: int = 16_000, max_shift: float 
         audio: (batch, time) or (batch, 1, time).
         training: (examples, time), of the same length.
         sr: sample rate in Hz.
-        max_shift: seconds by which a copy may start earlier or later.
 
     Returns:
-        distance (batch,), index into `training` (batch,), and shift in seconds (batch,).
+        distance (batch,) and index into `training` (batch,).
 
     Raises:
-        ValueError: sounds of different lengths, or a negative `max_shift`.
+        ValueError: sounds of different lengths.
 
     Chapter 4.
     """
     x, y = as_sounds(audio), as_sounds(training, "training")
-    if x.shape[1] != y.shape[1] or not max_shift >= 0:
-        lengths = f"sounds have {x.shape[1]} samples and training examples {y.shape[1]}"
-        raise ValueError(f"{lengths}: cut them to one length; max_shift={max_shift} must be 0 or more")
+    if x.shape[1] != y.shape[1]:
+        raise ValueError(f"{x.shape[1]} samples per sound, {y.shape[1]} per training example: cut them to one length")
     x, y = (in_batches(lambda part: FLOOR + levelled_log_mel(part, sr, 64, HOP, FLOOR), z) for z in (x, y))
-    furthest = min(round(max_shift * sr / HOP), x.shape[-1] // 2)
-    best = torch.full((len(x), len(y)), torch.inf)
-    lag = torch.zeros(len(x), len(y), dtype=torch.long)
-    for shift in range(-furthest, furthest + 1):
-        distance = _distance(x[..., max(shift, 0) :][..., : x.shape[-1] - abs(shift)], y[..., max(-shift, 0) :])
-        lag = torch.where(distance < best, shift, lag)
-        best = torch.minimum(best, distance)
-    distance, index = best.min(1)
-    return Nearest(distance, index, lag.gather(1, index[:, None])[:, 0] * HOP / sr)
+    furthest = min(round(0.1 * sr / HOP), x.shape[-1] // 2)  # a copy may start 0.1 s earlier or later
+    shifts = range(-furthest, furthest + 1)
+    distances = (_distance(x[..., max(shift, 0) :], y[..., max(-shift, 0) :]) for shift in shifts)
+    return tuple(reduce(torch.minimum, distances).min(1))
 
 
 def _distance(x: Tensor, y: Tensor) -> Tensor:
     """|u - v| / sqrt(|u|^2 + |v|^2) for each u in x (batch, mels, frames) and v in y (examples, ...)."""
-    x, y = (part[..., : x.shape[-1]].flatten(1) / FLOOR for part in (x, y))
+    frames = min(x.shape[-1], y.shape[-1])
+    x, y = (part[..., :frames].flatten(1) / FLOOR for part in (x, y))
     both = x.square().sum(1)[:, None] + y.square().sum(1)
     return (1 - 2 * x @ y.T / both.clamp(min=1e-9)).clamp(min=0).sqrt()
 
 
-def novelty(audio: Tensor, training: Tensor, held_out: Tensor, sr: int = 16_000, max_shift: float = 0.1) -> Novelty:
+def novelty(audio: Tensor, training: Tensor, held_out: Tensor, sr: int = 16_000) -> tuple[float, float, float]:
     """Are the sounds farther from training than real sounds that were not in training?
 
-    >>> result = novelty(generated, train.audio, test.audio)  # doctest: +SKIP
-    >>> result.ratio, result.copied  # doctest: +SKIP
-    (1.31, 0.0)
+    >>> novelty(generated, train.audio, test.audio)  # doctest: +SKIP
+    (0.34, 0.34, 0.0)
 
     Held-out real sounds show how close a sound comes by chance, since notes of one instrument resemble each other. A
-    model that plays training examples back, softer or later, has a ratio near 0 and `copied` near 1.
+    model that plays training examples back, softer or later, has a distance near 0 and `copied` near 1.
 
     Args:
         audio: generated sounds (batch, time) or (batch, 1, time).
         training: (examples, time), what the model was trained on.
         held_out: (count, time), real sounds it was not trained on.
         sr: sample rate in Hz.
-        max_shift: as for `nearest`.
 
     Returns:
-        ratio: median distance over that of held-out sounds; 1 or more where the sounds are as new as new recordings.
+        distance: the median distance to the nearest training example.
+        ceiling: the same of held-out sounds; sounds as new as new recordings reach it.
         copied: the share of sounds nearer to training than 99 % of the held-out ones; about 0.01 is chance.
-        generated, real: what `nearest` says of either.
 
     Source: nearest-neighbour checks as in Karras et al. (2018), and held-out sounds as the reference after Meehan et
     al., "A non-parametric test to detect data-copying" (2020).
     Chapter 4.
     """
-    generated, real = nearest(audio, training, sr, max_shift), nearest(held_out, training, sr, max_shift)
-    close = torch.quantile(real.distance, 0.01)
-    copied = (generated.distance < close).float().mean().item()
-    ratio = (generated.distance.median() / real.distance.median().clamp(min=1e-6)).item()
-    return Novelty(ratio, copied, generated, real)
+    generated, real = (nearest(x, training, sr)[0] for x in (audio, held_out))
+    copied = (generated < torch.quantile(real, 0.01)).float().mean().item()
+    return generated.median().item(), real.median().item(), copied

@@ -36,7 +36,8 @@ def instrument_game(recordings: int, warm: int) -> gan.InstrumentGAN:
     codes = nn.Embedding(recordings, generator.config["z_size"]).to(device())
     groups = [{"params": list(part.parameters())} for part in (generator, codes)]
     adams = torch.optim.Adam(groups, LR, BETAS), torch.optim.Adam(discriminator.parameters(), D_LR, BETAS)
-    return gan.InstrumentGAN(generator, discriminator, codes, *adams, warm=warm, anchor=10.0, weight=0.3, every=8)
+    rules = {"loss": gan.relativistic, "penalty": gan.r1_r2, "weight": 0.3, "every": 8, "warm": warm, "anchor": 10.0}
+    return gan.InstrumentGAN(generator.curves, discriminator, *adams, instrument=generator, codes=codes, **rules)
 
 
 def set_rates(game: gan.InstrumentGAN, steps: int) -> None:
