@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")
 NAMES = ("weights", "means", "covariances", "precisions_cholesky")
 LOG_2PI = math.log(2 * math.pi)
 PIVOT_NOISE = 32  # epsilons
@@ -26,7 +25,7 @@ class Parameters:
     """A mixture of Gaussians, with scikit-learn's names and shapes.
 
     >>> one = torch.ones(1, dtype=torch.float64)
-    >>> Parameters(one, one[None], one, one, "spherical").variances()
+    >>> Parameters(one, one[None], one, one, "spherical").spreads()
     tensor([[1.]], dtype=torch.float64)
 
     Attributes:
@@ -56,16 +55,17 @@ class Parameters:
 
     def factors(self) -> Tensor:
         """`precisions_cholesky` for each component: (K, D), or (K, D, D) for full and tied."""
+        return self._of_each(self.precisions_cholesky)
+
+    def spreads(self) -> Tensor:
+        """`covariances` for each component: (K, D), or (K, D, D) for full and tied."""
+        return self._of_each(self.covariances)
+
+    def _of_each(self, values: Tensor) -> Tensor:
         k, d = self.means.shape
         if self.covariance_type == "spherical":
-            return self.precisions_cholesky[:, None].expand(k, d)
-        return self.precisions_cholesky.expand(k, d, d) if self.covariance_type == "tied" else self.precisions_cholesky
-
-    def variances(self) -> Tensor:
-        """The variance of each feature in each component: (K, D)."""
-        if self.full:
-            return self.covariances.diagonal(dim1=-2, dim2=-1).expand_as(self.means)
-        return self.covariances.reshape(len(self.means), -1).expand_as(self.means)
+            return values[:, None].expand(k, d)
+        return values.expand(k, d, d) if self.covariance_type == "tied" else values
 
 
 @dataclass(frozen=True)
@@ -103,9 +103,6 @@ class Moments:
 
     def __mul__(self, factor: float) -> "Moments":
         return Moments(self.count * factor, self.mean, self.scatter * factor, self.log_likelihood * factor)
-
-    def __getitem__(self, components: Tensor) -> "Moments":
-        return Moments(self.count[components], self.mean[components], self.scatter[components])
 
     def to(self, device: torch.device | str) -> "Moments":
         """The same moments on another device."""
@@ -241,19 +238,18 @@ def _covariances(scatter: Tensor, count: Tensor, covariance_type: str) -> Tensor
 
 def _is_collapsed(seen: Moments, covariance_type: str) -> bool:
     """Whether a standard deviation is no larger than the rounding errors of the numbers it was computed from."""
-    covariances = _covariances(seen.scatter, at_least_tiny(seen.count), covariance_type)
-    variances = Parameters(seen.count, seen.mean, covariances, covariances, covariance_type).variances()
+    variances = _covariances(seen.scatter, at_least_tiny(seen.count), covariance_type)
+    if covariance_type in ("full", "tied"):
+        variances = variances.diagonal(dim1=-2, dim2=-1)
+    variances = variances[:, None] if covariance_type == "spherical" else variances
     return not bool((variances > (64 * torch.finfo(seen.mean.dtype).eps * seen.mean).square()).all())
 
 
 def moments_of(parameters: Parameters, reg_covar: float) -> Moments:
     """The inverse of the M step: the moments, per row, of data for which these parameters are the estimates."""
     weights, means = parameters.weights, parameters.means
-    if parameters.full:
-        covariances = parameters.covariances - reg_covar * torch.eye(means.shape[1]).to(means)
-        covariances = covariances.expand(len(means), -1, -1)
-    else:
-        covariances = parameters.variances() - reg_covar
+    ridge = torch.eye(means.shape[1]).to(means) if parameters.full else 1.0
+    covariances = parameters.spreads() - reg_covar * ridge
     return Moments(weights, means, covariances * per_component(weights, covariances))
 
 

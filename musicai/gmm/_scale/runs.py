@@ -4,7 +4,8 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +51,10 @@ class Restarts:
         self.warm = mixture.warm_start and hasattr(mixture, "converged_")
         self.runs: dict[str, EMRun] = {}  # "now" and "best"
         self.done, self.saved_at = 0, time.monotonic()
+        if path is not None and Path(path).exists():
+            self._resume(read_state(path, data.device))
 
     def __enter__(self) -> "Restarts":
-        if self.path is not None and Path(self.path).exists():
-            self._resume(read_state(self.path, self.data.device))
         return self
 
     def __exit__(self, *_) -> None:
@@ -73,8 +74,7 @@ class Restarts:
         if self.path is None or self.data.rank > 0 or time.monotonic() - self.saved_at < every:
             return
         self.saved_at = time.monotonic()
-        _, keys, *position = self.random_state.get_state()
-        state = {"settings": self._settings(), "done": self.done, "random": keys, "position": position, "runs": {}}
+        state = {"settings": self._settings(), "done": self.done, "random": self.random_state.get_state(), "runs": {}}
         for name, run in self.runs.items():
             state["runs"][name] = [run.lower_bound, run.lower_bounds, run.converged]
             state |= {f"{name}.{part}": getattr(run.parameters, part) for part in NAMES}
@@ -89,7 +89,7 @@ class Restarts:
             parts = (state[f"{name}.{part}"] for part in NAMES)
             self.runs[name] = EMRun(Parameters(*parts, self.mixture.covariance_type), *facts)
         self.done = state["done"]
-        self.random_state.set_state(("MT19937", state["random"], *state["position"]))
+        self.random_state.set_state(state["random"])
 
     def _new(self) -> EMRun:
         if self.warm:
@@ -97,33 +97,26 @@ class Restarts:
         return EMRun(start(self.data, self.mixture.get_params(), self.random_state))
 
     def _settings(self) -> dict[str, Any]:
-        """What must be the same for a checkpoint to be resumed: the settings, and the data's number and place."""
-        settings, frame = self.mixture.get_params(), self.data.frame
-        for name in ("random_state", "verbose", "verbose_interval"):
-            del settings[name]
-        return settings | {"rows": self.data.rows, "shift": frame.shift, "scale": frame.scale}
+        """What must be the same for a checkpoint to be resumed: the settings, and the data's number and mean."""
+        free = ("random_state", "verbose", "verbose_interval")
+        settings = {name: value for name, value in self.mixture.get_params().items() if name not in free}
+        return settings | {"rows": self.data.rows, "mean": self.data.total.mean}
 
 
 def start(data: Data, settings: dict[str, Any], random_state: np.random.RandomState) -> Parameters:
     """The parameters before the first step. settings: those of the estimator.
 
-    Raises ValueError for given parameters of the wrong shape, for weights or precisions that cannot be, and for data
-    that collapse at once.
+    Raises ValueError for given parameters of the wrong shape, for impossible weights or precisions, and for data that
+    collapse at once.
     """
-    kind, how, reg_covar = settings["covariance_type"], settings["init_params"], settings["reg_covar"]
-    given, full = _given(settings, data), kind in ("full", "tied")
-    counts = means = covariances = None
-    if len(given) < 3:
-        seen = _initial_moments(data, how, settings["n_components"], kind, random_state)
-        counts, means, covariances = em.estimates(seen, kind, reg_covar)
-        if how in ("kmeans", "random") and "precisions" not in given:
-            em.m_step(seen, kind, reg_covar)  # raises if a component has collapsed
-    weights = given["weights"] if "weights" in given else counts / data.rows
-    means = given.get("means", means)
-    if "precisions" not in given:
-        return Parameters(weights, means, covariances, em.precisions_cholesky(covariances, full), kind)
-    factors = _factors(given["precisions"], kind)
-    return Parameters(weights, means, em.covariances_of_factors(factors, full), factors, kind)
+    kind, given = settings["covariance_type"], _given(settings, data)
+    if len(given) == 4:
+        return Parameters(**given, covariance_type=kind)
+    seen = _initial_moments(data, settings["init_params"], settings["n_components"], kind, random_state)
+    reg_covar = 1.0 if "covariances" in given else settings["reg_covar"]  # covariances that are not used may collapse
+    found = em.m_step(seen, kind, reg_covar)
+    weights = found.weights * float(seen.count.sum() / data.rows)  # as in scikit-learn, if few rows were chosen
+    return replace(found, **{"weights": weights} | given)
 
 
 def random_numbers(data: Data, seed: int | np.random.RandomState | None) -> np.random.RandomState:
@@ -138,23 +131,22 @@ def random_numbers(data: Data, seed: int | np.random.RandomState | None) -> np.r
 
 
 def _given(settings: dict[str, Any], data: Data) -> dict[str, Tensor]:
-    """Those of weights, means and precisions that were given, checked, in float64."""
+    """The fields of `Parameters` that were given, checked, in float64."""
     k, d, kind = settings["n_components"], data.width, settings["covariance_type"]
     shapes = {"weights": (k,), "means": (k, d)}
     shapes["precisions"] = {"full": (k, d, d), "tied": (d, d), "diag": (k, d), "spherical": (k,)}[kind]
     given = {name: settings[f"{name}_init"] for name in shapes if settings[f"{name}_init"] is not None}
+    given = {name: as_tensor(values).to(data.device, torch.float64) for name, values in given.items()}
     for name, values in given.items():
-        values = given[name] = as_tensor(values).to(data.device, torch.float64)
-        said = f"{kind} precision" if name == "precisions" else name
-        if tuple(values.shape) != shapes[name]:
-            shape = tuple(values.shape)
-            raise ValueError(f"The parameter '{said}' should have the shape of {shapes[name]}, but got {shape}")
-        if not bool(torch.isfinite(values).all()):
-            raise ValueError(f"The parameter '{said}' contains NaN or infinity")
+        if (shape := tuple(values.shape)) != shapes[name]:
+            raise ValueError(f"The parameter '{name}' should have the shape of {shapes[name]}, but got {shape}")
     weights = given.get("weights", torch.ones(1))
-    if bool((weights < 0).any()) or abs(float(weights.sum()) - 1) > 1e-6:
+    if not (bool((weights >= 0).all()) and abs(float(weights.sum()) - 1) <= 1e-6):
         said = f"in the range [0, 1] and normalized, but got sum(weights) = {float(weights.sum()):.5f}"
         raise ValueError(f"The parameter 'weights' should be {said}")
+    if "precisions" in given:
+        factors = given["precisions_cholesky"] = _factors(given.pop("precisions"), kind)
+        given["covariances"] = em.covariances_of_factors(factors, data.full)
     return given
 
 
@@ -172,17 +164,18 @@ def _factors(precisions: Tensor, kind: str) -> Tensor:
 
 
 def _initial_moments(data: Data, how: str, k: int, kind: str, random_state: np.random.RandomState) -> Moments:
-    full = kind in ("full", "tied")
     if how == "random":
         responsibilities = _random_responsibilities(k, random_state)
-        seen = _moments(data, responsibilities, full)
+        seen = data.moments(responsibilities, k)
         responsibilities(seen.mean[:0], data.rows)  # so that a next start draws the same numbers in every process
         return seen
     numbers = np.arange(data.rows)
-    if data.rows > (limit := max(SAMPLE, 64 * k)) and how != "random_from_data":
-        numbers = np.unique(random_state.randint(data.rows, size=limit))
+    if data.rows > SAMPLE and how != "random_from_data":
+        numbers = np.unique(random_state.randint(data.rows, size=SAMPLE))
     if how == "kmeans":
-        return _moments(data, _nearest_centres(data, k, numbers, random_state), full)
+        found = KMeans(k, n_init=1, random_state=random_state).fit(data.take(numbers).cpu().numpy())
+        centres = torch.from_numpy(found.cluster_centers_).to(data.device, torch.float64)
+        return data.moments(partial(_nearest, centres), k)
     if how == "random_from_data":
         chosen = random_state.choice(data.rows, k, replace=False)
     else:
@@ -190,24 +183,17 @@ def _initial_moments(data: Data, how: str, k: int, kind: str, random_state: np.r
         chosen = numbers[chosen]
     rising, back = np.unique(chosen, return_inverse=True)
     means = data.take(rising).double()[torch.from_numpy(back).to(data.device)]
-    scatter = means.new_zeros(k, *(data.width,) * (2 if full else 1))
+    scatter = means.new_zeros(k, *data.total.scatter.shape[1:])
     if kind == "tied":  # scikit-learn's start: all the rows' squares, shared by the few rows chosen
-        every = _moments(data, lambda rows, _: rows.new_ones(1, len(rows)), full)
-        scatter[0] = every.scatter[0] + every.count * em.squares(every.mean, full)[0] - em.squares(means, full).sum(0)
+        every = data.total
+        scatter[0] = every.scatter[0] + every.count * em.squares(every.mean, True)[0] - em.squares(means, True).sum(0)
     return Moments(torch.ones_like(means[:, 0]), means, scatter)
 
 
-def _nearest_centres(data: Data, k: int, numbers: np.ndarray, random_state: np.random.RandomState) -> Callable:
-    """Responsibilities that give each row to its cluster of k-means, run on the rows with these numbers."""
-    found = KMeans(k, n_init=1, random_state=random_state).fit(data.take(numbers).cpu().numpy())
-    centres = torch.from_numpy(found.cluster_centers_).to(data.device, torch.float64)
-    known = torch.from_numpy(found.labels_).to(data.device, torch.int64) if len(numbers) == data.rows else None
-
-    def responsibilities(rows: Tensor, position: int) -> Tensor:
-        nearest = torch.cdist(rows.double(), centres).argmin(1) if known is None else known[position:][: len(rows)]
-        return one_hot(nearest, k).T
-
-    return responsibilities
+def _nearest(centres: Tensor, rows: Tensor, _: int) -> Tensor:
+    """Responsibilities (K, rows) that give each row to the nearest centre."""
+    distances = torch.cdist(rows.double(), centres, compute_mode="donot_use_mm_for_euclid_dist")
+    return one_hot(distances.argmin(1), len(centres)).T
 
 
 def _random_responsibilities(k: int, random_state: np.random.RandomState) -> Callable:
@@ -220,20 +206,6 @@ def _random_responsibilities(k: int, random_state: np.random.RandomState) -> Cal
         return torch.from_numpy((shares / shares.sum(1, keepdims=True)).T).to(rows.device)
 
     return responsibilities
-
-
-def _moments(data: Data, responsibilities_of: Callable[[Tensor, int], Tensor], full: bool) -> Moments:
-    """The moments of all data, given the responsibilities (K, rows) of each piece; these are asked for in order."""
-
-    def of_piece(rows: Tensor, responsibilities: Tensor) -> Moments:
-        size, total = max(64, 2**20 // len(responsibilities) // data.width), None
-        for part, shares in zip(rows.split(size), responsibilities.split(size, 1), strict=True):
-            seen = em.moments(data.frame.rows_into(part), shares.double(), full)
-            total = seen if total is None else total + seen
-        return total
-
-    pieces = ((rows, responsibilities_of(rows, position)) for rows, position in data.pieces())
-    return data.frame.moments_from(data.sum(of_piece, pieces))
 
 
 def _plain(value: Any) -> Any:
