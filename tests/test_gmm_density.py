@@ -105,8 +105,3 @@ def test_head_learns_a_density_that_forks():
     )
     assert float(net(x).log_prob(y).mean().detach()) > truth - 0.25
     assert net(x).mean.abs().max() < 0.5
-
-
-def test_head_refuses_bounds_the_wrong_way_round():
-    with pytest.raises(ValueError, match="min_scale < max_scale"):
-        MixtureHead(4, 2, min_scale=1.0, max_scale=0.1)

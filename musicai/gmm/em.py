@@ -13,11 +13,7 @@ from torch import Tensor
 NAMES = ("weights", "means", "covariances", "precisions_cholesky")
 LOG_2PI = math.log(2 * math.pi)
 PIVOT_NOISE = 32  # epsilons
-COLLAPSED = (  # scikit-learn's words
-    "Fitting the mixture model failed because some components have ill-defined empirical covariance (for instance "
-    "caused by singleton or collapsed samples). Try to decrease the number of components, increase reg_covar, or scale "
-    "the input data."
-)
+COLLAPSED = "A component has an ill-defined empirical covariance: use fewer components, increase reg_covar, or scale X"
 
 
 @dataclass(frozen=True)

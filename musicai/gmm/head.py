@@ -68,9 +68,6 @@ class MixtureHead(nn.Module):
         min_scale: lower bound of the standard deviations.
         max_scale: upper bound.
 
-    Raises:
-        ValueError: unless 0 < min_scale < max_scale.
-
     Chapter 3.
     """
 
@@ -84,8 +81,6 @@ class MixtureHead(nn.Module):
         max_scale: float = 1e3,
     ):
         super().__init__()
-        if not 0 < min_scale < max_scale:
-            raise ValueError(f"0 < min_scale < max_scale must hold; got {min_scale} and {max_scale}")
         self.shape, self.bounds = (n_components, n_features), (math.log(min_scale), math.log(max_scale))
         self.linear = nn.Linear(in_features, n_components * (1 + 2 * n_features))
 

@@ -104,8 +104,8 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
                     self._after_step(restarts, change, callback)
         self._keep(restarts.runs["best"], data.as_kind)
         if not self.converged_ and self.max_iter > 0:
-            message = "Best performing initialization did not converge. Try different init parameters, or increase "
-            warnings.warn(message + "max_iter, tol, or check for degenerate data.", ConvergenceWarning, stacklevel=2)
+            message = "EM did not converge: try another start, increase max_iter or tol, or check for degenerate data"
+            warnings.warn(message, ConvergenceWarning, stacklevel=2)
         return self
 
     def fit_predict(self, X: Any, y: None = None) -> Array:
@@ -141,8 +141,6 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
             before = None if fresh else self._parameters(data.device)
             before = before or start(data, self.get_params(), random_numbers(data, self.random_state))
             batch = e_step_over(data, before, self.reg_covar)
-        if fresh:
-            m_step(batch, self.covariance_type, self.reg_covar)  # raises if a component has collapsed
         self.n_batches_ = getattr(self, "n_batches_", 0) + 1
         rate = (self.n_batches_ + 1) ** -decay if rate is None else rate
         known = moments_of(before, self.reg_covar) * (1 - rate) + batch * (rate / data.rows)
@@ -194,8 +192,7 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
         Raises ValueError for a mixture that is not fitted. A `random_state` that is not a number is not kept.
         """
         check_is_fitted(self)
-        random_state = self.random_state if isinstance(self.random_state, int | None) else None
-        write_state(path, vars(self) | {"random_state": random_state})
+        write_state(path, vars(self))
 
     @classmethod
     def load(cls, path: str | Path, device: str | torch.device = "cpu") -> "GaussianMixture":
@@ -217,8 +214,8 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
         shards = is_shards(X)
         with Data(X if shards else check_rows(self, X, reset=reset), self.covariance_type in ("full", "tied")) as data:
             if reset and data.rows < max(2, self.n_components):
-                wanted = f"Expected n_samples >= n_components but got n_components = {self.n_components}, n_samples = "
-                raise ValueError(f"{wanted}{data.rows} (a minimum of 2 is required)")
+                got = f"n_components = {self.n_components}, n_samples = {data.rows}"
+                raise ValueError(f"Expected n_samples >= n_components (and a minimum of 2), but got {got}")
             if shards:
                 self.n_features_in_ = data.width
                 vars(self).pop("feature_names_in_", None)

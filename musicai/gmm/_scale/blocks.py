@@ -15,7 +15,7 @@ from musicai.gmm import em
 from musicai.gmm.em import Moments, Parameters
 
 CACHE = {"cpu": 2**20, "cuda": 2**27}  # numbers in a block: what the second-level cache holds; what fills a GPU
-SMALL = 2**26  # multiplications in a pass; float64 costs nothing worth saving below
+SMALL = 2**25  # multiplications in a pass, about; float64 costs nothing worth saving below
 RIDGE = 1e-6  # of a direction's variance: where data are flat, whitening stretches them a thousandfold at most
 FLOAT32, FLOAT64, DEFINITION = 0, 1, 2  # a component's log density: from features in that type, or by its definition
 # How much of its own size a squared standard coordinate may lose to rounding. In float32 such errors differ from row to
@@ -81,15 +81,6 @@ class Frame:
         scatter = inverse @ seen.scatter @ inverse.mT
         return replace(seen, mean=seen.mean @ inverse.mT + self.shift, scatter=(scatter + scatter.mT) / 2)
 
-    def log_volume(self) -> Tensor:
-        """What to add to a log density in this frame."""
-        return (self.scale.diagonal() if self.scale.dim() == 2 else self.scale).log().sum()
-
-
-def n_features(d: int, full: bool) -> int:
-    """P, the number of features of a Gaussian in D dimensions: products or squares of x, x, and 1."""
-    return d * (d + 1) // 2 + d + 1 if full else 2 * d + 1
-
 
 def fill_features(features: Tensor, d: int, full: bool) -> None:
     """Complete a Gaussian's sufficient statistics (P, rows). The last D + 1 are x and 1, and x is already there."""
@@ -141,7 +132,7 @@ class BlockEStep:
         means, factors = frame.mixture_into(parameters)
         factors = factors.index_fill(0, self.exact, 1.0)  # they may be beyond float32's range
         self.matrix = coefficients(parameters.weights, means, factors)
-        self.matrix[:, -1] += frame.log_volume()
+        self.matrix[:, -1] += (frame.scale.diagonal() if self.full else frame.scale).log().sum()  # a change of volume
         self.matrix = self.matrix.to(torch.float32 if single else torch.float64)
 
     def moments(self, rows: Tensor, _: int = 0) -> Moments:
@@ -183,7 +174,7 @@ class BlockEStep:
 
 def e_step_over(data: Any, parameters: Parameters, reg_covar: float) -> Moments:
     """The E step over all the `Data`: their moments, precise enough for an M step with this `reg_covar`."""
-    large = data.rows * len(parameters.means) * n_features(data.width, parameters.full) > SMALL
+    large = data.rows * parameters.factors().numel() > SMALL
     lowest = FLOAT32 if data.dtype == torch.float32 and large else FLOAT64
     level = level_needed(parameters, data.frame, lowest)
     while True:

@@ -103,10 +103,8 @@ class Data:
 
     def __init__(self, source: Any, full: bool):
         if isinstance(source, Iterator):
-            raise ValueError(
-                f"the {type(source).__name__} of shards can be read only once, but EM reads them at every step: pass a "
-                "list, or a function that returns a new iterator"
-            )
+            kind = type(source).__name__
+            raise ValueError(f"EM reads the shards at each step, but a {kind} can be read only once: pass a function")
         self.source, self.full, self.width = source, full, None
         first = next(iter(shards_of(source)), None)
         if first is None:
@@ -120,7 +118,11 @@ class Data:
         self.rank, self.world = join_processes()
         if self.world > 1:
             everyone = gather(self.total, self.device)
-            self.same_everywhere = all(_equal(other, everyone[0]) for other in everyone)
+            first = everyone[0]
+            equal = (
+                torch.equal(other.mean, first.mean) and torch.equal(other.scatter, first.scatter) for other in everyone
+            )
+            self.same_everywhere = all(equal)
             if not self.same_everywhere:
                 self.offset = int(sum(other.count for other in everyone[: self.rank]))
                 self.total = reduce(add, everyone)
@@ -181,14 +183,8 @@ def _ones(rows: Tensor, position: int) -> Tensor:
     return rows.new_ones(1, len(rows))
 
 
-def _equal(a: Moments, b: Moments) -> bool:
-    return all(torch.equal(one, other) for one, other in zip(vars(a).values(), vars(b).values(), strict=True))
-
-
 def join_processes() -> tuple[int, int]:
     """(this process's number, how many there are): (0, 1) alone; under `torchrun`, the others are met first."""
-    if not dist.is_available():
-        return 0, 1
     if not dist.is_initialized() and dist.is_torchelastic_launched():
         if cuda := torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))

@@ -62,8 +62,10 @@ class Restarts:
 
     def __iter__(self) -> Iterator[EMRun]:
         while self.done < (1 if self.warm else self.mixture.n_init):
-            if "now" not in self.runs:
-                self.runs["now"] = self._new()
+            if "now" not in self.runs and self.warm:
+                self.runs["now"] = EMRun(self.mixture._parameters(self.data.device), self.mixture.lower_bound_)
+            elif "now" not in self.runs:
+                self.runs["now"] = EMRun(start(self.data, self.mixture.get_params(), self.random_state))
             yield self.runs["now"]
             now, self.done = self.runs.pop("now"), self.done + 1
             if "best" not in self.runs or now.lower_bound > self.runs["best"].lower_bound:
@@ -91,11 +93,6 @@ class Restarts:
         self.done = state["done"]
         self.random_state.set_state(state["random"])
 
-    def _new(self) -> EMRun:
-        if self.warm:
-            return EMRun(self.mixture._parameters(self.data.device), self.mixture.lower_bound_)
-        return EMRun(start(self.data, self.mixture.get_params(), self.random_state))
-
     def _settings(self) -> dict[str, Any]:
         """What must be the same for a checkpoint to be resumed: the settings, and the data's number and mean."""
         free = ("random_state", "verbose", "verbose_interval")
@@ -121,13 +118,10 @@ def start(data: Data, settings: dict[str, Any], random_state: np.random.RandomSt
 
 def random_numbers(data: Data, seed: int | np.random.RandomState | None) -> np.random.RandomState:
     """A source of random numbers; in every process, the same as in process 0."""
-    random_state = check_random_state(seed)
+    shared = [check_random_state(seed)]
     if data.world > 1:
-        state = [random_state.get_state()]
-        dist.broadcast_object_list(state, src=0)
-        random_state = np.random.RandomState() if data.rank else random_state
-        random_state.set_state(state[0])
-    return random_state
+        dist.broadcast_object_list(shared, src=0)
+    return shared[0]
 
 
 def _given(settings: dict[str, Any], data: Data) -> dict[str, Tensor]:
@@ -135,11 +129,12 @@ def _given(settings: dict[str, Any], data: Data) -> dict[str, Tensor]:
     k, d, kind = settings["n_components"], data.width, settings["covariance_type"]
     shapes = {"weights": (k,), "means": (k, d)}
     shapes["precisions"] = {"full": (k, d, d), "tied": (d, d), "diag": (k, d), "spherical": (k,)}[kind]
-    given = {name: settings[f"{name}_init"] for name in shapes if settings[f"{name}_init"] is not None}
-    given = {name: as_tensor(values).to(data.device, torch.float64) for name, values in given.items()}
-    for name, values in given.items():
-        if (shape := tuple(values.shape)) != shapes[name]:
-            raise ValueError(f"The parameter '{name}' should have the shape of {shapes[name]}, but got {shape}")
+    given = {}
+    for name, shape in shapes.items():
+        if (values := settings[f"{name}_init"]) is not None:
+            given[name] = as_tensor(values).to(data.device, torch.float64)
+            if (got := tuple(given[name].shape)) != shape:
+                raise ValueError(f"The parameter '{name}' should have the shape of {shape}, but got {got}")
     weights = given.get("weights", torch.ones(1))
     if not (bool((weights >= 0).all()) and abs(float(weights.sum()) - 1) <= 1e-6):
         said = f"in the range [0, 1] and normalized, but got sum(weights) = {float(weights.sum()):.5f}"
@@ -175,7 +170,8 @@ def _initial_moments(data: Data, how: str, k: int, kind: str, random_state: np.r
     if how == "kmeans":
         found = KMeans(k, n_init=1, random_state=random_state).fit(data.take(numbers).cpu().numpy())
         centres = torch.from_numpy(found.cluster_centers_).to(data.device, torch.float64)
-        return data.moments(partial(_nearest, centres), k)
+        distances = partial(torch.cdist, x2=centres, compute_mode="donot_use_mm_for_euclid_dist")
+        return data.moments(lambda rows, _: one_hot(distances(rows.double()).argmin(1), k).T, k)
     if how == "random_from_data":
         chosen = random_state.choice(data.rows, k, replace=False)
     else:
@@ -188,12 +184,6 @@ def _initial_moments(data: Data, how: str, k: int, kind: str, random_state: np.r
         every = data.total
         scatter[0] = every.scatter[0] + every.count * em.squares(every.mean, True)[0] - em.squares(means, True).sum(0)
     return Moments(torch.ones_like(means[:, 0]), means, scatter)
-
-
-def _nearest(centres: Tensor, rows: Tensor, _: int) -> Tensor:
-    """Responsibilities (K, rows) that give each row to the nearest centre."""
-    distances = torch.cdist(rows.double(), centres, compute_mode="donot_use_mm_for_euclid_dist")
-    return one_hot(distances.argmin(1), len(centres)).T
 
 
 def _random_responsibilities(k: int, random_state: np.random.RandomState) -> Callable:
@@ -209,7 +199,8 @@ def _random_responsibilities(k: int, random_state: np.random.RandomState) -> Cal
 
 
 def _plain(value: Any) -> Any:
-    return value.tolist()  # what JSON does not know is an array, a tensor, or one of NumPy's numbers
+    """What JSON does not know: an array, a tensor or a NumPy number as Python's own; None for a random state."""
+    return value.tolist() if hasattr(value, "tolist") else None
 
 
 def write_state(path: str | Path, state: dict[str, Any]) -> None:
@@ -228,14 +219,12 @@ def read_state(path: str | Path, device: Any = "cpu") -> dict[str, Any]:
 
     Raises FileNotFoundError if there is no file, ValueError if `write_state` did not write it.
     """
-    if not Path(path).exists():
-        raise FileNotFoundError(f"there is no file {path}")
     try:
         with safe_open(path, framework="numpy") as file:
             facts = json.loads((file.metadata() or {})[HEADER])
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         numpy = facts.pop("numpy")
         return facts | {name: value if name in numpy else as_tensor(value).to(device) for name, value in arrays.items()}
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
+    except (SafetensorError, KeyError, ValueError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise ValueError(f"{path} is not a file of a Gaussian mixture, or is incomplete ({reason})") from error
