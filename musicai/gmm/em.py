@@ -5,13 +5,12 @@ parameters. A sample is a column here, as in the formulas: x is (features D, row
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 NAMES = ("weights", "means", "covariances", "precisions_cholesky")
-LOG_2PI = math.log(2 * math.pi)
 PIVOT_NOISE = 32  # epsilons
 COLLAPSED = "A component has an ill-defined empirical covariance: use fewer components, increase reg_covar, or scale X"
 
@@ -21,7 +20,7 @@ class Parameters:
     """A mixture of Gaussians, with scikit-learn's names and shapes.
 
     >>> one = torch.ones(1, dtype=torch.float64)
-    >>> Parameters(one, one[None], one, one, "spherical").spreads()
+    >>> Parameters(one, one[None], one, one, "spherical").factors()
     tensor([[1.]], dtype=torch.float64)
 
     Attributes:
@@ -40,10 +39,6 @@ class Parameters:
     precisions_cholesky: Tensor
     covariance_type: str
 
-    def to(self, device: torch.device | str) -> "Parameters":
-        """The same mixture on another device."""
-        return replace(self, **{name: getattr(self, name).to(device) for name in NAMES})
-
     @property
     def full(self) -> bool:
         """Whether the covariances are matrices."""
@@ -51,17 +46,10 @@ class Parameters:
 
     def factors(self) -> Tensor:
         """`precisions_cholesky` for each component: (K, D), or (K, D, D) for full and tied."""
-        return self._of_each(self.precisions_cholesky)
-
-    def spreads(self) -> Tensor:
-        """`covariances` for each component: (K, D), or (K, D, D) for full and tied."""
-        return self._of_each(self.covariances)
-
-    def _of_each(self, values: Tensor) -> Tensor:
         k, d = self.means.shape
         if self.covariance_type == "spherical":
-            return values[:, None].expand(k, d)
-        return values.expand(k, d, d) if self.covariance_type == "tied" else values
+            return self.precisions_cholesky[:, None].expand(k, d)
+        return self.precisions_cholesky.expand(k, d, d) if self.covariance_type == "tied" else self.precisions_cholesky
 
 
 @dataclass(frozen=True)
@@ -130,7 +118,7 @@ def log_joint(x: Tensor, weights: Tensor, means: Tensor, factors: Tensor) -> Ten
 def log_joint_at_mean(weights: Tensor, factors: Tensor) -> Tensor:
     """log(weight x density) of each component at its own mean: (K,)."""
     diagonal = factors if factors.dim() == 2 else factors.diagonal(dim1=1, dim2=2)
-    return weights.log().clamp(min=-1e30) + diagonal.log().sum(1) - 0.5 * factors.shape[1] * LOG_2PI
+    return weights.log().clamp(min=-1e30) + diagonal.log().sum(1) - 0.5 * factors.shape[1] * math.log(2 * math.pi)
 
 
 def e_step(joint: Tensor) -> tuple[Tensor, Tensor]:
@@ -234,9 +222,8 @@ def _covariances(scatter: Tensor, count: Tensor, covariance_type: str) -> Tensor
 
 def _is_collapsed(seen: Moments, covariance_type: str) -> bool:
     """Whether a standard deviation is no larger than the rounding errors of the numbers it was computed from."""
-    variances = _covariances(seen.scatter, at_least_tiny(seen.count), covariance_type)
-    if covariance_type in ("full", "tied"):
-        variances = variances.diagonal(dim1=-2, dim2=-1)
+    squared = seen.scatter.diagonal(dim1=1, dim2=2) if seen.scatter.dim() == 3 else seen.scatter
+    variances = _covariances(squared, at_least_tiny(seen.count), covariance_type)
     variances = variances[:, None] if covariance_type == "spherical" else variances
     return not bool((variances > (64 * torch.finfo(seen.mean.dtype).eps * seen.mean).square()).all())
 
@@ -245,7 +232,7 @@ def moments_of(parameters: Parameters, reg_covar: float) -> Moments:
     """The inverse of the M step: the moments, per row, of data for which these parameters are the estimates."""
     weights, means = parameters.weights, parameters.means
     ridge = torch.eye(means.shape[1]).to(means) if parameters.full else 1.0
-    covariances = parameters.spreads() - reg_covar * ridge
+    covariances = covariances_of_factors(parameters.factors(), parameters.full) - reg_covar * ridge
     return Moments(weights, means, covariances * per_component(weights, covariances))
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Categorical
+from torch.distributions import Categorical, Normal
 from torch.nn.functional import softplus
 
 from musicai.gmm.em import log_joint
@@ -34,14 +34,8 @@ class ConditionalMixture:
 
     def log_prob(self, y: Tensor) -> Tensor:
         """The log density of y (..., D): (...). Finite, with finite gradients, for any scale that a head gives."""
-        standard = (y[..., None, :] - self.means) / self.scales
-        at_mean = -self.scales.log() - 0.5 * math.log(2 * math.pi)
-        return (self.log_weights + (at_mean - 0.5 * standard.square()).sum(-1)).logsumexp(-1)
-
-    @property
-    def mean(self) -> Tensor:
-        """The expected value (..., D), which need not be a likely one."""
-        return (self.log_weights.exp()[..., None] * self.means).sum(-2)
+        log_normal = Normal(self.means, self.scales, validate_args=False).log_prob(y[..., None, :])
+        return (self.log_weights + log_normal.sum(-1)).logsumexp(-1)
 
     def sample(self) -> Tensor:
         """Draw a value (..., D) from each mixture."""

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import sklearn.mixture
@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from musicai.gmm._scale.blocks import FLOAT64, BlockEStep, Frame, e_step_over, level_needed
-from musicai.gmm._scale.rows import Data, as_kind, as_tensor, check_rows, device_of, in_pieces, is_shards, shards_of
+from musicai.gmm._scale.rows import Data, as_kind, as_tensor, check_rows, in_pieces, is_shards, shards_of
 from musicai.gmm._scale.runs import SAVE_SECONDS, EMRun, Restarts, random_numbers, read_state, start, write_state
 from musicai.gmm.em import NAMES, Parameters, covariances_of_factors, e_step, m_step, moments_of
 from musicai.threads import Workers, one_core
@@ -72,7 +72,7 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
 
     def fit(
         self, X: Any, y: None = None, *, callback: Callable | None = None, checkpoint: str | Path | None = None
-    ) -> "GaussianMixture":
+    ) -> Self:
         """Fit to X by EM, `n_init` times, with at most `max_iter` steps each; the best result is kept.
 
         Args:
@@ -112,9 +112,7 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
         """`fit(X)`, then `predict(X)`."""
         return self.fit(X).predict(X)
 
-    def partial_fit(
-        self, X: Array, y: None = None, *, decay: float = 0.6, rate: float | None = None
-    ) -> "GaussianMixture":
+    def partial_fit(self, X: Array, y: None = None, *, decay: float = 0.6, rate: float | None = None) -> Self:
         """One step of online EM with the next batch X of a stream; the first batch gives the start.
 
         The n-th batch changes what the mixture knows by s <- (1 - rate) s + rate * batch, where s are the moments for
@@ -181,10 +179,9 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
         """
         check_is_fitted(self)
         twin = sklearn.mixture.GaussianMixture(**self.get_params())
-        for name, value in vars(self._parameters("cpu")).items():
-            setattr(twin, f"{name}_", np.asarray(value))
+        vars(twin).update({f"{name}_": np.asarray(value) for name, value in vars(self._parameters("cpu")).items()})
         rows, labels = (torch.from_numpy(part) for part in twin.sample(n_samples))
-        return tuple(as_kind(part, device_of(self.means_), part.dtype) for part in (rows, labels))
+        return as_kind(rows, rows.dtype, self.means_), as_kind(labels, labels.dtype, self.means_)
 
     def save(self, path: str | Path) -> None:
         """Write settings and fitted parameters to a file (safetensors, JSON in its header), atomically.
@@ -195,7 +192,7 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
         write_state(path, vars(self))
 
     @classmethod
-    def load(cls, path: str | Path, device: str | torch.device = "cpu") -> "GaussianMixture":
+    def load(cls, path: str | Path, device: str | torch.device = "cpu") -> Self:
         """The mixture in a file. If it was fitted to tensors, its parameters are tensors on `device`.
 
         Raises FileNotFoundError where there is no file, ValueError for a file that `save` did not write.
@@ -253,7 +250,8 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
             full = self.covariance_type in ("full", "tied")
             exact = {name: value.double() for name, value in now.items()}
             exact["covariances"] = covariances_of_factors(exact["precisions_cholesky"], full)
-        return Parameters(**exact, covariance_type=self.covariance_type).to(device or now["means"].device)
+        exact = {name: value.to(device or now["means"].device) for name, value in exact.items()}
+        return Parameters(**exact, covariance_type=self.covariance_type)
 
     def _of_each_row(self, X: Array, function: Callable[[Tensor], Tensor], dtype: torch.dtype | None = None) -> Array:
         """function(log_joint (K, rows)) of each piece of X, joined, in the kind and type of X or in another type."""
@@ -264,10 +262,10 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
         step = BlockEStep(parameters, frame, level_needed(parameters, frame, FLOAT64))
         with Workers(rows.device) as workers:
             found = torch.cat(list(workers.map(lambda piece: function(step.log_joint(piece)), in_pieces(rows))))
-        return as_kind(found, device_of(X), dtype or rows.dtype)
+        return as_kind(found, dtype or rows.dtype, X)
 
     def _log_likelihoods(self, X: Any) -> Tensor:
         """The log-likelihood of each row of X, a matrix or shards, in float64."""
         shards = (matrix for matrix in shards_of(X) if matrix is X or len(matrix))  # a shard may be empty
-        found = [self._of_each_row(matrix, lambda joint: joint.logsumexp(0), torch.float64) for matrix in shards]
+        found = (self._of_each_row(matrix, lambda joint: joint.logsumexp(0), torch.float64) for matrix in shards)
         return torch.cat([torch.as_tensor(part).cpu() for part in found])

@@ -14,14 +14,12 @@ from torch import Tensor
 from musicai.gmm import em
 from musicai.gmm.em import Moments, Parameters
 
-CACHE = {"cpu": 2**20, "cuda": 2**27}  # numbers in a block: what the second-level cache holds; what fills a GPU
 SMALL = 2**25  # multiplications in a pass, about; float64 costs nothing worth saving below
 RIDGE = 1e-6  # of a direction's variance: where data are flat, whitening stretches them a thousandfold at most
 FLOAT32, FLOAT64, DEFINITION = 0, 1, 2  # a component's log density: from features in that type, or by its definition
-# How much of its own size a squared standard coordinate may lose to rounding. In float32 such errors differ from row to
-# row and average out.
-ALLOWED = {FLOAT32: 1e-3, FLOAT64: 1e-7}
-TYPES = {FLOAT32: torch.float32, FLOAT64: torch.float64}
+# How much larger its terms may be than a squared distance: it loses at most 1e-3 of its size to rounding in float32,
+# where such errors differ from row to row and average out, and 1e-7 in float64.
+LARGEST = {FLOAT32: 1e-3 / torch.finfo(torch.float32).eps, FLOAT64: 1e-7 / torch.finfo(torch.float64).eps}
 
 
 @dataclass(frozen=True)
@@ -44,8 +42,7 @@ class Frame:
         full = covariance.dim() == 2
         variance, shift = covariance.diagonal() if full else covariance, mean.float().double()
         exact = (variance == 0) | ~torch.isfinite(shift)  # a constant becomes 0; or it is beyond float32's range
-        scale = torch.exp2(-variance.sqrt().log2().round().clamp(-500, 500))
-        scale = torch.where(variance > 0, scale, 1.0)
+        scale = torch.where(variance > 0, torch.exp2(-variance.sqrt().log2().round().clamp(-500, 500)), 1.0)
         if full:
             covariance = scale[:, None] * covariance * scale + RIDGE * torch.eye(len(scale)).to(scale)
             scale = em.precisions_cholesky(covariance, full).mT.float().double() * scale  # the same numbers in float32
@@ -55,7 +52,8 @@ class Frame:
     def of_mixture(parameters: Parameters) -> "Frame":
         """For data drawn from the mixture."""
         mean = parameters.weights @ parameters.means
-        spread = parameters.spreads() + em.squares(parameters.means - mean, parameters.full)
+        within = em.covariances_of_factors(parameters.factors(), parameters.full)
+        spread = within + em.squares(parameters.means - mean, parameters.full)
         return Frame.of(mean, (em.per_component(parameters.weights, spread) * spread).sum(0))
 
     def rows_into(self, rows: Tensor, out: Tensor) -> None:
@@ -131,13 +129,13 @@ class BlockEStep:
         single = not bool((level == FLOAT64).any()) and bool((level == FLOAT32).any())
         means, factors = frame.mixture_into(parameters)
         factors = factors.index_fill(0, self.exact, 1.0)  # they may be beyond float32's range
-        self.matrix = coefficients(parameters.weights, means, factors)
-        self.matrix[:, -1] += (frame.scale.diagonal() if self.full else frame.scale).log().sum()  # a change of volume
-        self.matrix = self.matrix.to(torch.float32 if single else torch.float64)
+        matrix = coefficients(parameters.weights, means, factors)
+        matrix[:, -1] += (frame.scale.diagonal() if self.full else frame.scale).log().sum()  # a change of volume
+        self.matrix = matrix.float() if single else matrix
 
     def moments(self, rows: Tensor, _: int = 0) -> Moments:
         """The moments of rows (rows, D), and their log-likelihood."""
-        sums, exact = torch.zeros_like(self.matrix.T, dtype=torch.float64), None
+        sums, exact = rows.new_zeros(self.matrix.T.shape, dtype=torch.float64), None
         log_likelihood = sums.new_zeros(())
         for features, x, joint in self._blocks(rows):
             responsibilities, log_likelihoods = em.e_step(joint)
@@ -158,7 +156,9 @@ class BlockEStep:
 
     def _blocks(self, rows: Tensor) -> Iterator[tuple[Tensor, Tensor | None, Tensor]]:
         """For each block: features (P, rows), x (D, rows) if the definition needs it, log_joint (K, rows)."""
-        (k, p), d, cache = self.matrix.shape, rows.shape[1], CACHE.get(rows.device.type, CACHE["cpu"])
+        (k, p), d = self.matrix.shape, rows.shape[1]
+        # Numbers in a block: what fills a GPU, or what the second-level cache holds.
+        cache = 2**27 if rows.is_cuda else 2**20
         size, x = max(8, min(cache // max(p + k, 4 * len(self.exact) * d), cache // 512)), None
         buffer = self.matrix.new_empty(p, size)
         for part in rows.split(size):
@@ -180,7 +180,7 @@ def e_step_over(data: Any, parameters: Parameters, reg_covar: float) -> Moments:
     while True:
         seen = data.sum(BlockEStep(parameters, data.frame, level).moments)
         # Rows far from every component, and components about to become narrow, were seen too roughly: once more.
-        if abs(float(seen.log_likelihood)) / data.rows * torch.finfo(torch.float32).eps >= ALLOWED[FLOAT32]:
+        if abs(float(seen.log_likelihood)) / data.rows >= LARGEST[FLOAT32]:
             lowest = FLOAT64
         after = level_needed(parameters, data.frame, lowest)
         try:
@@ -198,11 +198,9 @@ def level_needed(parameters: Parameters, frame: Frame, lowest: int) -> Tensor:
     means, factors = frame.mixture_into(parameters)
     size = (1 + means.square()).sqrt()  # of a coordinate, as the data have unit variance in the frame
     standard = factors * size if factors.dim() == 2 else (factors.abs().mT @ size[:, :, None])[:, :, 0]
-    # The terms of a component's squared distances are this much larger than their sum, which rounding errors multiply
-    # by: it grows as a component gets narrow beside the data, or nearly flat.
-    terms = standard.square().sum(1)
+    terms = standard.square().sum(1)  # large for a component that is narrow beside the data, or nearly flat
     for level in (lowest, FLOAT64):
-        exact = ~(terms * torch.finfo(TYPES[level]).eps < ALLOWED[level])  # NaN counts as exact
+        exact = ~(terms < LARGEST[level])  # NaN counts as exact
         if 8 * int(exact.sum()) <= len(exact):
             break
     exact = exact.any().expand_as(exact) if parameters.covariance_type == "tied" else exact

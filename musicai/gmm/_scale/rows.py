@@ -7,6 +7,7 @@ import atexit
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from functools import partial, reduce
 from operator import add
@@ -21,8 +22,6 @@ from torch import Tensor
 from musicai.gmm._scale.blocks import Frame
 from musicai.gmm.em import Moments, at_least_tiny, moments
 from musicai.threads import Workers
-
-PIECE = {"cpu": 2**19, "cuda": 2**26}  # numbers in a piece: small enough to share out between threads
 
 
 def as_tensor(array: Any) -> Tensor:
@@ -43,19 +42,13 @@ def as_tensor(array: Any) -> Tensor:
         raise ValueError("Complex data not supported: take the real part or the magnitude")
     array = array.detach().resolve_neg()
     array = array.cpu() if array.device.type == "mps" else array  # MPS has no float64
-    single = array.is_floating_point() and array.dtype != torch.float64
-    return array.to(torch.float32 if single else torch.float64)
+    return array.to(torch.float32 if array.is_floating_point() and array.itemsize <= 4 else torch.float64)
 
 
-def as_kind(tensor: Tensor, device: torch.device | None, dtype: torch.dtype) -> np.ndarray | Tensor:
-    """A tensor on this device, or a NumPy array if that is None (see `device_of`)."""
-    tensor = tensor.detach().to(device or "cpu", dtype)
-    return tensor if device else tensor.numpy()
-
-
-def device_of(X: Any) -> torch.device | None:
-    """Where a tensor is; None for anything else."""
-    return X.device if isinstance(X, Tensor) else None
+def as_kind(tensor: Tensor, dtype: torch.dtype, like: Any) -> np.ndarray | Tensor:
+    """A tensor of this type on the device of `like`; or a NumPy array, if `like` is no tensor."""
+    tensor = tensor.detach().to(like.device if isinstance(like, Tensor) else "cpu", dtype)
+    return tensor if isinstance(like, Tensor) else tensor.numpy()
 
 
 def check_rows(estimator: Any, X: Any, *, reset: bool = False) -> np.ndarray | Tensor:
@@ -86,13 +79,12 @@ def shards_of(X: Any) -> Iterable:
     return shards() if callable(shards) else shards
 
 
-def in_pieces(rows: Tensor, k: int = 1) -> Iterator[Tensor]:
-    """rows (rows, D), a piece at a time; k times as many pieces if each number in them is needed k times at once."""
-    if len(rows):
-        yield from rows.split(max(64, PIECE.get(rows.device.type, PIECE["cpu"]) // (k * rows.shape[1])))
+def in_pieces(rows: Tensor, k: int = 1) -> tuple[Tensor, ...]:
+    """rows (rows, D) in pieces to share out between threads, small enough to hold k numbers for each of theirs."""
+    return rows.split(max(64, (2**26 if rows.is_cuda else 2**18) // (k * rows.shape[1])))
 
 
-class Data:
+class Data(AbstractContextManager):
     """Rows in pieces, to be read as often as EM needs. Use it in a `with`.
 
     Under `torchrun`, all processes' rows together are the data. If every process holds the same rows, each reads only
@@ -103,34 +95,27 @@ class Data:
 
     def __init__(self, source: Any, full: bool):
         if isinstance(source, Iterator):
-            kind = type(source).__name__
-            raise ValueError(f"EM reads the shards at each step, but a {kind} can be read only once: pass a function")
+            raise ValueError("EM reads the shards at each step, but an iterator can be read only once: pass a function")
         self.source, self.full, self.width = source, full, None
         first = next(iter(shards_of(source)), None)
         if first is None:
             raise ValueError("there are no shards: pass a list of matrices, or a function that returns an iterator")
         rows = next(self._matrices())
         self.width, self.device, self.dtype = rows.shape[1], rows.device, rows.dtype
-        self.as_kind = partial(as_kind, device=device_of(first), dtype=rows.dtype)
+        self.as_kind = partial(as_kind, dtype=rows.dtype, like=rows.new_empty(0) if isinstance(first, Tensor) else None)
         self.workers = Workers(self.device)
         self.rank, self.world, self.offset, self.same_everywhere = 0, 1, 0, False  # offset: the number of our first row
         self.total = self.moments(_ones, 1)
         self.rank, self.world = join_processes()
         if self.world > 1:
             everyone = gather(self.total, self.device)
-            first = everyone[0]
-            equal = (
-                torch.equal(other.mean, first.mean) and torch.equal(other.scatter, first.scatter) for other in everyone
-            )
-            self.same_everywhere = all(equal)
+            mean, scatter = everyone[0].mean, everyone[0].scatter
+            self.same_everywhere = all(torch.equal(o.mean, mean) and torch.equal(o.scatter, scatter) for o in everyone)
             if not self.same_everywhere:
                 self.offset = int(sum(other.count for other in everyone[: self.rank]))
                 self.total = reduce(add, everyone)
         self.rows = int(self.total.count)
         self.frame = Frame.of(self.total.mean[0], self.total.scatter[0] / at_least_tiny(self.total.count))
-
-    def __enter__(self) -> "Data":
-        return self
 
     def __exit__(self, *_) -> None:
         self.workers.__exit__()
@@ -172,13 +157,13 @@ class Data:
         for number, shard in enumerate(shards_of(self.source)):
             matrix = as_tensor(shard)
             if matrix.dim() != 2 or self.width not in (None, matrix.shape[1]):
-                shape = tuple(matrix.shape)
-                raise ValueError(f"shard {number} has shape {shape}; it should have (rows, {self.width or 'features'})")
+                wanted = f"(rows, {self.width or 'features'})"
+                raise ValueError(f"shard {number} has shape {tuple(matrix.shape)}; it should have {wanted}")
             yield matrix
 
 
 def _ones(rows: Tensor, position: int) -> Tensor:
-    if not bool(torch.isfinite(rows).all()):
+    if not bool(torch.isfinite(rows.sum(dtype=torch.float64))):
         raise ValueError(f"the data contain NaN or infinity, in rows {position} to {position + len(rows) - 1}")
     return rows.new_ones(1, len(rows))
 

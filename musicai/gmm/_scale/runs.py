@@ -4,6 +4,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -25,7 +26,6 @@ from musicai.gmm.em import NAMES, Moments, Parameters
 from musicai.storage import atomic_write
 
 SAMPLE = 2**18  # rows that k-means sees at most
-HEADER = "musicai.gmm"
 SAVE_SECONDS = 5
 
 
@@ -39,7 +39,7 @@ class EMRun:
     converged: bool = False
 
 
-class Restarts:
+class Restarts(AbstractContextManager):
     """Iterates over the runs of a fit. Inside a `with`, they are saved to `path` and resumed from there.
 
     Raises ValueError for the checkpoint of another fit.
@@ -53,9 +53,6 @@ class Restarts:
         self.done, self.saved_at = 0, time.monotonic()
         if path is not None and Path(path).exists():
             self._resume(read_state(path, data.device))
-
-    def __enter__(self) -> "Restarts":
-        return self
 
     def __exit__(self, *_) -> None:
         self.save()
@@ -95,9 +92,8 @@ class Restarts:
 
     def _settings(self) -> dict[str, Any]:
         """What must be the same for a checkpoint to be resumed: the settings, and the data's number and mean."""
-        free = ("random_state", "verbose", "verbose_interval")
-        settings = {name: value for name, value in self.mixture.get_params().items() if name not in free}
-        return settings | {"rows": self.data.rows, "mean": self.data.total.mean}
+        settings = self.mixture.get_params() | {"rows": self.data.rows, "mean": self.data.total.mean}
+        return {n: v for n, v in settings.items() if n not in ("random_state", "verbose", "verbose_interval")}
 
 
 def start(data: Data, settings: dict[str, Any], random_state: np.random.RandomState) -> Parameters:
@@ -140,22 +136,16 @@ def _given(settings: dict[str, Any], data: Data) -> dict[str, Tensor]:
         said = f"in the range [0, 1] and normalized, but got sum(weights) = {float(weights.sum()):.5f}"
         raise ValueError(f"The parameter 'weights' should be {said}")
     if "precisions" in given:
-        factors = given["precisions_cholesky"] = _factors(given.pop("precisions"), kind)
-        given["covariances"] = em.covariances_of_factors(factors, data.full)
+        precisions, said = given.pop("precisions"), "symmetric, positive-definite" if data.full else "positive"
+        try:
+            if data.full and not torch.allclose(precisions, precisions.mT):
+                raise ValueError("it is not symmetric")
+            half = em.precisions_cholesky(precisions, data.full)  # a factor of the covariances
+            given["covariances"] = half @ half.mT if data.full else half.square()
+            given["precisions_cholesky"] = em.precisions_cholesky(given["covariances"], data.full)
+        except ValueError as error:
+            raise ValueError(f"'{kind} precision' should be {said}") from error
     return given
-
-
-def _factors(precisions: Tensor, kind: str) -> Tensor:
-    """The Cholesky factors, as in `Parameters`, of given precisions."""
-    if kind in ("diag", "spherical"):
-        if not bool((precisions > 0).all()):
-            raise ValueError(f"'{kind} precision' should be positive")
-        return precisions.sqrt()
-    # The Cholesky factor of the matrix read backwards, read backwards: scikit-learn's issue 26415.
-    lower, info = torch.linalg.cholesky_ex(precisions.flip(-1, -2))
-    if bool(info.any()) or not torch.allclose(precisions, precisions.mT):
-        raise ValueError(f"'{kind} precision' should be symmetric, positive-definite")
-    return lower.flip(-1, -2)
 
 
 def _initial_moments(data: Data, how: str, k: int, kind: str, random_state: np.random.RandomState) -> Moments:
@@ -211,7 +201,7 @@ def write_state(path: str | Path, state: dict[str, Any]) -> None:
     arrays = {n: np.ascontiguousarray(a.detach().cpu() if isinstance(a, Tensor) else a) for n, a in arrays.items()}
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as file:
-        file.write(save(arrays, {HEADER: json.dumps(facts, default=_plain)}))
+        file.write(save(arrays, {"musicai.gmm": json.dumps(facts, default=_plain)}))
 
 
 def read_state(path: str | Path, device: Any = "cpu") -> dict[str, Any]:
@@ -221,10 +211,9 @@ def read_state(path: str | Path, device: Any = "cpu") -> dict[str, Any]:
     """
     try:
         with safe_open(path, framework="numpy") as file:
-            facts = json.loads((file.metadata() or {})[HEADER])
+            facts = json.loads((file.metadata() or {})["musicai.gmm"])
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         numpy = facts.pop("numpy")
         return facts | {name: value if name in numpy else as_tensor(value).to(device) for name, value in arrays.items()}
     except (SafetensorError, KeyError, ValueError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise ValueError(f"{path} is not a file of a Gaussian mixture, or is incomplete ({reason})") from error
+        raise ValueError(f"{path} is not a file of a Gaussian mixture, or is incomplete: {error}") from error
