@@ -67,7 +67,7 @@ class Moments:
         count: (K,), sums of responsibilities.
         mean: (K, D), weighted means.
         scatter: weighted sums about that mean, of squares (K, D) or of products (K, D, D).
-        log_likelihood: of all these data under the parameters that gave the responsibilities, where it is known.
+        log_likelihood: of all these data under the parameters that gave the responsibilities, if known.
 
     Chapter 3.
     """
@@ -239,7 +239,7 @@ def moments_of(parameters: Parameters, reg_covar: float) -> Moments:
 def precisions_cholesky(covariances: Tensor, full: bool) -> Tensor:
     """U with U U^T the inverse of each covariance (upper triangular), or 1 / sqrt(variance).
 
-    Raises ValueError where a covariance is not positive definite.
+    Raises ValueError if a covariance is not positive definite.
     """
     if not full:
         if not bool(((covariances > 0) & covariances.isfinite()).all()):
@@ -273,5 +273,5 @@ def per_component(values: Tensor, like: Tensor) -> Tensor:
 
 
 def at_least_tiny(count: Tensor) -> Tensor:
-    """A count to divide by: where it is 0, so is what is divided."""
+    """A count to divide by: if it is 0, so is the sum that is divided by it."""
     return count.clamp(min=torch.finfo(count.dtype).tiny)

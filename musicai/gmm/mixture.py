@@ -195,7 +195,7 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
     def load(cls, path: str | Path, device: str | torch.device = "cpu") -> Self:
         """The mixture in a file. If it was fitted to tensors, its parameters are tensors on `device`.
 
-        Raises FileNotFoundError where there is no file, ValueError for a file that `save` did not write.
+        Raises FileNotFoundError if there is no file, ValueError for a file that `save` did not write.
         """
         mixture, state = cls(), read_state(path, device)
         if "weights_" not in state:

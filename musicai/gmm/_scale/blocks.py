@@ -165,7 +165,7 @@ class BlockEStep:
             features = buffer[:, : len(part)]
             self.frame.rows_into(part, out=features[-1 - d : -1])
             fill_features(features, d, self.full)
-            joint = (features.T @ self.matrix.T).T  # as e_step likes it
+            joint = (features.T @ self.matrix.T).T  # laid out as e_step reads it
             if len(self.exact):
                 x = part.double().T
                 joint[self.exact] = em.log_joint(x, *self.definition).to(joint.dtype)

@@ -25,7 +25,7 @@ from musicai.threads import Workers
 
 
 def as_tensor(array: Any) -> Tensor:
-    """An array of any layout and type as a float32 or float64 tensor, without a copy where that is possible.
+    """An array of any layout and type as a float32 or float64 tensor, without a copy if possible.
 
     Raises ValueError for complex numbers.
     """
