@@ -26,12 +26,6 @@ def test_module_and_estimator_are_the_same_density(kind):
     density = MixtureDensity.of(mixture, min_scale=1e-5).double()
     torch.testing.assert_close(density.log_prob(x), mixture.score_samples(x), rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(density(x.reshape(20, 100, 2)).flatten(), density.log_prob(x))
-    back = density.mixture()
-    torch.testing.assert_close(back.score_samples(x), density.log_prob(x).detach(), rtol=1e-9, atol=1e-9)
-    assert back.covariances_.shape == mixture.covariances_.shape
-    drawn, _ = back.sample(40_000)
-    torch.testing.assert_close(drawn.mean(0), x.mean(0), atol=0.1, rtol=0)
-    torch.testing.assert_close(drawn.T.cov(), x.T.cov(), atol=0.25, rtol=0)
 
 
 @pytest.mark.parametrize("kind", ["full", "diag"])
@@ -61,11 +55,6 @@ def test_scales_of_a_density_are_bounded_below():
     torch.testing.assert_close(density.log_prob(torch.zeros(1, 1))[0], highest)
 
 
-def test_density_refuses_an_unknown_shape():
-    with pytest.raises(ValueError, match="one of full, tied, diag, spherical; got 'round'"):
-        MixtureDensity(2, 2, "round")
-
-
 def as_torch(mixture):
     parts = Independent(Normal(mixture.means, mixture.scales), 1)
     return MixtureSameFamily(Categorical(logits=mixture.log_weights), parts)
@@ -76,20 +65,10 @@ def test_head_is_the_distribution_it_says():
     mixture = MixtureHead(8, 3, 2)(torch.randn(4, 5, 8))
     y = torch.randn(4, 5, 2)
     torch.testing.assert_close(mixture.log_prob(y), as_torch(mixture).log_prob(y))
-    torch.testing.assert_close(mixture.mean, as_torch(mixture).mean)
     many = MixtureHead(8, 3, 2)(torch.randn(8).expand(60_000, 8))
-    torch.testing.assert_close(many.sample().mean(0), many.mean[0], atol=0.05, rtol=0)
+    torch.testing.assert_close(many.sample().mean(0), as_torch(many).mean[0], atol=0.05, rtol=0)
     variance = as_torch(many).variance[0]
     torch.testing.assert_close(many.sample().var(0), variance, atol=0.0, rtol=0.05)
-
-
-def test_temperature_zero_is_the_mode():
-    head = MixtureHead(1, 2)
-    raw = torch.tensor([[0.0, 0.0, -1.0, 4.0, 0.0, -2.0]])  # equal weights; the narrower is the likelier place
-    mixture = head.mixture(raw)
-    torch.testing.assert_close(mixture.sample(temperature=0), torch.tensor([[4.0]]))
-    with pytest.raises(ValueError, match="temperature"):
-        mixture.sample(temperature=-1)
 
 
 @settings(max_examples=60, deadline=None)
@@ -124,9 +103,4 @@ def test_head_learns_a_density_that_forks():
         torch.log(torch.tensor(2.0)) + torch.log(torch.tensor(0.05)) + 0.5 * torch.log(torch.tensor(2 * torch.pi)) + 0.5
     )
     assert float(net(x).log_prob(y).mean().detach()) > truth - 0.25
-    assert net(x).mean.abs().max() < 0.5
-
-
-def test_head_refuses_bounds_the_wrong_way_round():
-    with pytest.raises(ValueError, match="min_scale < max_scale"):
-        MixtureHead(4, 2, min_scale=1.0, max_scale=0.1)
+    assert as_torch(net(x)).mean.abs().max() < 0.5

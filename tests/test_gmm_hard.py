@@ -9,7 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture as Reference
 
 from musicai.gmm import GaussianMixture, m_step
-from musicai.gmm._scale.blocks import DEFINITION, FLOAT32, FLOAT64, BlockEStep, e_step_over, level_needed
+from musicai.gmm._scale.blocks import DEFINITION, FLOAT32, FLOAT64, BlockEStep, Frame, e_step_over, level_needed
 from musicai.gmm._scale.rows import Data
 
 KINDS = ("full", "tied", "diag", "spherical")
@@ -147,8 +147,7 @@ def test_float32_keeps_to_float64(kind, shape, monkeypatch):
 
 
 def e_pass(data, parameters, level, frame=None):
-    step = BlockEStep(parameters, data.frame, frame or data.frame, level)
-    return step.outside(data.sum(lambda rows, _: step.moments(rows)))
+    return data.sum(BlockEStep(parameters, frame or data.frame, level).moments)
 
 
 @pytest.mark.parametrize("kind", ["full", "diag"])
@@ -160,7 +159,7 @@ def test_every_arithmetic_sees_the_same(kind, monkeypatch):
     mixture = GaussianMixture(16, covariance_type=kind, init_params="k-means++", max_iter=3, random_state=0).fit(x)
     parameters = mixture._parameters()
     none, some = torch.zeros(16, dtype=torch.bool), torch.arange(16) % 5 == 0
-    with Data(x) as data:
+    with Data(x, kind == "full") as data:
         assert not (level_needed(parameters, data.frame, FLOAT32) == FLOAT64).any()
         seen = {
             name: e_pass(data, parameters, torch.where(exact, DEFINITION, level))
@@ -195,13 +194,15 @@ def test_correlated_features_need_no_float64_in_a_whitened_frame():
     theirs = Reference(8, reg_covar=1e-8, **settings).fit(x.astype(np.float64))
     assert ours.lower_bound_ == pytest.approx(theirs.lower_bound_, rel=1e-5)
     parameters = ours._parameters()
-    with Data(torch.from_numpy(x)) as data:
-        needed = level_needed(parameters, data.frame, FLOAT32)
+    with Data(x, full=True) as data:
+        plain = Frame.of(data.total.mean[0], data.total.scatter[0].diagonal() / data.rows)
+        plain = Frame(plain.shift, plain.scale.diag())
+        needed = level_needed(parameters, plain, FLOAT32)
         assert not (needed == FLOAT32).any()
-        before = e_pass(data, parameters, needed)
-        needed = level_needed(parameters, data.whitened, FLOAT32)
+        before = e_pass(data, parameters, needed, plain)
+        needed = level_needed(parameters, data.frame, FLOAT32)
         assert (needed == FLOAT32).all()
-        after = e_pass(data, parameters, needed, data.whitened)
+        after = e_pass(data, parameters, needed)
     for name in ("count", "mean", "scatter"):
         one, other = getattr(before, name), getattr(after, name)
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4 * float(one.abs().max()))
@@ -229,7 +230,7 @@ def test_a_component_that_collapses_is_summed_up_again_by_the_definition(monkeyp
     means = torch.cat([torch.full((1, 8), 480.0), 100 + 10 * torch.randn(15, 8)]).double()
     start = {"weights_init": np.full(16, 1 / 16), "means_init": means, "precisions_init": np.full((16, 8), 0.01)}
     mixture = GaussianMixture(16, covariance_type="diag", max_iter=0, **start).fit(x)
-    with Data(x) as data:
+    with Data(x, full=False) as data:
         after = m_step(e_step_over(data, mixture._parameters(), 1e-6), "diag", 1e-6)
     torch.testing.assert_close(after.means[0], torch.full((8,), 500.0, dtype=torch.float64), rtol=1e-12, atol=0)
     torch.testing.assert_close(after.covariances[0], torch.full((8,), 1e-6, dtype=torch.float64), rtol=1e-4, atol=0)

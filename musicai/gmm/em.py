@@ -5,20 +5,14 @@ parameters. A sample is a column here, as in the formulas: x is (features D, row
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")
 NAMES = ("weights", "means", "covariances", "precisions_cholesky")
-LOG_2PI = math.log(2 * math.pi)
 PIVOT_NOISE = 32  # epsilons
-COLLAPSED = (  # scikit-learn's words
-    "Fitting the mixture model failed because some components have ill-defined empirical covariance (for instance "
-    "caused by singleton or collapsed samples). Try to decrease the number of components, increase reg_covar, or scale "
-    "the input data."
-)
+COLLAPSED = "A component has an ill-defined empirical covariance: use fewer components, increase reg_covar, or scale X"
 
 
 @dataclass(frozen=True)
@@ -26,7 +20,7 @@ class Parameters:
     """A mixture of Gaussians, with scikit-learn's names and shapes.
 
     >>> one = torch.ones(1, dtype=torch.float64)
-    >>> Parameters(one, one[None], one, one, "spherical").variances()
+    >>> Parameters(one, one[None], one, one, "spherical").factors()
     tensor([[1.]], dtype=torch.float64)
 
     Attributes:
@@ -45,10 +39,6 @@ class Parameters:
     precisions_cholesky: Tensor
     covariance_type: str
 
-    def to(self, device: torch.device | str) -> "Parameters":
-        """The same mixture on another device."""
-        return replace(self, **{name: getattr(self, name).to(device) for name in NAMES})
-
     @property
     def full(self) -> bool:
         """Whether the covariances are matrices."""
@@ -60,12 +50,6 @@ class Parameters:
         if self.covariance_type == "spherical":
             return self.precisions_cholesky[:, None].expand(k, d)
         return self.precisions_cholesky.expand(k, d, d) if self.covariance_type == "tied" else self.precisions_cholesky
-
-    def variances(self) -> Tensor:
-        """The variance of each feature in each component: (K, D)."""
-        if self.full:
-            return self.covariances.diagonal(dim1=-2, dim2=-1).expand_as(self.means)
-        return self.covariances.reshape(len(self.means), -1).expand_as(self.means)
 
 
 @dataclass(frozen=True)
@@ -83,7 +67,7 @@ class Moments:
         count: (K,), sums of responsibilities.
         mean: (K, D), weighted means.
         scatter: weighted sums about that mean, of squares (K, D) or of products (K, D, D).
-        log_likelihood: of all these data under the parameters that gave the responsibilities, where it is known.
+        log_likelihood: of all these data under the parameters that gave the responsibilities, if known.
 
     Chapter 3.
     """
@@ -103,9 +87,6 @@ class Moments:
 
     def __mul__(self, factor: float) -> "Moments":
         return Moments(self.count * factor, self.mean, self.scatter * factor, self.log_likelihood * factor)
-
-    def __getitem__(self, components: Tensor) -> "Moments":
-        return Moments(self.count[components], self.mean[components], self.scatter[components])
 
     def to(self, device: torch.device | str) -> "Moments":
         """The same moments on another device."""
@@ -137,7 +118,7 @@ def log_joint(x: Tensor, weights: Tensor, means: Tensor, factors: Tensor) -> Ten
 def log_joint_at_mean(weights: Tensor, factors: Tensor) -> Tensor:
     """log(weight x density) of each component at its own mean: (K,)."""
     diagonal = factors if factors.dim() == 2 else factors.diagonal(dim1=1, dim2=2)
-    return weights.log().clamp(min=-1e30) + diagonal.log().sum(1) - 0.5 * factors.shape[1] * LOG_2PI
+    return weights.log().clamp(min=-1e30) + diagonal.log().sum(1) - 0.5 * factors.shape[1] * math.log(2 * math.pi)
 
 
 def e_step(joint: Tensor) -> tuple[Tensor, Tensor]:
@@ -241,26 +222,24 @@ def _covariances(scatter: Tensor, count: Tensor, covariance_type: str) -> Tensor
 
 def _is_collapsed(seen: Moments, covariance_type: str) -> bool:
     """Whether a standard deviation is no larger than the rounding errors of the numbers it was computed from."""
-    covariances = _covariances(seen.scatter, at_least_tiny(seen.count), covariance_type)
-    variances = Parameters(seen.count, seen.mean, covariances, covariances, covariance_type).variances()
+    squared = seen.scatter.diagonal(dim1=1, dim2=2) if seen.scatter.dim() == 3 else seen.scatter
+    variances = _covariances(squared, at_least_tiny(seen.count), covariance_type)
+    variances = variances[:, None] if covariance_type == "spherical" else variances
     return not bool((variances > (64 * torch.finfo(seen.mean.dtype).eps * seen.mean).square()).all())
 
 
 def moments_of(parameters: Parameters, reg_covar: float) -> Moments:
     """The inverse of the M step: the moments, per row, of data for which these parameters are the estimates."""
     weights, means = parameters.weights, parameters.means
-    if parameters.full:
-        covariances = parameters.covariances - reg_covar * torch.eye(means.shape[1]).to(means)
-        covariances = covariances.expand(len(means), -1, -1)
-    else:
-        covariances = parameters.variances() - reg_covar
+    ridge = torch.eye(means.shape[1]).to(means) if parameters.full else 1.0
+    covariances = covariances_of_factors(parameters.factors(), parameters.full) - reg_covar * ridge
     return Moments(weights, means, covariances * per_component(weights, covariances))
 
 
 def precisions_cholesky(covariances: Tensor, full: bool) -> Tensor:
     """U with U U^T the inverse of each covariance (upper triangular), or 1 / sqrt(variance).
 
-    Raises ValueError where a covariance is not positive definite.
+    Raises ValueError if a covariance is not positive definite.
     """
     if not full:
         if not bool(((covariances > 0) & covariances.isfinite()).all()):
@@ -294,5 +273,5 @@ def per_component(values: Tensor, like: Tensor) -> Tensor:
 
 
 def at_least_tiny(count: Tensor) -> Tensor:
-    """A count to divide by: where it is 0, so is what is divided."""
+    """A count to divide by: if it is 0, so is the sum that is divided by it."""
     return count.clamp(min=torch.finfo(count.dtype).tiny)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Categorical, Normal
 from torch.nn.functional import softplus
 
-from musicai.gmm._scale.rows import as_tensor
-from musicai.gmm.em import COVARIANCE_TYPES, Parameters, covariances_of_factors, log_joint
+from musicai.gmm.em import log_joint
 from musicai.gmm.mixture import GaussianMixture
 
 
@@ -34,27 +34,14 @@ class ConditionalMixture:
 
     def log_prob(self, y: Tensor) -> Tensor:
         """The log density of y (..., D): (...). Finite, with finite gradients, for any scale that a head gives."""
-        standard = (y[..., None, :] - self.means) / self.scales
-        at_mean = -self.scales.log() - 0.5 * math.log(2 * math.pi)
-        return (self.log_weights + (at_mean - 0.5 * standard.square()).sum(-1)).logsumexp(-1)
+        log_normal = Normal(self.means, self.scales, validate_args=False).log_prob(y[..., None, :])
+        return (self.log_weights + log_normal.sum(-1)).logsumexp(-1)
 
-    @property
-    def mean(self) -> Tensor:
-        """The expected value (..., D), which need not be a likely one."""
-        return (self.log_weights.exp()[..., None] * self.means).sum(-2)
-
-    def sample(self, temperature: float = 1.0) -> Tensor:
-        """Draw (..., D). Below temperature 1, likely components are preferred, all are narrower; 0 gives the mode."""
-        if temperature < 0:
-            raise ValueError(f"temperature must be 0 or more; got {temperature}")
-        if temperature > 0:  # Gumbel's trick: a draw is an argmax
-            logits = self.log_weights / temperature
-            chosen = (logits - torch.empty_like(logits).exponential_().log()).argmax(-1)
-        else:
-            chosen = (self.log_weights - self.scales.log().sum(-1)).argmax(-1)
-        index = chosen[..., None, None].expand(*chosen.shape, 1, self.means.shape[-1])
-        mean, scale = self.means.gather(-2, index)[..., 0, :], self.scales.gather(-2, index)[..., 0, :]
-        return mean + temperature * scale * torch.randn_like(mean)
+    def sample(self) -> Tensor:
+        """Draw a value (..., D) from each mixture."""
+        chosen = Categorical(logits=self.log_weights).sample()[..., None, None]
+        mean, scale = (part.take_along_dim(chosen, -2)[..., 0, :] for part in (self.means, self.scales))
+        return torch.normal(mean, scale)
 
 
 class MixtureHead(nn.Module):
@@ -75,9 +62,6 @@ class MixtureHead(nn.Module):
         min_scale: lower bound of the standard deviations.
         max_scale: upper bound.
 
-    Raises:
-        ValueError: unless 0 < min_scale < max_scale.
-
     Chapter 3.
     """
 
@@ -91,8 +75,6 @@ class MixtureHead(nn.Module):
         max_scale: float = 1e3,
     ):
         super().__init__()
-        if not 0 < min_scale < max_scale:
-            raise ValueError(f"0 < min_scale < max_scale must hold; got {min_scale} and {max_scale}")
         self.shape, self.bounds = (n_components, n_features), (math.log(min_scale), math.log(max_scale))
         self.linear = nn.Linear(in_features, n_components * (1 + 2 * n_features))
 
@@ -122,78 +104,49 @@ class MixtureDensity(nn.Module):
     >>> fit(step, batches, steps=2000, state={"density": density, "optimizer": optimizer})  # doctest: +SKIP
 
     Weights are a softmax and scales are positive by construction, so no step can leave the set of mixtures. The
-    parameters are `logits` (K,), `means` (K, D), `log_scales` and, for full and tied covariances, `upper`: the part of
-    `precisions_cholesky` to the right of the diagonal.
+    parameters are `logits` (K,), `means` (K, D), `log_scales` (K, D) and, for full covariances, `upper` (K, D, D): the
+    part of `precisions_cholesky` to the right of the diagonal.
 
     Args:
         n_components: K.
         n_features: D.
-        covariance_type: "full", "tied", "diag" or "spherical".
+        full: whether components have full covariance matrices rather than diagonal ones.
         min_scale: lower bound of the scales, for the same reason that EM has `reg_covar`.
-
-    Raises:
-        ValueError: for another covariance type.
 
     Chapter 3.
     """
 
-    def __init__(self, n_components: int, n_features: int, covariance_type: str = "diag", min_scale: float = 1e-3):
+    def __init__(self, n_components: int, n_features: int, full: bool = False, min_scale: float = 1e-3):
         super().__init__()
-        if covariance_type not in COVARIANCE_TYPES:
-            raise ValueError(f"covariance_type must be one of {', '.join(COVARIANCE_TYPES)}; got {covariance_type!r}")
-        self.covariance_type, self.min_scale = covariance_type, min_scale
-        shapes = 1 if covariance_type == "tied" else n_components
+        self.min_scale = min_scale
         self.logits = nn.Parameter(torch.zeros(n_components))
         self.means = nn.Parameter(torch.randn(n_components, n_features))
-        self.log_scales = nn.Parameter(torch.zeros(shapes, 1 if covariance_type == "spherical" else n_features))
-        full = covariance_type in ("full", "tied")
-        self.upper = nn.Parameter(torch.zeros(shapes, n_features, n_features)) if full else None
+        self.log_scales = nn.Parameter(torch.zeros(n_components, n_features))
+        self.upper = nn.Parameter(torch.zeros(n_components, n_features, n_features)) if full else None
 
     @classmethod
     def of(cls, mixture: GaussianMixture, min_scale: float = 1e-3) -> "MixtureDensity":
-        """The same density as a fitted mixture, except for scales below `min_scale`."""
-        k, d = mixture.means_.shape
+        """The same density as a fitted mixture of any covariance type, except for scales below `min_scale`."""
         parameters = mixture._parameters()
-        density = cls(k, d, mixture.covariance_type, min_scale).to(parameters.means.device)
-        shapes, sizes = density.log_scales.shape
-        factors = parameters.factors()[:shapes] if parameters.full else parameters.factors()[:, :sizes]
-        diagonal = factors.diagonal(dim1=-2, dim2=-1) if parameters.full else factors
+        factors, full = parameters.factors(), parameters.full
+        density = cls(*parameters.means.shape, full, min_scale).to(factors.device)
+        diagonal = factors.diagonal(dim1=1, dim2=2) if full else factors
         variances = diagonal.square().reciprocal() - min_scale**2
         with torch.no_grad():
             density.logits.copy_(parameters.weights.log())
             density.means.copy_(parameters.means)
             density.log_scales.copy_(0.5 * variances.clamp(min=1e-6 * min_scale**2).log())
-            if parameters.full:
+            if full:
                 density.upper.copy_(factors.triu(1))
         return density
 
     def log_prob(self, x: Tensor) -> Tensor:
         """The log density of x (..., D): (...)."""
-        x = x if isinstance(x, Tensor) else as_tensor(x).to(self.means)
-        equal = self.logits.new_ones(len(self.logits))
-        joint = log_joint(x.reshape(-1, x.shape[-1]).T, equal, self.means, self._factors())
-        joint = joint + self.logits.log_softmax(0)[:, None]
+        log_variances = torch.full_like(self.log_scales, 2 * math.log(self.min_scale)).logaddexp(2 * self.log_scales)
+        factors = torch.exp(-0.5 * log_variances)  # 1 / sqrt(min_scale^2 + exp(log_scale)^2)
+        if self.upper is not None:
+            factors = self.upper.triu(1) + torch.diag_embed(factors)
+        joint = log_joint(x.reshape(-1, x.shape[-1]).T, self.logits.softmax(0), self.means, factors)
         return joint.logsumexp(0).reshape(x.shape[:-1])
 
     forward = log_prob
-
-    def mixture(self) -> GaussianMixture:
-        """The same density as a `GaussianMixture` of tensors, which can also `sample` and `predict`."""
-        with torch.no_grad():
-            factors = self._factors().double()
-            if self.covariance_type in ("tied", "spherical"):
-                factors = factors[0] if self.covariance_type == "tied" else factors[:, 0]
-            weights, means = self.logits.double().softmax(0), self.means.detach().double()
-        covariances = covariances_of_factors(factors, self.upper is not None)
-        made = GaussianMixture(len(weights), covariance_type=self.covariance_type)
-        made._set_parameters(Parameters(weights, means, covariances, factors, self.covariance_type), self.means)
-        made.n_features_in_ = means.shape[1]
-        return made
-
-    def _factors(self) -> Tensor:
-        log_variances = torch.full_like(self.log_scales, 2 * math.log(self.min_scale)).logaddexp(2 * self.log_scales)
-        inverse = torch.exp(-0.5 * log_variances)  # 1 / sqrt(min_scale^2 + exp(log_scale)^2)
-        k, d = self.means.shape
-        if self.upper is None:
-            return inverse.expand(k, d)
-        return (self.upper.triu(1) + torch.diag_embed(inverse)).expand(k, d, d)

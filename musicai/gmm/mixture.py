@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import sklearn.mixture
@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from musicai.gmm._scale.blocks import FLOAT64, BlockEStep, Frame, e_step_over, level_needed
-from musicai.gmm._scale.rows import Data, as_kind, as_tensor, check_rows, empty_like, in_pieces, is_shards, shards_of
+from musicai.gmm._scale.rows import Data, as_kind, as_tensor, check_rows, in_pieces, is_shards, shards_of
 from musicai.gmm._scale.runs import SAVE_SECONDS, EMRun, Restarts, random_numbers, read_state, start, write_state
 from musicai.gmm.em import NAMES, Parameters, covariances_of_factors, e_step, m_step, moments_of
 from musicai.threads import Workers, one_core
@@ -72,7 +72,7 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
 
     def fit(
         self, X: Any, y: None = None, *, callback: Callable | None = None, checkpoint: str | Path | None = None
-    ) -> "GaussianMixture":
+    ) -> Self:
         """Fit to X by EM, `n_init` times, with at most `max_iter` steps each; the best result is kept.
 
         Args:
@@ -91,7 +91,7 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
         """
         self._validate_params()
         vars(self).pop("n_batches_", None)
-        with self._rows(X) as (data, like), Restarts(self, data, checkpoint) as restarts:
+        with self._rows(X) as data, Restarts(self, data, checkpoint) as restarts:
             for run in restarts:
                 while len(run.lower_bounds) < self.max_iter and not run.converged:
                     with one_core():  # an M step is too small to be shared out
@@ -101,20 +101,18 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
                     change, run.lower_bound = lower_bound - run.lower_bound, lower_bound
                     run.lower_bounds.append(lower_bound)
                     run.converged = abs(change) < self.tol
-                    self._after_step(restarts, change, like, callback)
-        self._keep(restarts.runs["best"], like)
+                    self._after_step(restarts, change, callback)
+        self._keep(restarts.runs["best"], data.as_kind)
         if not self.converged_ and self.max_iter > 0:
-            message = "Best performing initialization did not converge. Try different init parameters, or increase "
-            warnings.warn(message + "max_iter, tol, or check for degenerate data.", ConvergenceWarning, stacklevel=2)
+            message = "EM did not converge: try another start, increase max_iter or tol, or check for degenerate data"
+            warnings.warn(message, ConvergenceWarning, stacklevel=2)
         return self
 
     def fit_predict(self, X: Any, y: None = None) -> Array:
         """`fit(X)`, then `predict(X)`."""
         return self.fit(X).predict(X)
 
-    def partial_fit(
-        self, X: Array, y: None = None, *, decay: float = 0.6, rate: float | None = None
-    ) -> "GaussianMixture":
+    def partial_fit(self, X: Array, y: None = None, *, decay: float = 0.6, rate: float | None = None) -> Self:
         """One step of online EM with the next batch X of a stream; the first batch gives the start.
 
         The n-th batch changes what the mixture knows by s <- (1 - rate) s + rate * batch, where s are the moments for
@@ -137,45 +135,42 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
         if not 0.5 < decay <= 1:
             raise ValueError(f"decay must be above 0.5 and at most 1, or online EM does not converge; got {decay!r}")
         fresh = not hasattr(self, "means_")
-        with self._rows(X, reset=fresh) as (data, like), one_core():
+        with self._rows(X, reset=fresh) as data, one_core():
             before = None if fresh else self._parameters(data.device)
             before = before or start(data, self.get_params(), random_numbers(data, self.random_state))
             batch = e_step_over(data, before, self.reg_covar)
-        if fresh:
-            m_step(batch, self.covariance_type, self.reg_covar)  # raises if a component has collapsed
         self.n_batches_ = getattr(self, "n_batches_", 0) + 1
         rate = (self.n_batches_ + 1) ** -decay if rate is None else rate
         known = moments_of(before, self.reg_covar) * (1 - rate) + batch * (rate / data.rows)
         after = m_step(known, self.covariance_type, self.reg_covar)
         lower_bound = float(batch.log_likelihood) / data.rows
-        self._keep(EMRun(after, lower_bound, [*getattr(self, "lower_bounds_", []), lower_bound]), like)
+        self._keep(EMRun(after, lower_bound, [*getattr(self, "lower_bounds_", []), lower_bound]), data.as_kind)
         return self
 
     def score_samples(self, X: Array) -> Array:
         """The log-likelihood of each row: (rows,)."""
-        return as_kind(*self._of_each_row(X, lambda joint: joint.logsumexp(0)))
+        return self._of_each_row(X, lambda joint: joint.logsumexp(0))
 
     def predict(self, X: Array) -> Array:
         """The most likely component of each row: (rows,), integers."""
-        return as_kind(*self._of_each_row(X, lambda joint: joint.argmax(0)), torch.int64)
+        return self._of_each_row(X, lambda joint: joint.argmax(0), torch.int64)
 
     def predict_proba(self, X: Array) -> Array:
         """The responsibilities p(component | row): (rows, K)."""
-        return as_kind(*self._of_each_row(X, lambda joint: e_step(joint)[0].T))
+        return self._of_each_row(X, lambda joint: e_step(joint)[0].T)
 
     def score(self, X: Any, y: None = None) -> float:
         """The mean log-likelihood of the rows of X: a matrix, or shards as for `fit`."""
-        total, rows = self._log_likelihood(X)
-        return total / rows
+        return float(self._log_likelihoods(X).mean())
 
     def bic(self, X: Any) -> float:
         """Bayesian information criterion on X, the lower the better. Schwarz (1978)."""
-        total, rows = self._log_likelihood(X)
-        return -2 * total + self._n_parameters() * math.log(rows)
+        found = self._log_likelihoods(X)
+        return -2 * float(found.sum()) + self._n_parameters() * math.log(len(found))
 
     def aic(self, X: Any) -> float:
         """Akaike information criterion on X, the lower the better. Akaike (1974)."""
-        return -2 * self._log_likelihood(X)[0] + 2 * self._n_parameters()
+        return -2 * float(self._log_likelihoods(X).sum()) + 2 * self._n_parameters()
 
     def sample(self, n_samples: int = 1) -> tuple[Array, Array]:
         """Draw rows (n_samples, features), sorted by component, and the component of each (n_samples,).
@@ -184,10 +179,9 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
         """
         check_is_fitted(self)
         twin = sklearn.mixture.GaussianMixture(**self.get_params())
-        for name, value in vars(self._parameters("cpu")).items():
-            setattr(twin, f"{name}_", np.asarray(value))
-        rows, labels = (torch.from_numpy(drawn) for drawn in twin.sample(n_samples))
-        return as_kind(rows, self.means_, rows.dtype), as_kind(labels, self.means_, labels.dtype)
+        vars(twin).update({f"{name}_": np.asarray(value) for name, value in vars(self._parameters("cpu")).items()})
+        rows, labels = (torch.from_numpy(part) for part in twin.sample(n_samples))
+        return as_kind(rows, rows.dtype, self.means_), as_kind(labels, labels.dtype, self.means_)
 
     def save(self, path: str | Path) -> None:
         """Write settings and fitted parameters to a file (safetensors, JSON in its header), atomically.
@@ -195,14 +189,13 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
         Raises ValueError for a mixture that is not fitted. A `random_state` that is not a number is not kept.
         """
         check_is_fitted(self)
-        random_state = self.random_state if isinstance(self.random_state, int | None) else None
-        write_state(path, vars(self) | {"random_state": random_state})
+        write_state(path, vars(self))
 
     @classmethod
-    def load(cls, path: str | Path, device: str | torch.device = "cpu") -> "GaussianMixture":
+    def load(cls, path: str | Path, device: str | torch.device = "cpu") -> Self:
         """The mixture in a file. If it was fitted to tensors, its parameters are tensors on `device`.
 
-        Raises FileNotFoundError where there is no file, ValueError for a file that `save` did not write.
+        Raises FileNotFoundError if there is no file, ValueError for a file that `save` did not write.
         """
         mixture, state = cls(), read_state(path, device)
         if "weights_" not in state:
@@ -213,46 +206,41 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
         return mixture
 
     @contextmanager
-    def _rows(self, X: Any, reset: bool = True) -> Iterator[tuple[Data, Array]]:
-        """X as checked rows to read again and again, and an empty array of its kind."""
+    def _rows(self, X: Any, reset: bool = True) -> Iterator[Data]:
+        """X as checked rows to read again and again."""
         shards = is_shards(X)
-        first = next(iter(shards_of(X)), None) if shards and not isinstance(X, Iterator) else X
-        with Data(X if shards else check_rows(self, X, reset=reset)) as data:
+        with Data(X if shards else check_rows(self, X, reset=reset), self.covariance_type in ("full", "tied")) as data:
             if reset and data.rows < max(2, self.n_components):
-                wanted = f"Expected n_samples >= n_components but got n_components = {self.n_components}, n_samples = "
-                raise ValueError(f"{wanted}{data.rows} (a minimum of 2 is required)")
+                got = f"n_components = {self.n_components}, n_samples = {data.rows}"
+                raise ValueError(f"Expected n_samples >= n_components (and a minimum of 2), but got {got}")
             if shards:
                 self.n_features_in_ = data.width
                 vars(self).pop("feature_names_in_", None)
-            yield data, empty_like(first, data.dtype)
+            yield data
 
-    def _after_step(self, restarts: Restarts, change: float, like: Array, callback: Callable | None) -> None:
+    def _after_step(self, restarts: Restarts, change: float, callback: Callable | None) -> None:
         run = restarts.runs["now"]
         step = len(run.lower_bounds)
         if self.verbose and step % self.verbose_interval == 0:
             print(f"start {restarts.done + 1}, step {step}: log-likelihood {run.lower_bound:.6g}, change {change:.2g}")
         restarts.save(every=SAVE_SECONDS)
         if callback is not None:
-            self._keep(run, like)
+            self._keep(run, restarts.data.as_kind)
             callback(self)
 
-    def _keep(self, run: EMRun, like: Array) -> None:
-        """Set what a fit leaves behind, in arrays of the kind of `like`."""
-        self._set_parameters(run.parameters, like)
-        self.converged_, self.n_iter_ = run.converged, len(run.lower_bounds)
-        self.lower_bounds_, self.lower_bound_ = list(run.lower_bounds), run.lower_bound
-
-    def _set_parameters(self, parameters: Parameters, like: Array) -> None:
-        """Set the fitted attributes, in the type of the data.
+    def _keep(self, run: EMRun, as_kind: Callable[[Tensor], Array]) -> None:
+        """Set the fitted attributes, in the kind and type of the data.
 
         Float32 cannot hold the mean of a narrow component far from the origin well enough to score with, so the float64
         numbers are kept beside them, and used for as long as the attributes are not changed.
         """
         for name in NAMES:
-            setattr(self, f"_{name}", getattr(parameters, name))
-            setattr(self, f"{name}_", as_kind(getattr(parameters, name).clone(), like))
-        factors = parameters.precisions_cholesky
-        self.precisions_ = as_kind(factors @ factors.mT if parameters.full else factors.square(), like)
+            setattr(self, f"_{name}", getattr(run.parameters, name))
+            setattr(self, f"{name}_", as_kind(getattr(run.parameters, name).clone()))
+        factors = run.parameters.precisions_cholesky
+        self.precisions_ = as_kind(factors @ factors.mT if run.parameters.full else factors.square())
+        self.converged_, self.n_iter_ = run.converged, len(run.lower_bounds)
+        self.lower_bounds_, self.lower_bound_ = list(run.lower_bounds), run.lower_bound
 
     def _parameters(self, device: torch.device | str | None = None) -> Parameters:
         """The parameters in float64, where the attributes are or on `device`."""
@@ -262,26 +250,22 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
             full = self.covariance_type in ("full", "tied")
             exact = {name: value.double() for name, value in now.items()}
             exact["covariances"] = covariances_of_factors(exact["precisions_cholesky"], full)
-        return Parameters(**exact, covariance_type=self.covariance_type).to(device or now["means"].device)
+        exact = {name: value.to(device or now["means"].device) for name, value in exact.items()}
+        return Parameters(**exact, covariance_type=self.covariance_type)
 
-    def _of_each_row(self, X: Array, function: Callable[[Tensor], Tensor]) -> tuple[Tensor, Array]:
-        """function(log_joint (K, rows)) of each piece of X, joined, in float64; and an empty array of the kind of X."""
+    def _of_each_row(self, X: Array, function: Callable[[Tensor], Tensor], dtype: torch.dtype | None = None) -> Array:
+        """function(log_joint (K, rows)) of each piece of X, joined, in the kind and type of X or in another type."""
         check_is_fitted(self)
-        rows = check_rows(self, X)
+        rows = as_tensor(check_rows(self, X))
         parameters = self._parameters(rows.device)
         frame = Frame.of_mixture(parameters)
-        step = BlockEStep(parameters, frame, frame, level_needed(parameters, frame, FLOAT64))
+        step = BlockEStep(parameters, frame, level_needed(parameters, frame, FLOAT64))
         with Workers(rows.device) as workers:
             found = torch.cat(list(workers.map(lambda piece: function(step.log_joint(piece)), in_pieces(rows))))
-        return found, empty_like(X, rows.dtype)
+        return as_kind(found, dtype or rows.dtype, X)
 
-    def _log_likelihood(self, X: Any) -> tuple[float, int]:
-        """The log-likelihood of all rows together, and their number."""
-        parts = [torch.zeros(0)]
-        for matrix in shards_of(X):
-            if matrix is X or len(matrix):  # a shard may be empty
-                parts.append(self._of_each_row(matrix, lambda joint: joint.logsumexp(0))[0].cpu())
-        found = torch.cat(parts)
-        if not len(found):
-            raise ValueError("there are no rows: score needs a matrix, or shards that hold some")
-        return float(found.sum()), len(found)
+    def _log_likelihoods(self, X: Any) -> Tensor:
+        """The log-likelihood of each row of X, a matrix or shards, in float64."""
+        shards = (matrix for matrix in shards_of(X) if matrix is X or len(matrix))  # a shard may be empty
+        found = (self._of_each_row(matrix, lambda joint: joint.logsumexp(0), torch.float64) for matrix in shards)
+        return torch.cat([torch.as_tensor(part).cpu() for part in found])

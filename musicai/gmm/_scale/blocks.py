@@ -14,97 +14,70 @@ from torch import Tensor
 from musicai.gmm import em
 from musicai.gmm.em import Moments, Parameters
 
-CACHE = {"cpu": 2**20, "cuda": 2**27}  # numbers in a block: what the second-level cache holds; what fills a GPU
-SMALL = 2**26  # multiplications in a pass; float64 costs nothing worth saving below
+SMALL = 2**25  # multiplications in a pass, about; float64 costs nothing worth saving below
 RIDGE = 1e-6  # of a direction's variance: where data are flat, whitening stretches them a thousandfold at most
 FLOAT32, FLOAT64, DEFINITION = 0, 1, 2  # a component's log density: from features in that type, or by its definition
-# How much of its own size a squared standard coordinate may lose to rounding. In float32 such errors differ from row to
-# row and average out.
-ALLOWED = {FLOAT32: 1e-3, FLOAT64: 1e-7}
-TYPES = {FLOAT32: torch.float32, FLOAT64: torch.float64}
+# How much larger its terms may be than a squared distance: it loses at most 1e-3 of its size to rounding in float32,
+# where such errors differ from row to row and average out, and 1e-7 in float64.
+LARGEST = {FLOAT32: 1e-3 / torch.finfo(torch.float32).eps, FLOAT64: 1e-7 / torch.finfo(torch.float64).eps}
 
 
 @dataclass(frozen=True)
 class Frame:
     """Coordinates scale (x - shift) in which the data have mean 0 and standard deviation about 1.
 
-    Far from the origin, or with features of very different sizes, squares would lose all their digits. The shift is a
-    float32 number and the scale (D,) holds powers of two, so that moving into the frame rounds (almost) nothing.
+    Far from the origin, or with features of very different sizes, squares would lose all their digits. The shift holds
+    float32 numbers and the scale (D,) powers of two, so moving into the frame rounds (almost) nothing.
 
-    For full covariances, scale can be a lower triangular matrix (D, D) that makes the features uncorrelated too: where
-    they nearly repeat each other, products also lose their digits.
+    For full and tied covariances, the scale is a lower triangular matrix (D, D) that also makes the features
+    uncorrelated: if they nearly repeat each other, their products lose their digits too.
     """
 
     shift: Tensor
     scale: Tensor
 
     @staticmethod
-    def of(mean: Tensor, variance: Tensor) -> "Frame":
-        """For data with this mean and variance, each (D,)."""
-        shift = mean.float().double()
+    def of(mean: Tensor, covariance: Tensor) -> "Frame":
+        """For data with this mean (D,), and with these variances (D,) or this covariance matrix (D, D)."""
+        full = covariance.dim() == 2
+        variance, shift = covariance.diagonal() if full else covariance, mean.float().double()
         exact = (variance == 0) | ~torch.isfinite(shift)  # a constant becomes 0; or it is beyond float32's range
-        scale = torch.exp2(-variance.sqrt().log2().round().clamp(-500, 500))
-        return Frame(torch.where(exact, mean, shift), torch.where(variance > 0, scale, 1.0))
+        scale = torch.where(variance > 0, torch.exp2(-variance.sqrt().log2().round().clamp(-500, 500)), 1.0)
+        if full:
+            covariance = scale[:, None] * covariance * scale + RIDGE * torch.eye(len(scale)).to(scale)
+            scale = em.precisions_cholesky(covariance, full).mT.float().double() * scale  # the same numbers in float32
+        return Frame(torch.where(exact, mean, shift), scale)
 
     @staticmethod
     def of_mixture(parameters: Parameters) -> "Frame":
         """For data drawn from the mixture."""
-        weights = parameters.weights[:, None]
-        mean = (weights * parameters.means).sum(0)
-        return Frame.of(mean, (weights * (parameters.variances() + (parameters.means - mean).square())).sum(0))
+        mean = parameters.weights @ parameters.means
+        within = em.covariances_of_factors(parameters.factors(), parameters.full)
+        spread = within + em.squares(parameters.means - mean, parameters.full)
+        return Frame.of(mean, (em.per_component(parameters.weights, spread) * spread).sum(0))
 
-    def whitened(self, covariance: Tensor) -> "Frame":
-        """For data that have this covariance (D, D) in this frame: in the new one it is the unit matrix."""
-        ridge = RIDGE * torch.eye(len(covariance)).to(covariance)
-        whitening = em.precisions_cholesky(covariance + ridge, full=True).mT
-        return Frame(self.shift, whitening.float().double() * self.scale)  # the same numbers in float32
-
-    @property
-    def white(self) -> bool:
-        """Whether the features are uncorrelated in it."""
-        return self.scale.dim() == 2
-
-    def rows_into(self, rows: Tensor, out: Tensor | None = None) -> Tensor:
-        """rows (rows, D) as columns in this frame: (D, rows), in the precision of `out`, or float64."""
-        out = rows.new_empty(rows.T.shape, dtype=torch.float64) if out is None else out
+    def rows_into(self, rows: Tensor, out: Tensor) -> None:
+        """Write rows (rows, D) as columns in this frame to `out` (D, rows)."""
         shift, scale = self.shift[:, None].to(out.dtype), self.scale.to(out.dtype)
-        if self.white:
-            return torch.mm(scale, rows.T - shift, out=out)
-        return torch.sub(rows.T, shift, out=out).mul_(scale[:, None])
+        if scale.dim() == 2:
+            torch.mm(scale, rows.T - shift, out=out)
+        else:
+            torch.sub(rows.T, shift, out=out).mul_(scale[:, None])
 
-    def mixture_into(self, parameters: Parameters) -> tuple[Tensor, Tensor, Tensor]:
-        """The mixture's weights, means and factors (see `Parameters.factors`) in this frame."""
+    def mixture_into(self, parameters: Parameters) -> tuple[Tensor, Tensor]:
+        """The mixture's means and factors (see `Parameters.factors`) in this frame."""
         means, factors = parameters.means - self.shift, parameters.factors()
-        if self.white:
-            factors = torch.linalg.solve_triangular(self.scale.mT, factors, upper=True)
-            return parameters.weights, means @ self.scale.mT, factors
-        scale = self.scale[:, None] if parameters.full else self.scale
-        return parameters.weights, means * self.scale, factors / scale
-
-    def variances(self, parameters: Parameters) -> Tensor:
-        """Those of each component along each axis of this frame: (K, D)."""
-        if self.white:
-            return ((self.scale @ parameters.covariances) * self.scale).sum(-1).expand_as(parameters.means)
-        return parameters.variances() * self.scale.square()
+        if parameters.full:
+            return means @ self.scale.mT, torch.linalg.solve_triangular(self.scale.mT, factors, upper=True)
+        return means * self.scale, factors / self.scale
 
     def moments_from(self, seen: Moments) -> Moments:
         """Moments seen in this frame, as they are outside it."""
-        if self.white:
-            mean = torch.linalg.solve_triangular(self.scale, seen.mean.mT, upper=False).mT
-            half = torch.linalg.solve_triangular(self.scale, seen.scatter, upper=False)
-            scatter = torch.linalg.solve_triangular(self.scale, half.mT, upper=False)
-            return replace(seen, mean=mean + self.shift, scatter=(scatter + scatter.mT) / 2)
-        scale = self.scale[:, None] * self.scale if seen.scatter.dim() == 3 else self.scale.square()
-        return replace(seen, mean=seen.mean / self.scale + self.shift, scatter=seen.scatter / scale)
-
-    def log_volume(self) -> Tensor:
-        """What to add to a log density in this frame."""
-        return (self.scale.diagonal() if self.white else self.scale).log().sum()
-
-
-def n_features(d: int, full: bool) -> int:
-    """P, the number of features of a Gaussian in D dimensions: products or squares of x, x, and 1."""
-    return d * (d + 1) // 2 + d + 1 if full else 2 * d + 1
+        if seen.scatter.dim() == 2:
+            return replace(seen, mean=seen.mean / self.scale + self.shift, scatter=seen.scatter / self.scale.square())
+        inverse = torch.linalg.solve_triangular(self.scale, torch.eye(len(self.scale)).to(self.scale), upper=False)
+        scatter = inverse @ seen.scatter @ inverse.mT
+        return replace(seen, mean=seen.mean @ inverse.mT + self.shift, scatter=(scatter + scatter.mT) / 2)
 
 
 def fill_features(features: Tensor, d: int, full: bool) -> None:
@@ -146,90 +119,73 @@ def moments_from_sums(sums: Tensor, d: int, full: bool) -> Moments:
 class BlockEStep:
     """The E step with these parameters, ready to be run over pieces of the rows from several threads.
 
-    level (K,) says how to compute each component. Those by the definition are computed in float64, and in the plain
-    frame, without whitening: where all rows of a component are equal, its scatter then is exactly zero.
+    level (K,) says how to compute each component. Those by the definition are computed in float64 and outside the
+    frame: if all rows of a component are equal, its scatter is exactly zero there.
     """
 
-    def __init__(self, parameters: Parameters, plain: Frame, frame: Frame, level: Tensor):
-        self.plain, self.frame, self.full = plain, frame, parameters.full
+    def __init__(self, parameters: Parameters, frame: Frame, level: Tensor):
+        self.frame, self.full, self.exact = frame, parameters.full, (level == DEFINITION).nonzero()[:, 0]
+        self.definition = [v[self.exact] for v in (parameters.weights, parameters.means, parameters.factors())]
         single = not bool((level == FLOAT64).any()) and bool((level == FLOAT32).any())
-        self.dtype = torch.float32 if single else torch.float64
-        self.exact = (level == DEFINITION).nonzero()[:, 0]
-        self.definition = [part[self.exact] for part in plain.mixture_into(parameters)]
-        weights, means, factors = frame.mixture_into(parameters)
-        self.k, self.d = means.shape
-        self.fast = len(self.exact) < self.k
-        self.p = n_features(self.d, self.full) if self.fast else 0
-        if self.fast:  # the others' factors may be beyond float32's range
-            self.matrix = coefficients(weights, means, factors.index_fill(0, self.exact, 1.0)).to(self.dtype)
+        means, factors = frame.mixture_into(parameters)
+        factors = factors.index_fill(0, self.exact, 1.0)  # they may be beyond float32's range
+        matrix = coefficients(parameters.weights, means, factors)
+        matrix[:, -1] += (frame.scale.diagonal() if self.full else frame.scale).log().sum()  # a change of volume
+        self.matrix = matrix.float() if single else matrix
 
-    def moments(self, rows: Tensor) -> Moments:
-        """The moments of rows (rows, D), and their log-likelihood; `outside` takes the moments out of the frames."""
-        log_likelihood, exact = torch.zeros((), dtype=torch.float64, device=rows.device), None
-        sums = log_likelihood.new_zeros(self.p, self.k)
+    def moments(self, rows: Tensor, _: int = 0) -> Moments:
+        """The moments of rows (rows, D), and their log-likelihood."""
+        sums, exact = rows.new_zeros(self.matrix.T.shape, dtype=torch.float64), None
+        log_likelihood = sums.new_zeros(())
         for features, x, joint in self._blocks(rows):
             responsibilities, log_likelihoods = em.e_step(joint)
             log_likelihood += log_likelihoods.sum(dtype=torch.float64)
-            if self.fast:
-                sums += features @ responsibilities.T
-            if len(self.exact):
+            sums += features @ responsibilities.T
+            if x is not None:
                 block = em.moments(x, responsibilities[self.exact].double(), self.full)
                 exact = block if exact is None else exact + block
-        found = moments_from_sums(sums, self.d, self.full) if self.fast else exact
-        found = self._with_exact(found, exact) if self.fast and exact is not None else found
-        return replace(found, log_likelihood=log_likelihood + len(rows) * self.frame.log_volume())
-
-    def outside(self, seen: Moments) -> Moments:
-        """Moments from `moments`, or sums of them, as they are outside the frames."""
-        return self._with_exact(self.frame.moments_from(seen), self.plain.moments_from(seen[self.exact]))
-
-    def _with_exact(self, seen: Moments, exact: Moments) -> Moments:
-        names = ("count", "mean", "scatter")
-        return replace(seen, **{n: getattr(seen, n).index_copy(0, self.exact, getattr(exact, n)) for n in names})
+        seen = self.frame.moments_from(moments_from_sums(sums, rows.shape[1], self.full))
+        if exact is not None:
+            for name in ("count", "mean", "scatter"):
+                getattr(seen, name)[self.exact] = getattr(exact, name)
+        return replace(seen, log_likelihood=log_likelihood)
 
     def log_joint(self, rows: Tensor) -> Tensor:
         """log(weight x density) of each component at each row of a piece: (K, rows), float64."""
-        return torch.cat([joint.double() for _, _, joint in self._blocks(rows)], 1) + self.frame.log_volume()
+        return torch.cat([joint.double() for _, _, joint in self._blocks(rows)], 1)
 
     def _blocks(self, rows: Tensor) -> Iterator[tuple[Tensor, Tensor | None, Tensor]]:
-        """For each block: features (P, rows), x (D, rows) in the plain frame in float64, log_joint (K, rows)."""
-        size, x = self._block_rows(rows.device), None
-        buffer = rows.new_empty(self.p, size, dtype=self.dtype)
+        """For each block: features (P, rows), x (D, rows) if the definition needs it, log_joint (K, rows)."""
+        (k, p), d = self.matrix.shape, rows.shape[1]
+        # Numbers in a block: what fills a GPU, or what the second-level cache holds.
+        cache = 2**27 if rows.is_cuda else 2**20
+        size, x = max(8, min(cache // max(p + k, 4 * len(self.exact) * d), cache // 512)), None
+        buffer = self.matrix.new_empty(p, size)
         for part in rows.split(size):
             features = buffer[:, : len(part)]
-            joint = rows.new_empty(self.k, len(part), dtype=self.dtype)
-            if self.fast:
-                self.frame.rows_into(part, out=features[-1 - self.d : -1])
-                fill_features(features, self.d, self.full)
-                joint = (features.T @ self.matrix.T).T  # as e_step likes it
+            self.frame.rows_into(part, out=features[-1 - d : -1])
+            fill_features(features, d, self.full)
+            joint = (features.T @ self.matrix.T).T  # laid out as e_step reads it
             if len(self.exact):
-                x = self.plain.rows_into(part)
-                exact = em.log_joint(x, *self.definition) + self.plain.log_volume() - self.frame.log_volume()
-                joint[self.exact] = exact.to(self.dtype)
+                x = part.double().T
+                joint[self.exact] = em.log_joint(x, *self.definition).to(joint.dtype)
             yield features, x, joint
-
-    def _block_rows(self, device: torch.device) -> int:
-        cache = CACHE.get(device.type, CACHE["cpu"])
-        return max(8, min(cache // max(self.p + self.k, 4 * len(self.exact) * self.d), cache // 512))
 
 
 def e_step_over(data: Any, parameters: Parameters, reg_covar: float) -> Moments:
     """The E step over all the `Data`: their moments, precise enough for an M step with this `reg_covar`."""
-    large = data.rows * len(parameters.means) * n_features(data.width, parameters.full) > SMALL
-    frame = data.whitened if parameters.full and large else data.frame
+    large = data.rows * parameters.factors().numel() > SMALL
     lowest = FLOAT32 if data.dtype == torch.float32 and large else FLOAT64
-    level = level_needed(parameters, frame, lowest)
+    level = level_needed(parameters, data.frame, lowest)
     while True:
-        step = BlockEStep(parameters, data.frame, frame, level)
-        seen = step.outside(data.sum(lambda rows, _, step=step: step.moments(rows)))
+        seen = data.sum(BlockEStep(parameters, data.frame, level).moments)
         # Rows far from every component, and components about to become narrow, were seen too roughly: once more.
-        misfit = abs(float(seen.log_likelihood) / data.rows - float(frame.log_volume()))
-        if misfit * torch.finfo(torch.float32).eps >= ALLOWED[FLOAT32]:
+        if abs(float(seen.log_likelihood)) / data.rows >= LARGEST[FLOAT32]:
             lowest = FLOAT64
-        after = level_needed(parameters, frame, lowest)
+        after = level_needed(parameters, data.frame, lowest)
         try:
             better = em.m_step(seen, parameters.covariance_type, reg_covar)
-            after = after.maximum(level_needed(better, frame, lowest))
+            after = after.maximum(level_needed(better, data.frame, lowest))
         except ValueError:  # collapsed, it seems: only the definition can tell
             after = torch.full_like(level, DEFINITION)
         if bool((level >= after).all()):
@@ -239,23 +195,13 @@ def e_step_over(data: Any, parameters: Parameters, reg_covar: float) -> Moments:
 
 def level_needed(parameters: Parameters, frame: Frame, lowest: int) -> Tensor:
     """The cheapest arithmetic, from `lowest` up, in which each component's log densities are right: (K,)."""
-    terms = cancellation(frame, parameters)
+    means, factors = frame.mixture_into(parameters)
+    size = (1 + means.square()).sqrt()  # of a coordinate, as the data have unit variance in the frame
+    standard = factors * size if factors.dim() == 2 else (factors.abs().mT @ size[:, :, None])[:, :, 0]
+    terms = standard.square().sum(1)  # large for a component that is narrow beside the data, or nearly flat
     for level in (lowest, FLOAT64):
-        exact = ~(terms * torch.finfo(TYPES[level]).eps < ALLOWED[level])  # NaN counts as exact
+        exact = ~(terms < LARGEST[level])  # NaN counts as exact
         if 8 * int(exact.sum()) <= len(exact):
             break
     exact = exact.any().expand_as(exact) if parameters.covariance_type == "tied" else exact
     return torch.where(exact, DEFINITION, level)
-
-
-def cancellation(frame: Frame, parameters: Parameters) -> Tensor:
-    """How much larger its terms are than the squared distance of a typical row from its component: (K,).
-
-    Times the machine epsilon, this is what sums of squares lose. It grows as a component gets narrow beside the data,
-    or nearly flat.
-    """
-    _, means, factors = frame.mixture_into(parameters)
-    size = (frame.variances(parameters) + means.square()).sqrt()
-    if factors.dim() == 2:
-        return (factors * size).square().sum(1)
-    return (factors.abs().mT @ size[:, :, None]).square().sum((1, 2))

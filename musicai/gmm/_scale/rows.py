@@ -4,13 +4,12 @@ Under `torchrun`, the rows of all processes together are the data.
 """
 
 import atexit
-import math
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from contextlib import AbstractContextManager
 from datetime import timedelta
-from functools import cached_property, reduce
+from functools import partial, reduce
 from operator import add
 from typing import Any
 
@@ -21,14 +20,12 @@ from sklearn.utils.validation import validate_data
 from torch import Tensor
 
 from musicai.gmm._scale.blocks import Frame
-from musicai.gmm.em import Moments, moments
+from musicai.gmm.em import Moments, at_least_tiny, moments
 from musicai.threads import Workers
-
-PIECE = {"cpu": 2**15, "cuda": 2**22}  # rows: small enough to share out between threads; fewer if they are wide
 
 
 def as_tensor(array: Any) -> Tensor:
-    """An array of any layout and type as a float32 or float64 tensor, without a copy where that is possible.
+    """An array of any layout and type as a float32 or float64 tensor, without a copy if possible.
 
     Raises ValueError for complex numbers.
     """
@@ -45,24 +42,17 @@ def as_tensor(array: Any) -> Tensor:
         raise ValueError("Complex data not supported: take the real part or the magnitude")
     array = array.detach().resolve_neg()
     array = array.cpu() if array.device.type == "mps" else array  # MPS has no float64
-    single = array.is_floating_point() and array.dtype != torch.float64
-    return array.to(torch.float32 if single else torch.float64)
+    return array.to(torch.float32 if array.is_floating_point() and array.itemsize <= 4 else torch.float64)
 
 
-def empty_like(X: Any, dtype: torch.dtype) -> np.ndarray | Tensor:
-    """Nothing, but an array of the kind of X and on its device, of this type."""
-    return X.new_empty(0, dtype=dtype) if isinstance(X, Tensor) else torch.empty(0, dtype=dtype).numpy()
+def as_kind(tensor: Tensor, dtype: torch.dtype, like: Any) -> np.ndarray | Tensor:
+    """A tensor of this type on the device of `like`; or a NumPy array, if `like` is no tensor."""
+    tensor = tensor.detach().to(like.device if isinstance(like, Tensor) else "cpu", dtype)
+    return tensor if isinstance(like, Tensor) else tensor.numpy()
 
 
-def as_kind(tensor: Tensor, like: np.ndarray | Tensor, dtype: torch.dtype | None = None) -> np.ndarray | Tensor:
-    """A tensor as an array of the kind, type and device of `like`, or of another type."""
-    if isinstance(like, Tensor):
-        return tensor.detach().to(like.device, dtype or like.dtype)
-    return tensor.detach().cpu().to(dtype or as_tensor(like).dtype).numpy()
-
-
-def check_rows(estimator: Any, X: Any, *, reset: bool = False) -> Tensor:
-    """X as a float32 or float64 tensor (rows, D), checked as scikit-learn checks arrays.
+def check_rows(estimator: Any, X: Any, *, reset: bool = False) -> np.ndarray | Tensor:
+    """X as float32 or float64 rows (rows, D), checked as scikit-learn checks arrays.
 
     Raises ValueError for another shape or width, NaN, infinity, or too few rows.
     """
@@ -72,7 +62,7 @@ def check_rows(estimator: Any, X: Any, *, reset: bool = False) -> Tensor:
     array = validate_data(estimator, array, reset=reset, dtype=types, ensure_min_samples=least)
     if rows is not None and rows.device.type != "cpu" and not bool(torch.isfinite(rows).all()):
         raise ValueError("Input X contains NaN or infinity")
-    return as_tensor(array) if rows is None else rows
+    return array if rows is None else rows
 
 
 def is_shards(X: Any) -> bool:
@@ -89,66 +79,56 @@ def shards_of(X: Any) -> Iterable:
     return shards() if callable(shards) else shards
 
 
-def in_pieces(rows: Tensor) -> Iterator[Tensor]:
-    """rows (rows, D), a piece at a time."""
-    if len(rows):
-        yield from rows.split(max(1024, PIECE.get(rows.device.type, PIECE["cpu"]) // math.ceil(rows.shape[1] / 16)))
+def in_pieces(rows: Tensor, k: int = 1) -> tuple[Tensor, ...]:
+    """rows (rows, D) in pieces to share out between threads, small enough to hold k numbers for each of theirs."""
+    return rows.split(max(64, (2**26 if rows.is_cuda else 2**18) // (k * rows.shape[1])))
 
 
-class Data:
+class Data(AbstractContextManager):
     """Rows in pieces, to be read as often as EM needs. Use it in a `with`.
 
-    Under `torchrun`, all processes' rows together are the data. Where every process holds the same rows, each reads
-    only its share of them.
+    Under `torchrun`, all processes' rows together are the data. If every process holds the same rows, each reads only
+    its share of them.
 
     Raises ValueError for shards that can be read only once, differ in width, or hold NaN or infinity.
     """
 
-    def __init__(self, source: Tensor | Iterable | Callable[[], Iterable]):
+    def __init__(self, source: Any, full: bool):
         if isinstance(source, Iterator):
-            advice = "pass a list, or a function that returns a new iterator"
-            raise ValueError(
-                f"a {type(source).__name__} of shards can be read only once, and EM reads at each step: {advice}"
-            )
-        self.source, self.width = source, None
-        first = next(self._matrices(), None)
+            raise ValueError("EM reads the shards at each step, but an iterator can be read only once: pass a function")
+        self.source, self.full, self.width = source, full, None
+        first = next(iter(shards_of(source)), None)
         if first is None:
             raise ValueError("there are no shards: pass a list of matrices, or a function that returns an iterator")
-        self.dtype, self.device, self.width = first.dtype, first.device, first.shape[1]
+        rows = next(self._matrices())
+        self.width, self.device, self.dtype = rows.shape[1], rows.device, rows.dtype
+        self.as_kind = partial(as_kind, dtype=rows.dtype, like=rows.new_empty(0) if isinstance(first, Tensor) else None)
         self.workers = Workers(self.device)
+        self.rank, self.world, self.offset, self.same_everywhere = 0, 1, 0, False  # offset: the number of our first row
+        self.total = self.moments(_ones, 1)
         self.rank, self.world = join_processes()
-        self.offset, self.same_everywhere = 0, False  # the number of this process's first row
-        seen = self._sum_here(_measured, self.pieces())
         if self.world > 1:
-            everyone = gather(seen, self.device)
-            self.same_everywhere = all(_equal(other, everyone[0]) for other in everyone)
+            everyone = gather(self.total, self.device)
+            mean, scatter = everyone[0].mean, everyone[0].scatter
+            self.same_everywhere = all(torch.equal(o.mean, mean) and torch.equal(o.scatter, scatter) for o in everyone)
             if not self.same_everywhere:
                 self.offset = int(sum(other.count for other in everyone[: self.rank]))
-                seen = reduce(add, everyone)
-        self.rows = int(seen.count)
-        self.frame = Frame.of(seen.mean[0], seen.scatter[0] / seen.count)
-
-    def __enter__(self) -> "Data":
-        return self
+                self.total = reduce(add, everyone)
+        self.rows = int(self.total.count)
+        self.frame = Frame.of(self.total.mean[0], self.total.scatter[0] / at_least_tiny(self.total.count))
 
     def __exit__(self, *_) -> None:
         self.workers.__exit__()
 
     def sum(self, function: Callable[..., Moments], pieces: Iterable[tuple] | None = None) -> Moments:
         """The sum of function(*piece) over `pieces()` (or others) of all processes; the same, to the bit, in each."""
-        mine = self._sum_here(function, pieces or self.pieces())
+        mine = reduce(add, self.workers.map(lambda piece: function(*piece), pieces or self.pieces()))
         return mine if self.world == 1 else reduce(add, gather(mine, self.device))
 
-    @cached_property
-    def whitened(self) -> Frame:
-        """The frame in which the features are also uncorrelated. One pass over the data."""
-
-        def products(rows: Tensor, _: int) -> Moments:
-            x = self.frame.rows_into(rows)
-            return moments(x, x.new_ones(1, len(rows)), full=True)
-
-        seen = self.sum(products)
-        return self.frame.whitened(seen.scatter[0] / seen.count)
+    def moments(self, responsibilities_of: Callable[[Tensor, int], Tensor], k: int) -> Moments:
+        """The moments of all data, given the responsibilities (k, rows) of each piece; these are asked for in order."""
+        pieces = ((rows, responsibilities_of(rows, position)) for rows, position in self.pieces(k))
+        return self.sum(lambda rows, shares: moments(rows.double().T, shares.double(), self.full), pieces)
 
     def take(self, numbers: np.ndarray) -> Tensor:
         """The rows with these (rising) numbers, from whichever process has them."""
@@ -160,11 +140,11 @@ class Data:
         mine = torch.cat(parts)
         return mine if self.world == 1 or self.same_everywhere else torch.cat(gather(mine, self.device))
 
-    def pieces(self) -> Iterator[tuple[Tensor, int]]:
+    def pieces(self, k: int = 1) -> Iterator[tuple[Tensor, int]]:
         """(rows, the number of the first of them in all the data) of the pieces that this process is to see."""
         number, position, seen = 0, self.offset, False
         for matrix in self._matrices():
-            for rows in in_pieces(matrix):
+            for rows in in_pieces(matrix, k):
                 if not self.same_everywhere or number % self.world == self.rank:
                     yield rows, position
                     seen = True
@@ -173,35 +153,23 @@ class Data:
         if not seen:
             yield matrix[:0], position  # nothing for this process; the others wait to hear so
 
-    def _sum_here(self, function: Callable[..., Moments], pieces: Iterable[tuple]) -> Moments:
-        return reduce(add, self.workers.map(lambda piece: function(*piece), pieces))
-
     def _matrices(self) -> Iterator[Tensor]:
         for number, shard in enumerate(shards_of(self.source)):
             matrix = as_tensor(shard)
             if matrix.dim() != 2 or self.width not in (None, matrix.shape[1]):
-                shape = tuple(matrix.shape)
-                raise ValueError(f"shard {number} has shape {shape}; it should have (rows, {self.width or 'features'})")
+                wanted = f"(rows, {self.width or 'features'})"
+                raise ValueError(f"shard {number} has shape {tuple(matrix.shape)}; it should have {wanted}")
             yield matrix
 
 
-def _measured(rows: Tensor, position: int) -> Moments:
-    first = rows[:1].double().sum(0)  # there may be none
-    gap = rows.double() - first  # of a constant feature, exactly zero
-    seen = moments(gap.T, gap.new_ones(1, len(gap)), full=False)
-    if not bool(torch.isfinite(seen.mean).all()):
+def _ones(rows: Tensor, position: int) -> Tensor:
+    if not bool(torch.isfinite(rows.sum(dtype=torch.float64))):
         raise ValueError(f"the data contain NaN or infinity, in rows {position} to {position + len(rows) - 1}")
-    return replace(seen, mean=seen.mean + first)
-
-
-def _equal(a: Moments, b: Moments) -> bool:
-    return all(torch.equal(one, other) for one, other in zip(vars(a).values(), vars(b).values(), strict=True))
+    return rows.new_ones(1, len(rows))
 
 
 def join_processes() -> tuple[int, int]:
     """(this process's number, how many there are): (0, 1) alone; under `torchrun`, the others are met first."""
-    if not dist.is_available():
-        return 0, 1
     if not dist.is_initialized() and dist.is_torchelastic_launched():
         if cuda := torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))

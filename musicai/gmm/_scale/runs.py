@@ -4,7 +4,9 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,6 @@ from musicai.gmm.em import NAMES, Moments, Parameters
 from musicai.storage import atomic_write
 
 SAMPLE = 2**18  # rows that k-means sees at most
-HEADER = "musicai.gmm"
 SAVE_SECONDS = 5
 
 
@@ -38,7 +39,7 @@ class EMRun:
     converged: bool = False
 
 
-class Restarts:
+class Restarts(AbstractContextManager):
     """Iterates over the runs of a fit. Inside a `with`, they are saved to `path` and resumed from there.
 
     Raises ValueError for the checkpoint of another fit.
@@ -50,19 +51,18 @@ class Restarts:
         self.warm = mixture.warm_start and hasattr(mixture, "converged_")
         self.runs: dict[str, EMRun] = {}  # "now" and "best"
         self.done, self.saved_at = 0, time.monotonic()
-
-    def __enter__(self) -> "Restarts":
-        if self.path is not None and Path(self.path).exists():
-            self._resume(read_state(self.path, self.data.device))
-        return self
+        if path is not None and Path(path).exists():
+            self._resume(read_state(path, data.device))
 
     def __exit__(self, *_) -> None:
         self.save()
 
     def __iter__(self) -> Iterator[EMRun]:
         while self.done < (1 if self.warm else self.mixture.n_init):
-            if "now" not in self.runs:
-                self.runs["now"] = self._new()
+            if "now" not in self.runs and self.warm:
+                self.runs["now"] = EMRun(self.mixture._parameters(self.data.device), self.mixture.lower_bound_)
+            elif "now" not in self.runs:
+                self.runs["now"] = EMRun(start(self.data, self.mixture.get_params(), self.random_state))
             yield self.runs["now"]
             now, self.done = self.runs.pop("now"), self.done + 1
             if "best" not in self.runs or now.lower_bound > self.runs["best"].lower_bound:
@@ -73,8 +73,7 @@ class Restarts:
         if self.path is None or self.data.rank > 0 or time.monotonic() - self.saved_at < every:
             return
         self.saved_at = time.monotonic()
-        _, keys, *position = self.random_state.get_state()
-        state = {"settings": self._settings(), "done": self.done, "random": keys, "position": position, "runs": {}}
+        state = {"settings": self._settings(), "done": self.done, "random": self.random_state.get_state(), "runs": {}}
         for name, run in self.runs.items():
             state["runs"][name] = [run.lower_bound, run.lower_bounds, run.converged]
             state |= {f"{name}.{part}": getattr(run.parameters, part) for part in NAMES}
@@ -89,100 +88,80 @@ class Restarts:
             parts = (state[f"{name}.{part}"] for part in NAMES)
             self.runs[name] = EMRun(Parameters(*parts, self.mixture.covariance_type), *facts)
         self.done = state["done"]
-        self.random_state.set_state(("MT19937", state["random"], *state["position"]))
-
-    def _new(self) -> EMRun:
-        if self.warm:
-            return EMRun(self.mixture._parameters(self.data.device), self.mixture.lower_bound_)
-        return EMRun(start(self.data, self.mixture.get_params(), self.random_state))
+        self.random_state.set_state(state["random"])
 
     def _settings(self) -> dict[str, Any]:
-        """What must be the same for a checkpoint to be resumed: the settings, and the data's number and place."""
-        settings, frame = self.mixture.get_params(), self.data.frame
-        for name in ("random_state", "verbose", "verbose_interval"):
-            del settings[name]
-        return settings | {"rows": self.data.rows, "shift": frame.shift, "scale": frame.scale}
+        """What must be the same for a checkpoint to be resumed: the settings, and the data's number and mean."""
+        settings = self.mixture.get_params() | {"rows": self.data.rows, "mean": self.data.total.mean}
+        return {n: v for n, v in settings.items() if n not in ("random_state", "verbose", "verbose_interval")}
 
 
 def start(data: Data, settings: dict[str, Any], random_state: np.random.RandomState) -> Parameters:
     """The parameters before the first step. settings: those of the estimator.
 
-    Raises ValueError for given parameters of the wrong shape, for weights or precisions that cannot be, and for data
-    that collapse at once.
+    Raises ValueError for given parameters of the wrong shape, for impossible weights or precisions, and for data that
+    collapse at once.
     """
-    kind, how, reg_covar = settings["covariance_type"], settings["init_params"], settings["reg_covar"]
-    given, full = _given(settings, data), kind in ("full", "tied")
-    counts = means = covariances = None
-    if len(given) < 3:
-        seen = _initial_moments(data, how, settings["n_components"], kind, random_state)
-        counts, means, covariances = em.estimates(seen, kind, reg_covar)
-        if how in ("kmeans", "random") and "precisions" not in given:
-            em.m_step(seen, kind, reg_covar)  # raises if a component has collapsed
-    weights = given["weights"] if "weights" in given else counts / data.rows
-    means = given.get("means", means)
-    if "precisions" not in given:
-        return Parameters(weights, means, covariances, em.precisions_cholesky(covariances, full), kind)
-    factors = _factors(given["precisions"], kind)
-    return Parameters(weights, means, em.covariances_of_factors(factors, full), factors, kind)
+    kind, given = settings["covariance_type"], _given(settings, data)
+    if len(given) == 4:
+        return Parameters(**given, covariance_type=kind)
+    seen = _initial_moments(data, settings["init_params"], settings["n_components"], kind, random_state)
+    reg_covar = 1.0 if "covariances" in given else settings["reg_covar"]  # covariances that are not used may collapse
+    found = em.m_step(seen, kind, reg_covar)
+    weights = found.weights * float(seen.count.sum() / data.rows)  # as in scikit-learn, if few rows were chosen
+    return replace(found, **{"weights": weights} | given)
 
 
 def random_numbers(data: Data, seed: int | np.random.RandomState | None) -> np.random.RandomState:
     """A source of random numbers; in every process, the same as in process 0."""
-    random_state = check_random_state(seed)
+    shared = [check_random_state(seed)]
     if data.world > 1:
-        state = [random_state.get_state()]
-        dist.broadcast_object_list(state, src=0)
-        random_state = np.random.RandomState() if data.rank else random_state
-        random_state.set_state(state[0])
-    return random_state
+        dist.broadcast_object_list(shared, src=0)
+    return shared[0]
 
 
 def _given(settings: dict[str, Any], data: Data) -> dict[str, Tensor]:
-    """Those of weights, means and precisions that were given, checked, in float64."""
+    """The fields of `Parameters` that were given, checked, in float64."""
     k, d, kind = settings["n_components"], data.width, settings["covariance_type"]
     shapes = {"weights": (k,), "means": (k, d)}
     shapes["precisions"] = {"full": (k, d, d), "tied": (d, d), "diag": (k, d), "spherical": (k,)}[kind]
-    given = {name: settings[f"{name}_init"] for name in shapes if settings[f"{name}_init"] is not None}
-    for name, values in given.items():
-        values = given[name] = as_tensor(values).to(data.device, torch.float64)
-        said = f"{kind} precision" if name == "precisions" else name
-        if tuple(values.shape) != shapes[name]:
-            shape = tuple(values.shape)
-            raise ValueError(f"The parameter '{said}' should have the shape of {shapes[name]}, but got {shape}")
-        if not bool(torch.isfinite(values).all()):
-            raise ValueError(f"The parameter '{said}' contains NaN or infinity")
+    given = {}
+    for name, shape in shapes.items():
+        if (values := settings[f"{name}_init"]) is not None:
+            given[name] = as_tensor(values).to(data.device, torch.float64)
+            if (got := tuple(given[name].shape)) != shape:
+                raise ValueError(f"The parameter '{name}' should have the shape of {shape}, but got {got}")
     weights = given.get("weights", torch.ones(1))
-    if bool((weights < 0).any()) or abs(float(weights.sum()) - 1) > 1e-6:
+    if not (bool((weights >= 0).all()) and abs(float(weights.sum()) - 1) <= 1e-6):
         said = f"in the range [0, 1] and normalized, but got sum(weights) = {float(weights.sum()):.5f}"
         raise ValueError(f"The parameter 'weights' should be {said}")
+    if "precisions" in given:
+        precisions, said = given.pop("precisions"), "symmetric, positive-definite" if data.full else "positive"
+        try:
+            if data.full and not torch.allclose(precisions, precisions.mT):
+                raise ValueError("it is not symmetric")
+            half = em.precisions_cholesky(precisions, data.full)  # a factor of the covariances
+            given["covariances"] = half @ half.mT if data.full else half.square()
+            given["precisions_cholesky"] = em.precisions_cholesky(given["covariances"], data.full)
+        except ValueError as error:
+            raise ValueError(f"'{kind} precision' should be {said}") from error
     return given
 
 
-def _factors(precisions: Tensor, kind: str) -> Tensor:
-    """The Cholesky factors, as in `Parameters`, of given precisions."""
-    if kind in ("diag", "spherical"):
-        if not bool((precisions > 0).all()):
-            raise ValueError(f"'{kind} precision' should be positive")
-        return precisions.sqrt()
-    # The Cholesky factor of the matrix read backwards, read backwards: scikit-learn's issue 26415.
-    lower, info = torch.linalg.cholesky_ex(precisions.flip(-1, -2))
-    if bool(info.any()) or not torch.allclose(precisions, precisions.mT):
-        raise ValueError(f"'{kind} precision' should be symmetric, positive-definite")
-    return lower.flip(-1, -2)
-
-
 def _initial_moments(data: Data, how: str, k: int, kind: str, random_state: np.random.RandomState) -> Moments:
-    full = kind in ("full", "tied")
     if how == "random":
         responsibilities = _random_responsibilities(k, random_state)
-        seen = _moments(data, responsibilities, full)
+        seen = data.moments(responsibilities, k)
         responsibilities(seen.mean[:0], data.rows)  # so that a next start draws the same numbers in every process
         return seen
     numbers = np.arange(data.rows)
-    if data.rows > (limit := max(SAMPLE, 64 * k)) and how != "random_from_data":
-        numbers = np.unique(random_state.randint(data.rows, size=limit))
+    if data.rows > SAMPLE and how != "random_from_data":
+        numbers = np.unique(random_state.randint(data.rows, size=SAMPLE))
     if how == "kmeans":
-        return _moments(data, _nearest_centres(data, k, numbers, random_state), full)
+        found = KMeans(k, n_init=1, random_state=random_state).fit(data.take(numbers).cpu().numpy())
+        centres = torch.from_numpy(found.cluster_centers_).to(data.device, torch.float64)
+        distances = partial(torch.cdist, x2=centres, compute_mode="donot_use_mm_for_euclid_dist")
+        return data.moments(lambda rows, _: one_hot(distances(rows.double()).argmin(1), k).T, k)
     if how == "random_from_data":
         chosen = random_state.choice(data.rows, k, replace=False)
     else:
@@ -190,24 +169,11 @@ def _initial_moments(data: Data, how: str, k: int, kind: str, random_state: np.r
         chosen = numbers[chosen]
     rising, back = np.unique(chosen, return_inverse=True)
     means = data.take(rising).double()[torch.from_numpy(back).to(data.device)]
-    scatter = means.new_zeros(k, *(data.width,) * (2 if full else 1))
+    scatter = means.new_zeros(k, *data.total.scatter.shape[1:])
     if kind == "tied":  # scikit-learn's start: all the rows' squares, shared by the few rows chosen
-        every = _moments(data, lambda rows, _: rows.new_ones(1, len(rows)), full)
-        scatter[0] = every.scatter[0] + every.count * em.squares(every.mean, full)[0] - em.squares(means, full).sum(0)
+        every = data.total
+        scatter[0] = every.scatter[0] + every.count * em.squares(every.mean, True)[0] - em.squares(means, True).sum(0)
     return Moments(torch.ones_like(means[:, 0]), means, scatter)
-
-
-def _nearest_centres(data: Data, k: int, numbers: np.ndarray, random_state: np.random.RandomState) -> Callable:
-    """Responsibilities that give each row to its cluster of k-means, run on the rows with these numbers."""
-    found = KMeans(k, n_init=1, random_state=random_state).fit(data.take(numbers).cpu().numpy())
-    centres = torch.from_numpy(found.cluster_centers_).to(data.device, torch.float64)
-    known = torch.from_numpy(found.labels_).to(data.device, torch.int64) if len(numbers) == data.rows else None
-
-    def responsibilities(rows: Tensor, position: int) -> Tensor:
-        nearest = torch.cdist(rows.double(), centres).argmin(1) if known is None else known[position:][: len(rows)]
-        return one_hot(nearest, k).T
-
-    return responsibilities
 
 
 def _random_responsibilities(k: int, random_state: np.random.RandomState) -> Callable:
@@ -222,22 +188,9 @@ def _random_responsibilities(k: int, random_state: np.random.RandomState) -> Cal
     return responsibilities
 
 
-def _moments(data: Data, responsibilities_of: Callable[[Tensor, int], Tensor], full: bool) -> Moments:
-    """The moments of all data, given the responsibilities (K, rows) of each piece; these are asked for in order."""
-
-    def of_piece(rows: Tensor, responsibilities: Tensor) -> Moments:
-        size, total = max(64, 2**20 // len(responsibilities) // data.width), None
-        for part, shares in zip(rows.split(size), responsibilities.split(size, 1), strict=True):
-            seen = em.moments(data.frame.rows_into(part), shares.double(), full)
-            total = seen if total is None else total + seen
-        return total
-
-    pieces = ((rows, responsibilities_of(rows, position)) for rows, position in data.pieces())
-    return data.frame.moments_from(data.sum(of_piece, pieces))
-
-
 def _plain(value: Any) -> Any:
-    return value.tolist()  # what JSON does not know is an array, a tensor, or one of NumPy's numbers
+    """What JSON does not know: an array, a tensor or a NumPy number as Python's own; None for a random state."""
+    return value.tolist() if hasattr(value, "tolist") else None
 
 
 def write_state(path: str | Path, state: dict[str, Any]) -> None:
@@ -248,7 +201,7 @@ def write_state(path: str | Path, state: dict[str, Any]) -> None:
     arrays = {n: np.ascontiguousarray(a.detach().cpu() if isinstance(a, Tensor) else a) for n, a in arrays.items()}
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as file:
-        file.write(save(arrays, {HEADER: json.dumps(facts, default=_plain)}))
+        file.write(save(arrays, {"musicai.gmm": json.dumps(facts, default=_plain)}))
 
 
 def read_state(path: str | Path, device: Any = "cpu") -> dict[str, Any]:
@@ -256,14 +209,11 @@ def read_state(path: str | Path, device: Any = "cpu") -> dict[str, Any]:
 
     Raises FileNotFoundError if there is no file, ValueError if `write_state` did not write it.
     """
-    if not Path(path).exists():
-        raise FileNotFoundError(f"there is no file {path}")
     try:
         with safe_open(path, framework="numpy") as file:
-            facts = json.loads((file.metadata() or {})[HEADER])
+            facts = json.loads((file.metadata() or {})["musicai.gmm"])
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         numpy = facts.pop("numpy")
         return facts | {name: value if name in numpy else as_tensor(value).to(device) for name, value in arrays.items()}
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise ValueError(f"{path} is not a file of a Gaussian mixture, or is incomplete ({reason})") from error
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise ValueError(f"{path} is not a file of a Gaussian mixture, or is incomplete: {error}") from error
