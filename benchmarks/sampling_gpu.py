@@ -44,7 +44,7 @@ def take(parts: Iterator[torch.Tensor], count: int) -> None:
 def floor(model: WaveNet, streams: int, a_clock: float) -> float:
     """The most samples a second that one program of 16 streams on each multiprocessor can reach, by reading alone."""
     properties = torch.cuda.get_device_properties(0)
-    weights = sum(p.numel() for name, p in model.named_parameters() if p.dim() > 1 and not name.startswith("front"))
+    weights = sum(p.numel() for name, p in model.named_parameters() if p.dim() > 1 and not name.startswith("input"))
     clock = getattr(properties, "clock_rate", 1_750_000) * 1e3
     programs = min(-(-streams // 16), properties.multi_processor_count)
     return min(streams, 16 * programs) * clock * a_clock / (weights * 2)

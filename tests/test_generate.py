@@ -36,9 +36,9 @@ def reference(model, n, uniforms, local=None, instrument=None, temperature=1.0, 
     for t in range(n):
         inputs = np.array([model.silence, *history])  # of times 0 to t
         if c.mixtures:
-            x = inputs[:, None] * w["front.weight"][:, 0, 0] + w["front.bias"]
+            x = inputs[:, None] * w["input.weight"][:, 0, 0] + w["input.bias"]
         else:
-            x = w["front.weight"][inputs.astype(int)]
+            x = w["input.weight"][inputs.astype(int)]
         skips = 0
         for i, d in enumerate([2**j for j in range(c.layers // c.stacks)] * c.stacks):
             name = f"stack.blocks.{i}."
@@ -54,7 +54,7 @@ def reference(model, n, uniforms, local=None, instrument=None, temperature=1.0, 
             skips = skips + z @ w[name + "skip.weight"][..., 0].T + w[name + "skip.bias"]
             if name + "residual.weight" in w:
                 x = x + z @ w[name + "residual.weight"][..., 0].T + w[name + "residual.bias"]
-        last = np.maximum(skips[-1], 0) @ w["end.weight"][..., 0].T + w["end.bias"]
+        last = np.maximum(skips[-1], 0) @ w["output.weight"][..., 0].T + w["output.bias"]
         raw = w["head.linear.weight"] @ np.maximum(last, 0) + w["head.linear.bias"]
         out.append(drawn(model, raw, np.atleast_1d(uniforms[t]), temperature, top_p))
         history.append(out[-1])
@@ -300,8 +300,8 @@ BAD = [
     ({"opening": torch.tensor([1, 32])}, "opening"),
     ({"opening": torch.tensor([0.5])}, "opening"),
     ({"opening": torch.zeros(2, 3, dtype=torch.int64)}, "opening"),
-    ({"conditioning": {"instrument": 9}}, "no such instrument: 9; this model knows 0 to 2"),
-    ({"conditioning": {"instrument": -1}}, "no such instrument"),
+    ({"conditioning": {"instrument": 9}}, "instrument must lie in 0\.\.2; got \[9\]"),
+    ({"conditioning": {"instrument": -1}}, "instrument must lie"),
     ({"conditioning": {"instrument": 1.0}}, "instrument must be"),
     ({"conditioning": {"instrument": torch.tensor([0, 1])}}, "instrument must be"),
     ({"conditioning": {"instrument": None}}, "instrument"),
@@ -341,7 +341,7 @@ def test_conditioning_that_the_model_does_not_know_is_refused():
 def test_a_model_with_nan_is_refused():
     model = network()
     model.output.bias[3] = float("nan")
-    with pytest.raises(ValueError, match=r"end\.bias holds NaN"):
+    with pytest.raises(ValueError, match=r"output\.bias holds NaN"):
         sample(model, 10)
     with pytest.raises(TypeError, match="WaveNet"):
         sample(torch.nn.Linear(1, 1), 10)

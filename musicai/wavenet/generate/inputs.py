@@ -78,7 +78,7 @@ class Conditioning:
             first = max(start // self.factor - self.margin, 0)
             frames = self.local[..., first : -(-stop // self.factor) + self.margin]
             offset = first * self.factor
-            parts.append(self.model.brought_up(frames, self.instrument)[..., start - offset : stop - offset])
+            parts.append(self.model.upsampled(frames, self.instrument)[..., start - offset : stop - offset])
         if self.instrument is not None:
             parts.append(self.model.instruments(self.instrument)[..., None].expand(-1, -1, stop - start))
         return torch.cat(parts, dim=1) if parts else None
