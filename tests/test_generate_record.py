@@ -105,7 +105,7 @@ def test_a_record_of_another_call_is_refused(tmp_path, change, name):
     before = path.read_bytes()
     with pytest.raises(ValueError, match=f"begun by a call with another {name}"):
         sample(network(), **how | change)
-    with pytest.raises(ValueError, match="another model"):
+    with pytest.raises(ValueError, match="another model, config"):
         sample(network(skip_channels=17), **how)
     assert path.read_bytes() == before
 
@@ -120,10 +120,10 @@ def test_a_record_gives_no_more_than_was_asked_for(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"hello\n" * 9, b"\0" * 100, b"[1]\n", b"null\n", b"{}\n", b"x" * 100_000])
-def test_a_file_that_is_no_record_is_left_alone(tmp_path, content):
+def test_a_file_that_is_not_a_record_is_left_alone(tmp_path, content):
     path = tmp_path / "thesis.txt"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="no record of samples"):
+    with pytest.raises(ValueError, match="not a record of samples"):
         sample(network(), 10, record=path, **HOW)
     assert path.read_bytes() == content
 

@@ -10,8 +10,7 @@ from musicai.threads import Workers
 from musicai.wavenet._fast.kernel import CODES, RUN, VALUES
 from musicai.wavenet._fast.products import COLUMNS, arithmetic, pack, pack_rows
 from musicai.wavenet._fast.weights import Weights
-from musicai.wavenet.generate.inputs import Conditioning
-from musicai.wavenet.generate.samplers import Draw
+from musicai.wavenet.generate.samplers import Conditioning, Draw
 from musicai.wavenet.heads import TINY
 from musicai.wavenet.model import WaveNet
 
@@ -73,10 +72,10 @@ class _Stream:
         samples = np.zeros(len(uniforms)) if forced is None else forced.double().numpy().copy()
         numbers, packed = uniforms.double().clone(), self.packed
         numbers[:, 1:] = math.sqrt(2) * torch.erfinv(2 * numbers[:, 1:].clamp(TINY, 1 - TINY) - 1)  # normal numbers
-        h = self.conditioning.block(start, start + (1 if self.conditioning.constant else len(samples)))
+        h = self.conditioning.block(start, start + (1 if (self.conditioning.local is None) else len(samples)))
         for t in range(0, len(samples), AHEAD):
             near = slice(t, t + AHEAD)
-            given = packed.weights.conditions(h if self.conditioning.constant else h[..., near])
+            given = packed.weights.conditions(h if (self.conditioning.local is None) else h[..., near])
             RUN[packed.precision](
                 packed.arrays, self.state, given.flatten().numpy(), numbers[near].numpy(), self.choice,
                 forced is not None, samples[near], raw[near],

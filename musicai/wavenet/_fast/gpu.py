@@ -6,8 +6,7 @@ import triton.language as tl
 from torch import Tensor
 
 from musicai.wavenet._fast.weights import Weights
-from musicai.wavenet.generate.inputs import Conditioning
-from musicai.wavenet.generate.samplers import Draw
+from musicai.wavenet.generate.samplers import Conditioning, Draw
 from musicai.wavenet.model import WaveNet
 
 GROUP = 16  # streams of one program: the fewest rows that a tensor core multiplies
@@ -67,7 +66,7 @@ class Fused:
 
     def _given(self, start: int, length: int) -> Tensor:
         """Conditioning and bias of every layer: (length, streams, layers x 2 R), constant ones of stride 0."""
-        h = self.conditioning.block(start, start + (1 if self.conditioning.constant else length))
+        h = self.conditioning.block(start, start + (1 if (self.conditioning.local is None) else length))
         return self.weights.conditions(h).contiguous().expand(length, len(self.previous), -1)
 
     def _arrays(self) -> list[Tensor]:

@@ -10,13 +10,10 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from musicai.audio import mu_law_edges
-from musicai.wavenet.generate.request import Record, Request, checked_samples
+from musicai.wavenet.generate.request import Request
 from musicai.wavenet.generate.samplers import features
 from musicai.wavenet.heads import log_mass
 from musicai.wavenet.model import WaveNet
-
-CODES = 256  # mu-law codes by which two densities are compared
-HELD = 2**22  # numbers that are compared at once
 
 
 def sample(
@@ -84,22 +81,21 @@ def sample(
 
     Chapter 5.
     """
-    request = Request(
-        model, n, conditioning, streams, temperature, top_p, seed, uniforms, opening, method, precision, block
-    )
-    kept = Record(record, request.identity(), request.nothing, request.finished) if record else None
-    done, stopped = [kept.samples if kept else request.nothing], False
-    with tqdm(total=n, initial=done[0].shape[1], disable=not progress, unit="sample", unit_scale=True, delay=1) as bar:
+    parts = stream(
+        model, n, conditioning, streams=streams, temperature=temperature, top_p=top_p, seed=seed, uniforms=uniforms,
+        opening=opening, method=method, precision=precision, block=block, record=record,
+    )  # fmt: skip
+    done: list[Tensor] = []
+    with tqdm(total=n, disable=not progress, unit="sample", unit_scale=True, delay=1) as bar:
         try:
-            for part in request.blocks(done[0]):
-                if kept:
-                    kept.append(part)
+            for part in parts:
                 done.append(part)
                 bar.update(part.shape[1])
         except KeyboardInterrupt:
-            stopped = True
+            if not done:
+                raise
     samples = torch.cat(done, dim=1)
-    if stopped:
+    if samples.shape[1] < n:
         warnings.warn(f"stopped after {samples.shape[1]:,} of {n:,} samples, which are returned", stacklevel=2)
     return samples
 
@@ -118,6 +114,7 @@ def stream(
     method: str = "auto",
     precision: str = "float32",
     block: int = 2048,
+    record: str | Path | None = None,
 ) -> Iterator[Tensor]:
     """Draw n samples from a WaveNet, as `sample` does, but yield each block as soon as it is ready.
 
@@ -149,10 +146,9 @@ def stream(
 
     Chapter 5.
     """
-    request = Request(
+    return Request(
         model, n, conditioning, streams, temperature, top_p, seed, uniforms, opening, method, precision, block
-    )
-    return request.blocks(request.nothing)
+    ).blocks(record)
 
 
 @torch.inference_mode()
@@ -184,24 +180,18 @@ def total_variation(
     """
     from musicai.wavenet._fast.compiled import Compiled  # numba, which takes a second to import
 
+    model._check_inputs(samples)
     streams, length = samples.shape
-    samples = checked_samples("samples", model, samples, streams)
     request = Request(model, length, conditioning, streams, 1.0, None, 0, None, None, "cpu", precision, length)
-    model, previous = request.model, model.previous(samples)
-    compiled = Compiled(model, request.conditioning, request.draw, previous[:, 0], request.precision).answers(samples)
+    model, previous = request.model, model.previous(samples).cpu()
+    compiled = Compiled(model, request.conditioning, request.draw, previous[:, 0], precision).answers(samples.cpu())
     truth = model.head.linear(features(model, previous, request.conditioning.block(0, length)))
-    step = max(HELD // (streams * CODES * truth.shape[-1]), 1)
-    parts = zip(truth.split(step, dim=1), compiled.split(step, dim=1), strict=True)
-    return torch.cat([_distance(_probabilities(model, a), _probabilities(model, b)) for a, b in parts], dim=1)
-
-
-def _distance(p: Tensor, q: Tensor) -> Tensor:
-    return (p - q).abs().sum(-1).float() / 2
+    pieces = zip(truth.split(100, dim=1), compiled.split(100, dim=1), strict=True)  # 256 densities for each sample
+    return torch.cat([(_probabilities(model, a) - _probabilities(model, b)).abs().sum(-1) / 2 for a, b in pieces], 1)
 
 
 def _probabilities(model: WaveNet, raw: Tensor) -> Tensor:
-    """The head's distribution, (..., classes), from what its linear layer gives."""
+    """The probability of each code, (..., classes), from what the head's linear layer gives."""
     if not model.config.mixtures:
         return raw.double().softmax(-1)
-    codes = torch.arange(CODES)
-    return log_mass(model.head.mixture(raw.double()[..., None, :]), *mu_law_edges(codes)).exp()
+    return log_mass(model.head.mixture(raw.double()[..., None, :]), *mu_law_edges(torch.arange(256))).exp()
