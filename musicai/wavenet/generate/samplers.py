@@ -202,7 +202,7 @@ class Cached:
         for t in range(length):
             if t % AHEAD == 0:
                 ahead = [layer.conditions(None if h is None else h[..., t : t + AHEAD]) for layer in self.layers]
-            last = self.step(start + t, [conditions[t % len(conditions)] for conditions in ahead])
+            last = self.step(start + t, [conditions[t % AHEAD] for conditions in ahead])
             sample = self.draw(last, uniforms[:, t]) if forced is None else forced[:, t]
             self.previous = sample.to(self.previous.dtype)
             samples.append(self.previous)
@@ -232,10 +232,10 @@ class _Layer:
         self.bias = torch.cat([layer.bias for layer in both])
 
     def conditions(self, h: Tensor | None) -> Tensor:
-        """Conditioning h (streams, C, T) and bias at each sample: (T, streams, 2 R), or (1, 1, 2 R) without any."""
+        """Conditioning h (streams, C, T) and bias at each sample: (T, streams, 2 R); without any, (AHEAD, 1, 2 R)."""
         bias = self.block.conv.bias
         if h is None:
-            return bias.expand(1, 1, -1)
+            return bias.expand(AHEAD, 1, -1)
         return F.linear(h.permute(2, 0, 1), self.block.condition.weight[..., 0], bias)
 
     def step(self, x: Tensor, t: int, condition: Tensor) -> tuple[Tensor, Tensor]:
