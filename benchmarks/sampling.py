@@ -26,9 +26,9 @@ from numba import njit
 
 from musicai.notes import Melody
 from musicai.wavenet import ScoreWaveNet, WaveNet, stream, total_variation
-from musicai.wavenet._fast.compiled import aligned
-from musicai.wavenet._fast.kernel import OPTIONS
+from musicai.wavenet._fast.compiled import OPTIONS
 from musicai.wavenet._fast.products import COLUMNS, HAS_BYTES, HAS_DOT, arithmetic, matvec, pack
+from musicai.wavenet._fast.weights import aligned
 
 BYTES = {"float32": 4, "int16": 2, "int8": 1}
 RENDERING = {"layers": 20, "residual_channels": 32, "skip_channels": 64, "end_channels": 128, "global_channels": 8}

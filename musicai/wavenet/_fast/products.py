@@ -6,7 +6,7 @@ Sums of integers are exact, so all kinds of integer arithmetic give the same, to
 
 from collections.abc import Callable
 from functools import reduce
-from itertools import pairwise, product
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -22,10 +22,10 @@ from musicai.wavenet._fast.vectors import (
     LANES,
     MIDDLE,
     Memory,
-    Register,
     Vector,
     each,
     every,
+    register,
     vectorised,
 )  # fmt: skip
 
@@ -49,10 +49,6 @@ class Arithmetic(NamedTuple):
     plus: Callable[[Vector, Vector, Vector], Vector]
 
 
-def _plus_floats(sums: Vector, weights: Vector, x: Vector) -> Vector:
-    return sums + weights * x
-
-
 def _plus_shorts(sums: Vector, weights: Vector, x: Vector) -> Vector:
     """Two by two: to LLVM, a pattern for vpmaddwd, or vpdpwssd where there is one."""
     both = ir.VectorType(I32, 2 * LANES)
@@ -73,7 +69,7 @@ def _plus_bytes(sums: Vector, weights: Vector, x: Vector) -> Vector:
     return sums + x.call(BY_TWO, SHORTS, weights).call(BY_FOUR, INTS, Vector(x.builder, every(1, SHORTS)))
 
 
-FLOATING = Arithmetic(1, np.float32, FLOATS, _plus_floats)
+FLOATING = Arithmetic(1, np.float32, FLOATS, lambda sums, weights, x: sums + weights * x)
 SHORT = Arithmetic(2, np.int16, SHORTS, _plus_shorts)
 BYTE = Arithmetic(4, np.uint8, BYTES, _plus_bytes)
 BY_INPUT = {types.float32: FLOATING, types.int16: SHORT, types.uint8: BYTE}
@@ -91,11 +87,11 @@ def pack(weight: np.ndarray, unit: int) -> np.ndarray:
 
     Blocks of outputs, in each the inputs in turn, in each the block's outputs: out must be a multiple of 32.
     """
-    blocks = []
-    for first, last in _blocks(len(weight)):
-        block = weight[first:last].reshape(last - first, -1, unit)  # (outputs, inputs / unit, unit)
-        blocks.append(block.transpose(1, 0, 2).ravel())
-    return np.concatenate(blocks)
+    edge = len(weight) // WIDE[0] * WIDE[0]
+    parts = zip(WIDE, (weight[:edge], weight[edge:]), strict=True)
+    return np.concatenate(
+        [part.reshape(-1, wide, weight.shape[1] // unit, unit).swapaxes(1, 2).ravel() for wide, part in parts]
+    )
 
 
 def pack_rows(scale: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -103,13 +99,6 @@ def pack_rows(scale: np.ndarray, weight: np.ndarray) -> np.ndarray:
     away = (MIDDLE * weight.sum(1)).astype(np.int32)
     both = scale.astype(np.float32), away.view(np.float32)
     return np.stack([part.reshape(-1, LANES) for part in both], axis=1).ravel()
-
-
-def _blocks(n_out: int) -> list[tuple[int, int]]:
-    edges = [0]
-    for wide in WIDE:
-        edges += range(edges[-1] + wide, n_out + 1, wide)
-    return list(pairwise(edges))
 
 
 @vectorised
@@ -147,7 +136,7 @@ def _tile(vectors, wide, outs, weight, rows, ins, scale, n_in):
     builder, numbers = weight.builder, BY_INPUT[ins[0].dtype]
     sums_of = FLOATS if numbers is FLOATING else INTS
     chains = max(1, 4 // (len(vectors) * len(ins)))  # independent sums, so that few outputs need not wait for products
-    sums = [[[Register(Vector(builder, every(0, sums_of))) for _ in range(chains)] for _ in ins] for _ in vectors]
+    sums = [[[register(Vector(builder, every(0, sums_of))) for _ in range(chains)] for _ in ins] for _ in vectors]
     for j in each(builder, 0, n_in, numbers.unit * chains):
         for chain in range(chains):
             here = builder.add(j, I64(chain * numbers.unit))
@@ -156,10 +145,10 @@ def _tile(vectors, wide, outs, weight, rows, ins, scale, n_in):
             for v, row in zip(vectors, sums, strict=True):
                 weights = near.after(v * numbers.unit * LANES).load(numbers.kind)
                 for total, value in zip(row, values, strict=True):
-                    total[chain].set(numbers.plus(total[chain].get(), weights, value))
+                    total[chain].store(numbers.plus(total[chain].load(sums_of), weights, value))
     for v, row in zip(vectors, sums, strict=True):
         for c, (out, total) in enumerate(zip(outs, row, strict=True)):
-            result = reduce(Vector.__add__, [one.get() for one in total])
+            result = reduce(Vector.__add__, [one.load(sums_of) for one in total])
             if numbers is BYTE:
                 result = result - rows.after((2 * v + 1) * LANES).load(INTS)
             if numbers is not FLOATING:

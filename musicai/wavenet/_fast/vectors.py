@@ -34,10 +34,8 @@ def _operator(name: str) -> Callable:
     """Lane by lane, what LLVM calls `name` for integers and f`name` for floats."""
 
     def operate(self, other):
-        if self.value.type.element != F32:
-            return Vector(self.builder, getattr(self.builder, name)(self.value, self._like(other)))
-        function = getattr(self.builder, "f" + name)
-        return Vector(self.builder, function(self.value, self._like(other), flags=("contract",)))
+        prefix, flags = ("f", ("contract",)) if self.value.type.element == F32 else ("", ())
+        return Vector(self.builder, getattr(self.builder, prefix + name)(self.value, self._like(other), flags=flags))
 
     return operate
 
@@ -72,11 +70,11 @@ class Vector:
         return Vector(self.builder, self.builder.shuffle_vector(self.value, self.value, order))
 
     def call(self, name: str, kind: ir.Type, *others: "Vector") -> "Vector":
-        """What LLVM's function of this name gives for this vector and others: an instruction of one processor."""
+        """What LLVM's function of this name returns for this vector and others: often one processor instruction."""
         values = [one.value for one in (self, *others)]
         signature = ir.FunctionType(kind, [value.type for value in values])
         function = cgutils.get_or_insert_function(self.builder.module, signature, name)
-        return Vector(self.builder, self.builder.call(function, values))
+        return Vector(self.builder, self.builder.call(function, values, fastmath=("nnan",) if kind == F32 else ()))
 
     def _like(self, other) -> ir.Value:
         return other.value if isinstance(other, Vector) else every(other, self.value.type)
@@ -115,20 +113,11 @@ class Memory:
         self.builder.store(vector.value, pointer, align=self.dtype.bitwidth // 8)
 
 
-class Register:
-    """A vector that loops change."""
-
-    def __init__(self, vector: Vector):
-        self.builder, self.place = vector.builder, cgutils.alloca_once(vector.builder, vector.value.type)
-        self.set(vector)
-
-    def get(self) -> Vector:
-        """The vector as it is now."""
-        return Vector(self.builder, self.builder.load(self.place))
-
-    def set(self, vector: Vector) -> None:
-        """Put another in its place."""
-        self.builder.store(vector.value, self.place)
+def register(vector: Vector) -> Memory:
+    """A place for a vector that a loop changes; LLVM keeps it in a register."""
+    place = Memory(vector.builder, cgutils.alloca_once(vector.builder, vector.value.type), types.float32)
+    place.store(vector)
+    return place
 
 
 def spread(builder: ir.IRBuilder, number: ir.Value) -> Vector:
@@ -217,24 +206,16 @@ def encode(builder, x: Memory, out: Memory, scale: Memory, n, low, limit):
     """
     low, up = spread(builder, low), None
     if out.dtype != types.float32:
-        largest = Register(spread(builder, F32(0.0)))
+        largest = register(spread(builder, F32(0.0)))
         for i in each(builder, 0, n):
             value = x.after(i).load().max(low)
-            largest.set(value.max(value * -1.0).max(largest.get()))
-        size, limit = _largest_lane(largest.get()) + TINY, spread(builder, limit)
+            largest.store(value.max(value * -1.0).max(largest.load()))
+        top = largest.load().call(f"llvm.vector.reduce.fmax.v{LANES}f32", F32)
+        size, limit = spread(builder, top.value) + TINY, spread(builder, limit)
         scale.store((size / limit).lanes(range(1)))
         up = limit / size
     for i in each(builder, 0, n):
         _put(out.after(i), x.after(i).load().max(low), up)
-
-
-def _largest_lane(vector: Vector) -> Vector:
-    """The largest number of a vector, in all lanes."""
-    width = LANES
-    while width > 1:
-        width //= 2
-        vector = vector.lanes(range(width)).max(vector.lanes(range(width, 2 * width)))
-    return vector.lanes([0] * LANES)
 
 
 def _exp(x: Vector) -> Vector:
