@@ -13,8 +13,20 @@ from hypothesis import strategies as st
 from numba import njit
 
 from musicai.wavenet._fast import compiled
-from musicai.wavenet._fast.products import BYTE, COLUMNS, HAS_BYTES, SHORT, matmat, matvec, pack, pack_rows
-from musicai.wavenet._fast.vectors import MIDDLE, encode, exponentials, gate
+from musicai.wavenet._fast.vectors import (
+    BYTE,
+    COLUMNS,
+    HAS_BYTES,
+    MIDDLE,
+    SHORT,
+    encode,
+    exponentials,
+    gate,
+    matmat,
+    matvec,
+    pack,
+    pack_rows,
+)
 from musicai.wavenet._fast.weights import LARGEST, _pack, aligned
 
 
@@ -225,12 +237,12 @@ PROCESSORS = {  # as this machine is, if numba may use only some of what it has
 SCRIPT = """
 import hashlib, sys, torch
 from musicai.wavenet import WaveNet, sample
-from musicai.wavenet._fast import compiled, products
+from musicai.wavenet._fast import compiled, vectors
 torch.manual_seed(0)
 model = WaveNet(layers=8, stacks=2, residual_channels=24, skip_channels=40, end_channels=64, classes=64)
 codes = sample(model, 500, precision="int8", block=133, progress=False)
 code = "".join(compiled.RUN["int8"].inspect_asm().values())
-print(products.HAS_BYTES, products.HAS_DOT, "vpmaddubsw" in code, "zmm" in code or "vpdpbusd" in code, codes.tolist())
+print(vectors.HAS_BYTES, vectors.HAS_DOT, "vpmaddubsw" in code, "zmm" in code or "vpdpbusd" in code, codes.tolist())
 """
 
 

@@ -95,14 +95,6 @@ def test_of_equally_likely_codes_the_first_are_kept(top_p):
 
 
 @pytest.mark.usefixtures("kernel")
-def test_parts_of_a_block_go_on_where_the_last_ended(monkeypatch):
-    monkeypatch.setattr("musicai.wavenet._fast.gpu.HELD", 2048)  # 4 samples of 4 layers and 4 streams
-    model = network(local_channels=2, upsample=(2,))
-    cached, fused = both(model, 10, {"local": torch.randn(2, 5)}, streams=4)
-    assert torch.equal(cached, fused)
-
-
-@pytest.mark.usefixtures("kernel")
 def test_a_killed_run_goes_on(tmp_path):
     model, path, how = (
         network(),

@@ -20,8 +20,7 @@ from numba import njit
 from torch import Tensor
 
 from musicai.threads import Workers
-from musicai.wavenet._fast.products import COLUMNS, arithmetic, matmat, matvec
-from musicai.wavenet._fast.vectors import FEATURES, add, copy, encode, exponentials, gate
+from musicai.wavenet._fast import vectors
 from musicai.wavenet._fast.weights import Layout, aligned
 from musicai.wavenet.generate.samplers import Conditioning, Draw
 from musicai.wavenet.heads import TINY
@@ -69,13 +68,9 @@ def nucleus(p, n, top_p):
 @within
 def choose(logits, n, u, temperature, top_p, p):
     """The first class whose cumulative probability is above u; the likeliest at temperature 0."""
-    top = largest(logits, n)
     if temperature == 0:
-        best = 0
-        while logits[best] < top:
-            best += 1
-        return best
-    exponentials(logits, 0, p, 0, n, top, 1 / temperature)
+        return np.argmax(logits[:n])
+    vectors.exponentials(logits, 0, p, 0, n, largest(logits, n), 1 / temperature)
     if top_p < 1:
         nucleus(p, n, top_p)
     target, below, i = u * mass(p, 0, n), 0.0, 0
@@ -107,11 +102,11 @@ def draw(values, raw, n, uniforms, t, temperature, top_p, bounds, p):
 
 @inline
 def past(weight, w, rows, m, ring, scale, row, place, dilation, taps, r, out, o):
-    """Where in `out` is what this sample's past taps give, after o; every COLUMNS samples, those of all are computed.
+    """Where in `out` is what this sample's past taps give, after o.
 
-    A layer whose dilation is too short for that computes them sample by sample.
+    They are computed for COLUMNS samples at once; a layer with too short a dilation computes them sample by sample.
     """
-    length, block = (taps - 1) * dilation, COLUMNS if dilation % COLUMNS == 0 else 1
+    length, block = (taps - 1) * dilation, vectors.COLUMNS if dilation % vectors.COLUMNS == 0 else 1
     o += place % block * 2 * r
     if place % block:
         return o
@@ -120,9 +115,9 @@ def past(weight, w, rows, m, ring, scale, row, place, dilation, taps, r, out, o)
         back = place + tap * dilation
         back = row + (back - length if back >= length else back)
         if block == 1:
-            matvec(out, o, weight, w, rows, m, ring, back * r, scale, back, r, 2 * r)
+            vectors.matvec(out, o, weight, w, rows, m, ring, back * r, scale, back, r, 2 * r)
         else:
-            matmat(out, o, weight, w, rows, m, ring, back * r, scale, back, r, 2 * r)
+            vectors.matmat(out, o, weight, w, rows, m, ring, back * r, scale, back, r, 2 * r)
         w, m = w + r * 2 * r, m + 2 * 2 * r
     return o
 
@@ -135,29 +130,29 @@ def network(model, state, cond, at):
     taps, r, s, a, k = shape[2:]
     v = n = b = row = 0
     w, m = len(dilations) * (taps - 1) * 2 * r * r, len(dilations) * (taps - 1) * 2 * 2 * r
-    copy(bias, 0, x, r, s)
+    vectors.copy(bias, 0, x, r, s)
     b += s
     for layer in range(len(dilations)):
         place, length = places[layer], max((taps - 1) * dilations[layer], 1)
-        o, here = layer * COLUMNS * 2 * r, row + place
+        o, here = layer * vectors.COLUMNS * 2 * r, row + place
         o = past(weight, v, rows, n, ring, ring_scale, row, place, dilations[layer], taps, r, ahead, o)
         v, n = v + (taps - 1) * 2 * r * r, n + (taps - 1) * 2 * 2 * r
-        add(cond, at, ahead, o, 2 * r)
-        encode(x, 0, ring, here * r, ring_scale, here, r, -BIG_ENOUGH, limits[0])
-        matvec(ahead, o, weight, w, rows, m, ring, here * r, ring_scale, here, r, 2 * r)
+        vectors.add(cond, at, ahead, o, 2 * r)
+        vectors.encode(x, 0, ring, here * r, ring_scale, here, r, -BIG_ENOUGH, limits[0])
+        vectors.matvec(ahead, o, weight, w, rows, m, ring, here * r, ring_scale, here, r, 2 * r)
         w, m = w + r * 2 * r, m + 2 * 2 * r
         places[layer] = place + 1 if place + 1 < length else 0
-        gate(ahead, o, q, 0, r, limits[0])
-        add(bias, b, x, 0, r)
-        matvec(x, 0, weight, w, rows, m, q, 0, limits, 3, r, r + s)
+        vectors.gate(ahead, o, q, 0, r, limits[0])
+        vectors.add(bias, b, x, 0, r)
+        vectors.matvec(x, 0, weight, w, rows, m, q, 0, limits, 3, r, r + s)
         w, m, b, row, at = w + r * (r + s), m + 2 * (r + s), b + r, row + length, at + 2 * r
-    encode(x, r, q, 0, q_scale, 0, s, NOTHING, limits[1])
-    copy(bias, b, z, 0, a)
-    matvec(z, 0, weight, w, rows, m, q, 0, q_scale, 0, s, a)
+    vectors.encode(x, r, q, 0, q_scale, 0, s, NOTHING, limits[1])
+    vectors.copy(bias, b, z, 0, a)
+    vectors.matvec(z, 0, weight, w, rows, m, q, 0, q_scale, 0, s, a)
     w, m, b = w + s * a, m + 2 * a, b + a
-    encode(z, 0, q, 0, q_scale, 0, a, NOTHING, limits[2])
-    copy(bias, b, z, 0, k)
-    matvec(z, 0, weight, w, rows, m, q, 0, q_scale, 0, a, k)
+    vectors.encode(z, 0, q, 0, q_scale, 0, a, NOTHING, limits[2])
+    vectors.copy(bias, b, z, 0, k)
+    vectors.matvec(z, 0, weight, w, rows, m, q, 0, q_scale, 0, a, k)
 
 
 def run(model, state, cond, uniforms, choice, forced, samples, raw):
@@ -174,7 +169,7 @@ def run(model, state, cond, uniforms, choice, forced, samples, raw):
             for i in range(r):
                 x[i] = table[i] * np.float32(last[0]) + table[r + i]
         else:
-            copy(table, np.int64(last[0]) * r, x, 0, r)
+            vectors.copy(table, np.int64(last[0]) * r, x, 0, r)
         network(model, state, cond, t * step)
         for i in range(raw.shape[1] if t < len(raw) else 0):
             raw[t, i] = z[i]
@@ -188,7 +183,7 @@ def code_key(folder: Path = Path(__file__).parent) -> str:
 
     numba's own cache looks at the file of the compiled function only, and would go on using old helpers.
     """
-    digest = hashlib.sha256(repr((numba.__version__, llvmlite.__version__, FEATURES)).encode())
+    digest = hashlib.sha256(repr((numba.__version__, llvmlite.__version__, vectors.FEATURES)).encode())
     for path in sorted(folder.glob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
@@ -243,12 +238,12 @@ class _Stream:
 
     def __init__(self, packed: Layout, conditioning: Conditioning, draw: Draw, previous: float):
         self.packed, self.conditioning, self.draw = packed, conditioning, draw
-        r, layers, number = packed.r, packed.layers, arithmetic(packed.precision).dtype
+        r, layers, number = packed.r, packed.layers, vectors.ARITHMETIC[packed.precision].dtype
         self.state = (
             aligned(packed.ring_rows * r, number),
             aligned(packed.ring_rows, np.float32),  # their scales
             np.zeros(layers, np.int64),  # where each layer is in its ring
-            aligned(layers * COLUMNS * 2 * r, np.float32),  # what past taps give
+            aligned(layers * vectors.COLUMNS * 2 * r, np.float32),  # what past taps give
             np.array([previous]),
             tuple(aligned(packed.widest, kind) for kind in (np.float32, np.float32, np.float32, number, np.float32)),
         )

@@ -11,7 +11,6 @@ from musicai.wavenet.model import WaveNet
 
 GROUP = 16  # streams of one program: the fewest rows that a tensor core multiplies
 CHUNK = 64  # channels of the output layer that are held at once, so that they fit into shared memory
-HELD = 2**26  # numbers of conditioning that are held at once
 COLDEST = 1e-20  # a temperature of 0, which takes the likeliest
 HALF = torch.float16
 
@@ -40,7 +39,6 @@ class Fused:
         self.groups, self.depth = triton.cdiv(streams, GROUP), c.layers // c.stacks
         rows = c.stacks * (2**self.depth - 1)
         self.ring = previous.new_zeros(self.groups, rows, GROUP, self.sizes["R"], dtype=HALF)
-        self.longest = max(HELD // (2 * c.layers * self.sizes["R"] * streams), 1)
 
     @torch.no_grad()
     def block(self, start: int, uniforms: Tensor, forced: Tensor | None = None) -> Tensor:
@@ -51,7 +49,8 @@ class Fused:
         cold, p = self.draw.temperature == 0, self.draw.top_p
         if cold:
             numbers.zero_()  # the first of those that are equally likely
-        given = self._given(start, length)
+        h = self.conditioning.block(start, start + (1 if self.conditioning.local is None else length))
+        given = self.weights.conditions(h).contiguous().expand(length, streams, -1)  # constant ones have a stride of 0
         with torch.cuda.device_of(self.previous):  # which need not be the current one
             _advance[self.groups,](
                 samples, numbers, self.previous, self.ring, given, given.stride(0), given.stride(1), *self.arrays,
@@ -63,11 +62,6 @@ class Fused:
         self.previous = samples[:, -1].contiguous()
         self.time = (self.time + length) % 2**self.depth  # every dilation divides that
         return samples.long()
-
-    def _given(self, start: int, length: int) -> Tensor:
-        """Conditioning and bias of every layer: (length, streams, layers x 2 R), constant ones of stride 0."""
-        h = self.conditioning.block(start, start + (1 if (self.conditioning.local is None) else length))
-        return self.weights.conditions(h).contiguous().expand(length, len(self.previous), -1)
 
     def _arrays(self) -> list[Tensor]:
         """What `_advance` multiplies with and adds, inputs before outputs, in its order of arguments."""
@@ -86,29 +80,15 @@ def _product(x, weights, C: tl.constexpr, D: tl.constexpr, STRIDE: tl.constexpr)
 
 
 @triton.jit
-def _sigmoid(x):
-    return 1 / (1 + tl.exp(-x))
-
-
-@triton.jit
 def _nucleus(p, top_p):
-    """p (GROUP, K), zero but for the fewest that have a share of top_p: `heads.keep_top_p`, without sorting.
-
-    Bits of floats above 0 are ordered as whole numbers; so halving finds the least p whose likelier ones lack the mass.
-    """
-    bits = p.to(tl.int32, bitcast=True)
-    mass = top_p * tl.sum(p, 1)
-    high = tl.max(bits, 1)
-    low = tl.zeros_like(high) - 1
-    for _ in range(31):
-        middle = low + (high - low) // 2
-        lacks = tl.sum(tl.where(bits > middle[:, None], p, 0.0), 1) < mass
-        high = tl.where(lacks, middle, high)
-        low = tl.where(lacks, low, middle)
-    likelier = tl.sum(tl.where(bits > high[:, None], p, 0.0), 1)
-    edge = tl.where(bits == high[:, None], p, 0.0)  # equally likely: the first of them come first
-    before = likelier[:, None] + tl.cumsum(edge, 1) - edge
-    return tl.where((bits > high[:, None]) | ((edge > 0) & (before < mass[:, None])), p, 0.0)
+    """p (GROUP, K) with all but the fewest that have a share of top_p set to zero: `heads.keep_top_p`."""
+    mass = top_p * tl.sum(p, 1)[:, None]
+    ordered = tl.sort(p, 1, descending=True)
+    kept = tl.where(tl.cumsum(ordered, 1) - ordered < mass, ordered, float("inf"))
+    least = tl.min(kept, 1)[:, None]
+    edge = tl.where(p == least, p, 0.0)  # equally likely: the first of them come first
+    before = tl.sum(tl.where(p > least, p, 0.0), 1)[:, None] + tl.cumsum(edge, 1) - edge
+    return tl.where((p > least) | ((p == least) & (before < mass)), p, 0.0)
 
 
 @triton.jit
@@ -125,7 +105,7 @@ def _drawn(logits, u, temperature, top_p, K: tl.constexpr, TOP_P: tl.constexpr):
 @triton.jit(do_not_specialize=["streams", "length", "time"])
 def _advance(
     samples, uniforms, previous, ring, given, given_time, given_stream,
-    inner, skips, end, head, front, inner_bias, skip_bias, end_bias, head_bias,
+    inner, skips, output, head, table, inner_bias, skip_bias, output_bias, head_bias,
     streams, length, time, temperature, top_p,
     LAYERS: tl.constexpr, DEPTH: tl.constexpr, R: tl.constexpr, S: tl.constexpr, A: tl.constexpr, K: tl.constexpr,
     CHUNK: tl.constexpr, GROUP: tl.constexpr, TOP_P: tl.constexpr, FORCED: tl.constexpr,
@@ -139,7 +119,7 @@ def _advance(
     at = stream.to(tl.int64)
     code = tl.load(previous + stream, mask=here, other=0)
     for t in range(length):
-        x = tl.load(front + code[:, None] * R + r)  # (GROUP, R)
+        x = tl.load(table + code[:, None] * R + r)  # (GROUP, R)
         total = tl.zeros([GROUP, S], tl.float32) + tl.load(skip_bias + tl.arange(0, S))[None, :]
         for layer in range(LAYERS):
             dilation = 1 << (layer % DEPTH)
@@ -153,7 +133,7 @@ def _advance(
             filtered += _product(past, w, R, R, R) + _product(x, w + 2 * R * R, R, R, R)
             gate = tl.load(known + R, mask=here[:, None], other=0.0)
             gate += _product(past, w + R * R, R, R, R) + _product(x, w + 3 * R * R, R, R, R)
-            z = (2 * _sigmoid(2 * filtered) - 1) * _sigmoid(gate)  # the first is tanh
+            z = (2 * tl.sigmoid(2 * filtered) - 1) * tl.sigmoid(gate)  # the first is tanh
             total += _product(z, skips + layer * (R * S), R, S, S)
             x += _product(z, w + 4 * R * R, R, R, R) + tl.load(inner_bias + layer * R + r)
         place = at * length + t
@@ -162,8 +142,8 @@ def _advance(
         else:
             logits = tl.zeros([GROUP, K], tl.float32) + tl.load(head_bias + tl.arange(0, K))[None, :]
             for a in range(0, A, CHUNK):
-                features = _product(tl.maximum(total, 0.0), end + a, S, CHUNK, A)
-                features += tl.load(end_bias + a + tl.arange(0, CHUNK))[None, :]
+                features = _product(tl.maximum(total, 0.0), output + a, S, CHUNK, A)
+                features += tl.load(output_bias + a + tl.arange(0, CHUNK))[None, :]
                 logits += _product(tl.maximum(features, 0.0), head + a * K, CHUNK, K, K)
             u = tl.load(uniforms + place, mask=here, other=0.0)
             code = _drawn(logits, u, temperature, top_p, K, TOP_P)

@@ -1,12 +1,17 @@
-"""LLVM's portable vectors with Python's operators, and functions of them that numba can call: what happens to vectors
-between the products, such as the gate. Their lengths are multiples of 16.
+"""The machine code of the compiled sampler: LLVM's portable vectors with Python's operators, and functions of them.
 
 numba's own loops keep sums in memory and use half of the registers. With vectors we say what stays in a register; the
-same lines become AVX-512, AVX2 or NEON.
+same lines become AVX-512, AVX2 or NEON. First come the functions between the products, such as the gate, for lengths
+that are multiples of 16. Then comes what the sampler spends its time on, matrix times vector: a block of outputs stays
+in registers while its weights stream past once, in the order in which `pack` lays them out. Sums of integers are exact,
+so all kinds of integer arithmetic give the same, to the bit.
 """
 
 import inspect
 from collections.abc import Callable, Iterator
+from functools import partial, reduce
+from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 from llvmlite import ir
@@ -28,6 +33,13 @@ SERIES = (0.49999994, 0.1666652, 0.04166839, 0.00836878, 0.00138145)
 MOST = 87.0  # e^87 is still a float32
 MUCH = 1e18  # 1 / (1 + MUCH) is 0 beside a float32's own error, and MUCH^2 is still a float32
 TINY = 1e-30  # keeps a vector of zeros from being divided by zero
+COLUMNS = 4  # vectors that `matmat` multiplies with: each weight is read once for all of them
+WIDE = (64, 32)  # outputs of a block: as many wide ones as fit, then narrow ones
+SHORTS, BYTES = ir.VectorType(ir.IntType(16), 2 * LANES), ir.VectorType(ir.IntType(8), 4 * LANES)
+HAS_BYTES = "+avx2" in FEATURES  # products of bytes by vpmaddubsw
+HAS_DOT = ("+avx512vnni" if LANES == 16 else "+avxvnni") in FEATURES  # vpdpbusd, which does more at once
+BY_TWO = "llvm.x86.avx512.pmaddubs.w.512" if LANES == 16 else "llvm.x86.avx2.pmadd.ub.sw"
+BY_FOUR = "llvm.x86.avx512.pmaddw.d.512" if LANES == 16 else "llvm.x86.avx2.pmadd.wd"
 
 
 def _operator(name: str) -> Callable:
@@ -40,17 +52,6 @@ def _operator(name: str) -> Callable:
     return operate
 
 
-def _choice(sign: str) -> Callable:
-    """Lane by lane, the float that is `sign` the other."""
-
-    def choose(self, other):
-        other = self._like(other)
-        wanted = self.builder.fcmp_ordered(sign, self.value, other)
-        return Vector(self.builder, self.builder.select(wanted, self.value, other))
-
-    return choose
-
-
 class Vector:
     """Numbers in a register, integers or floats; operators work lane by lane, also with a Python number."""
 
@@ -58,7 +59,14 @@ class Vector:
         self.builder, self.value = builder, value
 
     __add__, __sub__, __mul__, __truediv__ = _operator("add"), _operator("sub"), _operator("mul"), _operator("div")
-    max, min = _choice(">"), _choice("<")
+
+    def max(self, other) -> "Vector":
+        """Lane by lane, the larger of two floats."""
+        return self.call(f"llvm.maxnum.v{LANES}f32", FLOATS, Vector(self.builder, self._like(other)))
+
+    def min(self, other) -> "Vector":
+        """Lane by lane, the smaller of two floats."""
+        return self.call(f"llvm.minnum.v{LANES}f32", FLOATS, Vector(self.builder, self._like(other)))
 
     def to(self, operation: str, kind: ir.Type) -> "Vector":
         """As numbers of another kind, by LLVM's "bitcast", "sext", "trunc" or "sitofp"."""
@@ -74,7 +82,9 @@ class Vector:
         values = [one.value for one in (self, *others)]
         signature = ir.FunctionType(kind, [value.type for value in values])
         function = cgutils.get_or_insert_function(self.builder.module, signature, name)
-        return Vector(self.builder, self.builder.call(function, values, fastmath=("nnan",) if kind == F32 else ()))
+        return Vector(
+            self.builder, self.builder.call(function, values, fastmath=("nnan",) if kind in (F32, FLOATS) else ())
+        )
 
     def _like(self, other) -> ir.Value:
         return other.value if isinstance(other, Vector) else every(other, self.value.type)
@@ -156,7 +166,6 @@ def vectorised(build: Callable) -> Callable:
         build(builder, *arguments)
         return context.get_dummy_value()
 
-    typed.__name__, typed.__doc__ = build.__name__, build.__doc__
     positions = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_ONLY) for name in ("context", *names)]
     typed.__signature__ = inspect.Signature(positions)  # numba wants to know how many there are
     return intrinsic(typed)
@@ -241,3 +250,110 @@ def _put(target: Memory, value: Vector, scale: Vector | None) -> None:
     if target.dtype == types.uint8:
         whole = whole + MIDDLE
     target.store(whole.to("trunc", ir.VectorType(ir.IntType(target.dtype.bitwidth), LANES)))
+
+
+class Arithmetic(NamedTuple):
+    """A way to multiply: `plus(sums, weights, inputs)` adds the next products to a vector of sums."""
+
+    unit: int  # inputs that are multiplied side by side, for each sum
+    dtype: type  # of the inputs
+    kind: ir.VectorType  # of weights and inputs in a register
+    plus: Callable[[Vector, Vector, Vector], Vector]
+
+
+def _plus_shorts(sums: Vector, weights: Vector, x: Vector) -> Vector:
+    """Two by two: to LLVM, a pattern for vpmaddwd, or vpdpwssd where there is one."""
+    both = ir.VectorType(I32, 2 * LANES)
+    products = weights.to("sext", both) * x.to("sext", both)
+    return sums + (products.lanes(range(0, 2 * LANES, 2)) + products.lanes(range(1, 2 * LANES, 2)))
+
+
+def _plus_bytes(sums: Vector, weights: Vector, x: Vector) -> Vector:
+    """Four by four: vpdpbusd, or vpmaddubsw and vpmaddwd where there is only AVX2.
+
+    Both multiply a byte with a sign by one without. So x is kept as x + MIDDLE, and MIDDLE times the sum of a row's
+    weights is taken away at the end. vpmaddubsw wants the sum of two products to fit in 16 bits: `weights.PAIR`.
+    """
+    if HAS_DOT:
+        fours = x.to("bitcast", INTS), weights.to("bitcast", INTS)
+        return sums.call(f"llvm.x86.avx512.vpdpbusd.{32 * LANES}", INTS, *fours)
+    return sums + x.call(BY_TWO, SHORTS, weights).call(BY_FOUR, INTS, Vector(x.builder, every(1, SHORTS)))
+
+
+FLOATING = Arithmetic(1, np.float32, FLOATS, lambda sums, weights, x: sums + weights * x)
+SHORT = Arithmetic(2, np.int16, SHORTS, _plus_shorts)
+BYTE = Arithmetic(4, np.uint8, BYTES, _plus_bytes)
+BY_INPUT = {types.float32: FLOATING, types.int16: SHORT, types.uint8: BYTE}
+ARITHMETIC = {
+    "float32": FLOATING,
+    "int16": SHORT,
+    "int8": BYTE if HAS_BYTES else SHORT,
+}  # the fastest on this processor
+
+
+def pack(weight: np.ndarray, unit: int) -> np.ndarray:
+    """Weights (out, in) in the order in which they are read, flat; `unit` inputs lie beside each other.
+
+    Blocks of outputs, in each the inputs in turn, in each the block's outputs: out must be a multiple of 32.
+    """
+    edge = len(weight) // WIDE[0] * WIDE[0]
+    parts = zip(WIDE, (weight[:edge], weight[edge:]), strict=True)
+    return np.concatenate(
+        [part.reshape(-1, wide, weight.shape[1] // unit, unit).swapaxes(1, 2).ravel() for wide, part in parts]
+    )
+
+
+def pack_rows(scale: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """What belongs to rows of integer weights, flat: for each vector their scales, then what to take away again."""
+    away = (MIDDLE * weight.sum(1)).astype(np.int32)
+    both = scale.astype(np.float32), away.view(np.float32)
+    return np.stack([part.reshape(-1, LANES) for part in both], axis=1).ravel()
+
+
+def _product(columns, builder, out: Memory, weight: Memory, rows: Memory, x: Memory, scale: Memory, n_in, n_out):
+    """matvec(out, o, weight, w, rows, 2 r, x, i, scale, s, n_in, n_out): out[o:] += weight @ x[i:], see `pack`.
+
+    float32 weights go with float32 x, and scales are not used; int16 or int8 weights with x as `encode` gives it: each
+    output is then its row's scale x scale[s] x an exact sum of integers. n_in must be a multiple of 8, n_out of 32.
+    `matmat` does so for COLUMNS vectors that follow each other in x, with their scales from s and their sums from o.
+    """
+    tall, broad = (LANES // 4, columns) if columns > 1 else (WIDE[0], 1)  # as many sums as there are registers for
+    first = I64(0)
+    for wide in WIDE:
+        last, vectors = builder.and_(n_out, I64(-wide)), range(wide // LANES)
+        for o in each(builder, first, last, wide):
+            near = weight.after(builder.mul(o, n_in)), rows.after(o, o)
+            for c, v in product(range(0, columns, broad), range(0, len(vectors), tall)):
+                outs = [out.after(o, builder.mul(n_out, I64(c + i))) for i in range(broad)]
+                ins = [x.after(builder.mul(n_in, I64(c + i))) for i in range(broad)]
+                _tile(vectors[v : v + tall], wide, outs, *near, ins, scale.after(c), n_in)
+        first = last
+
+
+def _tile(vectors, wide, outs, weight, rows, ins, scale, n_in):
+    """Some vectors of a block of outputs: the sums stay in registers while the weights stream past."""
+    builder, numbers = weight.builder, BY_INPUT[ins[0].dtype]
+    sums_of = FLOATS if numbers is FLOATING else INTS
+    chains = max(1, 4 // (len(vectors) * len(ins)))  # independent sums, so that few outputs need not wait for products
+    sums = [[[register(Vector(builder, every(0, sums_of))) for _ in range(chains)] for _ in ins] for _ in vectors]
+    for j in each(builder, 0, n_in, numbers.unit * chains):
+        for chain in range(chains):
+            here = builder.add(j, I64(chain * numbers.unit))
+            values = [x.after(here).spread(sums_of).to("bitcast", numbers.kind) for x in ins]
+            near = weight.after(builder.mul(here, I64(wide)))
+            for v, row in zip(vectors, sums, strict=True):
+                weights = near.after(v * numbers.unit * LANES).load(numbers.kind)
+                for total, value in zip(row, values, strict=True):
+                    total[chain].store(numbers.plus(total[chain].load(sums_of), weights, value))
+    for v, row in zip(vectors, sums, strict=True):
+        for c, (out, total) in enumerate(zip(outs, row, strict=True)):
+            result = reduce(Vector.__add__, [one.load(sums_of) for one in total])
+            if numbers is BYTE:
+                result = result - rows.after((2 * v + 1) * LANES).load(INTS)
+            if numbers is not FLOATING:
+                result = result.to("sitofp", FLOATS) * (scale.after(c).spread() * rows.after(2 * v * LANES).load())
+            target = out.after(v * LANES)
+            target.store(target.load() + result)
+
+
+matvec, matmat = (vectorised(partial(_product, columns)) for columns in (1, COLUMNS))

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from musicai.wavenet._fast.products import WIDE, arithmetic, pack, pack_rows
+from musicai.wavenet._fast.vectors import ARITHMETIC, WIDE, pack, pack_rows
 from musicai.wavenet.layers import dilations_of
 from musicai.wavenet.model import WaveNet
 
@@ -104,15 +104,12 @@ class Layout:
 
 def aligned(n: int, dtype: type | str) -> np.ndarray:
     """Zeros that begin where a line of the cache does: a vector that straddles two is read at half the speed."""
-    size = n * np.dtype(dtype).itemsize
-    room = np.zeros(size + 64, np.uint8)
-    start = -room.ctypes.data % 64
-    return room[start : start + size].view(dtype)
+    return torch.zeros(n * np.dtype(dtype).itemsize, dtype=torch.uint8).numpy().view(dtype)
 
 
 def _pack(matrix: np.ndarray, precision: str) -> tuple[np.ndarray, np.ndarray]:
     """A matrix (out, in) as `matvec` reads it: float32, or integers with what belongs to their rows."""
-    numbers = arithmetic(precision)
+    numbers = ARITHMETIC[precision]
     if precision == "float32":
         return pack(matrix.astype(np.float32), numbers.unit), np.zeros(2 * len(matrix), np.float32)
     scale = np.maximum(np.abs(matrix).max(1), 1e-30) / LARGEST[precision][0]

@@ -81,10 +81,9 @@ def sample(
 
     Chapter 5.
     """
-    parts = stream(
-        model, n, conditioning, streams=streams, temperature=temperature, top_p=top_p, seed=seed, uniforms=uniforms,
-        opening=opening, method=method, precision=precision, block=block, record=record,
-    )  # fmt: skip
+    parts = Request(
+        model, n, conditioning, streams, temperature, top_p, seed, uniforms, opening, method, precision, block
+    ).blocks(record)
     done: list[Tensor] = []
     with tqdm(total=n, disable=not progress, unit="sample", unit_scale=True, delay=1) as bar:
         try:

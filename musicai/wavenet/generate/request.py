@@ -2,7 +2,6 @@
 
 import hashlib
 import itertools
-import json
 import math
 import os
 from collections.abc import Iterator
@@ -18,12 +17,8 @@ from torch import Tensor
 from musicai.wavenet.generate.samplers import Cached, Conditioning, Draw, Naive, Sampler, Uniforms
 from musicai.wavenet.model import WaveNet
 
-PRECISIONS = {  # by method; the first is what precision="auto" stands for
-    "naive": ("float32",),
-    "cached": ("float32",),
-    "cpu": ("int16", "float32", "int8"),
-    "triton": ("float16",),
-}
+# By method; the first is what precision="auto" stands for.
+PRECISIONS = {"naive": ["float32"], "cached": ["float32"], "cpu": ["int16", "float32", "int8"], "triton": ["float16"]}
 MANY = 16  # streams from which a GPU with Triton (225,000 samples/s at 16) beats a core (37,000 to 187,000 in int8)
 
 
@@ -50,6 +45,7 @@ class Request:
         self.conditioning = Conditioning(self.model, streams, self.opening.shape[1] + n, **given)
         self.uniforms = Uniforms(int(seed), streams, n, model.head.uniforms, uniforms)
         self.draw = Draw(self.model, temperature, top_p)
+        self.kind = "<f4" if model.config.mixtures else "<i4"  # of the samples in a record
 
     def blocks(self, record: str | Path | None = None) -> Iterator[Tensor]:
         """The blocks, each added to the record if there is one; what the record already holds comes first."""
@@ -67,7 +63,7 @@ class Request:
             samples = sampler.block(offset + start, uniforms).to(before)
             if record is not None:
                 with record.open("ab") as file:
-                    file.write(samples.T.numpy().astype(self._kind).tobytes())
+                    file.write(samples.T.numpy().astype(self.kind).tobytes())
             yield samples
 
     def _primed(self, known: Tensor) -> Sampler:
@@ -98,50 +94,33 @@ class Request:
             return Fused(*parts)
         return {"naive": Naive, "cached": Cached}[self.method](*parts)
 
-    @property
-    def _kind(self) -> str:
-        """Samples in a record: 4 bytes each, the lowest first."""
-        return "<f4" if self.model.config.mixtures else "<i4"
-
     def _recorded(self, path: Path) -> Tensor:
         """The samples (streams, t) in a record; a block that was written only in part is cut off.
 
-        A record is a line of JSON that says which call it belongs to, then the samples of each time in turn.
+        A record is a line that says which call it belongs to, then the samples of each time in turn, 4 bytes each.
         """
-        identity, width = self._identity(), 4 * len(self.opening)
+        head, width = self._identity(), 4 * len(self.opening)
         if not path.exists() or not path.stat().st_size:
-            path.write_text(json.dumps(identity) + "\n")
+            path.write_bytes(head)
         with path.open("r+b") as file:
-            try:
-                theirs = json.loads(file.readline(10_000))
-                other = [name for name, value in identity.items() if theirs[name] != value]
-            except (ValueError, TypeError, KeyError) as error:
-                raise ValueError(f"{path} is not a record of samples; name another file") from error
-            if other:
-                raise ValueError(f"{path} was begun by a call with another {', '.join(other)}; delete it or rename it")
-            start, data = file.tell(), file.read()
+            if file.readline(len(head)) != head:
+                differs = "the model, n, the seed or another argument differs, or it is another kind of file"
+                raise ValueError(f"{path} is not a record of this call: {differs}; delete it, or name another file")
+            data = file.read()
             times = len(data) // width
             times = self.n if times >= self.n else times - times % self.block
-            file.truncate(start + times * width)
-        samples = np.frombuffer(data[: times * width], self._kind).reshape(times, len(self.opening))
+            file.truncate(len(head) + times * width)
+        samples = np.frombuffer(data[: times * width], self.kind).reshape(times, len(self.opening))
         return torch.from_numpy(samples.T.copy()).to(self.opening.dtype)
 
-    def _identity(self) -> dict[str, str | int | float | None]:
-        """What two calls must have in common for one to go on where the other was stopped."""
-        heard = {"local": self.conditioning.local, "instrument": self.conditioning.instrument}
-        return {
-            "model": _digest(self.model.state_dict()),
-            "config": repr(self.model.config),
-            "n": self.n,
-            "streams": len(self.opening),
-            "conditioning": _digest({name: value for name, value in heard.items() if value is not None}),
-            "opening": _digest({"opening": self.opening}),
-            "uniforms": self.uniforms.seed if self.uniforms.given is None else _digest({"given": self.uniforms.given}),
-            "temperature": self.draw.temperature,
-            "top_p": self.draw.top_p,
-            "precision": self.precision,
-            "block": self.block,  # cut otherwise, values are rounded differently
-        }
+    def _identity(self) -> bytes:
+        """A line that two calls share if one can go on where the other was stopped."""
+        heard = {"local": self.conditioning.local, "instrument": self.conditioning.instrument, "opening": self.opening}
+        given = self.model.state_dict() | heard | {"uniforms": self.uniforms.given}
+        tensors = {name: value.cpu().contiguous() for name, value in given.items() if value is not None}
+        call = self.model.config, self.n, self.uniforms.seed, self.draw.temperature, self.draw.top_p
+        call += self.method, self.precision, self.block  # cut otherwise, values are rounded differently
+        return f"musicai samples {hashlib.sha256(save(tensors, {'call': repr(call)})).hexdigest()}\n".encode()
 
 
 def choose_method(config, device: torch.device, streams: int, method: str, precision: str) -> tuple[str, str]:
@@ -183,7 +162,3 @@ def _opening(model: WaveNet, streams: int, opening: Tensor | None) -> Tensor:
     opening = opening.expand(streams, -1)
     model._check_inputs(opening)
     return opening.to(dtype)
-
-
-def _digest(tensors: dict[str, Tensor]) -> str:
-    return hashlib.sha256(save({name: value.cpu().contiguous() for name, value in tensors.items()})).hexdigest()[:16]

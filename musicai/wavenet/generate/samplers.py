@@ -33,12 +33,7 @@ class Conditioning:
     """
 
     def __init__(
-        self,
-        model: WaveNet,
-        streams: int,
-        length: int,
-        local: Tensor | None = None,
-        instrument: Tensor | int | None = None,
+        self, model: WaveNet, streams: int, length: int, local: Tensor | None = None, instrument: Tensor | None = None
     ):
         self.model, self.streams, self.factor = model, streams, math.prod(model.config.upsample)
         self.margin = len(model.config.upsample) + 1  # frames on either side of a block that its upsampling may look at
@@ -92,13 +87,10 @@ class Uniforms:
         """Those of samples [start, stop): (streams, stop - start, k), float64."""
         if self.given is not None:
             return self.given[:, start:stop]
-        first = start // CHUNK
-        chunks = [self._chunk(number) for number in range(first, -(-stop // CHUNK))]
-        return torch.cat(chunks, dim=1)[:, start - first * CHUNK : stop - first * CHUNK]
-
-    def _chunk(self, number: int) -> Tensor:
-        seeds = [[self.seed, stream, number] for stream in range(self.streams)]
-        return torch.from_numpy(np.stack([np.random.default_rng(seed).random((CHUNK, self.k)) for seed in seeds]))
+        chunks, skipped = range(start // CHUNK, -(-stop // CHUNK)), start // CHUNK * CHUNK
+        seeds = [[(self.seed, stream, chunk) for chunk in chunks] for stream in range(self.streams)]
+        drawn = [np.concatenate([np.random.default_rng(s).random((CHUNK, self.k)) for s in row]) for row in seeds]
+        return torch.from_numpy(np.stack(drawn))[:, start - skipped : stop - skipped]
 
 
 class Draw:
@@ -167,10 +159,8 @@ class Naive:
         for t in range(uniforms.shape[1]):
             window = self.inputs[:, -self.model.receptive_field :]
             h = self.conditioning.block(start + t + 1 - window.shape[1], start + t + 1)
-            if forced is None:
-                sample = self.draw(features(self.model, window, h)[:, -1], uniforms[:, t])
-            else:
-                sample = forced[:, t]
+            last = features(self.model, window, h)[:, -1] if forced is None else None
+            sample = self.draw(last, uniforms[:, t]) if forced is None else forced[:, t]
             self.inputs = torch.cat([self.inputs, sample.to(self.inputs.dtype)[:, None]], dim=1)
         samples, self.inputs = self.inputs[:, -uniforms.shape[1] :], self.inputs[:, -self.model.receptive_field :]
         return samples
