@@ -16,8 +16,8 @@ def a_gpu_with_triton(monkeypatch):
     monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: (9, 0))
 
 
-def choice(device, method="auto", precision="float32", streams=1, config=CODES):
-    return choose_method(config, torch.device(device), streams, method, precision)
+def choice(device, method="auto", precision="float32", streams=1, config=CODES, top_p=None):
+    return choose_method(config, torch.device(device), streams, top_p, method, precision)
 
 
 @pytest.mark.parametrize("precision", ["float32", "int16", "int8"])
@@ -34,6 +34,7 @@ def test_triton_serves_many_streams_where_the_precision_is_left_open():
     assert choice("cpu", precision="auto", streams=MANY) == ("cpu", "int16")
     for config in (MIXTURES, WIDER):
         assert choice("cuda", precision="auto", streams=MANY, config=config) == ("cpu", "int16")
+    assert choice("cuda", precision="auto", streams=MANY, top_p=0.9) == ("cpu", "int16")
     assert choice("cuda", precision="float16") == ("triton", "float16")
     assert choice("cuda", "cached", "auto") == ("cached", "float32")
 
@@ -41,7 +42,7 @@ def test_triton_serves_many_streams_where_the_precision_is_left_open():
 def test_a_gpu_without_triton_or_too_old_draws_on_the_cpu(monkeypatch):
     monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: (7, 5))
     assert choice("cuda", precision="auto", streams=MANY) == ("cpu", "int16")
-    with pytest.raises(ValueError, match=r"needs compute capability 8.0, and this GPU has \(7, 5\)"):
+    with pytest.raises(ValueError, match=r"of compute capability 8\.0 or newer, and it is on cuda"):
         choice("cuda", "triton", "float16")
     monkeypatch.undo()
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
@@ -66,8 +67,12 @@ REFUSED = [
     ({"method": "triton", "precision": "float32"}, "'triton' with precision 'float32': .*'triton' has float16"),
     ({"method": "triton", "precision": "auto", "config": MIXTURES}, "needs a model of codes with kernel_size 2; use"),
     ({"method": "triton", "precision": "auto", "config": WIDER}, "needs a model of codes with kernel_size 2; use"),
-    ({"device": "cpu", "precision": "float16"}, "'triton' needs the model on a CUDA device, and it is on cpu"),
-    ({"device": "mps", "method": "triton", "precision": "auto"}, "needs the model on a CUDA device, and it is on mps"),
+    ({"method": "triton", "precision": "auto", "top_p": 0.9}, "'triton' needs top_p=None; use method='cpu'"),
+    ({"device": "cpu", "precision": "float16"}, "'triton' needs the model on a CUDA device .*, and it is on cpu"),
+    (
+        {"device": "mps", "method": "triton", "precision": "auto"},
+        "needs the model on .*, and it is on mps",
+    ),
     ({"method": "cuda-graph", "precision": "auto"}, "no method 'cuda-graph' with precision 'auto'"),
     ({"precision": "bfloat16"}, "no method 'cpu' with precision 'bfloat16'"),
 ]

@@ -88,15 +88,13 @@ def choose(logits, n, u, temperature, top_p, p):
 
 
 @within
-def draw(values, raw, n, uniforms, t, temperature, top_p, bounds, p):
+def draw(values, raw, n, uniforms, t, temperature, top_p, low, high, p):
     """A sample from the answer of the last layer: a code, or a value from a mixture of Gaussians."""
     k = choose(raw, n, uniforms[t, 0], temperature, top_p, p)
     if not values:
         return np.float64(k)
-    low, high = bounds
     log_scale = low + np.logaddexp(0, high - low - np.logaddexp(0, high - np.float64(raw[2 * n + k])))
-    scale = np.exp(min(log_scale, high))
-    value = np.float64(raw[n + k]) + temperature * scale * uniforms[t, 1]
+    value = np.float64(raw[n + k]) + temperature * np.exp(min(log_scale, high)) * uniforms[t, 1]
     return min(max(value, -1.0), 1.0)
 
 
@@ -165,16 +163,14 @@ def run(model, state, cond, uniforms, choice, forced, samples, raw):
     last, (x, z, p, _, _) = state[4], state[5]
     step = 2 * r * len(model[2]) if len(cond) > 2 * r * len(model[2]) else 0
     for t in range(len(samples)):
-        if values:
-            for i in range(r):
-                x[i] = table[i] * np.float32(last[0]) + table[r + i]
-        else:
-            vectors.copy(table, np.int64(last[0]) * r, x, 0, r)
+        row, factor = (1, last[0]) if values else (1 + np.int64(last[0]), 1.0)
+        for i in range(r):
+            x[i] = table[i] + np.float32(factor) * table[row * r + i]
         network(model, state, cond, t * step)
         for i in range(raw.shape[1] if t < len(raw) else 0):
             raw[t, i] = z[i]
         if not forced:
-            samples[t] = draw(values, z, n, uniforms, t, temperature, top_p, (low, high), p)
+            samples[t] = draw(values, z, n, uniforms, t, temperature, top_p, low, high, p)
         last[0] = samples[t]
 
 
@@ -183,10 +179,9 @@ def code_key(folder: Path = Path(__file__).parent) -> str:
 
     numba's own cache looks at the file of the compiled function only, and would go on using old helpers.
     """
-    digest = hashlib.sha256(repr((numba.__version__, llvmlite.__version__, vectors.FEATURES)).encode())
-    for path in sorted(folder.glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
+    versions = repr((numba.__version__, llvmlite.__version__, vectors.FEATURES)).encode()
+    sources = b"".join(path.read_bytes() for path in sorted(folder.glob("*.py")))
+    return hashlib.sha256(versions + sources).hexdigest()[:12]
 
 
 def jitted(precision: str, key: str):
@@ -221,9 +216,9 @@ class Compiled:
     def block(self, start: int, uniforms: Tensor, forced: Tensor | None = None) -> Tensor:
         """See `Sampler.block`."""
         known = [None] * len(self.streams) if forced is None else forced
-        pieces = list(zip(self.streams, uniforms, known, strict=True))
-        done = list(self.workers.map(lambda piece: piece[0].block(start, *piece[1:]), pieces))
-        return torch.from_numpy(np.stack(done)).to(self.dtype)
+        pieces = zip(self.streams, uniforms, known, strict=True)
+        done = self.workers.map(lambda piece: piece[0].block(start, *piece[1:]), pieces)
+        return torch.from_numpy(np.stack(list(done))).to(self.dtype)
 
     def answers(self, forced: Tensor) -> Tensor:
         """What the head's linear layer gives at each sample of forced (streams, T): (streams, T, classes)."""
@@ -247,8 +242,7 @@ class _Stream:
             np.array([previous]),
             tuple(aligned(packed.widest, kind) for kind in (np.float32, np.float32, np.float32, number, np.float32)),
         )
-        top_p = 1.0 if draw.top_p is None else float(draw.top_p)
-        self.choice = (float(draw.temperature), top_p, *map(float, getattr(draw.head, "bounds", (0, 0))))
+        self.choice = tuple(map(float, (draw.temperature, draw.top_p or 1, *getattr(draw.head, "bounds", (0, 0)))))
 
     @torch.inference_mode()
     def block(self, start: int, uniforms: Tensor, forced: Tensor | None, raw: np.ndarray = NO_RAW) -> np.ndarray:
@@ -260,8 +254,6 @@ class _Stream:
         for t in range(0, len(samples), AHEAD):
             near = slice(t, t + AHEAD)
             given = packed.weights.conditions(h if constant else h[..., near])
-            RUN[packed.precision](
-                packed.arrays, self.state, given.flatten().numpy(), numbers[near].numpy(), self.choice,
-                forced is not None, samples[near], raw[near],
-            )  # fmt: skip
+            read = packed.arrays, self.state, given.flatten().numpy(), numbers[near].numpy(), self.choice
+            RUN[packed.precision](*read, forced is not None, samples[near], raw[near])
         return samples

@@ -22,7 +22,7 @@ class Fused:
     to layer stays in registers; weights and the rings of past inputs, in float16, lie in global memory, which the L2
     cache holds. Sums and the draw are in float32. Measured on an H200 at the reference shape (20 layers, R = 64,
     S = 128, A = 256), all streams together: 8,300 samples per second for one stream, 225,000 for 16, 2.7 million for
-    256. It draws codes only, from models of kernel size 2.
+    256. It draws codes only, from models of kernel size 2, and without `top_p`.
 
     The floor: a program reads all weights for each sample, 1.3 MB. One multiprocessor of an H100 reads about 64 bytes a
     clock from L2, hence 12 us a sample; besides, about 70 products follow one another, and each waits for its weights.
@@ -34,11 +34,15 @@ class Fused:
         c, streams = model.config, len(previous)
         sizes = c.residual_channels, c.skip_channels, c.end_channels, c.classes
         self.sizes = {name: max(triton.next_power_of_2(size), 16) for name, size in zip("RSAK", sizes, strict=True)}
-        self.weights = Weights(model, *self.sizes.values())
-        self.arrays = self._arrays()
+        self.weights = w = Weights(model, *self.sizes.values())
+        inner = torch.cat([w.taps.flatten(1, 2), w.residual[:, None]], dim=1)  # (layers, 5, R, R)
+        w.head_bias[c.classes :] = -1e15  # the probability of padded codes is 0
+        # What `_advance` multiplies with and adds, inputs before outputs, in its order of arguments.
+        self.arrays = [matrix.mT.to(HALF).contiguous() for matrix in (inner, w.skip, w.output, w.head)]
+        self.arrays += [w.input, w.residual_bias, w.skip_bias, w.output_bias, w.head_bias]
         self.groups, self.depth = triton.cdiv(streams, GROUP), c.layers // c.stacks
-        rows = c.stacks * (2**self.depth - 1)
-        self.ring = previous.new_zeros(self.groups, rows, GROUP, self.sizes["R"], dtype=HALF)
+        shape = self.groups, c.stacks * (2**self.depth - 1), GROUP, self.sizes["R"]
+        self.ring = previous.new_zeros(shape, dtype=HALF)
 
     @torch.no_grad()
     def block(self, start: int, uniforms: Tensor, forced: Tensor | None = None) -> Tensor:
@@ -46,30 +50,20 @@ class Fused:
         streams, length, _ = uniforms.shape
         numbers = uniforms[..., 0].float().clamp(max=1 - 2**-24).to(self.previous.device).contiguous()
         samples = (torch.empty_like(numbers) if forced is None else forced).to(self.previous).contiguous()
-        cold, p = self.draw.temperature == 0, self.draw.top_p
-        if cold:
+        if self.draw.temperature == 0:
             numbers.zero_()  # the first of those that are equally likely
         h = self.conditioning.block(start, start + (1 if self.conditioning.local is None else length))
         given = self.weights.conditions(h).contiguous().expand(length, streams, -1)  # constant ones have a stride of 0
         with torch.cuda.device_of(self.previous):  # which need not be the current one
             _advance[self.groups,](
                 samples, numbers, self.previous, self.ring, given, given.stride(0), given.stride(1), *self.arrays,
-                streams, length, self.time, COLDEST if cold else max(self.draw.temperature, COLDEST), p or 1.0,
+                streams, length, self.time, max(self.draw.temperature, COLDEST),
                 LAYERS=self.model.config.layers, DEPTH=self.depth, **self.sizes, CHUNK=min(CHUNK, self.sizes["A"]),
-                GROUP=GROUP, TOP_P=p is not None and p < 1 and not cold, FORCED=forced is not None,
-                num_warps=4, num_stages=1,
+                GROUP=GROUP, FORCED=forced is not None, num_warps=4, num_stages=1,
             )  # fmt: skip
         self.previous = samples[:, -1].contiguous()
         self.time = (self.time + length) % 2**self.depth  # every dilation divides that
         return samples.long()
-
-    def _arrays(self) -> list[Tensor]:
-        """What `_advance` multiplies with and adds, inputs before outputs, in its order of arguments."""
-        w, classes = self.weights, self.model.config.classes
-        inner = torch.cat([w.taps.flatten(1, 2), w.residual[:, None]], dim=1)  # (layers, 5, R, R)
-        w.head_bias[classes:] = -1e15  # the probability of padded codes is 0
-        weights = [matrix.mT.to(HALF).contiguous() for matrix in (inner, w.skip, w.output, w.head)]
-        return [*weights, w.input, w.residual_bias, w.skip_bias, w.output_bias, w.head_bias]
 
 
 @triton.jit
@@ -80,23 +74,9 @@ def _product(x, weights, C: tl.constexpr, D: tl.constexpr, STRIDE: tl.constexpr)
 
 
 @triton.jit
-def _nucleus(p, top_p):
-    """p (GROUP, K) with all but the fewest that have a share of top_p set to zero: `heads.keep_top_p`."""
-    mass = top_p * tl.sum(p, 1)[:, None]
-    ordered = tl.sort(p, 1, descending=True)
-    kept = tl.where(tl.cumsum(ordered, 1) - ordered < mass, ordered, float("inf"))
-    least = tl.min(kept, 1)[:, None]
-    edge = tl.where(p == least, p, 0.0)  # equally likely: the first of them come first
-    before = tl.sum(tl.where(p > least, p, 0.0), 1)[:, None] + tl.cumsum(edge, 1) - edge
-    return tl.where((p > least) | ((p == least) & (before < mass)), p, 0.0)
-
-
-@triton.jit
-def _drawn(logits, u, temperature, top_p, K: tl.constexpr, TOP_P: tl.constexpr):
+def _drawn(logits, u, temperature, K: tl.constexpr):
     """The first code whose cumulative probability is above u, as `categorical_from_uniform`: (GROUP,)."""
     p = tl.exp((logits - tl.max(logits, 1)[:, None]) / temperature)
-    if TOP_P:
-        p = _nucleus(p, top_p)
     cumulative = tl.where(p > 0, tl.cumsum(p, 1), 0.0)
     above = cumulative > (u * tl.max(cumulative, 1))[:, None]
     return tl.min(tl.where(above, tl.arange(0, K)[None, :], K - 1), 1)
@@ -106,9 +86,9 @@ def _drawn(logits, u, temperature, top_p, K: tl.constexpr, TOP_P: tl.constexpr):
 def _advance(
     samples, uniforms, previous, ring, given, given_time, given_stream,
     inner, skips, output, head, table, inner_bias, skip_bias, output_bias, head_bias,
-    streams, length, time, temperature, top_p,
+    streams, length, time, temperature,
     LAYERS: tl.constexpr, DEPTH: tl.constexpr, R: tl.constexpr, S: tl.constexpr, A: tl.constexpr, K: tl.constexpr,
-    CHUNK: tl.constexpr, GROUP: tl.constexpr, TOP_P: tl.constexpr, FORCED: tl.constexpr,
+    CHUNK: tl.constexpr, GROUP: tl.constexpr, FORCED: tl.constexpr,
 ):  # fmt: skip
     """`length` samples of GROUP streams, of which each program has its own."""
     group = tl.program_id(0)
@@ -146,6 +126,6 @@ def _advance(
                 features += tl.load(output_bias + a + tl.arange(0, CHUNK))[None, :]
                 logits += _product(tl.maximum(features, 0.0), head + a * K, CHUNK, K, K)
             u = tl.load(uniforms + place, mask=here, other=0.0)
-            code = _drawn(logits, u, temperature, top_p, K, TOP_P)
+            code = _drawn(logits, u, temperature, K)
             tl.store(samples + place, code, mask=here)
         tl.debug_barrier()  # what was written to the rings is there for all threads

@@ -9,7 +9,7 @@ so all kinds of integer arithmetic give the same, to the bit.
 
 import inspect
 from collections.abc import Callable, Iterator
-from functools import partial, reduce
+from functools import partial
 from itertools import product
 from typing import NamedTuple
 
@@ -82,9 +82,8 @@ class Vector:
         values = [one.value for one in (self, *others)]
         signature = ir.FunctionType(kind, [value.type for value in values])
         function = cgutils.get_or_insert_function(self.builder.module, signature, name)
-        return Vector(
-            self.builder, self.builder.call(function, values, fastmath=("nnan",) if kind in (F32, FLOATS) else ())
-        )
+        flags = ("nnan",) if kind in (F32, FLOATS) else ()
+        return Vector(self.builder, self.builder.call(function, values, fastmath=flags))
 
     def _like(self, other) -> ir.Value:
         return other.value if isinstance(other, Vector) else every(other, self.value.type)
@@ -136,10 +135,9 @@ def spread(builder: ir.IRBuilder, number: ir.Value) -> Vector:
     return Vector(builder, first).lanes([0] * LANES)
 
 
-def each(builder: ir.IRBuilder, first: ir.Value | int, last: ir.Value, step: int = LANES) -> Iterator[ir.Value]:
+def each(builder: ir.IRBuilder, last: ir.Value, step: int = LANES, first: ir.Value | None = None) -> Iterator[ir.Value]:
     """for i in range(first, last, step): the code that is built for one turn runs for every i."""
-    first = I64(first) if isinstance(first, int) else first
-    with cgutils.for_range_slice(builder, first, last, I64(step)) as (place, _):
+    with cgutils.for_range_slice(builder, first or I64(0), last, I64(step)) as (place, _):
         yield place
 
 
@@ -174,14 +172,14 @@ def vectorised(build: Callable) -> Callable:
 @vectorised
 def copy(builder, source: Memory, target: Memory, n):
     """copy(source, i, target, o, n): target[o : o + n] = source[i : i + n], float32."""
-    for i in each(builder, 0, n):
+    for i in each(builder, n):
         target.after(i).store(source.after(i).load())
 
 
 @vectorised
 def add(builder, source: Memory, target: Memory, n):
     """add(source, i, target, o, n): target[o : o + n] += source[i : i + n], float32."""
-    for i in each(builder, 0, n):
+    for i in each(builder, n):
         target.after(i).store(target.after(i).load() + source.after(i).load())
 
 
@@ -189,7 +187,7 @@ def add(builder, source: Memory, target: Memory, n):
 def exponentials(builder, x: Memory, out: Memory, n, most, factor):
     """exponentials(x, i, out, o, n, most, factor): out[o:] = exp((x[i : i + n] - most) factor), within 2e-7."""
     most, factor = spread(builder, most), spread(builder, factor)
-    for i in each(builder, 0, n):
+    for i in each(builder, n):
         out.after(i).store(_exp((x.after(i).load() - most) * factor))
 
 
@@ -200,7 +198,7 @@ def gate(builder, z: Memory, out: Memory, r, limit):
     Where out holds integers, they are the rounded multiples by `limit`.
     """
     limit = spread(builder, limit)
-    for i in each(builder, 0, r):
+    for i in each(builder, r):
         filtered, gate = z.after(i).load(), z.after(i, r).load()
         a, b = _exp(filtered * -2.0).min(MUCH), _exp(gate * -1.0).min(MUCH)
         _put(out.after(i), (a * -1.0 + 1.0) / ((a + 1.0) * (b + 1.0)), limit)
@@ -216,14 +214,14 @@ def encode(builder, x: Memory, out: Memory, scale: Memory, n, low, limit):
     low, up = spread(builder, low), None
     if out.dtype != types.float32:
         largest = register(spread(builder, F32(0.0)))
-        for i in each(builder, 0, n):
+        for i in each(builder, n):
             value = x.after(i).load().max(low)
             largest.store(value.max(value * -1.0).max(largest.load()))
         top = largest.load().call(f"llvm.vector.reduce.fmax.v{LANES}f32", F32)
         size, limit = spread(builder, top.value) + TINY, spread(builder, limit)
         scale.store((size / limit).lanes(range(1)))
         up = limit / size
-    for i in each(builder, 0, n):
+    for i in each(builder, n):
         _put(out.after(i), x.after(i).load().max(low), up)
 
 
@@ -236,9 +234,8 @@ def _exp(x: Vector) -> Vector:
     series = r * SERIES[-1] + SERIES[-2]
     for term in SERIES[-3::-1]:
         series = series * r + term
-    power = (r * r) * series + r + 1.0
     exponent = rounded.to("bitcast", INTS) * 2**23 + 127 * 2**23
-    return power * exponent.to("bitcast", FLOATS)
+    return ((r * r) * series + r + 1.0) * exponent.to("bitcast", FLOATS)
 
 
 def _put(target: Memory, value: Vector, scale: Vector | None) -> None:
@@ -284,11 +281,8 @@ FLOATING = Arithmetic(1, np.float32, FLOATS, lambda sums, weights, x: sums + wei
 SHORT = Arithmetic(2, np.int16, SHORTS, _plus_shorts)
 BYTE = Arithmetic(4, np.uint8, BYTES, _plus_bytes)
 BY_INPUT = {types.float32: FLOATING, types.int16: SHORT, types.uint8: BYTE}
-ARITHMETIC = {
-    "float32": FLOATING,
-    "int16": SHORT,
-    "int8": BYTE if HAS_BYTES else SHORT,
-}  # the fastest on this processor
+# The fastest for each precision on this processor.
+ARITHMETIC = {"float32": FLOATING, "int16": SHORT, "int8": BYTE if HAS_BYTES else SHORT}
 
 
 def pack(weight: np.ndarray, unit: int) -> np.ndarray:
@@ -296,11 +290,9 @@ def pack(weight: np.ndarray, unit: int) -> np.ndarray:
 
     Blocks of outputs, in each the inputs in turn, in each the block's outputs: out must be a multiple of 32.
     """
-    edge = len(weight) // WIDE[0] * WIDE[0]
+    edge, inner = len(weight) // WIDE[0] * WIDE[0], (weight.shape[1] // unit, unit)
     parts = zip(WIDE, (weight[:edge], weight[edge:]), strict=True)
-    return np.concatenate(
-        [part.reshape(-1, wide, weight.shape[1] // unit, unit).swapaxes(1, 2).ravel() for wide, part in parts]
-    )
+    return np.concatenate([part.reshape(-1, wide, *inner).swapaxes(1, 2).ravel() for wide, part in parts])
 
 
 def pack_rows(scale: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -321,7 +313,7 @@ def _product(columns, builder, out: Memory, weight: Memory, rows: Memory, x: Mem
     first = I64(0)
     for wide in WIDE:
         last, vectors = builder.and_(n_out, I64(-wide)), range(wide // LANES)
-        for o in each(builder, first, last, wide):
+        for o in each(builder, last, wide, first):
             near = weight.after(builder.mul(o, n_in)), rows.after(o, o)
             for c, v in product(range(0, columns, broad), range(0, len(vectors), tall)):
                 outs = [out.after(o, builder.mul(n_out, I64(c + i))) for i in range(broad)]
@@ -334,20 +326,17 @@ def _tile(vectors, wide, outs, weight, rows, ins, scale, n_in):
     """Some vectors of a block of outputs: the sums stay in registers while the weights stream past."""
     builder, numbers = weight.builder, BY_INPUT[ins[0].dtype]
     sums_of = FLOATS if numbers is FLOATING else INTS
-    chains = max(1, 4 // (len(vectors) * len(ins)))  # independent sums, so that few outputs need not wait for products
-    sums = [[[register(Vector(builder, every(0, sums_of))) for _ in range(chains)] for _ in ins] for _ in vectors]
-    for j in each(builder, 0, n_in, numbers.unit * chains):
-        for chain in range(chains):
-            here = builder.add(j, I64(chain * numbers.unit))
-            values = [x.after(here).spread(sums_of).to("bitcast", numbers.kind) for x in ins]
-            near = weight.after(builder.mul(here, I64(wide)))
-            for v, row in zip(vectors, sums, strict=True):
-                weights = near.after(v * numbers.unit * LANES).load(numbers.kind)
-                for total, value in zip(row, values, strict=True):
-                    total[chain].store(numbers.plus(total[chain].load(sums_of), weights, value))
+    sums = [[register(Vector(builder, every(0, sums_of))) for _ in ins] for _ in vectors]
+    for j in each(builder, n_in, numbers.unit):
+        values = [x.after(j).spread(sums_of).to("bitcast", numbers.kind) for x in ins]
+        near = weight.after(builder.mul(j, I64(wide)))
+        for v, row in zip(vectors, sums, strict=True):
+            weights = near.after(v * numbers.unit * LANES).load(numbers.kind)
+            for total, value in zip(row, values, strict=True):
+                total.store(numbers.plus(total.load(sums_of), weights, value))
     for v, row in zip(vectors, sums, strict=True):
         for c, (out, total) in enumerate(zip(outs, row, strict=True)):
-            result = reduce(Vector.__add__, [one.load(sums_of) for one in total])
+            result = total.load(sums_of)
             if numbers is BYTE:
                 result = result - rows.after((2 * v + 1) * LANES).load(INTS)
             if numbers is not FLOATING:

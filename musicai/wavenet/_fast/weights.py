@@ -26,8 +26,8 @@ class Weights:
         blocks = list(model.stack.blocks)
         convs, skips = [block.conv for block in blocks], [block.skip for block in blocks]
         table = model.input.weight
-        if model.config.mixtures:  # a row to multiply the value with, and a row to add
-            table = torch.stack([table[:, 0, 0], model.input.bias])
+        if model.config.mixtures:  # a row to add, and a row to multiply the value with
+            table = torch.stack([model.input.bias, table[:, 0, 0]])
         self.input = _pad(table, r)  # (classes or 2, r)
         taps = torch.stack([conv.weight for conv in convs]).unflatten(
             1, (2, -1)
@@ -95,15 +95,15 @@ class Layout:
             np.array([c.mixtures > 0, c.mixtures or c.classes, taps, r, s, a, k]),
             np.array([*limits, 1 / limits[0]], np.float32),
             dilations,
-            _flat([weight for weight, _ in packed]),
-            _flat([rows for _, rows in packed]),
-            _flat([bias.numpy() for bias in (w.skip_bias, w.residual_bias, w.output_bias, w.head_bias)]),
-            _flat([w.input.numpy()]),
+            _flat(*(weight for weight, _ in packed)),
+            _flat(*(rows for _, rows in packed)),
+            _flat(w.skip_bias, w.residual_bias, w.output_bias, w.head_bias),
+            _flat(*([] if c.mixtures else [w.input[0] * 0]), w.input),  # the first row is added
         )
 
 
 def aligned(n: int, dtype: type | str) -> np.ndarray:
-    """Zeros that begin where a line of the cache does: a vector that straddles two is read at half the speed."""
+    """Zeros that begin where a line of the cache does, as torch's do: across two, a vector is read half as fast."""
     return torch.zeros(n * np.dtype(dtype).itemsize, dtype=torch.uint8).numpy().view(dtype)
 
 
@@ -119,10 +119,8 @@ def _pack(matrix: np.ndarray, precision: str) -> tuple[np.ndarray, np.ndarray]:
     return pack(whole, numbers.unit), pack_rows(scale, whole)
 
 
-def _flat(parts: list[np.ndarray]) -> np.ndarray:
-    out = aligned(sum(part.size for part in parts), parts[0].dtype)
-    out[:] = np.concatenate([part.ravel() for part in parts])
-    return out
+def _flat(*parts: Tensor | np.ndarray) -> np.ndarray:
+    return torch.cat([torch.as_tensor(part).flatten() for part in parts]).numpy()
 
 
 def _up(n: int, multiple: int) -> int:

@@ -83,7 +83,7 @@ def sample(
     """
     parts = Request(
         model, n, conditioning, streams, temperature, top_p, seed, uniforms, opening, method, precision, block
-    ).blocks(record)
+    ).blocks(record and Path(record))
     done: list[Tensor] = []
     with tqdm(total=n, disable=not progress, unit="sample", unit_scale=True, delay=1) as bar:
         try:
@@ -147,7 +147,7 @@ def stream(
     """
     return Request(
         model, n, conditioning, streams, temperature, top_p, seed, uniforms, opening, method, precision, block
-    ).blocks(record)
+    ).blocks(record and Path(record))
 
 
 @torch.inference_mode()

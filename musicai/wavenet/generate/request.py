@@ -38,7 +38,7 @@ class Request:
         if bad := [name for name, value in model.state_dict().items() if not torch.isfinite(value).all()]:
             raise ValueError(f"the model's {bad[0]} contains NaN or infinity")
         device = next(model.parameters()).device
-        self.method, self.precision = choose_method(model.config, device, streams, method, precision)
+        self.method, self.precision = choose_method(model.config, device, streams, top_p, method, precision)
         self.model = deepcopy(model).cpu() if self.method == "cpu" and device.type != "cpu" else model
         self.n, self.block, self.opening = int(n), int(block), _opening(model, streams, opening)
         given = {} if conditioning is None else conditioning
@@ -47,10 +47,9 @@ class Request:
         self.draw = Draw(self.model, temperature, top_p)
         self.kind = "<f4" if model.config.mixtures else "<i4"  # of the samples in a record
 
-    def blocks(self, record: str | Path | None = None) -> Iterator[Tensor]:
+    def blocks(self, record: Path | None = None) -> Iterator[Tensor]:
         """The blocks, each added to the record if there is one; what the record already holds comes first."""
-        path = None if record is None else Path(record)
-        return self._drawn(self.opening[:, :0] if path is None else self._recorded(path), path)
+        return self._drawn(self.opening[:, :0] if record is None else self._recorded(record), record)
 
     def _drawn(self, before: Tensor, record: Path | None) -> Iterator[Tensor]:
         if before.shape[1]:
@@ -123,9 +122,9 @@ class Request:
         return f"musicai samples {hashlib.sha256(save(tensors, {'call': repr(call)})).hexdigest()}\n".encode()
 
 
-def choose_method(config, device: torch.device, streams: int, method: str, precision: str) -> tuple[str, str]:
+def choose_method(config, device: torch.device, streams: int, top_p, method: str, precision: str) -> tuple[str, str]:
     """The method and the precision that "auto" stands for, or those that were asked for, if they go together."""
-    problem = _without_triton(config, device)
+    problem = _without_triton(config, device, top_p)
     if method == "auto":
         many = precision == "auto" and streams >= MANY and problem is None
         method = "triton" if many or precision == "float16" else "cpu"
@@ -139,18 +138,16 @@ def choose_method(config, device: torch.device, streams: int, method: str, preci
     return method, precision
 
 
-def _without_triton(config, device: torch.device) -> str | None:
-    """What the Triton kernel lacks to draw from this model, if anything."""
-    if os.environ.get("TRITON_INTERPRET") != "1":  # Triton's own switch, for tests
-        if device.type != "cuda":
-            return f"the model on a CUDA device, and it is on {device}"
-        if (capability := torch.cuda.get_device_capability(device)) < (8, 0):
-            return f"compute capability 8.0, and this GPU has {capability}"
+def _without_triton(config, device: torch.device, top_p: float | None) -> str | None:
+    """What the Triton kernel would need to serve this request, if anything."""
+    gpu = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+    if not gpu and os.environ.get("TRITON_INTERPRET") != "1":  # Triton's own switch, for tests
+        return f"the model on a CUDA device of compute capability 8.0 or newer, and it is on {device}"
     if find_spec("triton") is None:
         return "Triton: pip install triton"
     if config.mixtures or config.kernel_size != 2:
         return "a model of codes with kernel_size 2"
-    return None
+    return None if top_p is None else "top_p=None"
 
 
 def _opening(model: WaveNet, streams: int, opening: Tensor | None) -> Tensor:

@@ -101,14 +101,14 @@ class Draw:
     """
 
     def __init__(self, model: WaveNet, temperature: float, top_p: float | None):
-        self.back = next(model.parameters()).device
-        self.device = torch.device("cpu") if self.back.type == "mps" else self.back  # MPS has no float64
+        device = next(model.parameters()).device
+        self.device = torch.device("cpu") if device.type == "mps" else device  # MPS has no float64
         self.head: nn.Module = deepcopy(model.head).to(self.device, torch.float64)
         self.temperature, self.top_p = temperature, top_p
 
     def __call__(self, features: Tensor, uniforms: Tensor) -> Tensor:
         exact = features.to(self.device, torch.float64), uniforms.to(self.device, torch.float64)
-        return self.head.sample(*exact, self.temperature, self.top_p).to(self.back)
+        return self.head.sample(*exact, self.temperature, self.top_p).to(features.device)
 
 
 class Sampler(Protocol):
