@@ -26,9 +26,9 @@ from numba import njit
 
 from musicai.notes import Melody
 from musicai.wavenet import ScoreWaveNet, WaveNet, stream, total_variation
-from musicai.wavenet._fast.compiled import aligned
-from musicai.wavenet._fast.kernel import OPTIONS
-from musicai.wavenet._fast.products import COLUMNS, HAS_BYTES, HAS_DOT, arithmetic, matvec, pack
+from musicai.wavenet._fast.compiled import OPTIONS
+from musicai.wavenet._fast.vectors import ARITHMETIC, COLUMNS, HAS_BYTES, HAS_DOT, matvec, pack
+from musicai.wavenet._fast.weights import aligned
 
 BYTES = {"float32": 4, "int16": 2, "int8": 1}
 RENDERING = {"layers": 20, "residual_channels": 32, "skip_channels": 64, "end_channels": 128, "global_channels": 8}
@@ -66,7 +66,7 @@ def bytes_a_second(size: int) -> float:
 def products_a_second(precision: str) -> float:
     """How many weights are multiplied a second if they lie near."""
     n_in, n_out, times = 64, 128, 20_000
-    numbers = arithmetic(precision)
+    numbers = ARITHMETIC[precision]
     weight = aligned(n_in * n_out, "int16" if numbers.unit == 2 else precision)
     weight[:] = pack(np.ones((n_out, n_in)), numbers.unit)
     x, (out, rows, scale) = aligned(n_in, numbers.dtype), (aligned(n, np.float32) for n in (n_out, 2 * n_out, 1))

@@ -12,10 +12,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
 
-from musicai.wavenet._fast import kernel
-from musicai.wavenet._fast.compiled import LARGEST, _pack, aligned
-from musicai.wavenet._fast.products import BYTE, COLUMNS, HAS_BYTES, SHORT, matmat, matvec, pack, pack_rows
-from musicai.wavenet._fast.vectors import MIDDLE, encode, exponentials, gate
+from musicai.wavenet._fast import compiled
+from musicai.wavenet._fast.vectors import (
+    BYTE,
+    COLUMNS,
+    HAS_BYTES,
+    MIDDLE,
+    SHORT,
+    encode,
+    exponentials,
+    gate,
+    matmat,
+    matvec,
+    pack,
+    pack_rows,
+)
+from musicai.wavenet._fast.weights import LARGEST, _pack, aligned
 
 
 @njit(nogil=True)
@@ -134,7 +146,7 @@ def test_encode_keeps_a_share_of_the_largest(factor, limit):
 def chosen(logits, u, temperature=1.0, top_p=1.0):
     padded = np.full(-(-len(logits) // 16) * 16, 1e9, np.float32)  # what lies beyond must not matter
     padded[: len(logits)] = logits
-    return kernel.choose(padded, len(logits), u, float(temperature), float(top_p), np.zeros_like(padded))
+    return compiled.choose(padded, len(logits), u, float(temperature), float(top_p), np.zeros_like(padded))
 
 
 @settings(max_examples=200, deadline=None)
@@ -186,26 +198,26 @@ def test_products_of_bytes_do_not_saturate():
 
 def test_the_cache_has_a_function_for_each_precision():
     """One signature a name, so that processes that fill it at once write the same."""
-    names = {run.py_func.__qualname__ for run in kernel.RUN.values()}
-    assert names == {f"run_{precision}_{kernel.code_key()}" for precision in ("float32", "int16", "int8")}
+    names = {run.py_func.__qualname__ for run in compiled.RUN.values()}
+    assert names == {f"run_{precision}_{compiled.code_key()}" for precision in ("float32", "int16", "int8")}
 
 
 def test_changing_a_helper_changes_what_the_cache_is_asked_for(tmp_path):
     """numba itself looks at the file of `run` alone, and drew with an old `gate` after a new one was written."""
-    here = Path(kernel.__file__).parent
+    here = Path(compiled.__file__).parent
     for path in here.glob("*.py"):
         shutil.copy(path, tmp_path)
-    assert kernel.code_key(tmp_path) == kernel.code_key()
-    keys = {kernel.code_key()}
+    assert compiled.code_key(tmp_path) == compiled.code_key()
+    keys = {compiled.code_key()}
     for path in sorted(tmp_path.glob("*.py")):
         path.write_text(path.read_text().replace("1.0", "1.01") + "\n")
-        keys.add(kernel.code_key(tmp_path))
+        keys.add(compiled.code_key(tmp_path))
     assert len(keys) == 1 + len(list(here.glob("*.py")))
 
 
 def test_a_place_that_cannot_be_written_is_no_error(monkeypatch):
     """A read-only installation compiles anew each time."""
-    real, asked = kernel.njit, []
+    real, asked = compiled.njit, []
 
     def njit_without_a_place(**options):
         asked.append(options)
@@ -213,8 +225,8 @@ def test_a_place_that_cannot_be_written_is_no_error(monkeypatch):
             raise RuntimeError("cannot cache function: no locator available")
         return real(**options)
 
-    monkeypatch.setattr(kernel, "njit", njit_without_a_place)
-    assert kernel.compiled("float32", "key").py_func.__name__ == "run_float32_key"
+    monkeypatch.setattr(compiled, "njit", njit_without_a_place)
+    assert compiled.jitted("float32", "key").py_func.__name__ == "run_float32_key"
     assert [options.get("cache", False) for options in asked] == [True, False]
 
 
@@ -225,12 +237,12 @@ PROCESSORS = {  # as this machine is, if numba may use only some of what it has
 SCRIPT = """
 import hashlib, sys, torch
 from musicai.wavenet import WaveNet, sample
-from musicai.wavenet._fast import kernel, products
+from musicai.wavenet._fast import compiled, vectors
 torch.manual_seed(0)
 model = WaveNet(layers=8, stacks=2, residual_channels=24, skip_channels=40, end_channels=64, classes=64)
 codes = sample(model, 500, precision="int8", block=133, progress=False)
-code = "".join(kernel.RUN["int8"].inspect_asm().values())
-print(products.HAS_BYTES, products.HAS_DOT, "vpmaddubsw" in code, "zmm" in code or "vpdpbusd" in code, codes.tolist())
+code = "".join(compiled.RUN["int8"].inspect_asm().values())
+print(vectors.HAS_BYTES, vectors.HAS_DOT, "vpmaddubsw" in code, "zmm" in code or "vpdpbusd" in code, codes.tolist())
 """
 
 

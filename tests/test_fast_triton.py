@@ -75,30 +75,19 @@ def test_constant_conditioning_and_openings(global_classes):
     assert torch.equal(cached, fused)
 
 
-@pytest.mark.parametrize("how", [{"temperature": 0.0}, {"temperature": 1.5, "top_p": 0.9}, {"top_p": 0.3}])
+@pytest.mark.parametrize("how", [{"temperature": 0.0}, {"temperature": 1.5}])
 @pytest.mark.usefixtures("kernel")
-def test_temperature_and_top_p(how):
+def test_temperature(how):
     cached, fused = both(network(), 8, streams=4, **how)
     assert torch.equal(cached, fused)
 
 
-@pytest.mark.parametrize("top_p", [0.2, 0.55, 1.0])
 @pytest.mark.usefixtures("kernel")
-def test_of_equally_likely_codes_the_first_are_kept(top_p):
+def test_of_equally_likely_codes_the_first_is_taken_at_temperature_0():
     model = network(classes=10)
     model.head.linear.weight.zero_()
     model.head.linear.bias.copy_(torch.tensor([0.0, 0, 1, 1, 1, 1, 0, 0, 0, 0]))
-    cached, fused = both(model, 1, streams=32, top_p=top_p)
-    assert torch.equal(cached, fused)
     cached, fused = both(model, 1, streams=32, temperature=0)
-    assert torch.equal(cached, fused)
-
-
-@pytest.mark.usefixtures("kernel")
-def test_parts_of_a_block_go_on_where_the_last_ended(monkeypatch):
-    monkeypatch.setattr("musicai.wavenet._fast.gpu.HELD", 2048)  # 4 samples of 4 layers and 4 streams
-    model = network(local_channels=2, upsample=(2,))
-    cached, fused = both(model, 10, {"local": torch.randn(2, 5)}, streams=4)
     assert torch.equal(cached, fused)
 
 

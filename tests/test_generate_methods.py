@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from musicai.wavenet import WaveNetConfig
-from musicai.wavenet.generate.request import MANY, PRECISIONS, chosen
+from musicai.wavenet.generate.request import MANY, PRECISIONS, choose_method
 
 CODES, MIXTURES, WIDER = WaveNetConfig(), WaveNetConfig(mixtures=4), WaveNetConfig(kernel_size=3)
 
@@ -16,8 +16,8 @@ def a_gpu_with_triton(monkeypatch):
     monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: (9, 0))
 
 
-def choice(device, method="auto", precision="float32", streams=1, config=CODES):
-    return chosen(config, torch.device(device), streams, method, precision)
+def choice(device, method="auto", precision="float32", streams=1, config=CODES, top_p=None):
+    return choose_method(config, torch.device(device), streams, top_p, method, precision)
 
 
 @pytest.mark.parametrize("precision", ["float32", "int16", "int8"])
@@ -34,6 +34,7 @@ def test_triton_serves_many_streams_where_the_precision_is_left_open():
     assert choice("cpu", precision="auto", streams=MANY) == ("cpu", "int16")
     for config in (MIXTURES, WIDER):
         assert choice("cuda", precision="auto", streams=MANY, config=config) == ("cpu", "int16")
+    assert choice("cuda", precision="auto", streams=MANY, top_p=0.9) == ("cpu", "int16")
     assert choice("cuda", precision="float16") == ("triton", "float16")
     assert choice("cuda", "cached", "auto") == ("cached", "float32")
 
@@ -41,45 +42,39 @@ def test_triton_serves_many_streams_where_the_precision_is_left_open():
 def test_a_gpu_without_triton_or_too_old_draws_on_the_cpu(monkeypatch):
     monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: (7, 5))
     assert choice("cuda", precision="auto", streams=MANY) == ("cpu", "int16")
-    with pytest.raises(ValueError, match=r"needs compute capability 8.0, and this GPU has \(7, 5\)"):
+    with pytest.raises(ValueError, match=r"of compute capability 8\.0 or newer, and it is on cuda"):
         choice("cuda", "triton", "float16")
     monkeypatch.undo()
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: (9, 0))
     monkeypatch.setattr("musicai.wavenet.generate.request.find_spec", lambda name: None)
     assert choice("cuda", precision="auto", streams=MANY) == ("cpu", "int16")
-    with pytest.raises(ImportError, match="pip install triton"):
+    with pytest.raises(ValueError, match="pip install triton"):
         choice("cuda", "triton", "float16")
 
 
 @pytest.mark.parametrize("precision", ["float32", "int16", "int8", "float16"])
 @pytest.mark.parametrize("method", PRECISIONS)
-def test_a_precision_is_available_or_refused_with_the_method_that_has_it(method, precision):
+def test_a_precision_is_available_or_refused_with_all_that_are(method, precision):
     if precision in PRECISIONS[method]:
         assert choice("cuda", method, precision) == (method, precision)
         return
-    with pytest.raises(ValueError, match=f"precision '{precision}' is only available with method='"):
+    with pytest.raises(ValueError, match=f"no method '{method}' with precision '{precision}': 'naive' has"):
         choice("cuda", method, precision)
 
 
 REFUSED = [
+    ({"method": "triton", "precision": "float32"}, "'triton' with precision 'float32': .*'triton' has float16"),
+    ({"method": "triton", "precision": "auto", "config": MIXTURES}, "needs a model of codes with kernel_size 2; use"),
+    ({"method": "triton", "precision": "auto", "config": WIDER}, "needs a model of codes with kernel_size 2; use"),
+    ({"method": "triton", "precision": "auto", "top_p": 0.9}, "'triton' needs top_p=None; use method='cpu'"),
+    ({"device": "cpu", "precision": "float16"}, "'triton' needs the model on a CUDA device .*, and it is on cpu"),
     (
-        {"method": "triton", "precision": "float32"},
-        "only available with method='naive' or 'cached' or 'cpu'; method",
+        {"device": "mps", "method": "triton", "precision": "auto"},
+        "needs the model on .*, and it is on mps",
     ),
-    ({"method": "cached", "precision": "float16"}, "precision 'float16' is only available with method='triton'"),
-    (
-        {"method": "triton", "precision": "auto", "config": MIXTURES},
-        "predicts mixtures; use method='cpu'",
-    ),
-    (
-        {"method": "triton", "precision": "auto", "config": WIDER},
-        "kernel_size 2, and this model has 3",
-    ),
-    ({"device": "cpu", "precision": "float16"}, "'triton' needs the model on a CUDA device, and it is on cpu"),
-    ({"device": "mps", "method": "triton", "precision": "auto"}, "needs the model on a CUDA device, and it is on mps"),
-    ({"method": "cuda-graph"}, "no such method: 'cuda-graph'; there are auto, naive, cached, cpu, triton"),
-    ({"precision": "bfloat16"}, "no such precision: 'bfloat16'; there are auto, float16, float32, int16, int8"),
+    ({"method": "cuda-graph", "precision": "auto"}, "no method 'cuda-graph' with precision 'auto'"),
+    ({"precision": "bfloat16"}, "no method 'cpu' with precision 'bfloat16'"),
 ]
 
 

@@ -85,27 +85,21 @@ def test_one_instrument_for_all_streams_goes_on(tmp_path, streams):
     model, options = network(global_classes=3), HOW | {"streams": streams}
     whole = sample(model, 120, {"instrument": 2}, record=tmp_path / "run", **options)
     assert torch.equal(sample(model, 120, {"instrument": 2}, record=tmp_path / "run", **options), whole)
-    with pytest.raises(ValueError, match="another conditioning"):
+    with pytest.raises(ValueError, match="not a record of this call"):
         sample(model, 120, {"instrument": 1}, record=tmp_path / "run", **options)
 
 
 @pytest.mark.parametrize(
-    ("change", "name"),
-    [
-        ({"seed": 1}, "uniforms"),
-        ({"temperature": 0.5}, "temperature"),
-        ({"streams": 1}, "streams"),
-        ({"n": 90}, "n"),
-        ({"block": 60}, "block"),
-    ],
+    "change",
+    [{"seed": 1}, {"temperature": 0.5}, {"streams": 1}, {"n": 90}, {"block": 60}, {"opening": torch.tensor([3])}],
 )
-def test_a_record_of_another_call_is_refused(tmp_path, change, name):
+def test_a_record_of_another_call_is_refused(tmp_path, change):
     path, how = tmp_path / "run", HOW | {"record": tmp_path / "run", "n": 100}
     sample(network(), **how)
     before = path.read_bytes()
-    with pytest.raises(ValueError, match=f"begun by a call with another {name}"):
+    with pytest.raises(ValueError, match="not a record of this call"):
         sample(network(), **how | change)
-    with pytest.raises(ValueError, match="another model"):
+    with pytest.raises(ValueError, match="not a record of this call"):
         sample(network(skip_channels=17), **how)
     assert path.read_bytes() == before
 
@@ -120,10 +114,10 @@ def test_a_record_gives_no_more_than_was_asked_for(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"hello\n" * 9, b"\0" * 100, b"[1]\n", b"null\n", b"{}\n", b"x" * 100_000])
-def test_a_file_that_is_no_record_is_left_alone(tmp_path, content):
+def test_a_file_that_is_not_a_record_is_left_alone(tmp_path, content):
     path = tmp_path / "thesis.txt"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="no record of samples"):
+    with pytest.raises(ValueError, match="not a record of this call"):
         sample(network(), 10, record=path, **HOW)
     assert path.read_bytes() == content
 

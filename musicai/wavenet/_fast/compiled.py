@@ -1,25 +1,204 @@
-"""The compiled sampler: `kernel.py`, fed with a model's weights; each core takes one stream at a time."""
+"""The compiled sampler for the CPU: a block of samples of one stream in one call, and each core takes one stream.
 
+Everything that happens to a sample is here, in order. The inputs of the network's matrices are float32, or integers
+with one scale for each vector.
+
+A past tap of dilation d needs only the layer's input of d samples ago. So where d is a multiple of COLUMNS, those of
+COLUMNS samples are multiplied at once, and their weights are read once for all.
+"""
+
+import hashlib
 import math
+from pathlib import Path
+from types import FunctionType
 
+import llvmlite
+import numba
 import numpy as np
 import torch
+from numba import njit
 from torch import Tensor
 
 from musicai.threads import Workers
-from musicai.wavenet._fast.kernel import CODES, RUN, VALUES
-from musicai.wavenet._fast.products import COLUMNS, arithmetic, pack, pack_rows
-from musicai.wavenet._fast.weights import Weights
-from musicai.wavenet.generate.inputs import Conditioning
-from musicai.wavenet.generate.samplers import Draw
+from musicai.wavenet._fast import vectors
+from musicai.wavenet._fast.weights import Layout, aligned
+from musicai.wavenet.generate.samplers import Conditioning, Draw
 from musicai.wavenet.heads import TINY
 from musicai.wavenet.model import WaveNet
 
 AHEAD = 256  # samples whose conditioning is multiplied out at once: it should still be in the cache when it is read
-VECTOR, BLOCK = 16, 32  # channels are padded to whole vectors, the outputs of a matrix to whole blocks
-LARGEST = {"int16": (2047, 32767), "int8": (127, 95)}  # the largest integers for weights, and for inputs
-PAIR = 170  # of the sizes of two neighbouring int8 weights before they are rounded: (170 + 1) (95 + MIDDLE) < 2^15
+STRIDE = 32  # classes that are passed by at once on the way to the one that is drawn
+NOTHING, BIG_ENOUGH = np.float32(0), np.float32(3e38)
 NO_RAW = np.zeros((0, 0), np.float32)
+
+OPTIONS = {"fastmath": {"contract", "nsz"}, "error_model": "numpy", "nogil": True}
+inline = njit(**OPTIONS)
+within = njit(**OPTIONS | {"inline": "always"})  # by numba: a call counts references to arrays, one by one
+reduce = njit(**OPTIONS | {"fastmath": {"contract", "nsz", "reassoc", "nnan"}})  # sums in any order
+
+
+@reduce
+def mass(p, start, stop):
+    """The sum of p[start:stop]."""
+    total = 0.0
+    for i in range(start, stop):
+        total += p[i]
+    return total
+
+
+@reduce
+def largest(p, n):
+    """The largest of p[:n]."""
+    top = p[0]
+    for i in range(1, n):
+        top = max(top, p[i])
+    return top
+
+
+@inline
+def nucleus(p, n, top_p):
+    """`heads.keep_top_p`, in place."""
+    wanted, before = top_p * mass(p, 0, n), 0.0
+    for i in np.argsort(-p[:n], kind="mergesort"):  # the likeliest first, and of equals the first
+        if before >= wanted:
+            p[i] = 0
+        before += p[i]
+
+
+@within
+def choose(logits, n, u, temperature, top_p, p):
+    """The first class whose cumulative probability is above u; the likeliest at temperature 0."""
+    if temperature == 0:
+        return np.argmax(logits[:n])
+    vectors.exponentials(logits, 0, p, 0, n, largest(logits, n), 1 / temperature)
+    if top_p < 1:
+        nucleus(p, n, top_p)
+    target, below, i = u * mass(p, 0, n), 0.0, 0
+    while i + STRIDE < n:
+        reached = below + mass(p, i, i + STRIDE)
+        if reached > target:
+            break
+        below, i = reached, i + STRIDE
+    while i < n and below + p[i] <= target:
+        below, i = below + p[i], i + 1
+    i = min(i, n - 1)
+    while p[i] == 0:  # all but a rounding error of the mass is below
+        i -= 1
+    return i
+
+
+@within
+def draw(values, raw, n, uniforms, t, temperature, top_p, low, high, p):
+    """A sample from the answer of the last layer: a code, or a value from a mixture of Gaussians."""
+    k = choose(raw, n, uniforms[t, 0], temperature, top_p, p)
+    if not values:
+        return np.float64(k)
+    log_scale = low + np.logaddexp(0, high - low - np.logaddexp(0, high - np.float64(raw[2 * n + k])))
+    value = np.float64(raw[n + k]) + temperature * np.exp(min(log_scale, high)) * uniforms[t, 1]
+    return min(max(value, -1.0), 1.0)
+
+
+@inline
+def past(weight, w, rows, m, ring, scale, row, place, dilation, taps, r, out, o):
+    """Where in `out` is what this sample's past taps give, after o.
+
+    They are computed for COLUMNS samples at once; a layer with too short a dilation computes them sample by sample.
+    """
+    length, block = (taps - 1) * dilation, vectors.COLUMNS if dilation % vectors.COLUMNS == 0 else 1
+    o += place % block * 2 * r
+    if place % block:
+        return o
+    out[o : o + block * 2 * r] = 0
+    for tap in range(taps - 1):
+        back = place + tap * dilation
+        back = row + (back - length if back >= length else back)
+        if block == 1:
+            vectors.matvec(out, o, weight, w, rows, m, ring, back * r, scale, back, r, 2 * r)
+        else:
+            vectors.matmat(out, o, weight, w, rows, m, ring, back * r, scale, back, r, 2 * r)
+        w, m = w + r * 2 * r, m + 2 * 2 * r
+    return o
+
+
+@within
+def network(model, state, cond, at):
+    """One sample through the layers, from x[:R]; leaves the answer of the last layer in z."""
+    shape, limits, dilations, weight, rows, bias, _ = model
+    ring, ring_scale, places, ahead, _, (x, z, _, q, q_scale) = state
+    taps, r, s, a, k = shape[2:]
+    v = n = b = row = 0
+    w, m = len(dilations) * (taps - 1) * 2 * r * r, len(dilations) * (taps - 1) * 2 * 2 * r
+    vectors.copy(bias, 0, x, r, s)
+    b += s
+    for layer in range(len(dilations)):
+        place, length = places[layer], max((taps - 1) * dilations[layer], 1)
+        o, here = layer * vectors.COLUMNS * 2 * r, row + place
+        o = past(weight, v, rows, n, ring, ring_scale, row, place, dilations[layer], taps, r, ahead, o)
+        v, n = v + (taps - 1) * 2 * r * r, n + (taps - 1) * 2 * 2 * r
+        vectors.add(cond, at, ahead, o, 2 * r)
+        vectors.encode(x, 0, ring, here * r, ring_scale, here, r, -BIG_ENOUGH, limits[0])
+        vectors.matvec(ahead, o, weight, w, rows, m, ring, here * r, ring_scale, here, r, 2 * r)
+        w, m = w + r * 2 * r, m + 2 * 2 * r
+        places[layer] = place + 1 if place + 1 < length else 0
+        vectors.gate(ahead, o, q, 0, r, limits[0])
+        vectors.add(bias, b, x, 0, r)
+        vectors.matvec(x, 0, weight, w, rows, m, q, 0, limits, 3, r, r + s)
+        w, m, b, row, at = w + r * (r + s), m + 2 * (r + s), b + r, row + length, at + 2 * r
+    vectors.encode(x, r, q, 0, q_scale, 0, s, NOTHING, limits[1])
+    vectors.copy(bias, b, z, 0, a)
+    vectors.matvec(z, 0, weight, w, rows, m, q, 0, q_scale, 0, s, a)
+    w, m, b = w + s * a, m + 2 * a, b + a
+    vectors.encode(z, 0, q, 0, q_scale, 0, a, NOTHING, limits[2])
+    vectors.copy(bias, b, z, 0, k)
+    vectors.matvec(z, 0, weight, w, rows, m, q, 0, q_scale, 0, a, k)
+
+
+def run(model, state, cond, uniforms, choice, forced, samples, raw):
+    """Fill samples, or follow those that are there if they are forced; raw holds the answers of the last layer.
+
+    See `_Stream` and `Layout` for what the tuples hold.
+    """
+    shape, table, (temperature, top_p, low, high) = model[0], model[6], choice
+    values, n, r = shape[0], shape[1], shape[3]
+    last, (x, z, p, _, _) = state[4], state[5]
+    step = 2 * r * len(model[2]) if len(cond) > 2 * r * len(model[2]) else 0
+    for t in range(len(samples)):
+        row, factor = (1, last[0]) if values else (1 + np.int64(last[0]), 1.0)
+        for i in range(r):
+            x[i] = table[i] + np.float32(factor) * table[row * r + i]
+        network(model, state, cond, t * step)
+        for i in range(raw.shape[1] if t < len(raw) else 0):
+            raw[t, i] = z[i]
+        if not forced:
+            samples[t] = draw(values, z, n, uniforms, t, temperature, top_p, low, high, p)
+        last[0] = samples[t]
+
+
+def code_key(folder: Path = Path(__file__).parent) -> str:
+    """Names what machine code depends on: all source files of this folder, numba, LLVM and the processor.
+
+    numba's own cache looks at the file of the compiled function only, and would go on using old helpers.
+    """
+    versions = repr((numba.__version__, llvmlite.__version__, vectors.FEATURES)).encode()
+    sources = b"".join(path.read_bytes() for path in sorted(folder.glob("*.py")))
+    return hashlib.sha256(versions + sources).hexdigest()[:12]
+
+
+def jitted(precision: str, key: str):
+    """`run` for one precision, with a cache on disk where one can be written.
+
+    Each precision and each version of the code has a name of its own, so that a file of the cache has only one possible
+    content, also where several processes fill it at once.
+    """
+    own = FunctionType(run.__code__, run.__globals__, f"run_{precision}_{key}")
+    own.__qualname__ = own.__name__
+    try:
+        return njit(cache=True, **OPTIONS)(own)
+    except RuntimeError:  # nowhere to put it: a read-only installation without a home
+        return njit(**OPTIONS)(own)
+
+
+RUN = {precision: jitted(precision, code_key()) for precision in ("float32", "int16", "int8")}
 
 
 class Compiled:
@@ -29,8 +208,6 @@ class Compiled:
     and for their inputs as integers of 16 or 8 bits with a scale for each vector. See `Sampler`.
     """
 
-    longest = 2**62
-
     def __init__(self, model: WaveNet, conditioning: Conditioning, draw: Draw, previous: Tensor, precision: str):
         self.dtype, packed = previous.dtype, Layout(model, precision)
         self.streams = [_Stream(packed, conditioning.select(i), draw, float(x)) for i, x in enumerate(previous)]
@@ -39,114 +216,44 @@ class Compiled:
     def block(self, start: int, uniforms: Tensor, forced: Tensor | None = None) -> Tensor:
         """See `Sampler.block`."""
         known = [None] * len(self.streams) if forced is None else forced
-        pieces = list(zip(self.streams, uniforms, known, strict=True))
-        done = list(self.workers.map(lambda piece: piece[0].block(start, *piece[1:]), pieces))
-        return torch.from_numpy(np.stack(done)).to(self.dtype)
+        pieces = zip(self.streams, uniforms, known, strict=True)
+        done = self.workers.map(lambda piece: piece[0].block(start, *piece[1:]), pieces)
+        return torch.from_numpy(np.stack(list(done))).to(self.dtype)
 
     def answers(self, forced: Tensor) -> Tensor:
         """What the head's linear layer gives at each sample of forced (streams, T): (streams, T, classes)."""
-        raw = [np.zeros((forced.shape[1], s.draw.head.linear.out_features), np.float32) for s in self.streams]
+        raw = np.zeros((*forced.shape, self.streams[0].draw.head.linear.out_features), np.float32)
         for stream, known, place in zip(self.streams, forced, raw, strict=True):
-            stream.block(0, torch.zeros(len(known), stream.draw.head.uniforms), known, place)
-        return torch.from_numpy(np.stack(raw))
+            stream.block(0, torch.zeros(len(known), 1), known, place)
+        return torch.from_numpy(raw)
 
 
 class _Stream:
     """One stream: its rings of past inputs, and its place in the conditioning."""
 
-    def __init__(self, packed: "Layout", conditioning: Conditioning, draw: Draw, previous: float):
+    def __init__(self, packed: Layout, conditioning: Conditioning, draw: Draw, previous: float):
         self.packed, self.conditioning, self.draw = packed, conditioning, draw
-        r, layers, number = packed.r, packed.layers, arithmetic(packed.precision).dtype
+        r, layers, number = packed.r, packed.layers, vectors.ARITHMETIC[packed.precision].dtype
         self.state = (
             aligned(packed.ring_rows * r, number),
             aligned(packed.ring_rows, np.float32),  # their scales
             np.zeros(layers, np.int64),  # where each layer is in its ring
-            aligned(layers * COLUMNS * 2 * r, np.float32),  # what past taps give
+            aligned(layers * vectors.COLUMNS * 2 * r, np.float32),  # what past taps give
             np.array([previous]),
             tuple(aligned(packed.widest, kind) for kind in (np.float32, np.float32, np.float32, number, np.float32)),
         )
-        top_p = 1.0 if draw.top_p is None else float(draw.top_p)
-        self.choice = (float(draw.temperature), top_p, *map(float, getattr(draw.head, "bounds", (0, 0))))
+        self.choice = tuple(map(float, (draw.temperature, draw.top_p or 1, *getattr(draw.head, "bounds", (0, 0)))))
 
     @torch.inference_mode()
     def block(self, start: int, uniforms: Tensor, forced: Tensor | None, raw: np.ndarray = NO_RAW) -> np.ndarray:
         samples = np.zeros(len(uniforms)) if forced is None else forced.double().numpy().copy()
         numbers, packed = uniforms.double().clone(), self.packed
         numbers[:, 1:] = math.sqrt(2) * torch.erfinv(2 * numbers[:, 1:].clamp(TINY, 1 - TINY) - 1)  # normal numbers
-        h = self.conditioning.block(start, start + (1 if self.conditioning.constant else len(samples)))
+        constant = self.conditioning.local is None
+        h = self.conditioning.block(start, start + (1 if constant else len(samples)))
         for t in range(0, len(samples), AHEAD):
             near = slice(t, t + AHEAD)
-            given = packed.weights.conditions(h if self.conditioning.constant else h[..., near])
-            RUN[packed.precision](
-                packed.arrays, self.state, given.flatten().numpy(), numbers[near].numpy(), self.choice,
-                forced is not None, samples[near], raw[near],
-            )  # fmt: skip
+            given = packed.weights.conditions(h if constant else h[..., near])
+            read = packed.arrays, self.state, given.flatten().numpy(), numbers[near].numpy(), self.choice
+            RUN[packed.precision](*read, forced is not None, samples[near], raw[near])
         return samples
-
-
-class Layout:
-    """A model as the kernel reads it: flat, padded to whole vectors, in the order of use, past taps before all else.
-
-    arrays: the kernel's tuple `model`: shape, limits, dilations, weight, rows, bias, table. The limits are the largest
-    integers for R, S and A, and the scale of the gate's.
-    """
-
-    def __init__(self, model: WaveNet, precision: str):
-        c, taps, classes = model.config, model.config.kernel_size, model.head.linear.out_features
-        r, a, k = _up(c.residual_channels, VECTOR), _up(c.end_channels, BLOCK), _up(classes, BLOCK)
-        s = _up(r + c.skip_channels, BLOCK) - r
-        self.precision, self.layers, self.r, self.weights = precision, c.layers, r, Weights(model, r, s, a, k)
-        w, dilations = self.weights, np.array([block.conv.dilation[0] for block in model.stack.blocks])
-        self.ring_rows = int(np.maximum(dilations * (taps - 1), 1).sum())
-        self.widest = max(2 * r, r + s, a, k)
-        matrices = list(w.taps[:, :-1].reshape(-1, 2 * r, r))
-        for tap, residual, skip in zip(w.taps[:, -1], w.residual, w.skip, strict=True):
-            matrices += [tap.reshape(2 * r, r), torch.cat([residual, skip])]
-        packed = [_pack(matrix.double().numpy(), precision) for matrix in (*matrices, w.output, w.head)]
-        limits = [_limit(n, precision) for n in (r, s, a)]
-        kind, count = (VALUES, c.mixtures) if c.mixtures else (CODES, c.classes)
-        self.arrays = (
-            np.array([kind, count, taps, r, s, a, k]),
-            np.array([*limits, 1 / limits[0]], np.float32),
-            dilations,
-            _flat([weight for weight, _ in packed]),
-            _flat([rows for _, rows in packed]),
-            _flat([bias.numpy() for bias in (w.skip_bias, w.residual_bias, w.output_bias, w.head_bias)]),
-            _flat([w.input.numpy()]),
-        )
-
-
-def aligned(n: int, dtype: type | str) -> np.ndarray:
-    """Zeros that begin where a line of the cache does: a vector that straddles two is read at half the speed."""
-    size = n * np.dtype(dtype).itemsize
-    room = np.zeros(size + 64, np.uint8)
-    start = -room.ctypes.data % 64
-    return room[start : start + size].view(dtype)
-
-
-def _pack(matrix: np.ndarray, precision: str) -> tuple[np.ndarray, np.ndarray]:
-    """A matrix (out, in) as `matvec` reads it: float32, or integers with what belongs to their rows."""
-    numbers = arithmetic(precision)
-    if precision == "float32":
-        return pack(matrix.astype(np.float32), numbers.unit), np.zeros(2 * len(matrix), np.float32)
-    scale = np.maximum(np.abs(matrix).max(1), 1e-30) / LARGEST[precision][0]
-    if precision == "int8":
-        scale = np.maximum(scale, np.abs(matrix).reshape(len(matrix), -1, 2).sum(2).max(1) / PAIR)
-    whole = np.rint(matrix / scale[:, None]).astype(np.int16 if numbers.unit == 2 else np.int8)
-    return pack(whole, numbers.unit), pack_rows(scale, whole)
-
-
-def _limit(n_in: int, precision: str) -> int:
-    """The largest integer for what a matrix is multiplied with: n_in products must fit in 32 bits."""
-    most, largest = LARGEST.get(precision, (1, 1))
-    return min(largest, (2**31 - 1) // (n_in * most))
-
-
-def _flat(parts: list[np.ndarray]) -> np.ndarray:
-    out = aligned(sum(part.size for part in parts), parts[0].dtype)
-    out[:] = np.concatenate([part.ravel() for part in parts])
-    return out
-
-
-def _up(n: int, multiple: int) -> int:
-    return -(-n // multiple) * multiple

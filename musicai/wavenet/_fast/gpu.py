@@ -6,13 +6,11 @@ import triton.language as tl
 from torch import Tensor
 
 from musicai.wavenet._fast.weights import Weights
-from musicai.wavenet.generate.inputs import Conditioning
-from musicai.wavenet.generate.samplers import Draw
+from musicai.wavenet.generate.samplers import Conditioning, Draw
 from musicai.wavenet.model import WaveNet
 
 GROUP = 16  # streams of one program: the fewest rows that a tensor core multiplies
 CHUNK = 64  # channels of the output layer that are held at once, so that they fit into shared memory
-HELD = 2**26  # numbers of conditioning that are held at once
 COLDEST = 1e-20  # a temperature of 0, which takes the likeliest
 HALF = torch.float16
 
@@ -24,7 +22,7 @@ class Fused:
     to layer stays in registers; weights and the rings of past inputs, in float16, lie in global memory, which the L2
     cache holds. Sums and the draw are in float32. Measured on an H200 at the reference shape (20 layers, R = 64,
     S = 128, A = 256), all streams together: 8,300 samples per second for one stream, 225,000 for 16, 2.7 million for
-    256. It draws codes only, from models of kernel size 2.
+    256. It draws codes only, from models of kernel size 2, and without `top_p`.
 
     The floor: a program reads all weights for each sample, 1.3 MB. One multiprocessor of an H100 reads about 64 bytes a
     clock from L2, hence 12 us a sample; besides, about 70 products follow one another, and each waits for its weights.
@@ -36,12 +34,15 @@ class Fused:
         c, streams = model.config, len(previous)
         sizes = c.residual_channels, c.skip_channels, c.end_channels, c.classes
         self.sizes = {name: max(triton.next_power_of_2(size), 16) for name, size in zip("RSAK", sizes, strict=True)}
-        self.weights = Weights(model, *self.sizes.values())
-        self.arrays = self._arrays()
+        self.weights = w = Weights(model, *self.sizes.values())
+        inner = torch.cat([w.taps.flatten(1, 2), w.residual[:, None]], dim=1)  # (layers, 5, R, R)
+        w.head_bias[c.classes :] = -1e15  # the probability of padded codes is 0
+        # What `_advance` multiplies with and adds, inputs before outputs, in its order of arguments.
+        self.arrays = [matrix.mT.to(HALF).contiguous() for matrix in (inner, w.skip, w.output, w.head)]
+        self.arrays += [w.input, w.residual_bias, w.skip_bias, w.output_bias, w.head_bias]
         self.groups, self.depth = triton.cdiv(streams, GROUP), c.layers // c.stacks
-        rows = c.stacks * (2**self.depth - 1)
-        self.ring = previous.new_zeros(self.groups, rows, GROUP, self.sizes["R"], dtype=HALF)
-        self.longest = max(HELD // (2 * c.layers * self.sizes["R"] * streams), 1)
+        shape = self.groups, c.stacks * (2**self.depth - 1), GROUP, self.sizes["R"]
+        self.ring = previous.new_zeros(shape, dtype=HALF)
 
     @torch.no_grad()
     def block(self, start: int, uniforms: Tensor, forced: Tensor | None = None) -> Tensor:
@@ -49,34 +50,20 @@ class Fused:
         streams, length, _ = uniforms.shape
         numbers = uniforms[..., 0].float().clamp(max=1 - 2**-24).to(self.previous.device).contiguous()
         samples = (torch.empty_like(numbers) if forced is None else forced).to(self.previous).contiguous()
-        cold, p = self.draw.temperature == 0, self.draw.top_p
-        if cold:
+        if self.draw.temperature == 0:
             numbers.zero_()  # the first of those that are equally likely
-        given = self._given(start, length)
+        h = self.conditioning.block(start, start + (1 if self.conditioning.local is None else length))
+        given = self.weights.conditions(h).contiguous().expand(length, streams, -1)  # constant ones have a stride of 0
         with torch.cuda.device_of(self.previous):  # which need not be the current one
             _advance[self.groups,](
                 samples, numbers, self.previous, self.ring, given, given.stride(0), given.stride(1), *self.arrays,
-                streams, length, self.time, COLDEST if cold else max(self.draw.temperature, COLDEST), p or 1.0,
+                streams, length, self.time, max(self.draw.temperature, COLDEST),
                 LAYERS=self.model.config.layers, DEPTH=self.depth, **self.sizes, CHUNK=min(CHUNK, self.sizes["A"]),
-                GROUP=GROUP, TOP_P=p is not None and p < 1 and not cold, FORCED=forced is not None,
-                num_warps=4, num_stages=1,
+                GROUP=GROUP, FORCED=forced is not None, num_warps=4, num_stages=1,
             )  # fmt: skip
         self.previous = samples[:, -1].contiguous()
         self.time = (self.time + length) % 2**self.depth  # every dilation divides that
         return samples.long()
-
-    def _given(self, start: int, length: int) -> Tensor:
-        """Conditioning and bias of every layer: (length, streams, layers x 2 R), constant ones of stride 0."""
-        h = self.conditioning.block(start, start + (1 if self.conditioning.constant else length))
-        return self.weights.conditions(h).contiguous().expand(length, len(self.previous), -1)
-
-    def _arrays(self) -> list[Tensor]:
-        """What `_advance` multiplies with and adds, inputs before outputs, in its order of arguments."""
-        w, classes = self.weights, self.model.config.classes
-        inner = torch.cat([w.taps.flatten(1, 2), w.residual[:, None]], dim=1)  # (layers, 5, R, R)
-        w.head_bias[classes:] = -1e15  # the probability of padded codes is 0
-        weights = [matrix.mT.to(HALF).contiguous() for matrix in (inner, w.skip, w.output, w.head)]
-        return [*weights, w.input, w.residual_bias, w.skip_bias, w.output_bias, w.head_bias]
 
 
 @triton.jit
@@ -87,37 +74,9 @@ def _product(x, weights, C: tl.constexpr, D: tl.constexpr, STRIDE: tl.constexpr)
 
 
 @triton.jit
-def _sigmoid(x):
-    return 1 / (1 + tl.exp(-x))
-
-
-@triton.jit
-def _nucleus(p, top_p):
-    """p (GROUP, K), zero but for the fewest that have a share of top_p: `heads.keep_top_p`, without sorting.
-
-    Bits of floats above 0 are ordered as whole numbers; so halving finds the least p whose likelier ones lack the mass.
-    """
-    bits = p.to(tl.int32, bitcast=True)
-    mass = top_p * tl.sum(p, 1)
-    high = tl.max(bits, 1)
-    low = tl.zeros_like(high) - 1
-    for _ in range(31):
-        middle = low + (high - low) // 2
-        lacks = tl.sum(tl.where(bits > middle[:, None], p, 0.0), 1) < mass
-        high = tl.where(lacks, middle, high)
-        low = tl.where(lacks, low, middle)
-    likelier = tl.sum(tl.where(bits > high[:, None], p, 0.0), 1)
-    edge = tl.where(bits == high[:, None], p, 0.0)  # equally likely: the first of them come first
-    before = likelier[:, None] + tl.cumsum(edge, 1) - edge
-    return tl.where((bits > high[:, None]) | ((edge > 0) & (before < mass[:, None])), p, 0.0)
-
-
-@triton.jit
-def _drawn(logits, u, temperature, top_p, K: tl.constexpr, TOP_P: tl.constexpr):
+def _drawn(logits, u, temperature, K: tl.constexpr):
     """The first code whose cumulative probability is above u, as `categorical_from_uniform`: (GROUP,)."""
     p = tl.exp((logits - tl.max(logits, 1)[:, None]) / temperature)
-    if TOP_P:
-        p = _nucleus(p, top_p)
     cumulative = tl.where(p > 0, tl.cumsum(p, 1), 0.0)
     above = cumulative > (u * tl.max(cumulative, 1))[:, None]
     return tl.min(tl.where(above, tl.arange(0, K)[None, :], K - 1), 1)
@@ -126,10 +85,10 @@ def _drawn(logits, u, temperature, top_p, K: tl.constexpr, TOP_P: tl.constexpr):
 @triton.jit(do_not_specialize=["streams", "length", "time"])
 def _advance(
     samples, uniforms, previous, ring, given, given_time, given_stream,
-    inner, skips, end, head, front, inner_bias, skip_bias, end_bias, head_bias,
-    streams, length, time, temperature, top_p,
+    inner, skips, output, head, table, inner_bias, skip_bias, output_bias, head_bias,
+    streams, length, time, temperature,
     LAYERS: tl.constexpr, DEPTH: tl.constexpr, R: tl.constexpr, S: tl.constexpr, A: tl.constexpr, K: tl.constexpr,
-    CHUNK: tl.constexpr, GROUP: tl.constexpr, TOP_P: tl.constexpr, FORCED: tl.constexpr,
+    CHUNK: tl.constexpr, GROUP: tl.constexpr, FORCED: tl.constexpr,
 ):  # fmt: skip
     """`length` samples of GROUP streams, of which each program has its own."""
     group = tl.program_id(0)
@@ -140,7 +99,7 @@ def _advance(
     at = stream.to(tl.int64)
     code = tl.load(previous + stream, mask=here, other=0)
     for t in range(length):
-        x = tl.load(front + code[:, None] * R + r)  # (GROUP, R)
+        x = tl.load(table + code[:, None] * R + r)  # (GROUP, R)
         total = tl.zeros([GROUP, S], tl.float32) + tl.load(skip_bias + tl.arange(0, S))[None, :]
         for layer in range(LAYERS):
             dilation = 1 << (layer % DEPTH)
@@ -154,7 +113,7 @@ def _advance(
             filtered += _product(past, w, R, R, R) + _product(x, w + 2 * R * R, R, R, R)
             gate = tl.load(known + R, mask=here[:, None], other=0.0)
             gate += _product(past, w + R * R, R, R, R) + _product(x, w + 3 * R * R, R, R, R)
-            z = (2 * _sigmoid(2 * filtered) - 1) * _sigmoid(gate)  # the first is tanh
+            z = (2 * tl.sigmoid(2 * filtered) - 1) * tl.sigmoid(gate)  # the first is tanh
             total += _product(z, skips + layer * (R * S), R, S, S)
             x += _product(z, w + 4 * R * R, R, R, R) + tl.load(inner_bias + layer * R + r)
         place = at * length + t
@@ -163,10 +122,10 @@ def _advance(
         else:
             logits = tl.zeros([GROUP, K], tl.float32) + tl.load(head_bias + tl.arange(0, K))[None, :]
             for a in range(0, A, CHUNK):
-                features = _product(tl.maximum(total, 0.0), end + a, S, CHUNK, A)
-                features += tl.load(end_bias + a + tl.arange(0, CHUNK))[None, :]
+                features = _product(tl.maximum(total, 0.0), output + a, S, CHUNK, A)
+                features += tl.load(output_bias + a + tl.arange(0, CHUNK))[None, :]
                 logits += _product(tl.maximum(features, 0.0), head + a * K, CHUNK, K, K)
             u = tl.load(uniforms + place, mask=here, other=0.0)
-            code = _drawn(logits, u, temperature, top_p, K, TOP_P)
+            code = _drawn(logits, u, temperature, K)
             tl.store(samples + place, code, mask=here)
         tl.debug_barrier()  # what was written to the rings is there for all threads

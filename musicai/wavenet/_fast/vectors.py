@@ -1,12 +1,17 @@
-"""LLVM's portable vectors with Python's operators, and functions of them that numba can call: what happens to vectors
-between the products, such as the gate. Their lengths are multiples of 16.
+"""The machine code of the compiled sampler: LLVM's portable vectors with Python's operators, and functions of them.
 
 numba's own loops keep sums in memory and use half of the registers. With vectors we say what stays in a register; the
-same lines become AVX-512, AVX2 or NEON.
+same lines become AVX-512, AVX2 or NEON. First come the functions between the products, such as the gate, for lengths
+that are multiples of 16. Then comes what the sampler spends its time on, matrix times vector: a block of outputs stays
+in registers while its weights stream past once, in the order in which `pack` lays them out. Sums of integers are exact,
+so all kinds of integer arithmetic give the same, to the bit.
 """
 
 import inspect
 from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 from llvmlite import ir
@@ -28,29 +33,23 @@ SERIES = (0.49999994, 0.1666652, 0.04166839, 0.00836878, 0.00138145)
 MOST = 87.0  # e^87 is still a float32
 MUCH = 1e18  # 1 / (1 + MUCH) is 0 beside a float32's own error, and MUCH^2 is still a float32
 TINY = 1e-30  # keeps a vector of zeros from being divided by zero
+COLUMNS = 4  # vectors that `matmat` multiplies with: each weight is read once for all of them
+WIDE = (64, 32)  # outputs of a block: as many wide ones as fit, then narrow ones
+SHORTS, BYTES = ir.VectorType(ir.IntType(16), 2 * LANES), ir.VectorType(ir.IntType(8), 4 * LANES)
+HAS_BYTES = "+avx2" in FEATURES  # products of bytes by vpmaddubsw
+HAS_DOT = ("+avx512vnni" if LANES == 16 else "+avxvnni") in FEATURES  # vpdpbusd, which does more at once
+BY_TWO = "llvm.x86.avx512.pmaddubs.w.512" if LANES == 16 else "llvm.x86.avx2.pmadd.ub.sw"
+BY_FOUR = "llvm.x86.avx512.pmaddw.d.512" if LANES == 16 else "llvm.x86.avx2.pmadd.wd"
 
 
 def _operator(name: str) -> Callable:
     """Lane by lane, what LLVM calls `name` for integers and f`name` for floats."""
 
     def operate(self, other):
-        if self.value.type.element != F32:
-            return Vector(self.builder, getattr(self.builder, name)(self.value, self._like(other)))
-        function = getattr(self.builder, "f" + name)
-        return Vector(self.builder, function(self.value, self._like(other), flags=("contract",)))
+        prefix, flags = ("f", ("contract",)) if self.value.type.element == F32 else ("", ())
+        return Vector(self.builder, getattr(self.builder, prefix + name)(self.value, self._like(other), flags=flags))
 
     return operate
-
-
-def _choice(sign: str) -> Callable:
-    """Lane by lane, the float that is `sign` the other."""
-
-    def choose(self, other):
-        other = self._like(other)
-        wanted = self.builder.fcmp_ordered(sign, self.value, other)
-        return Vector(self.builder, self.builder.select(wanted, self.value, other))
-
-    return choose
 
 
 class Vector:
@@ -60,7 +59,14 @@ class Vector:
         self.builder, self.value = builder, value
 
     __add__, __sub__, __mul__, __truediv__ = _operator("add"), _operator("sub"), _operator("mul"), _operator("div")
-    max, min = _choice(">"), _choice("<")
+
+    def max(self, other) -> "Vector":
+        """Lane by lane, the larger of two floats."""
+        return self.call(f"llvm.maxnum.v{LANES}f32", FLOATS, Vector(self.builder, self._like(other)))
+
+    def min(self, other) -> "Vector":
+        """Lane by lane, the smaller of two floats."""
+        return self.call(f"llvm.minnum.v{LANES}f32", FLOATS, Vector(self.builder, self._like(other)))
 
     def to(self, operation: str, kind: ir.Type) -> "Vector":
         """As numbers of another kind, by LLVM's "bitcast", "sext", "trunc" or "sitofp"."""
@@ -72,11 +78,12 @@ class Vector:
         return Vector(self.builder, self.builder.shuffle_vector(self.value, self.value, order))
 
     def call(self, name: str, kind: ir.Type, *others: "Vector") -> "Vector":
-        """What LLVM's function of this name gives for this vector and others: an instruction of one processor."""
+        """What LLVM's function of this name returns for this vector and others: often one processor instruction."""
         values = [one.value for one in (self, *others)]
         signature = ir.FunctionType(kind, [value.type for value in values])
         function = cgutils.get_or_insert_function(self.builder.module, signature, name)
-        return Vector(self.builder, self.builder.call(function, values))
+        flags = ("nnan",) if kind in (F32, FLOATS) else ()
+        return Vector(self.builder, self.builder.call(function, values, fastmath=flags))
 
     def _like(self, other) -> ir.Value:
         return other.value if isinstance(other, Vector) else every(other, self.value.type)
@@ -115,20 +122,11 @@ class Memory:
         self.builder.store(vector.value, pointer, align=self.dtype.bitwidth // 8)
 
 
-class Register:
-    """A vector that loops change."""
-
-    def __init__(self, vector: Vector):
-        self.builder, self.place = vector.builder, cgutils.alloca_once(vector.builder, vector.value.type)
-        self.set(vector)
-
-    def get(self) -> Vector:
-        """The vector as it is now."""
-        return Vector(self.builder, self.builder.load(self.place))
-
-    def set(self, vector: Vector) -> None:
-        """Put another in its place."""
-        self.builder.store(vector.value, self.place)
+def register(vector: Vector) -> Memory:
+    """A place for a vector that a loop changes; LLVM keeps it in a register."""
+    place = Memory(vector.builder, cgutils.alloca_once(vector.builder, vector.value.type), types.float32)
+    place.store(vector)
+    return place
 
 
 def spread(builder: ir.IRBuilder, number: ir.Value) -> Vector:
@@ -137,10 +135,9 @@ def spread(builder: ir.IRBuilder, number: ir.Value) -> Vector:
     return Vector(builder, first).lanes([0] * LANES)
 
 
-def each(builder: ir.IRBuilder, first: ir.Value | int, last: ir.Value, step: int = LANES) -> Iterator[ir.Value]:
+def each(builder: ir.IRBuilder, last: ir.Value, step: int = LANES, first: ir.Value | None = None) -> Iterator[ir.Value]:
     """for i in range(first, last, step): the code that is built for one turn runs for every i."""
-    first = I64(first) if isinstance(first, int) else first
-    with cgutils.for_range_slice(builder, first, last, I64(step)) as (place, _):
+    with cgutils.for_range_slice(builder, first or I64(0), last, I64(step)) as (place, _):
         yield place
 
 
@@ -167,7 +164,6 @@ def vectorised(build: Callable) -> Callable:
         build(builder, *arguments)
         return context.get_dummy_value()
 
-    typed.__name__, typed.__doc__ = build.__name__, build.__doc__
     positions = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_ONLY) for name in ("context", *names)]
     typed.__signature__ = inspect.Signature(positions)  # numba wants to know how many there are
     return intrinsic(typed)
@@ -176,14 +172,14 @@ def vectorised(build: Callable) -> Callable:
 @vectorised
 def copy(builder, source: Memory, target: Memory, n):
     """copy(source, i, target, o, n): target[o : o + n] = source[i : i + n], float32."""
-    for i in each(builder, 0, n):
+    for i in each(builder, n):
         target.after(i).store(source.after(i).load())
 
 
 @vectorised
 def add(builder, source: Memory, target: Memory, n):
     """add(source, i, target, o, n): target[o : o + n] += source[i : i + n], float32."""
-    for i in each(builder, 0, n):
+    for i in each(builder, n):
         target.after(i).store(target.after(i).load() + source.after(i).load())
 
 
@@ -191,7 +187,7 @@ def add(builder, source: Memory, target: Memory, n):
 def exponentials(builder, x: Memory, out: Memory, n, most, factor):
     """exponentials(x, i, out, o, n, most, factor): out[o:] = exp((x[i : i + n] - most) factor), within 2e-7."""
     most, factor = spread(builder, most), spread(builder, factor)
-    for i in each(builder, 0, n):
+    for i in each(builder, n):
         out.after(i).store(_exp((x.after(i).load() - most) * factor))
 
 
@@ -202,7 +198,7 @@ def gate(builder, z: Memory, out: Memory, r, limit):
     Where out holds integers, they are the rounded multiples by `limit`.
     """
     limit = spread(builder, limit)
-    for i in each(builder, 0, r):
+    for i in each(builder, r):
         filtered, gate = z.after(i).load(), z.after(i, r).load()
         a, b = _exp(filtered * -2.0).min(MUCH), _exp(gate * -1.0).min(MUCH)
         _put(out.after(i), (a * -1.0 + 1.0) / ((a + 1.0) * (b + 1.0)), limit)
@@ -217,24 +213,16 @@ def encode(builder, x: Memory, out: Memory, scale: Memory, n, low, limit):
     """
     low, up = spread(builder, low), None
     if out.dtype != types.float32:
-        largest = Register(spread(builder, F32(0.0)))
-        for i in each(builder, 0, n):
+        largest = register(spread(builder, F32(0.0)))
+        for i in each(builder, n):
             value = x.after(i).load().max(low)
-            largest.set(value.max(value * -1.0).max(largest.get()))
-        size, limit = _largest_lane(largest.get()) + TINY, spread(builder, limit)
+            largest.store(value.max(value * -1.0).max(largest.load()))
+        top = largest.load().call(f"llvm.vector.reduce.fmax.v{LANES}f32", F32)
+        size, limit = spread(builder, top.value) + TINY, spread(builder, limit)
         scale.store((size / limit).lanes(range(1)))
         up = limit / size
-    for i in each(builder, 0, n):
+    for i in each(builder, n):
         _put(out.after(i), x.after(i).load().max(low), up)
-
-
-def _largest_lane(vector: Vector) -> Vector:
-    """The largest number of a vector, in all lanes."""
-    width = LANES
-    while width > 1:
-        width //= 2
-        vector = vector.lanes(range(width)).max(vector.lanes(range(width, 2 * width)))
-    return vector.lanes([0] * LANES)
 
 
 def _exp(x: Vector) -> Vector:
@@ -246,9 +234,8 @@ def _exp(x: Vector) -> Vector:
     series = r * SERIES[-1] + SERIES[-2]
     for term in SERIES[-3::-1]:
         series = series * r + term
-    power = (r * r) * series + r + 1.0
     exponent = rounded.to("bitcast", INTS) * 2**23 + 127 * 2**23
-    return power * exponent.to("bitcast", FLOATS)
+    return ((r * r) * series + r + 1.0) * exponent.to("bitcast", FLOATS)
 
 
 def _put(target: Memory, value: Vector, scale: Vector | None) -> None:
@@ -260,3 +247,102 @@ def _put(target: Memory, value: Vector, scale: Vector | None) -> None:
     if target.dtype == types.uint8:
         whole = whole + MIDDLE
     target.store(whole.to("trunc", ir.VectorType(ir.IntType(target.dtype.bitwidth), LANES)))
+
+
+class Arithmetic(NamedTuple):
+    """A way to multiply: `plus(sums, weights, inputs)` adds the next products to a vector of sums."""
+
+    unit: int  # inputs that are multiplied side by side, for each sum
+    dtype: type  # of the inputs
+    kind: ir.VectorType  # of weights and inputs in a register
+    plus: Callable[[Vector, Vector, Vector], Vector]
+
+
+def _plus_shorts(sums: Vector, weights: Vector, x: Vector) -> Vector:
+    """Two by two: to LLVM, a pattern for vpmaddwd, or vpdpwssd where there is one."""
+    both = ir.VectorType(I32, 2 * LANES)
+    products = weights.to("sext", both) * x.to("sext", both)
+    return sums + (products.lanes(range(0, 2 * LANES, 2)) + products.lanes(range(1, 2 * LANES, 2)))
+
+
+def _plus_bytes(sums: Vector, weights: Vector, x: Vector) -> Vector:
+    """Four by four: vpdpbusd, or vpmaddubsw and vpmaddwd where there is only AVX2.
+
+    Both multiply a byte with a sign by one without. So x is kept as x + MIDDLE, and MIDDLE times the sum of a row's
+    weights is taken away at the end. vpmaddubsw wants the sum of two products to fit in 16 bits: `weights.PAIR`.
+    """
+    if HAS_DOT:
+        fours = x.to("bitcast", INTS), weights.to("bitcast", INTS)
+        return sums.call(f"llvm.x86.avx512.vpdpbusd.{32 * LANES}", INTS, *fours)
+    return sums + x.call(BY_TWO, SHORTS, weights).call(BY_FOUR, INTS, Vector(x.builder, every(1, SHORTS)))
+
+
+FLOATING = Arithmetic(1, np.float32, FLOATS, lambda sums, weights, x: sums + weights * x)
+SHORT = Arithmetic(2, np.int16, SHORTS, _plus_shorts)
+BYTE = Arithmetic(4, np.uint8, BYTES, _plus_bytes)
+BY_INPUT = {types.float32: FLOATING, types.int16: SHORT, types.uint8: BYTE}
+# The fastest for each precision on this processor.
+ARITHMETIC = {"float32": FLOATING, "int16": SHORT, "int8": BYTE if HAS_BYTES else SHORT}
+
+
+def pack(weight: np.ndarray, unit: int) -> np.ndarray:
+    """Weights (out, in) in the order in which they are read, flat; `unit` inputs lie beside each other.
+
+    Blocks of outputs, in each the inputs in turn, in each the block's outputs: out must be a multiple of 32.
+    """
+    edge, inner = len(weight) // WIDE[0] * WIDE[0], (weight.shape[1] // unit, unit)
+    parts = zip(WIDE, (weight[:edge], weight[edge:]), strict=True)
+    return np.concatenate([part.reshape(-1, wide, *inner).swapaxes(1, 2).ravel() for wide, part in parts])
+
+
+def pack_rows(scale: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """What belongs to rows of integer weights, flat: for each vector their scales, then what to take away again."""
+    away = (MIDDLE * weight.sum(1)).astype(np.int32)
+    both = scale.astype(np.float32), away.view(np.float32)
+    return np.stack([part.reshape(-1, LANES) for part in both], axis=1).ravel()
+
+
+def _product(columns, builder, out: Memory, weight: Memory, rows: Memory, x: Memory, scale: Memory, n_in, n_out):
+    """matvec(out, o, weight, w, rows, 2 r, x, i, scale, s, n_in, n_out): out[o:] += weight @ x[i:], see `pack`.
+
+    float32 weights go with float32 x, and scales are not used; int16 or int8 weights with x as `encode` gives it: each
+    output is then its row's scale x scale[s] x an exact sum of integers. n_in must be a multiple of 8, n_out of 32.
+    `matmat` does so for COLUMNS vectors that follow each other in x, with their scales from s and their sums from o.
+    """
+    tall, broad = (LANES // 4, columns) if columns > 1 else (WIDE[0], 1)  # as many sums as there are registers for
+    first = I64(0)
+    for wide in WIDE:
+        last, vectors = builder.and_(n_out, I64(-wide)), range(wide // LANES)
+        for o in each(builder, last, wide, first):
+            near = weight.after(builder.mul(o, n_in)), rows.after(o, o)
+            for c, v in product(range(0, columns, broad), range(0, len(vectors), tall)):
+                outs = [out.after(o, builder.mul(n_out, I64(c + i))) for i in range(broad)]
+                ins = [x.after(builder.mul(n_in, I64(c + i))) for i in range(broad)]
+                _tile(vectors[v : v + tall], wide, outs, *near, ins, scale.after(c), n_in)
+        first = last
+
+
+def _tile(vectors, wide, outs, weight, rows, ins, scale, n_in):
+    """Some vectors of a block of outputs: the sums stay in registers while the weights stream past."""
+    builder, numbers = weight.builder, BY_INPUT[ins[0].dtype]
+    sums_of = FLOATS if numbers is FLOATING else INTS
+    sums = [[register(Vector(builder, every(0, sums_of))) for _ in ins] for _ in vectors]
+    for j in each(builder, n_in, numbers.unit):
+        values = [x.after(j).spread(sums_of).to("bitcast", numbers.kind) for x in ins]
+        near = weight.after(builder.mul(j, I64(wide)))
+        for v, row in zip(vectors, sums, strict=True):
+            weights = near.after(v * numbers.unit * LANES).load(numbers.kind)
+            for total, value in zip(row, values, strict=True):
+                total.store(numbers.plus(total.load(sums_of), weights, value))
+    for v, row in zip(vectors, sums, strict=True):
+        for c, (out, total) in enumerate(zip(outs, row, strict=True)):
+            result = total.load(sums_of)
+            if numbers is BYTE:
+                result = result - rows.after((2 * v + 1) * LANES).load(INTS)
+            if numbers is not FLOATING:
+                result = result.to("sitofp", FLOATS) * (scale.after(c).spread() * rows.after(2 * v * LANES).load())
+            target = out.after(v * LANES)
+            target.store(target.load() + result)
+
+
+matvec, matmat = (vectorised(partial(_product, columns)) for columns in (1, COLUMNS))

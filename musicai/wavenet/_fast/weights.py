@@ -1,10 +1,17 @@
-"""A WaveNet's weights, filled up with zeros to the sizes that a fast sampler works with."""
+"""A WaveNet's weights as the fast samplers read them: padded with zeros, and for the CPU packed in the order of use."""
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from musicai.wavenet._fast.vectors import ARITHMETIC, WIDE, pack, pack_rows
+from musicai.wavenet.layers import dilations_of
 from musicai.wavenet.model import WaveNet
+
+# The largest integers for weights, and for what they are multiplied with.
+LARGEST = {"float32": (1, 1), "int16": (2047, 32767), "int8": (127, 95)}
+PAIR = 170  # of the sizes of two neighbouring int8 weights before they are rounded: (170 + 1) (95 + MIDDLE) < 2^15
 
 
 class Weights:
@@ -16,29 +23,28 @@ class Weights:
 
     @torch.no_grad()
     def __init__(self, model: WaveNet, r: int, s: int, a: int, k: int):
-        blocks, layers = list(model.stack.blocks), len(model.stack.blocks)
-        input_weight, conv = (
-            model.input.weight,
-            torch.stack([block.conv.weight for block in blocks]),
-        )  # (L, 2 R, R, taps)
-        if model.config.mixtures:  # a row to multiply the value with, and a row to add
-            input_weight = torch.stack([input_weight[:, 0, 0], model.input.bias])
-        self.input = _pad(input_weight, len(input_weight), r)  # (classes or 2, r)
-        # The oldest tap comes first, the filter before the gate.
-        self.taps = _pad(conv.unflatten(1, (2, -1)).permute(0, 4, 1, 2, 3), layers, conv.shape[-1], 2, r, r)
-        self.bias = _pad(torch.stack([block.conv.bias for block in blocks]).unflatten(1, (2, -1)), layers, 2, r)
+        blocks = list(model.stack.blocks)
+        convs, skips = [block.conv for block in blocks], [block.skip for block in blocks]
+        table = model.input.weight
+        if model.config.mixtures:  # a row to add, and a row to multiply the value with
+            table = torch.stack([model.input.bias, table[:, 0, 0]])
+        self.input = _pad(table, r)  # (classes or 2, r)
+        taps = torch.stack([conv.weight for conv in convs]).unflatten(
+            1, (2, -1)
+        )  # (L, 2, R, R, taps), the filter first
+        self.taps = _pad(taps.permute(0, 4, 1, 2, 3), r, r)  # (L, taps, 2, r, r), the oldest first
+        self.bias = _pad(torch.stack([conv.bias for conv in convs]).unflatten(1, (2, -1)), r)  # (L, 2, r)
         self.condition = None
         if blocks[0].condition is not None:
             condition = torch.stack([block.condition.weight[..., 0] for block in blocks]).unflatten(1, (2, -1))
-            self.condition = _pad(condition, layers, 2, r, condition.shape[-1])  # (L, 2, r, C)
-        residual = [block.residual for block in blocks[:-1]]  # the last block has none
-        self.residual, self.residual_bias = conv.new_zeros(layers, r, r), conv.new_zeros(layers, r)
-        for i, layer in enumerate(residual):
-            self.residual[i], self.residual_bias[i] = _pad(layer.weight[..., 0], r, r), _pad(layer.bias, r)
-        self.skip = _pad(torch.stack([block.skip.weight[..., 0] for block in blocks]), layers, s, r)
-        self.skip_bias = _pad(sum(block.skip.bias for block in blocks), s)
-        self.output, self.output_bias = _pad(model.output.weight[..., 0], a, s), _pad(model.output.bias, a)
-        self.head, self.head_bias = _pad(model.head.linear.weight, k, a), _pad(model.head.linear.bias, k)
+            self.condition = _pad(condition, r, condition.shape[-1])  # (L, 2, r, C)
+        self.residual, self.residual_bias = table.new_zeros(len(blocks), r, r), table.new_zeros(len(blocks), r)
+        for i, block in enumerate(blocks[:-1]):  # the last block has none
+            self.residual[i], self.residual_bias[i] = _both(block.residual, r, r)
+        self.skip = _pad(torch.stack([skip.weight[..., 0] for skip in skips]), s, r)  # (L, s, r)
+        self.skip_bias = _pad(sum(skip.bias for skip in skips), s)
+        self.output, self.output_bias = _both(model.output, a, s)
+        self.head, self.head_bias = _both(model.head.linear, k, a)
 
     def conditions(self, h: Tensor | None) -> Tensor:
         """What bias and conditioning h (streams, C, T) add to all layers: (T, streams, L x 2 r), or (1, 1, L x 2 r)."""
@@ -47,7 +53,75 @@ class Weights:
         return linear(h.permute(2, 0, 1).float(), self.condition.flatten(0, 2), self.bias.flatten())
 
 
-def _pad(x: Tensor, *shape: int) -> Tensor:
-    out = torch.zeros(shape, device=x.device)
+def _pad(x: Tensor, *sizes: int) -> Tensor:
+    """The last axes padded to these sizes."""
+    out = torch.zeros(*x.shape[: x.ndim - len(sizes)], *sizes, device=x.device)
     out[tuple(map(slice, x.shape))] = x
     return out
+
+
+def _both(layer: torch.nn.Module, n_out: int, n_in: int) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a linear layer, or of a convolution of width 1."""
+    return _pad(layer.weight.flatten(1), n_out, n_in), _pad(layer.bias, n_out)
+
+
+class Layout:
+    """A model as the kernel reads it: flat, padded to whole vectors, in the order of use, past taps before all else.
+
+    arrays: the kernel's tuple `model`: shape, limits, dilations, weight, rows, bias, table. The limits are the largest
+    integers for R, S and A, and the scale of the gate's.
+    """
+
+    def __init__(self, model: WaveNet, precision: str):
+        c, taps, classes = model.config, model.config.kernel_size, model.head.linear.out_features
+        r = _up(c.residual_channels, 16)  # to whole vectors, and the outputs of a matrix to whole blocks of `pack`
+        s, a, k = _up(r + c.skip_channels, WIDE[-1]) - r, _up(c.end_channels, WIDE[-1]), _up(classes, WIDE[-1])
+        w, dilations = Weights(model, r, s, a, k), np.array(dilations_of(c.layers, c.stacks))
+        self.precision, self.weights, self.layers, self.r, self.widest = (
+            precision,
+            w,
+            c.layers,
+            r,
+            max(2 * r, r + s, a, k),
+        )
+        self.ring_rows = int(np.maximum(dilations * (taps - 1), 1).sum())
+        matrices = list(w.taps[:, :-1].reshape(-1, 2 * r, r))
+        for tap, residual, skip in zip(w.taps[:, -1], w.residual, w.skip, strict=True):
+            matrices += [tap.reshape(2 * r, r), torch.cat([residual, skip])]
+        packed = [_pack(matrix.double().numpy(), precision) for matrix in (*matrices, w.output, w.head)]
+        most, largest = LARGEST[precision]
+        limits = [min(largest, (2**31 - 1) // (n * most)) for n in (r, s, a)]  # n products must fit in 32 bits
+        self.arrays = (
+            np.array([c.mixtures > 0, c.mixtures or c.classes, taps, r, s, a, k]),
+            np.array([*limits, 1 / limits[0]], np.float32),
+            dilations,
+            _flat(*(weight for weight, _ in packed)),
+            _flat(*(rows for _, rows in packed)),
+            _flat(w.skip_bias, w.residual_bias, w.output_bias, w.head_bias),
+            _flat(*([] if c.mixtures else [w.input[0] * 0]), w.input),  # the first row is added
+        )
+
+
+def aligned(n: int, dtype: type | str) -> np.ndarray:
+    """Zeros that begin where a line of the cache does, as torch's do: across two, a vector is read half as fast."""
+    return torch.zeros(n * np.dtype(dtype).itemsize, dtype=torch.uint8).numpy().view(dtype)
+
+
+def _pack(matrix: np.ndarray, precision: str) -> tuple[np.ndarray, np.ndarray]:
+    """A matrix (out, in) as `matvec` reads it: float32, or integers with what belongs to their rows."""
+    numbers = ARITHMETIC[precision]
+    if precision == "float32":
+        return pack(matrix.astype(np.float32), numbers.unit), np.zeros(2 * len(matrix), np.float32)
+    scale = np.maximum(np.abs(matrix).max(1), 1e-30) / LARGEST[precision][0]
+    if precision == "int8":
+        scale = np.maximum(scale, np.abs(matrix).reshape(len(matrix), -1, 2).sum(2).max(1) / PAIR)
+    whole = np.rint(matrix / scale[:, None]).astype(np.int16 if numbers.unit == 2 else np.int8)
+    return pack(whole, numbers.unit), pack_rows(scale, whole)
+
+
+def _flat(*parts: Tensor | np.ndarray) -> np.ndarray:
+    return torch.cat([torch.as_tensor(part).flatten() for part in parts]).numpy()
+
+
+def _up(n: int, multiple: int) -> int:
+    return -(-n // multiple) * multiple

@@ -10,13 +10,10 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from musicai.audio import mu_law_edges
-from musicai.wavenet.generate.request import Record, Request, checked_samples
+from musicai.wavenet.generate.request import Request
 from musicai.wavenet.generate.samplers import features
 from musicai.wavenet.heads import log_mass
 from musicai.wavenet.model import WaveNet
-
-CODES = 256  # mu-law codes by which two densities are compared
-HELD = 2**22  # numbers that are compared at once
 
 
 def sample(
@@ -51,55 +48,53 @@ def sample(
 
     Args:
         model: a WaveNet, on any device.
-        n: samples of each stream.
+        n: how many samples each stream gets.
         conditioning: {"local": tensor (local_channels, frames) or (streams, local_channels, frames), "instrument": a
             number, or one for each stream}; frames as for `WaveNet.forward`, covering the opening and n samples.
         streams: how many to draw at once, each with its own numbers; stream s is the same however many there are.
-        temperature: below 1, likelier samples are preferred; at 0 the likeliest is taken.
-        top_p: keep the nucleus: the fewest codes (or components of the mixture) with this much probability together.
-        seed: of the uniform numbers.
-        uniforms: these numbers instead, (streams, n), or (streams, n, 2) for mixtures, in [0, 1).
+        temperature: below 1 for more likely samples; 0 always takes the most likely one.
+        top_p: draw only from the nucleus, the fewest codes (or components of a mixture) that have this much probability
+            together.
+        seed: seed of the uniform numbers.
+        uniforms: numbers to use instead, (streams, n), or (streams, n, 2) for mixtures, in [0, 1).
         opening: samples (length,) or (streams, length) to continue; they are not repeated in the result.
         method: "naive", the definition; "cached" (Paine et al. 2016), in PyTorch on the model's device; "cpu", compiled
-            by numba, one stream per core (the weights of a model on another device are copied); "triton", on an NVIDIA
-            GPU, all samples of a block in one launch (for codes and kernel_size 2, compute capability 8.0 or newer);
-            "auto", the fastest with this precision: "triton" if that is float16, otherwise "cpu". With
-            precision="auto" it is "triton" for 16 streams or more where that is available, and otherwise "cpu".
-        precision: "float32", the model itself; "int16" or "int8" weights, only with "cpu"; "float16", only with
-            "triton"; or "auto", about as exact as float16 and faster than float32: int16 with "cpu", float16 with
-            "triton". On one core int8 is five to seven times as fast as float32, int16 three to four.
-            `total_variation` measures the price for a model: at the reference shape with random weights 0.0001 (int16)
-            and 0.004 (int8) in the mean over samples, for "wavenet-renderer" on held-out tunes 0.001 and 0.02.
-        block: samples in a block.
-        record: a file that grows by each block. After a run was killed, the same call goes on from there and gives
-            what it would have given, to the bit; only the block that was being drawn is lost.
+            by numba, one stream per core (if the model is on another device, its weights are copied); "triton", on an
+            NVIDIA GPU, all samples of a block in one launch (codes only, kernel_size 2, no top_p, compute capability
+            8.0 or newer); or "auto", the fastest for this precision: "triton" for float16, otherwise "cpu". With
+            precision="auto", it is "triton" from 16 streams on if that is available, and otherwise "cpu".
+        precision: "float32", the model itself; "int16" or "int8" weights, with "cpu" only; "float16", with "triton"
+            only; or "auto", which is int16 with "cpu" and float16 with "triton": about equally exact, and faster than
+            float32. On one core int8 is about five to seven times as fast as float32, int16 three to four times.
+            `total_variation` measures what that costs a model: at the reference shape with random weights a mean of
+            0.0001 (int16) and 0.004 (int8), for "wavenet-renderer" on held-out tunes 0.001 and 0.02.
+        block: samples per block. With local conditioning, "triton" holds 8 x layers x R x streams bytes for each.
+        record: a file that grows with each block. If a run is killed, the same call continues from there and returns
+            what it would have returned, to the bit; only the block that was being drawn is lost.
         progress: whether to show a progress bar.
 
     Returns: samples (streams, n): codes of int64, or values of float32 if the model predicts a mixture.
 
     Raises:
-        TypeError: the model is no WaveNet.
-        ValueError: an argument or the conditioning is wrong, or the record belongs to another call.
-        ImportError: method "triton" without Triton.
+        TypeError: if the model is not a WaveNet, or the conditioning has a part with another name.
+        ValueError: if an argument or the conditioning is wrong, or the record belongs to another call.
 
     Chapter 5.
     """
-    request = Request(
+    parts = Request(
         model, n, conditioning, streams, temperature, top_p, seed, uniforms, opening, method, precision, block
-    )
-    kept = Record(record, request.identity(), request.nothing, request.finished) if record else None
-    done, stopped = [kept.samples if kept else request.nothing], False
-    with tqdm(total=n, initial=done[0].shape[1], disable=not progress, unit="sample", unit_scale=True, delay=1) as bar:
+    ).blocks(record and Path(record))
+    done: list[Tensor] = []
+    with tqdm(total=n, disable=not progress, unit="sample", unit_scale=True, delay=1) as bar:
         try:
-            for part in request.blocks(done[0]):
-                if kept:
-                    kept.append(part)
+            for part in parts:
                 done.append(part)
                 bar.update(part.shape[1])
         except KeyboardInterrupt:
-            stopped = True
+            if not done:
+                raise
     samples = torch.cat(done, dim=1)
-    if stopped:
+    if samples.shape[1] < n:
         warnings.warn(f"stopped after {samples.shape[1]:,} of {n:,} samples, which are returned", stacklevel=2)
     return samples
 
@@ -118,6 +113,7 @@ def stream(
     method: str = "auto",
     precision: str = "float32",
     block: int = 2048,
+    record: str | Path | None = None,
 ) -> Iterator[Tensor]:
     """Draw n samples from a WaveNet, as `sample` does, but yield each block as soon as it is ready.
 
@@ -128,31 +124,30 @@ def stream(
 
     Args:
         model: a WaveNet, on any device.
-        n: samples of each stream.
+        n: how many samples each stream gets.
         conditioning: "local" and "instrument", as for `sample`.
         streams: how many to draw at once.
-        temperature: below 1, likelier samples are preferred.
-        top_p: keep the fewest codes with this much probability together.
-        seed: of the uniform numbers.
-        uniforms: these numbers instead, (streams, n), or (streams, n, 2) for mixtures.
+        temperature: below 1 for more likely samples.
+        top_p: draw only from the fewest codes that have this much probability together.
+        seed: seed of the uniform numbers.
+        uniforms: numbers to use instead, (streams, n), or (streams, n, 2) for mixtures.
         opening: samples (length,) or (streams, length) to continue.
         method: "auto", "naive", "cached", "cpu" or "triton", as for `sample`.
         precision: "float32", "int16", "int8", "float16" or "auto", as for `sample`.
-        block: samples in a block.
+        block: samples per block.
+        record: a file that grows with each block, as for `sample`; what it already holds comes first, in one piece.
 
-    Yields: samples (streams, block), the last time perhaps fewer.
+    Yields: samples (streams, block); the last block may be shorter.
 
     Raises:
-        TypeError: the model is no WaveNet.
-        ValueError: an argument or the conditioning is wrong; this is raised at once, not with the first block.
-        ImportError: method "triton" without Triton.
+        TypeError: if the model is not a WaveNet, or the conditioning has a part with another name.
+        ValueError: if an argument, the conditioning or the record is wrong; raised at once, not with the first block.
 
     Chapter 5.
     """
-    request = Request(
+    return Request(
         model, n, conditioning, streams, temperature, top_p, seed, uniforms, opening, method, precision, block
-    )
-    return request.blocks(request.nothing)
+    ).blocks(record and Path(record))
 
 
 @torch.inference_mode()
@@ -165,43 +160,37 @@ def total_variation(
     >>> total_variation(model, torch.randint(256, (1, 50)), precision="int16").mean() < 0.01
     tensor(True)
 
-    Half the sum of the absolute differences of all probabilities: no event is likelier by more under the one than
-    under the other. Both are given the same past, so that errors do not add up. Values from a mixture of Gaussians are
-    compared by the probabilities of the 256 mu-law codes.
+    It is half the sum of the absolute differences of all probabilities, so the probability of no event differs by more.
+    Both distributions are given the same past, so errors don't add up. For a mixture of Gaussians, the probabilities of
+    the 256 mu-law codes are compared.
 
     Args:
         model: a WaveNet.
-        samples: codes or values (streams, length), the past of each other.
+        samples: codes or values (streams, length); each is the past of those after it.
         conditioning: "local" and "instrument", as for `sample`.
         precision: "float32", "int16" or "int8".
 
     Returns: (streams, length), each between 0 and 1.
 
     Raises:
-        ValueError: an argument that `sample` refuses.
+        ValueError: if `sample` would refuse an argument.
 
     Chapter 5.
     """
     from musicai.wavenet._fast.compiled import Compiled  # numba, which takes a second to import
 
+    model._check_inputs(samples)
     streams, length = samples.shape
-    samples = checked_samples("samples", model, samples, streams)
     request = Request(model, length, conditioning, streams, 1.0, None, 0, None, None, "cpu", precision, length)
-    model, previous = request.model, model.previous(samples)
-    compiled = Compiled(model, request.conditioning, request.draw, previous[:, 0], request.precision).answers(samples)
+    model, previous = request.model, model.previous(samples).cpu()
+    compiled = Compiled(model, request.conditioning, request.draw, previous[:, 0], precision).answers(samples.cpu())
     truth = model.head.linear(features(model, previous, request.conditioning.block(0, length)))
-    step = max(HELD // (streams * CODES * truth.shape[-1]), 1)
-    parts = zip(truth.split(step, dim=1), compiled.split(step, dim=1), strict=True)
-    return torch.cat([_distance(_probabilities(model, a), _probabilities(model, b)) for a, b in parts], dim=1)
-
-
-def _distance(p: Tensor, q: Tensor) -> Tensor:
-    return (p - q).abs().sum(-1).float() / 2
+    pieces = zip(truth.split(100, dim=1), compiled.split(100, dim=1), strict=True)  # 256 densities for each sample
+    return torch.cat([(_probabilities(model, a) - _probabilities(model, b)).abs().sum(-1) / 2 for a, b in pieces], 1)
 
 
 def _probabilities(model: WaveNet, raw: Tensor) -> Tensor:
-    """The head's distribution, (..., classes), from what its linear layer gives."""
+    """The probability of each code, (..., classes), from what the head's linear layer gives."""
     if not model.config.mixtures:
         return raw.double().softmax(-1)
-    codes = torch.arange(CODES)
-    return log_mass(model.head.mixture(raw.double()[..., None, :]), *mu_law_edges(codes)).exp()
+    return log_mass(model.head.mixture(raw.double()[..., None, :]), *mu_law_edges(torch.arange(256))).exp()

@@ -1,54 +1,136 @@
-"""What draws samples: the protocol of a sampler, the definition, and the network that keeps its past. Chapter 5."""
+"""What draws samples: what a sampler is given, the definition, and the network that keeps its past. Chapter 5."""
 
-from copy import deepcopy
+import math
+from copy import copy, deepcopy
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from musicai.wavenet.generate.inputs import Conditioning
 from musicai.wavenet.layers import ResidualBlock
 from musicai.wavenet.model import WaveNet
 
-HELD = 2**22  # numbers of conditioning that are computed ahead at once
+CHUNK = 1024  # samples that share one seeded generator
+AHEAD = 64  # samples whose conditioning Cached computes at once
+
+
+class Conditioning:
+    """What the streams of a request hear: as `WaveNet.condition` gives it, but block by block.
+
+    Args:
+        model: the WaveNet to condition.
+        streams: how many sequences are drawn.
+        length: samples in each.
+        local: (local_channels, frames) for all streams, or (streams, local_channels, frames).
+        instrument: a number for all streams, or int64 (streams,).
+
+    Raises:
+        ValueError: if the model needs something else, or a number isn't finite or out of range.
+
+    Chapter 5.
+    """
+
+    def __init__(
+        self, model: WaveNet, streams: int, length: int, local: Tensor | None = None, instrument: Tensor | None = None
+    ):
+        self.model, self.streams, self.factor = model, streams, math.prod(model.config.upsample)
+        self.margin = len(model.config.upsample) + 1  # frames on either side of a block that its upsampling may look at
+        self.local, self.instrument, like = None, None, next(model.parameters())
+        if local is not None:
+            local = torch.as_tensor(local).to(like)
+            self.local = local.expand(streams, *local.shape) if local.ndim == 2 else local
+            if model.upsample is not None:
+                model._check_local(streams, length, self.local)
+        if isinstance(instrument, str):
+            raise ValueError(f"instrument must be a number; got {instrument!r} (ScoreWaveNet.conditioning takes names)")
+        if instrument is not None:
+            instrument = torch.as_tensor(instrument, device=like.device)
+            self.instrument = instrument if instrument.ndim else instrument.expand(streams)
+        self.block(0, 1)  # lets the model refuse what it cannot use
+
+    def select(self, stream: int) -> "Conditioning":
+        """The conditioning of one stream alone."""
+        one, here = copy(self), slice(stream, stream + 1)
+        one.streams = 1
+        one.local, one.instrument = (None if x is None else x[here] for x in (self.local, self.instrument))
+        return one
+
+    def block(self, start: int, stop: int) -> Tensor | None:
+        """What the blocks see at samples [start, stop): (streams, channels, T). Without local, all T are the same."""
+        if self.local is None:
+            return self.model.condition(self.streams, stop - start, None, self.instrument)
+        first = max(start // self.factor - self.margin, 0)
+        frames = self.local[..., first : -(-stop // self.factor) + self.margin]
+        h = self.model.condition(self.streams, frames.shape[-1] * self.factor, frames, self.instrument)
+        return h[..., start - first * self.factor : stop - first * self.factor]
+
+
+class Uniforms:
+    """Uniform numbers in [0, 1), k per sample: drawn from a seed, or given as (streams, length, k).
+
+    Those from a seed don't depend on the number of streams or their length, or on where a run was interrupted.
+
+    Raises ValueError if the given ones have another shape or lie outside [0, 1). If k = 1, (streams, length) will do.
+    """
+
+    def __init__(self, seed: int, streams: int, length: int, k: int, given: Tensor | np.ndarray | None = None):
+        self.seed, self.streams, self.k, self.given = seed, streams, k, None
+        if given is not None:
+            shape, given = tuple(given.shape), torch.as_tensor(given).detach().to("cpu", torch.float64)
+            self.given = given[..., None] if given.ndim == 2 else given
+            if self.given.shape != (streams, length, k) or not ((given >= 0) & (given < 1)).all():
+                raise ValueError(f"uniforms must be (streams, n, k) = {(streams, length, k)}, in [0, 1); got {shape}")
+
+    def __call__(self, start: int, stop: int) -> Tensor:
+        """Those of samples [start, stop): (streams, stop - start, k), float64."""
+        if self.given is not None:
+            return self.given[:, start:stop]
+        chunks, skipped = range(start // CHUNK, -(-stop // CHUNK)), start // CHUNK * CHUNK
+        seeds = [[(self.seed, stream, chunk) for chunk in chunks] for stream in range(self.streams)]
+        drawn = [np.concatenate([np.random.default_rng(s).random((CHUNK, self.k)) for s in row]) for row in seeds]
+        return torch.from_numpy(np.stack(drawn))[:, start - skipped : stop - skipped]
 
 
 class Draw:
     """A draw from the model's head: features (B, A) and uniforms (B, k) in float64 give samples (B,).
 
-    The head, its softmax and its cumulative sum are computed in float64. So the edges between two codes move only by
-    what float32 did to the features, and samplers that add in different orders almost never fall on two sides of one.
+    The head, its softmax and its cumulative sum are computed in float64. So only float32's error in the features can
+    move the edges between two codes, and samplers that add in different orders almost never fall on two sides of one.
     """
 
     def __init__(self, model: WaveNet, temperature: float, top_p: float | None):
-        self.back = next(model.parameters()).device
-        self.device = torch.device("cpu") if self.back.type == "mps" else self.back  # MPS has no float64
+        device = next(model.parameters()).device
+        self.device = torch.device("cpu") if device.type == "mps" else device  # MPS has no float64
         self.head: nn.Module = deepcopy(model.head).to(self.device, torch.float64)
         self.temperature, self.top_p = temperature, top_p
 
     def __call__(self, features: Tensor, uniforms: Tensor) -> Tensor:
         exact = features.to(self.device, torch.float64), uniforms.to(self.device, torch.float64)
-        return self.head.sample(*exact, self.temperature, self.top_p).to(self.back)
+        return self.head.sample(*exact, self.temperature, self.top_p).to(features.device)
 
 
 class Sampler(Protocol):
     """What every sampler does: it is built for some streams at time 0, and then asked for one block after another.
 
-    Whatever the sampler, sample t of a stream is drawn with the same uniform numbers, so all give the same samples.
+    All samplers draw sample t of a stream with the same uniform numbers, so they all give the same samples.
 
     >>> sampler = Cached(model, conditioning, Draw(model, temperature=1.0, top_p=None), previous)  # doctest: +SKIP
     >>> first = sampler.block(0, uniforms[:, :100])  # doctest: +SKIP
     >>> second = sampler.block(100, uniforms[:, 100:200])  # doctest: +SKIP
 
-    Attributes:
-        longest: the most samples that one call of `block` may ask for.
+    Args:
+        model: the WaveNet to draw from.
+        conditioning: what it hears.
+        draw: how its head draws.
+        previous: (streams,), the sample before the first.
+
+    Chapter 5.
     """
 
-    longest: int
-
     def __init__(self, model: WaveNet, conditioning: Conditioning, draw: Draw, previous: Tensor):
-        """previous (streams,): the sample before the first."""
+        """See above."""
 
     def block(self, start: int, uniforms: Tensor, forced: Tensor | None = None) -> Tensor:
         """The next T samples, (streams, T), for uniforms (streams, T, k).
@@ -67,8 +149,6 @@ class Naive:
     Its cost per sample grows with the receptive field; `Cached` computes the same without repeating itself.
     """
 
-    longest = 2**62
-
     def __init__(self, model: WaveNet, conditioning: Conditioning, draw: Draw, previous: Tensor):
         self.model, self.conditioning, self.draw = model, conditioning, draw
         self.inputs = previous[:, None]  # (streams, up to a receptive field): the sample before each sample
@@ -79,10 +159,8 @@ class Naive:
         for t in range(uniforms.shape[1]):
             window = self.inputs[:, -self.model.receptive_field :]
             h = self.conditioning.block(start + t + 1 - window.shape[1], start + t + 1)
-            if forced is None:
-                sample = self.draw(features(self.model, window, h)[:, -1], uniforms[:, t])
-            else:
-                sample = forced[:, t]
+            last = features(self.model, window, h)[:, -1] if forced is None else None
+            sample = self.draw(last, uniforms[:, t]) if forced is None else forced[:, t]
             self.inputs = torch.cat([self.inputs, sample.to(self.inputs.dtype)[:, None]], dim=1)
         samples, self.inputs = self.inputs[:, -uniforms.shape[1] :], self.inputs[:, -self.model.receptive_field :]
         return samples
@@ -105,17 +183,16 @@ class Cached:
     def __init__(self, model: WaveNet, conditioning: Conditioning, draw: Draw, previous: Tensor):
         self.model, self.conditioning, self.draw, self.previous = model, conditioning, draw, previous
         self.layers = [_Layer(block, len(previous)) for block in model.stack.blocks]
-        per_sample = 2 * len(previous) * len(self.layers) * model.config.residual_channels
-        self.longest = max(HELD // per_sample, 1)
 
     @torch.inference_mode()
     def block(self, start: int, uniforms: Tensor, forced: Tensor | None = None) -> Tensor:
         """See `Sampler.block`."""
         length, samples = uniforms.shape[1], []
         h = self.conditioning.block(start, start + length)
-        conditions = [layer.conditions(h, length) for layer in self.layers]
         for t in range(length):
-            last = self.step(start + t, [condition[t] for condition in conditions])
+            if t % AHEAD == 0:
+                ahead = [layer.conditions(None if h is None else h[..., t : t + AHEAD]) for layer in self.layers]
+            last = self.step(start + t, [conditions[t % AHEAD] for conditions in ahead])
             sample = self.draw(last, uniforms[:, t]) if forced is None else forced[:, t]
             self.previous = sample.to(self.previous.dtype)
             samples.append(self.previous)
@@ -123,8 +200,7 @@ class Cached:
 
     def step(self, t: int, conditions: list[Tensor]) -> Tensor:
         """The features (streams, A) of sample t, from the sample before it."""
-        model, skips = self.model, 0.0
-        x = self.previous
+        model, x, skips = self.model, self.previous, 0.0
         x = model.input(x[:, None, None])[..., 0] if model.config.mixtures else model.input(x)  # (streams, R)
         for layer, condition in zip(self.layers, conditions, strict=True):
             x, skip = layer.step(x, t, condition)
@@ -145,15 +221,15 @@ class _Layer:
         self.out = torch.cat([layer.weight for layer in both])[..., 0].T
         self.bias = torch.cat([layer.bias for layer in both])
 
-    def conditions(self, h: Tensor | None, length: int) -> Tensor:
-        """Conditioning and bias at each sample: (length, streams or 1, 2 R)."""
+    def conditions(self, h: Tensor | None) -> Tensor:
+        """Conditioning h (streams, C, T) and bias at each sample: (T, streams, 2 R); without any, (AHEAD, 1, 2 R)."""
         bias = self.block.conv.bias
         if h is None:
-            return bias.expand(length, 1, -1)
+            return bias.expand(AHEAD, 1, -1)
         return F.linear(h.permute(2, 0, 1), self.block.condition.weight[..., 0], bias)
 
     def step(self, x: Tensor, t: int, condition: Tensor) -> tuple[Tensor, Tensor]:
-        """x (streams, R) at time t: what goes on, and what skips."""
+        """x (streams, R) at time t: the next layer's x, and the skip."""
         inputs = x
         if rows := len(self.ring):
             past = [self.ring[(t + back) % rows] for back in range(0, rows, self.dilation)]
