@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
 def _train(parser: argparse.ArgumentParser) -> None:
     """train a model as the shipped ones were trained; without NAME, list the recipes"""
     parser.epilog = "Safe to interrupt; rerun to resume. MUSICAI_DEVICE=cuda:1 chooses another device than the best."
-    parser.add_argument("name", nargs="?", metavar="NAME", help="the recipe, or a .mat file of piano rolls")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="the recipe")
     parser.add_argument("--steps", type=int, help="training steps (default: as for the shipped model)")
     parser.add_argument("--out", metavar="FOLDER", help="where the model goes (default: runs/NAME)")
     parser.add_argument("--seed", type=int, default=0, help="seed of all random numbers (default: 0)")
@@ -78,7 +78,7 @@ def _run_recipe(options: argparse.Namespace) -> None:
         for name, about in recipes.RECIPES.items():
             print(f"{name:22}{about}")
         return
-    out = Path(options.out or Path("runs", Path(options.name).stem))
+    out = Path(options.out or Path("runs", options.name))
     there = {path.name for path in out.iterdir()} if out.is_dir() else set()
     if there and there.isdisjoint(("ladder", "partials.safetensors", "run.safetensors")):  # traces of a run
         raise FileExistsError(f"{out} holds something other than a training run; choose another --out")

@@ -17,6 +17,7 @@ from musicai.performance import (
     GANPerformer,
     SampledPerformer,
     WaveNetPerformer,
+    perform,
     performers,
     render,
     voices,
@@ -280,3 +281,13 @@ def test_a_mixture_head_gives_values(monkeypatch):
 def test_bad_requests_are_refused_by_name(model, settings, message):
     with pytest.raises(ValueError, match=message):
         WaveNetPerformer(model, **settings)(CHORD)
+
+
+def test_perform_chooses_among_the_performers():
+    tune = Melody.from_pitches([67, 69])
+    assert torch.equal(perform(tune, "harp").samples, SampledPerformer("harp")(tune).samples)
+    by_gan = GANPerformer(instruments="flute", seed=4)(tune).samples
+    assert torch.equal(perform(tune, "flute", performer="gan", seed=4).samples, by_gan)
+    assert perform(tune, performer=lambda score: score.name) == tune.name
+    with pytest.raises(ValueError, match="there is no performer 'choir'; choose from sampled, gan, wavenet"):
+        perform(tune, performer="choir")

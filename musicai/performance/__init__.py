@@ -1,14 +1,14 @@
 """Performing a score: the sampled instruments in the wheel, the GAN instrument and the WaveNet. Chapters 1, 2, 4 and 5.
 
 >>> from musicai.notes import Melody
->>> SampledPerformer("flute")(Melody.from_pitches([60, 62, 64]))
+>>> perform(Melody.from_pitches([60, 62, 64]), "flute")
 Audio(2 channels, 1.68 s at 16000 Hz)
 
 Every performer is a function from a score to a `musicai.audio.Audio` (the protocol `Performer`). `render` gives the
 bare samples of the sampled instruments; `voices` splits overlapping notes into lines of one note at a time.
 """
 
-from musicai.performance.performers import GANPerformer, Performer, SampledPerformer, WaveNetPerformer, voices
+from musicai.performance.performers import GANPerformer, Performer, SampledPerformer, WaveNetPerformer, perform, voices
 from musicai.performance.sampled import INSTRUMENTS, PROGRAMS, render
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Performer",
     "SampledPerformer",
     "WaveNetPerformer",
+    "perform",
     "render",
     "voices",
 ]

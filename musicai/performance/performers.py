@@ -36,6 +36,48 @@ class Performer(Protocol):
         """Play a score."""
 
 
+def perform(
+    score: Score | Melody,
+    instruments: Instruments = None,
+    *,
+    performer: str | Performer = "sampled",
+    seed: int = 0,
+    progress: bool = True,
+) -> Audio:
+    """Play a score with sampled or neural instruments.
+
+    >>> tune = Melody.from_pitches([67, 69, 71, 72])
+    >>> perform(tune, "violin")
+    Audio(2 channels, 2.18 s at 16000 Hz)
+    >>> perform(tune, "flute", performer="wavenet").save("flute.mp3")  # doctest: +SKIP
+
+    Args:
+        score: tempo changes are followed.
+        instruments: one name for all tracks, or a mapping from the tracks' names; None, and tracks that the mapping
+            leaves out, use the tracks' General MIDI programs (`PROGRAMS`).
+        performer: "sampled" (drums too), "gan", "wavenet", or a `Performer` of your own.
+        seed: of what a neural performer draws; the same seed gives the same sound.
+        progress: whether a slow performer shows a progress bar.
+
+    Returns: stereo from "sampled", mono from the others.
+
+    Raises:
+        ValueError: for an unknown performer, instrument or track name, or notes that the performer cannot play.
+
+    Chapters 1, 4 and 5.
+    """
+    if not isinstance(performer, str):
+        return performer(score)
+    makers = {
+        "sampled": lambda: SampledPerformer(instruments),
+        "gan": lambda: GANPerformer(instruments=instruments, seed=seed),
+        "wavenet": lambda: WaveNetPerformer(instruments=instruments, seed=seed, progress=progress),
+    }
+    if performer not in makers:
+        raise ValueError(f"there is no performer {performer!r}; choose from {', '.join(makers)}")
+    return makers[performer]()(score)
+
+
 @dataclass
 class SampledPerformer:
     """Plays with the recorded notes in the wheel, drums too; `render` says how.
