@@ -4,6 +4,7 @@ A recipe is one short file: the settings, the data, the model, the step and a ca
 with the package, except the folk tunes that the renderers read out of music21 (`pip install 'musicai[corpus]'`).
 """
 
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 
@@ -52,7 +53,8 @@ def train(
     Chapters 4 and 5.
     """
     if name not in RECIPES:
-        raise ValueError(f"there is no recipe {name!r}; choose one of {', '.join(RECIPES)}")
+        near = get_close_matches(name, RECIPES, n=1) or [", ".join(RECIPES)]
+        raise ValueError(f"there is no recipe {name!r}; did you mean {near[0]}?")
     if steps is not None and not steps == int(steps) >= 1:
         raise ValueError(f"steps={steps!r}: give a whole number of 1 or more")
     file, function = _FUNCTIONS.get(name, "renderer.train").split(".")
