@@ -147,6 +147,7 @@ class WaveNet(Pretrained, nn.Module):
     def _check_inputs(self, inputs: Tensor) -> None:
         _require(inputs.dim() == 2, f"inputs must be (batch, time); got {tuple(inputs.shape)}")
         if not self.config.mixtures:
+            _require(inputs.dtype == torch.int64, f"codes must be int64; got {inputs.dtype}")
             _check_range("codes", inputs, self.config.classes)
 
     def _check_local(self, batch: int, length: int, local: Tensor) -> None:
