@@ -30,7 +30,7 @@ def pitch_class(name: str) -> int:
     Returns: 0 (C) to 11 (B).
 
     Raises:
-        ValueError: the name is not like that.
+        ValueError: if the name is not like that.
 
     Chapter 2.
     """
@@ -92,7 +92,7 @@ def estimate_key(music) -> str:
     Returns: a name such as "D minor".
 
     Raises:
-        ValueError: there are no pitched notes, or all twelve pitch classes sound equally long.
+        ValueError: if there are no pitched notes, or all twelve pitch classes sound equally long.
 
     Krumhansl, *Cognitive Foundations of Musical Pitch* (1990), chapter 4. Chapter 2.
     """

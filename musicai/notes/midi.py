@@ -64,9 +64,9 @@ def read_midi(source: str | os.PathLike | bytes) -> Score:
     Returns: the notes, programs, drums, names, pan, tempos, time signatures and opening key.
 
     Raises:
-        MidiError: the file is damaged, holds independent patterns (format 2), counts SMPTE frames, or is beyond all
+        MidiError: if the file is damaged, holds independent patterns (format 2), counts SMPTE frames, or is beyond all
             music (over 8 MiB or 24 hours).
-        OSError: there is no such file, or it cannot be read.
+        OSError: if there is no such file, or it cannot be read.
 
     Chapter 1.
     """
@@ -96,8 +96,9 @@ def write_midi(path: str | os.PathLike, score: Score | Melody) -> None:
         score: the music.
 
     Raises:
-        MidiError: MIDI cannot hold the score: more than 15 instruments, a tempo below 3.58, a lone surrogate in a name.
-        OSError: the file cannot be written.
+        MidiError: if MIDI cannot hold the score: more than 15 instruments, a tempo below 3.58, or a lone surrogate in a
+            name.
+        OSError: if the file cannot be written.
 
     Chapter 1.
     """

@@ -44,7 +44,7 @@ class Note:
         velocity: how hard it is struck, 1..127.
 
     Raises:
-        ValueError: a value is out of range or not finite.
+        ValueError: if a value is out of range or not finite.
 
     Chapter 1.
     """
@@ -91,7 +91,7 @@ class Track:
         pan: from -1 (left) to 1 (right).
 
     Raises:
-        ValueError: a value is out of range, or one of `notes` is not a Note.
+        ValueError: if a value is out of range, or one of `notes` is not a Note.
 
     Chapter 1.
     """
@@ -141,7 +141,7 @@ def hz_to_midi(frequency):
     Returns: MIDI pitch, a float or a float64 array in the shape of `frequency`.
 
     Raises:
-        ValueError: a frequency is not above 0.
+        ValueError: if a frequency is not above 0.
 
     Chapter 1.
     """
@@ -164,7 +164,7 @@ def note_name(pitch: int) -> str:
     Returns: pitch class and octave.
 
     Raises:
-        ValueError: the pitch is not a whole number from 0 to 127.
+        ValueError: if the pitch is not a whole number from 0 to 127.
 
     Chapter 1.
     """
@@ -185,7 +185,7 @@ def note_number(name: str) -> int:
     Returns: MIDI pitch.
 
     Raises:
-        ValueError: the name is not like that.
+        ValueError: if the name is not like that.
 
     Chapter 1.
     """

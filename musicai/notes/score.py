@@ -31,7 +31,7 @@ class Melody:
         time_signature: (numerator, denominator).
 
     Raises:
-        ValueError: a note starts before the one ahead of it ends; the message names its index.
+        ValueError: if a note starts before the one ahead of it ends; the message names its index.
 
     Chapter 1.
     """
@@ -61,7 +61,7 @@ class Melody:
         """Notes in a row: `Melody.from_pitches([60, None, 62], durations=[1, 0.5, 0.5])`.
 
         Args:
-            pitches: MIDI numbers; None is a rest.
+            pitches: MIDI numbers; None means a rest.
             durations: beats, one number for all or one for each pitch.
             velocity: 1..127, of all notes.
             name: a title.
@@ -70,7 +70,7 @@ class Melody:
             time_signature: (numerator, denominator).
 
         Raises:
-            ValueError: the lists differ in length, or a value is out of range.
+            ValueError: if the lists differ in length, or a value is out of range.
         """
         pitches = list(pitches)
         durations = [durations] * len(pitches) if np.ndim(durations) == 0 else durations
@@ -137,7 +137,7 @@ class Score:
         name: a title.
 
     Raises:
-        ValueError: a value is out of range, or tempos or time signatures are out of order.
+        ValueError: if a value is out of range, or tempos or time signatures are out of order.
 
     Chapter 1.
     """
