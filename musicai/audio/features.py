@@ -127,7 +127,7 @@ def tempo(x: Tensor, sr: int, hop_length: int = 512) -> Tensor:
         sr: sample rate in Hz.
         hop_length: samples from one frame to the next.
 
-    Returns: tempi (...), whose beats last a whole number of frames, so fast tempi are coarse; NaN if the sound holds NaN
+    Returns: tempi (...), whose beats last a whole number of frames, so fast tempi are coarse; NaN if the sound has NaN
     or infinite samples.
 
     Raises:

@@ -113,7 +113,7 @@ def extract(archive: str | Path, folder: str | Path) -> Path:
     archive, folder = Path(archive), Path(folder)
     try:
         if os.path.lexists(folder):
-            raise DataError(f"{folder} exists already; move it away or unpack into another folder")
+            raise DataError(f"{folder} already exists; move it away or unpack into another folder")
         nearest = next(parent for parent in folder.absolute().parents if parent.exists())
         with temporary_path(nearest) as new:
             new.mkdir()
