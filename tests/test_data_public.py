@@ -484,10 +484,10 @@ def test_groove_empty_or_undecodable_table(tmp_path):
     with pytest.raises(DataError, match=r"info\.csv is damaged or cannot be read.*utf-8"):
         Groove(tmp_path)
     file.write_bytes(b"")
-    with pytest.raises(DataError, match=r"info\.csv: split 'train' holds nothing"):
+    with pytest.raises(DataError, match=r"info\.csv: split 'train' has no items"):
         Groove(tmp_path)
     file.write_bytes(content.splitlines(keepends=True)[0])
-    with pytest.raises(DataError, match=r"info\.csv: split 'train' holds nothing"):
+    with pytest.raises(DataError, match=r"info\.csv: split 'train' has no items"):
         Groove(tmp_path)
     file.write_bytes(b"\xef\xbb\xbf" + content.replace(b"\r\n", b"\n"))
     assert len(Groove(tmp_path)) == 2

@@ -310,7 +310,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     old = path.read_bytes()
     with pytest.raises(MidiError, match=r"a\.mid: tempo 2\.0 is outside"):
         write_midi(path, Melody.from_pitches([62], tempo=2).to_score())
-    with pytest.raises(MidiError, match="a gap of 960,000,000,000 ticks is longer than MIDI can count"):
+    with pytest.raises(MidiError, match="a gap of 960,000,000,000 ticks is longer than MIDI can represent"):
         write_midi(path, Score((Track([Note(60, 1e9, 1)]),)))
     monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):

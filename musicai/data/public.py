@@ -38,7 +38,7 @@ class _PublicSet(Dataset):
         self.split, self.source = split, source
         self.rows = [row for row in rows if keep is None or keep(row)]
         if not self.rows:
-            raise DataError(f"{source}: split {split!r} holds nothing" + " that `keep` keeps" * (keep is not None))
+            raise DataError(f"{source}: split {split!r} has no items" + " that `keep` accepts" * (keep is not None))
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -127,7 +127,7 @@ def _read_score(data: bytes) -> Score:
     _require(data[:4] == b"MThd" and len(data) >= 14, "not a MIDI file: it does not begin with a whole MThd header")
     length, layout, count, division = struct.unpack(">IHHH", data[4:14])
     one = layout < 2 or count == 1
-    _require(one, f"its {count} tracks are independent patterns (format 2); save each as a file of its own first")
+    _require(one, f"its {count} tracks are independent patterns (format 2); save each as its own file first")
     ticks = f"its header says {division} ticks per quarter note"
     _require(0 < division < 0x8000, f"{ticks}; from 32,768 on it counts SMPTE frames, convert it with an editor first")
     position = 8 + length
@@ -309,7 +309,7 @@ def _chunk(events: list[tuple[int, int, bytes]]) -> bytes:
 
 def _number(value: int) -> bytes:
     """Encode a variable-length number: the inverse of `_read_number`."""
-    _require(value < 1 << 28, f"a gap of {value:,} ticks is longer than MIDI can count")
+    _require(value < 1 << 28, f"a gap of {value:,} ticks is longer than MIDI can represent")
     digits = [value >> shift & 0x7F for shift in (21, 14, 7, 0) if value >> shift or shift == 0]
     return bytes([digit | 0x80 for digit in digits[:-1]] + digits[-1:])
 

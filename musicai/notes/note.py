@@ -191,5 +191,5 @@ def note_number(name: str) -> int:
     """
     match = re.fullmatch(r"([A-G])([#b]*)(-?\d+)", name)
     if not match:
-        raise ValueError(f'note name {name!r} is not like "C4", "F#3" or "Bb5"')
+        raise ValueError(f'note name {name!r} does not look like "C4", "F#3" or "Bb5"')
     return _LETTERS[match[1]] + match[2].count("#") - match[2].count("b") + 12 * (int(match[3]) + 1)

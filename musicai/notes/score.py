@@ -293,7 +293,7 @@ def _in_order(changes: list[tuple], what: str) -> tuple[tuple, ...]:
     """Return changes as (float beat, ...), checking that the first is at beat 0 and each is later than the last."""
     beats = [real(beat, f"{what}'s beat") for beat, *_ in changes]
     if beats[:1] != [0.0] or any(two <= one for one, two in pairwise(beats)):
-        raise ValueError(f"each {what} needs a beat: the first is 0, the others rise; got {beats}")
+        raise ValueError(f"each {what} needs a beat: the first is 0, and the rest increase; got {beats}")
     return tuple((beat, *rest) for beat, (_, *rest) in zip(beats, changes, strict=True))
 
 

@@ -72,7 +72,7 @@ class Batches:
         self, dataset: Dataset, batch_size: int, seed: int = 0, collate: Callable[[list], Any] = default_collate
     ):
         if not 1 <= batch_size <= len(dataset):
-            raise ValueError(f"batch_size={batch_size} with {len(dataset)} items: give from 1 to as many as there are")
+            raise ValueError(f"batch_size={batch_size} with {len(dataset)} items: it must be from 1 to that number")
         self.dataset, self.batch_size, self.seed, self.collate = dataset, batch_size, seed, collate
         self.per_epoch = len(dataset) // batch_size
         self.settings = {"items": len(dataset), "batch_size": batch_size, "seed": seed}  # what a checkpoint compares

@@ -57,7 +57,7 @@ def save_checkpoint(path: str | Path, state: Mapping[str, Any], info: Any = None
         with atomic_write(path) as file:
             file.write(save(tensors, {HEADER: header}))
     except OSError as error:
-        raise CheckpointError(f"cannot write checkpoint {path}: {error}; free some space or choose another") from error
+        raise CheckpointError(f"cannot write checkpoint {path}: {error}; free space or choose another path") from error
 
 
 def load_checkpoint(path: str | Path, state: Mapping[str, Any] | None = None) -> Any:
