@@ -104,7 +104,7 @@ def onset_strength(x: Tensor, sr: int, n_fft=2048, hop_length=512, n_mels=128) -
     Raises:
         AudioError: if the sound is empty or not floating point, or a setting is out of range.
 
-    Bock and Widmer (2013). Chapter 2.
+    Böck and Widmer (2013). Chapter 2.
     """
     S = log_mel(x, sr, n_fft, hop_length, n_mels)
     rise = S.diff(dim=-1).clamp(min=0).mean(-2)

@@ -90,7 +90,7 @@ def load(
         sr: resample to this rate in Hz; None keeps the file's own rate.
         mono: mix the channels into one.
         start: where to begin, in seconds.
-        duration: how much to read, in seconds; it may extend past the end. None reads everything.
+        duration: how much to read, in seconds; it may extend past the end. None reads to the end.
 
     Returns: float32 (channels, time), and the sample rate in Hz.
 
@@ -171,7 +171,7 @@ def save(path: str | Path, audio: Tensor, sr: int) -> None:
 
 @contextmanager
 def _naming(path: str | PathLike) -> Iterator[None]:
-    """Turn any error inside into an AudioError that begins with the file's name."""
+    """Turn decoding errors and bad values inside into an AudioError that begins with the file's name."""
     try:
         yield
     except (soundfile.SoundFileError, ValueError, OverflowError) as error:

@@ -49,7 +49,7 @@ def _constant(build, args: tuple, device: torch.device, dtype: torch.dtype) -> T
 
 
 def constant_for(x: Tensor, build, *args) -> Tensor:
-    """Build `build(*args)` once, in float64, and cache it on the device and in the precision of `x`."""
+    """Compute `build(*args)` once, in float64, and cache it on the device and in the precision of `x`."""
     return _constant(build, args, x.device, x.dtype)
 
 

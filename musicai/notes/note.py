@@ -174,7 +174,7 @@ def note_name(pitch: int) -> str:
 
 
 def note_number(name: str) -> int:
-    """Find the MIDI pitch with a name: the inverse of `note_name`.
+    """Convert a note name to its MIDI pitch: the inverse of `note_name`.
 
     >>> note_number("Bb3")
     58

@@ -50,7 +50,7 @@ def average_gradients(parameters: Iterable[Tensor]) -> None:
 
 
 def average(values: Tensor) -> Tensor:
-    """The mean over the processes."""
+    """Average values over the processes; with several, `values` is overwritten by the sum."""
     _, world = rank_and_world()
     if world > 1:
         dist.all_reduce(values)
