@@ -1,4 +1,4 @@
-"""`python -m musicai` is the command `musicai`."""
+"""Run the `musicai` command with `python -m musicai`."""
 
 from musicai.cli import main
 

@@ -1,4 +1,4 @@
-"""The command line: `musicai --help`. Each verb is one function that adds its arguments and names what runs them."""
+"""The command line, `musicai`. Each verb is one function that adds its arguments and names the one that runs it."""
 
 import argparse
 import os
@@ -21,9 +21,9 @@ def main(arguments: list[str] | None = None) -> int:
     musicai 0.1.0
 
     Args:
-        arguments: the words after `musicai`. None: those of this process.
+        arguments: the words after `musicai`; None takes them from the command line of this process.
 
-    Returns: 0 if all went well, 1 after a failure, 2 for a command that makes no sense, 130 after Ctrl-C.
+    Returns: 0 on success, 1 after a failure, 2 for an invalid command, 130 after Ctrl-C.
 
     Preface.
     """
@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _complain(error: object) -> int:
-    print("musicai: error:", shorten(str(error), 800), file=sys.stderr)  # in one line
+    print("musicai: error:", shorten(str(error), 800), file=sys.stderr)  # on one line
     return 1
 
 
@@ -62,12 +62,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _train(parser: argparse.ArgumentParser) -> None:
-    """train a model as the shipped ones were trained; without NAME, list the recipes"""
-    parser.epilog = "Safe to interrupt; rerun to resume. MUSICAI_DEVICE=cuda:1 chooses another device than the best."
+    """train a model the way the shipped one was trained; without NAME, list the recipes"""
+    parser.epilog = "Safe to interrupt; rerun to resume. Set MUSICAI_DEVICE=cuda:1 to choose the device yourself."
     parser.add_argument("name", nargs="?", metavar="NAME", help="the recipe")
-    parser.add_argument("--steps", type=int, help="training steps (default: as for the shipped model)")
-    parser.add_argument("--out", metavar="FOLDER", help="where the model goes (default: runs/NAME)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of all random numbers (default: 0)")
+    parser.add_argument("--steps", type=int, help="number of training steps (default: as for the shipped model)")
+    parser.add_argument("--out", metavar="FOLDER", help="where to save the model (default: runs/NAME)")
+    parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
     parser.set_defaults(run=_run_recipe)
 
 
@@ -80,20 +80,20 @@ def _run_recipe(options: argparse.Namespace) -> None:
         return
     out = Path(options.out or Path("runs", options.name))
     there = {path.name for path in out.iterdir()} if out.is_dir() else set()
-    if there and there.isdisjoint(("ladder", "partials.safetensors", "run.safetensors")):  # traces of a run
+    if there and there.isdisjoint(("ladder", "partials.safetensors", "run.safetensors")):  # what a run leaves behind
         raise FileExistsError(f"{out} holds something other than a training run; choose another --out")
     print(recipes.train(options.name, out=out, steps=options.steps, seed=options.seed))
 
 
 def _data(parser: argparse.ArgumentParser) -> None:
-    """show which sets of music are here and where; fetch, verify or remove one"""
+    """list the data sets and where they are stored; fetch, verify or remove one"""
     parser.set_defaults(run=_list)
     actions = parser.add_subparsers(metavar="ACTION", title="actions")
     for run in (_fetch, _verify, _remove):
         action = actions.add_parser(run.__name__[1:], help=run.__doc__, description=run.__doc__)
         action.add_argument("name", nargs="?" if run is _verify else None, choices=SETS)
         action.set_defaults(run=run)
-    action.add_argument("--yes", action="store_true", help="do not ask")  # for `remove`
+    action.add_argument("--yes", action="store_true", help="don't ask for confirmation")  # for `remove`
 
 
 def _list(options: argparse.Namespace) -> None:
@@ -105,13 +105,13 @@ def _list(options: argparse.Namespace) -> None:
 
 
 def _fetch(options: argparse.Namespace) -> None:
-    """download a public set into the cache folder"""
+    """download a public data set into the cache folder"""
     known = SETS[options.name]
     print(known.place() or known.fetch(cache_dir()))
 
 
 def _verify(options: argparse.Namespace) -> int:
-    """check hashes, sizes and counts of what is here"""
+    """check the hashes, sizes and counts of the data sets that are here"""
     code = 0
     for known in [SETS[options.name]] if options.name else SETS.values():
         if known.place() or options.name:
@@ -123,7 +123,7 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _remove(options: argparse.Namespace) -> None:
-    """delete a set from the cache folder, and nothing elsewhere"""
+    """delete a data set from the cache folder, and nothing outside it"""
     paths = SETS[options.name].cached()
     if not paths:
         raise FileNotFoundError(f"{options.name} is not in the cache folder, so there is nothing to remove")
@@ -133,7 +133,7 @@ def _remove(options: argparse.Namespace) -> None:
         elif path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
-            path.unlink()  # of a link, only the link goes
+            path.unlink()  # for a link, this removes only the link
 
 
 VERBS = (_train, _data)

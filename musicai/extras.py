@@ -1,4 +1,4 @@
-"""Optional libraries: imported when they are used; if one is missing, the error says what to install.
+"""Optional libraries, imported when they are used; if one is missing, the error says what to install.
 
 >>> require("json", "notebook", "this example").__name__
 'json'
@@ -11,7 +11,7 @@ __all__ = ["require"]
 
 
 def require(module: str, extra: str, what: str) -> ModuleType:
-    """Import an optional library, or say which extra of musicai brings it.
+    """Import an optional library; if it is missing, say which extra of musicai installs it.
 
     >>> widgets = require("ipywidgets", "notebook", "the keyboard")  # doctest: +SKIP
     >>> require("no_such_library", "notebook", "the keyboard")

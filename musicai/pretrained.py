@@ -1,7 +1,7 @@
-"""Models in folders: `config.json` tells how to build one, `model.safetensors` has its weights, `README.md` the card.
+"""Models in folders: `config.json` says how to build one, `model.safetensors` has the weights, `README.md` is the card.
 
-A folder may come from anywhere, so nothing in it is trusted: JSON and safetensors can only ever be data, and a
-configuration may not make its class build more than a small multiple of the weights that lie beside it.
+A folder may come from anywhere, so nothing in it is trusted: JSON and safetensors files hold only data, never
+code, and a configuration cannot make its class build more than a small multiple of the weights that come with it.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ SHIPPED = Path(__file__).parent / "checkpoints"
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 MAX_CONFIG, MAX_NUMBER = 1 << 16, 1 << 24  # bytes, the largest number in a config
 FREE_SIZE = 1 << 12  # a size in a config may be this large, or 4 times the largest dimension of the weights
-FREE_ELEMENTS, FREE_OPERATIONS = 1 << 22, 1000  # what building may take beyond the weights, for tables and the like
+FREE_ELEMENTS, FREE_OPERATIONS = 1 << 22, 1000  # what building may use beyond the weights, for tables and the like
 
 
 class PretrainedError(ValueError):
@@ -42,17 +42,17 @@ class PretrainedError(ValueError):
 
 
 class Pretrained:
-    """What lets a model be saved to a folder and loaded by name: `class WaveGANGenerator(Pretrained, nn.Module)`.
+    """A mixin that saves a model to a folder and loads it by name: `class WaveGANGenerator(Pretrained, nn.Module)`.
 
     >>> generator = WaveGANGenerator.from_pretrained("wavegan-drums")  # doctest: +SKIP
     >>> generator.save_pretrained("runs/my-drums", card="Drums, 10,000 steps")  # doctest: +SKIP
 
     The model keeps `self.config`: the arguments of its constructor by name, as a dict; or, if the constructor takes one
-    dataclass, that dataclass. All of it must be JSON; lists come back as tuples.
+    dataclass, that dataclass. Everything in it must be valid JSON; lists come back as tuples.
 
     Attributes:
-        config_class: the dataclass that the constructor takes, None if it takes plain arguments.
-        quantities: the fields of the config that are not sizes, so that they may be large in a small model.
+        config_class: the dataclass that the constructor takes, or None if it takes plain arguments.
+        quantities: the fields of the config that are not sizes, so they may be large even in a small model.
 
     Chapter 4.
     """
@@ -61,21 +61,21 @@ class Pretrained:
     quantities: tuple[str, ...] = ("sr", "sample_rate", "seed")
 
     def save_pretrained(self, folder: str | Path, card: str | None = None) -> None:
-        """Write config.json, model.safetensors and (with `card`) README.md: all of them, or nothing changes.
+        """Write config.json, model.safetensors and (with `card`) README.md; if anything fails, nothing changes.
 
         Args:
-            folder: created if it is not there; other files in it stay.
+            folder: where to write; created if it does not exist. Other files in it are kept.
             card: the model card in Markdown: data, steps, device, metrics, seed, command.
 
         Raises:
             PretrainedError: if the config is not JSON, weights are not finite, or the files cannot be written.
         """
         plain = dataclasses.asdict(self.config) if dataclasses.is_dataclass(self.config) else self.config
-        # safetensors wants each tensor in memory of its own
+        # safetensors requires each tensor to have its own memory
         weights = {key: t.detach().to("cpu", copy=True).contiguous() for key, t in self.state_dict().items()}
         try:
             text = json.dumps({"class": type(self).__name__, **plain}, indent=2)
-            self._check_sizes(json.loads(text), weights)  # what cannot be loaded again is not saved
+            self._check_sizes(json.loads(text), weights)  # never save what could not be loaded again
             files = {WEIGHTS: save(_finite(weights)), CONFIG: text.encode() + b"\n"}
             if card is not None:
                 files[CARD] = card.rstrip().encode() + b"\n"
@@ -84,55 +84,55 @@ class Pretrained:
                 for name, content in files.items():
                     file = stack.enter_context(atomic_write(Path(folder, name)))
                     file.write(content)
-                    file.flush()  # so that a full disk is found out before any file is replaced
+                    file.flush()  # so that a full disk shows up before any file is replaced
         except (OSError, TypeError, ValueError) as error:
             raise PretrainedError(f"cannot save the model to {folder}: {error}") from error
 
     @classmethod
     def from_pretrained(cls, name: str | Path, device: str | torch.device | None = None):
-        """Load the model in a local folder, shipped with musicai, or on the Hugging Face hub; it is in eval mode.
+        """Load a model from a folder, from those shipped with musicai or from the Hugging Face hub, in eval mode.
 
         Args:
             name: a folder, a shipped name (see `shipped`), or a hub id "owner/name" (needs the extra `hub`).
-            device: where to put it; None is the CPU.
+            device: where to put the model; None means the CPU.
 
-        Returns: the model, in float32 whatever type the file holds.
+        Returns: the model, in float32 regardless of the type in the file.
 
         Raises:
-            PretrainedError: if nothing is there, a file is damaged or hostile, or file and model differ: every missing
-                and unexpected key and every other shape is listed.
+            PretrainedError: if there is no such model, a file is damaged or hostile, or the weights do not fit; the
+                message lists every missing or unexpected key and every mismatched shape.
         """
         folder = resolve(name)
         with _reading(folder / CONFIG) as path, path.open("rb") as file:
-            config = {**json.loads(file.read(MAX_CONFIG))}  # what is longer ends in the middle: an error
+            config = {**json.loads(file.read(MAX_CONFIG))}  # a longer file is cut short, so it fails to parse
         if (found := config.pop("class", None)) != cls.__name__:
             raise PretrainedError(f"{folder} holds a {found!r}, not a {cls.__name__}: load it with its own class")
         with _reading(folder / WEIGHTS) as path:
             weights = _finite(load_file(path))
         try:
             return cls._build(config, weights).eval().to(device)
-        except Exception as error:  # the constructor was given a stranger's numbers
+        except Exception as error:  # the constructor was given untrusted numbers
             what = f"{folder} does not fit {cls.__name__} with the configuration {config!s:.300}"
             raise PretrainedError(f"{what}: {type(error).__name__}: {error}") from error
 
     @classmethod
     def _build(cls, config: dict[str, Any], weights: dict[str, Tensor]) -> nn.Module:
-        """The model that the configuration describes, if it is no larger than these weights allow, with the weights."""
+        """Build the model that the configuration describes, if these weights allow one so large, and load them."""
         cls._check_sizes(config, weights)
         arguments = {key: _tuples(value) for key, value in config.items()}
         with torch.random.fork_rng(devices=[]), _Budget(weights):
             model = cls(cls.config_class(**arguments)) if cls.config_class else cls(**arguments)
-        model.load_state_dict(weights)  # its error lists every missing and unexpected key and every other shape
+        model.load_state_dict(weights)  # its error lists every missing or unexpected key and every mismatched shape
         return model
 
     @classmethod
     def _check_sizes(cls, config: dict[str, Any], weights: dict[str, Tensor]) -> None:
-        """Refuse numbers that no model with these weights can mean, before anything is built from them."""
+        """Refuse numbers too large for any model with these weights, before anything is built from them."""
         most = 4 * max(FREE_SIZE // 4, len(weights), *(size for tensor in weights.values() for size in tensor.shape), 0)
         for field, value in config.items():
             for number in _numbers(value):
                 limit = most if isinstance(number, int) and field not in cls.quantities else MAX_NUMBER
-                if not abs(number) <= limit:  # which is how NaN is refused too
+                if not abs(number) <= limit:  # written this way, it also refuses NaN
                     reason = f"is not a number up to {limit:,}, so the model would be far larger than its weights"
                     hint = "if it is not a size, name the field in `quantities`"
                     raise ValueError(f"{field} = {str(value)[:40]} {reason}; {hint}")
@@ -152,7 +152,7 @@ def shipped() -> list[str]:
 
 
 def resolve(name: str | Path) -> Path:
-    """Find the folder of a model by path, shipped name or hub id.
+    """Find a model's folder from a path, a shipped name or a hub id.
 
     >>> resolve("wavegan-drums").name
     'wavegan-drums'
@@ -168,7 +168,7 @@ def resolve(name: str | Path) -> Path:
     Chapter 4.
     """
     text = os.path.expanduser(name)
-    if os.path.isdir(text):  # unlike Path.is_dir, no error for names that cannot exist
+    if os.path.isdir(text):  # unlike Path.is_dir, it raises no error for impossible names
         return Path(text)
     if text in shipped():
         return SHIPPED / text
@@ -182,7 +182,7 @@ def _from_hub(name: str) -> Path:
     try:
         hub = require("huggingface_hub", "hub", "loading a model from there")
         return Path(hub.snapshot_download(name, allow_patterns=[CONFIG, WEIGHTS]))
-    except Exception as error:  # the hub's client raises whatever its transport does
+    except Exception as error:  # the hub's client raises whatever its transport raises
         reason = f"cannot load it from the Hugging Face hub ({type(error).__name__}: {error})"
         raise PretrainedError(f"{name!r} is not a folder here, and musicai {reason}") from error
 
@@ -192,8 +192,8 @@ def _from_hub(name: str) -> Path:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[Path]:
-    """Whatever a damaged or hostile file provokes in its reader becomes a PretrainedError."""
-    if not path.is_file():  # opening a pipe would wait for ever
+    """Turn any error that a damaged or hostile file causes in its reader into a PretrainedError."""
+    if not path.is_file():  # opening a pipe would block for ever
         raise PretrainedError(f"{path.parent} holds no model: there is no file {path.name}")
     try:
         yield path
@@ -203,7 +203,7 @@ def _reading(path: Path) -> Iterator[Path]:
 
 
 def _numbers(value: Any) -> Iterator[int | float]:
-    """Every number in a part of a configuration."""
+    """Yield every number in part of a configuration."""
     if isinstance(value, dict | list | tuple):
         for item in value.values() if isinstance(value, dict) else value:
             yield from _numbers(item)
@@ -225,7 +225,7 @@ def _finite(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 class _Budget(TorchDispatchMode):
-    """Inside, only so many elements may be made, by only so many operations, as a model with these weights needs."""
+    """Limit the elements created and the operations run inside to what a model with these weights needs."""
 
     def __init__(self, weights: dict[str, Tensor]):
         super().__init__()
@@ -235,7 +235,7 @@ class _Budget(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         self.operations -= 1
-        if any(argument.name == "device" for argument in func._schema.arguments):  # makes a tensor, or copies one
+        if any(argument.name == "device" for argument in func._schema.arguments):  # creates or copies a tensor
             drawn = {"generator": None} if "generator" in kwargs else {}  # a CPU's generator cannot draw on "meta"
             self.elements -= func(*args, **kwargs | drawn | {"device": "meta"}).numel()
         if self.elements < 0 or self.operations < 0:

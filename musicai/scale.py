@@ -1,12 +1,12 @@
-"""One notebook, three sizes: the full run on a GPU, a smaller one on a CPU, seconds in a test.
+"""One notebook, three scales: the full run on a GPU, a smaller one on a CPU, and a test that takes seconds.
 
 >>> import os
 >>> os.environ["MUSICAI_SCALE"] = "cpu"
 >>> scaled(20_000, cpu=400, smoke=3)
 400
 
-The environment variable MUSICAI_SCALE ("smoke", "cpu" or "full") decides; without it a CUDA GPU means "full" and
-anything else "cpu". MUSICAI_DEVICE ("cpu", "cuda:1", ...) chooses the device. Preface.
+The environment variable MUSICAI_SCALE ("smoke", "cpu" or "full") sets the scale; if it is unset, a CUDA GPU means
+"full" and anything else "cpu". MUSICAI_DEVICE ("cpu", "cuda:1", ...) chooses the device. Preface.
 """
 
 import os
@@ -21,12 +21,12 @@ T = TypeVar("T")
 
 
 def current_scale() -> Literal["smoke", "cpu", "full"]:
-    """Tell how large this run should be.
+    """Find the scale of this run.
 
     >>> current_scale() in SCALES
     True
 
-    Returns: what MUSICAI_SCALE says; without it "full" with a CUDA GPU and "cpu" otherwise.
+    Returns: the value of MUSICAI_SCALE; if it is unset, "full" with a CUDA GPU and "cpu" otherwise.
 
     Raises:
         ValueError: if MUSICAI_SCALE is set to anything else.
@@ -42,14 +42,14 @@ def current_scale() -> Literal["smoke", "cpu", "full"]:
 
 
 def scaled(full: T, *, cpu: T | None = None, smoke: T | None = None) -> T:
-    """Choose the value for this scale.
+    """Choose the value for the current scale.
 
     >>> steps = scaled(20_000, cpu=400, smoke=3)
 
     Args:
-        full: the value of the full run.
-        cpu: the value on a CPU. None: as in the full run.
-        smoke: the value in a test. None: as on a CPU.
+        full: the value for the full run.
+        cpu: the value on a CPU; None means the same as in the full run.
+        smoke: the value in a test; None means the same as on a CPU.
 
     Returns: one of the three.
 
@@ -68,10 +68,10 @@ def device() -> torch.device:
 
     >>> model = torch.nn.Linear(2, 2).to(device())
 
-    Returns: what MUSICAI_DEVICE says; without it CUDA, then Apple's MPS, then the CPU.
+    Returns: the value of MUSICAI_DEVICE; if it is unset, CUDA if available, else Apple's MPS, else the CPU.
 
     Raises:
-        ValueError: if MUSICAI_DEVICE names no device that can be used here.
+        ValueError: if MUSICAI_DEVICE names a device that cannot be used here.
 
     Preface.
     """
@@ -79,7 +79,7 @@ def device() -> torch.device:
     if chosen:
         try:
             return torch.empty(0, device=chosen).device
-        except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch's reason takes many lines
+        except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch's message has many lines
             reason = str(error).splitlines()[0]
             raise ValueError(f"the device {chosen!r} cannot be used here ({reason}); try cpu") from error
     if torch.cuda.is_available():

@@ -1,9 +1,9 @@
-"""Files that are whole or not there at all, and the one cache folder.
+"""Write files completely or not at all, and find the one cache folder.
 
 >>> with atomic_write("numbers.bin") as file:  # doctest: +SKIP
 ...     file.write(b"12345")
 
-Everything in `musicai` that writes a file writes it this way. Preface.
+Every file that `musicai` writes is written this way. Preface.
 """
 
 import os
@@ -19,17 +19,17 @@ from typing import BinaryIO
 
 __all__ = ["atomic_write", "cache_dir", "temporary_path"]
 
-_MACHINE = f"{zlib.crc32(platform.node().encode()):08x}"  # its process numbers mean nothing to others on a shared disk
+_MACHINE = f"{zlib.crc32(platform.node().encode()):08x}"  # process ids mean nothing to other machines on a shared disk
 _numbers = count()
 
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
-    """Open a file for writing that replaces `path` only once the block has ended without an error.
+    """Open a file for writing; it replaces `path` only if the block ends without an error.
 
-    The bytes go to a hidden file in the same folder, are flushed to the disk, and the file is then renamed. After an
-    error, Ctrl-C or a power cut the old file is still there, unchanged. Several files can be replaced together by
-    opening them all in one `contextlib.ExitStack`.
+    The bytes go to a hidden file in the same folder, which is flushed to disk and then renamed. After an error, Ctrl-C
+    or a power cut, the old file is still there, unchanged. To replace several files together, open them all in one
+    `contextlib.ExitStack`.
 
     >>> with atomic_write("numbers.bin") as file:  # doctest: +SKIP
     ...     file.write(b"12345")
@@ -37,7 +37,7 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
     Args:
         path: the file to write; its folder must exist.
 
-    Returns: a context manager that gives the open binary file.
+    Returns: a context manager that yields the open binary file.
 
     Raises:
         FileNotFoundError: if the folder does not exist.
@@ -57,7 +57,7 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    if os.name == "posix":  # so that the renaming survives a power cut too
+    if os.name == "posix":  # so that the rename survives a power cut too
         folder = os.open(path.parent, os.O_RDONLY)
         os.fsync(folder)
         os.close(folder)
@@ -65,10 +65,10 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def temporary_path(folder: Path) -> Iterator[Path]:
-    """Give a hidden name in a folder to a file or folder that is being made; what still has it at the end is removed.
+    """Yield a hidden name for a file or folder that is being made; whatever still has it at the end is removed.
 
-    No other thread or process is given the same name. A process that is killed cannot clean up: what it left is removed
-    when another process on the same machine first asks for a name in that folder.
+    No other thread or process is given the same name. A process that is killed cannot clean up, so what it left
+    behind is removed when another process on the same machine first asks for a name in that folder.
 
     >>> with temporary_path(Path("data")) as new:  # doctest: +SKIP
     ...     new.mkdir()
@@ -91,16 +91,16 @@ def temporary_path(folder: Path) -> Iterator[Path]:
 
 @cache
 def _sweep(folder: Path) -> None:
-    """Remove what processes of this machine left here when they were killed."""
+    """Remove what processes on this machine left here when they were killed."""
     for path in folder.glob(f".{_MACHINE}-*-*.tmp"):
-        with suppress(OSError, ValueError):  # another user's, gone already, or (on Windows) still open
+        with suppress(OSError, ValueError):  # it is another user's, already gone or (on Windows) still open
             if os.name == "nt" or not _is_running(int(path.name.split("-")[1])):
                 _remove(path)
 
 
 def _is_running(process: int) -> bool:
     try:
-        os.kill(process, 0)  # signal 0 only asks
+        os.kill(process, 0)  # signal 0 only checks
     except ProcessLookupError:
         return False
     return True
@@ -117,7 +117,7 @@ def cache_dir() -> Path:
     >>> cache_dir().name  # doctest: +SKIP
     'musicai'
 
-    Returns: the folder; whoever writes to it creates it.
+    Returns: the folder; it may not exist yet, and whatever writes to it creates it.
 
     Preface.
     """

@@ -1,4 +1,4 @@
-"""Work shared among threads: whole pieces, handed out as threads become free, with the results in order.
+"""Share work among threads: pieces are handed out as threads become free, and the results come back in order.
 
 >>> with Workers(torch.device("cpu")) as workers:
 ...     list(workers.map(lambda i: i * i, range(4)))
@@ -21,9 +21,9 @@ __all__ = ["Workers", "one_core"]
 class Workers:
     """As many threads as torch has, each running torch on one core.
 
-    An operator that is split over all cores waits for the slowest of them, every time: on a busy machine that is most
-    of the time. Whole pieces of work do not wait for each other. Results come in the order of the pieces, so a sum over
-    them does not depend on which thread was first. No gradients are recorded.
+    An operator that is split across all cores always waits for the slowest one, and on a busy machine the waiting takes
+    most of the time. Whole pieces of work do not wait for each other. Results come in the order of the pieces, so a sum
+    over them does not depend on which thread finished first. No gradients are recorded.
 
     >>> with Workers(torch.device("cpu")) as workers:
     ...     sum(workers.map(len, ["a", "bc"]))
@@ -48,8 +48,8 @@ class Workers:
             self._pool = None
 
     def map(self, function: Callable[[Any], Any], pieces: Iterable) -> Iterator:
-        """Yield `function(piece)` for each piece, in order; only a few pieces are held at a time."""
-        function, pieces = torch.no_grad()(function), iter(pieces)  # each thread has a switch of its own
+        """Yield `function(piece)` for each piece, in order; only a few pieces are in memory at a time."""
+        function, pieces = torch.no_grad()(function), iter(pieces)  # gradients are switched off per thread
         first = list(islice(pieces, 2))
         pieces = chain(first, pieces)
         if len(first) < 2 or self.threads == 1:
@@ -75,9 +75,9 @@ class Workers:
 
 @contextmanager
 def one_core() -> Iterator[None]:
-    """Keep torch on one core inside a `with`, for operators so small that sharing them costs more than they do.
+    """Keep torch on one core inside a `with`, for operators too small to be worth splitting.
 
-    Numbers below 1e-38 become 0 inside, because the processor takes many times as long for them.
+    Inside it, numbers below 1e-38 become 0, because processors handle such numbers many times more slowly.
 
     >>> with one_core():
     ...     torch.get_num_threads()
@@ -97,6 +97,6 @@ def one_core() -> Iterator[None]:
 
 
 def _on_one_core() -> None:
-    torch.get_num_threads()  # the first call in a thread resets its number to the global one: ask before setting
+    torch.get_num_threads()  # the first call in a thread resets its count to the global one, so get before you set
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)

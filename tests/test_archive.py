@@ -262,7 +262,7 @@ def test_what_is_there_is_neither_replaced_nor_followed(tmp_path, kind):
     else:
         out.symlink_to(tmp_path / ("elsewhere" if kind == "link" else "nowhere"))
     before = tree(tmp_path)
-    with pytest.raises(DataError, match="out exists already; move it away"):
+    with pytest.raises(DataError, match="out already exists; move it away"):
         extract(tmp_path / "a.tar", out)
     assert tree(tmp_path) == before
 

@@ -123,9 +123,9 @@ def test_one_dimension_is_mono_and_many_blocks_are_one_sound(tmp_path):
 def test_missing_folders_and_strange_files(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"absent.wav"):
         load(tmp_path / "absent.wav")
-    refused(tmp_path, "not a file but a folder")
+    refused(tmp_path, "it is a folder or a device")
     os.mkfifo(tmp_path / "pipe.wav")
-    refused(tmp_path / "pipe.wav", "not a file but a folder or a device")
+    refused(tmp_path / "pipe.wav", "it is a folder or a device, not a file")
     (tmp_path / "nothing.wav").touch()
     refused(tmp_path / "nothing.wav", "empty")
     (tmp_path / "text.wav").write_text("this is not a sound")
@@ -191,7 +191,7 @@ def test_ogg_headers_that_lie(tmp_path, real):
     path.write_bytes(ogg_with_promise(data, real.shape[1] + 9000))
     refused(path, "promised")
     path.write_bytes(ogg_with_promise(data, 2**40))
-    refused(path, "1099511627776 frames are promised, 24064 could be read")
+    refused(path, "1099511627776 frames are promised, but only 24064 could be read")
     path.write_bytes(data[:-50] + bytes([data[-50] ^ 1]) + data[-49:])
     refused(path, "checksum of page")
 

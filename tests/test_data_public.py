@@ -484,10 +484,10 @@ def test_groove_empty_or_undecodable_table(tmp_path):
     with pytest.raises(DataError, match=r"info\.csv is damaged or cannot be read.*utf-8"):
         Groove(tmp_path)
     file.write_bytes(b"")
-    with pytest.raises(DataError, match=r"info\.csv: split 'train' holds nothing"):
+    with pytest.raises(DataError, match=r"info\.csv: split 'train' has no items"):
         Groove(tmp_path)
     file.write_bytes(content.splitlines(keepends=True)[0])
-    with pytest.raises(DataError, match=r"info\.csv: split 'train' holds nothing"):
+    with pytest.raises(DataError, match=r"info\.csv: split 'train' has no items"):
         Groove(tmp_path)
     file.write_bytes(b"\xef\xbb\xbf" + content.replace(b"\r\n", b"\n"))
     assert len(Groove(tmp_path)) == 2
@@ -576,7 +576,7 @@ def test_a_folder_that_holds_something_else_is_not_replaced(tmp_path, monkeypatc
     serve(monkeypatch, "groove", tmp_path / "server" / "g.zip", pack_zip(make_groove(tmp_path / "made"), "groove"))
     (tmp_path / "root" / "groove").mkdir(parents=True)
     (tmp_path / "root" / "groove" / "mine.txt").write_text("mine")
-    with pytest.raises(DataError, match="exists already"):
+    with pytest.raises(DataError, match="already exists"):
         Groove(tmp_path / "root", download=True)
     assert [path.name for path in (tmp_path / "root" / "groove").iterdir()] == ["mine.txt"]
     assert [path.name for path in (tmp_path / "root").iterdir()] == ["groove"]

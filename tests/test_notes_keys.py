@@ -45,7 +45,7 @@ def test_names_by_hand():
         with pytest.raises(ValueError, match=str(bad)):
             note_name(bad)
     assert (note_number("Bb3"), note_number("Cb4"), pitch_class("F##")) == (58, 59, 7)
-    with pytest.raises(ValueError, match="note name 'H2' is not like"):
+    with pytest.raises(ValueError, match="note name 'H2' does not look like"):
         note_number("H2")
 
 

@@ -148,9 +148,9 @@ def test_what_files_may_do(events, notes):
         (midi_file(ON + OFF + END, tracks=3), "ends after 1 of the 3 tracks"),
         (midi_file(ON + OFF + END)[:-1], "promises 12 bytes; 11 are left"),
         (midi_file(ON + b"\x60\x80\x3c"), "track 0 ends within an event"),
-        (midi_file(b"\x00\x3c\x50" + END), "00 3c 50 is no MIDI message"),
-        (midi_file(b"\x00\x90\xbc\x50" + END), "90 bc 50 is no MIDI message"),
-        (midi_file(b"\x00\xf4" + END), "f4 00 ff is no MIDI message"),
+        (midi_file(b"\x00\x3c\x50" + END), "00 3c 50 is not a MIDI message"),
+        (midi_file(b"\x00\x90\xbc\x50" + END), "90 bc 50 is not a MIDI message"),
+        (midi_file(b"\x00\xf4" + END), "f4 00 ff is not a MIDI message"),
         (midi_file(b"\xff\xff\xff\xff\x00\x90\x3c\x50"), "longer than 4 bytes"),
         (midi_file(b"\x00\xff\x01\xff\xff\xff\x7f"), "track 0 ends within an event"),
         (midi_file(b"\xff\xff\xff\x7f\x90\x3c\x40" + OFF + END), "hours, more than 24"),
@@ -310,7 +310,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     old = path.read_bytes()
     with pytest.raises(MidiError, match=r"a\.mid: tempo 2\.0 is outside"):
         write_midi(path, Melody.from_pitches([62], tempo=2).to_score())
-    with pytest.raises(MidiError, match="a gap of 960,000,000,000 ticks is longer than MIDI can count"):
+    with pytest.raises(MidiError, match="a gap of 960,000,000,000 ticks is longer than MIDI can represent"):
         write_midi(path, Score((Track([Note(60, 1e9, 1)]),)))
     monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):

@@ -104,5 +104,5 @@ def test_every_kind_of_source_starts_again_where_it_was(make):
 
 
 def test_a_source_that_runs_dry_is_an_error():
-    with pytest.raises(ValueError, match="run dry"):
+    with pytest.raises(ValueError, match="run out"):
         list(islice(numbered(iter([1, 2]), 0, seed=0), 3))

@@ -1,11 +1,11 @@
-"""Sound: files, samples, spectra, rhythm and back. Float32 tensors (..., time); files give (channels, time).
+"""Sound: files, samples, spectra, rhythm and the way back. Sound is float32 (..., time); files give (channels, time).
 
 >>> from musicai.audio import load, log_mel
 >>> audio, sr = load("song.flac", sr=16_000, mono=True)  # doctest: +SKIP
 >>> features = log_mel(audio, sr)  # (1, 128, frames)  # doctest: +SKIP
 
-The features agree with librosa 0.11 (tests state how closely), work on batches and on any device, and can be
-differentiated. Chapters 1 and 2.
+The features agree with librosa 0.11 (the tests say how closely), work on batches and on any device, and are
+differentiable. Chapters 1 and 2.
 """
 
 from .features import chroma, cqt, onset_strength, tempo

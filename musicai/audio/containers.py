@@ -1,8 +1,8 @@
-"""Checks that a file holds what its header promises, made before a decoder sees it.
+"""Check that a file holds what its header promises, before a decoder sees it.
 
 libsndfile silently shortens a wav whose header promises more than is there, turns a damaged page of an ogg into
-silence, and guesses the length of an mp3 without a Xing header from the size of its first frame. Such files are refused
-here as truncated or damaged, or put right. Chapter 1.
+silence, and guesses the length of an mp3 without a Xing header from the size of its first frame. Here, such files are
+repaired, or rejected as truncated or damaged. Chapter 1.
 """
 
 import io
@@ -16,16 +16,17 @@ MAX_CHANNELS, UNKNOWN = 256, -1
 OGG_LAST_PAGE = 4
 SAME_STREAM = 0xFFFE0C00  # the bits of an mpeg header that stay the same: sync word, version, layer and sample rate
 MPEG_RATES = (44_100, 48_000, 32_000)
-MPEG_KBITS = {  # kbit/s of the bit rate codes 1 to 14 of layer 3, by whether it is MPEG-1
+MPEG_KBITS = {  # kbit/s for the layer 3 bit rate codes 1 to 14; the key says whether it is MPEG-1
     True: (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
     False: (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
 
 
 class SoundStream(NamedTuple):
-    """What the decoder is to read, and how: `forward` from front to end, without seeking.
+    """What the decoder should read, and how: with `forward`, from start to end without seeking.
 
-    `frames` says how many there are (None: libsndfile knows; UNKNOWN: only decoding tells), `lead` how many to drop.
+    `frames` is the number of frames (None if libsndfile knows it, UNKNOWN if only decoding can tell); `lead` is how
+    many to drop first.
     """
 
     stream: BinaryIO
@@ -35,7 +36,7 @@ class SoundStream(NamedTuple):
 
 
 def examine(file: BinaryIO, size: int) -> SoundStream:
-    """Tell the format by the file's first bytes and check its structure; `AudioError` if it is damaged."""
+    """Identify the format from the file's first bytes and check its structure; raise `AudioError` if it is damaged."""
     require(size > 0, "the file is empty (0 bytes)")
     head = file.read(26)
     kind, order = head[:4], ">" if head[:4] in (b"RIFX", b"FORM") else "<"
@@ -43,7 +44,7 @@ def examine(file: BinaryIO, size: int) -> SoundStream:
         finished = 0 <= size - 8 - struct.unpack(order + "I", head[4:8])[0] <= 1
         source = SoundStream(_check_chunks(file, size, order, finished), forward=False)
     elif kind == b"fLaC":
-        known = int.from_bytes(head[18:26], "big") & (1 << 36) - 1  # 0 if it was written into a pipe
+        known = int.from_bytes(head[18:26], "big") & (1 << 36) - 1  # 0 if it was written to a pipe
         source = SoundStream(file, not known, None if known else UNKNOWN)
     elif kind == b"OggS":
         _check_ogg(file, size)
@@ -51,13 +52,13 @@ def examine(file: BinaryIO, size: int) -> SoundStream:
     elif kind[:3] == b"ID3" or kind[:1] == b"\xff":
         source = _examine_mp3(file)
     else:
-        raise AudioError(f"not a sound file: it begins with {kind!r}; known are wav, flac, ogg, opus, mp3 and aiff")
+        raise AudioError(f"not a sound file: it begins with {kind!r}; supported are wav, flac, ogg, opus, mp3 and aiff")
     source.stream.seek(0)
     return source
 
 
 def check_sound(channels: int, rate: int, most: int = MAX_CHANNELS) -> None:
-    """Refuse numbers of channels and sample rates that no sound has, or that its format cannot hold."""
+    """Reject channel counts and sample rates that no sound has, or that the format cannot hold."""
     require(1 <= channels <= most, f"{channels} channels, not 1 to {most}; audio is (channels, time)")
     require(100 <= rate <= 10_000_000, f"a sample rate of {rate} Hz, not 100 to 10,000,000")
 
@@ -66,7 +67,7 @@ def check_sound(channels: int, rate: int, most: int = MAX_CHANNELS) -> None:
 
 
 def _check_chunks(file: BinaryIO, size: int, order: str, finished: bool) -> BinaryIO:
-    """The file; or a copy with the size of the samples, if it was written into a pipe, so that nobody could go back.
+    """Return the file, or, if it was written to a pipe and its header never completed, a copy with the size filled in.
 
     `finished` says whether the header gives the file's true size.
     """
@@ -80,12 +81,12 @@ def _check_chunks(file: BinaryIO, size: int, order: str, finished: bool) -> Bina
         if name in (b"data", b"SSND"):
             break
         require(claimed <= left, f"truncated: chunk {name!r} claims {claimed} bytes, the file holds {left} more")
-        if name == b"ds64":  # RF64: sizes beyond 4 GiB stand here
+        if name == b"ds64":  # RF64 stores sizes beyond 4 GiB here
             long_size, long_at = int.from_bytes(file.read(16)[8:], "little"), position + 8
         position += claimed + claimed % 2
     long = long_size is not None and claimed == 0xFFFFFFFF
     claimed, tops = (long_size, (2**63, 2**64)) if long else (claimed, (2**31, 2**32))
-    if claimed and not any(top - 4096 <= claimed <= top for top in tops):  # not 0 or the largest size, for "unknown"
+    if claimed and not any(top - 4096 <= claimed <= top for top in tops):  # 0 and the largest sizes mean "unknown"
         require(claimed <= left, f"truncated: the header promises {claimed} bytes of samples, the file holds {left}")
         return file
     require(left > 0 and (claimed > 0 or not finished), "it holds no samples (0 frames)")
@@ -96,7 +97,7 @@ def _check_chunks(file: BinaryIO, size: int, order: str, finished: bool) -> Bina
     return copy
 
 
-# ---- ogg: pages, each with a checksum: the common CRC-32 with its bits the other way round, started from 0
+# ---- ogg: pages, each with a checksum: the common CRC-32 with its bits reversed, starting from 0
 
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
@@ -129,7 +130,7 @@ def _check_ogg(file: BinaryIO, size: int) -> None:
 
 
 def _mpeg_frame(header: int) -> tuple[int, int]:
-    """(bytes, samples) of the layer 3 frame with this 32-bit header; no bytes if it is none."""
+    """(bytes, samples) of the layer 3 frame with this 32-bit header; 0 bytes if it is not one."""
     version, layer, code, rate = header >> 19 & 3, header >> 17 & 3, header >> 12 & 15, header >> 10 & 3
     if header >> 21 != 0x7FF or version == 1 or layer != 1 or code in (0, 15) or rate == 3:
         return 0, 0
@@ -140,7 +141,7 @@ def _mpeg_frame(header: int) -> tuple[int, int]:
 
 
 def _mpeg_frames(data: bytes) -> list[tuple[int, int]]:
-    """(start, stop) of each whole frame; tags, and garbage between frames, are passed over."""
+    """(start, stop) of each whole frame; tags and garbage between frames are skipped."""
     frames, position, first = [], 0, 0
     while 0 <= position <= len(data) - 4:
         header = int.from_bytes(data[position : position + 4], "big")
@@ -153,7 +154,7 @@ def _mpeg_frames(data: bytes) -> list[tuple[int, int]]:
             if stop <= len(data):
                 frames.append((stop - size, stop))
         elif data[position : position + 3] == b"ID3" and len(data) > position + 10:
-            digits = data[position + 6 : position + 10]  # four times seven bits
+            digits = data[position + 6 : position + 10]  # four groups of seven bits
             position += 10 + sum((digit & 127) << 7 * i for i, digit in enumerate(reversed(digits)))
         else:
             position = data.find(b"\xff", position + 1)
@@ -161,16 +162,16 @@ def _mpeg_frames(data: bytes) -> list[tuple[int, int]]:
 
 
 def _followed(data: bytes, header: int, stop: int) -> bool:
-    """Whether another frame of the same stream, or the file's end, comes next: a header alone may be chance."""
+    """Whether another frame of the same stream, or the file's end, comes next, since a lone header may be chance."""
     after = int.from_bytes(data[stop : stop + 4], "big")
     return stop == len(data) or not (after ^ header) & SAME_STREAM
 
 
 def _examine_mp3(file: BinaryIO) -> SoundStream:
-    """The frames alone, without tags and garbage, and with the right count in front.
+    """Keep only the frames, without tags and garbage, and put the right count in front.
 
-    Without a Xing header libsndfile assumes that all frames are as large as the first. Such a file therefore gets a
-    silent frame of the lowest bit rate in front: the guess is then too high, and reading ends where the frames do.
+    Without a Xing header libsndfile assumes that all frames are as large as the first. So a silent frame with
+    the lowest bit rate is put in front of such a file: the guess is then too high, and reading ends with the frames.
     """
     file.seek(0)
     data = file.read()

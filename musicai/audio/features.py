@@ -1,6 +1,6 @@
 """Pitch and rhythm: chroma, constant-Q, onsets and tempo, as librosa defines them. Chapter 2.
 
-Sound is (..., time) and features are (..., features, frames); each sound of a batch is treated alone.
+Sound is (..., time) and features are (..., features, frames); each sound in a batch is processed independently.
 """
 
 import math
@@ -18,9 +18,9 @@ PERIODS = (2 ** (1 / 6) + 1) / (2 ** (1 / 6) - 1)  # in the window of each const
 
 
 def chroma(x: Tensor, sr: int, n_fft: int = 2048, hop_length: int = 512) -> Tensor:
-    """Energy of the twelve pitch classes, C first, whatever the octave; the strongest is 1.
+    """Energy of the twelve pitch classes, C first, summed over octaves and scaled so that the strongest is 1.
 
-    As librosa.feature.chroma_stft with tuning=0 (a stated tuning, not one estimated from the sound).
+    Matches librosa.feature.chroma_stft with tuning=0 (a fixed tuning, not one estimated from the sound).
 
     >>> t = torch.arange(16_000) / 16_000
     >>> chroma(torch.sin(2 * torch.pi * 440 * t), 16_000)[:, 16].argmax()  # A
@@ -29,13 +29,13 @@ def chroma(x: Tensor, sr: int, n_fft: int = 2048, hop_length: int = 512) -> Tens
     Args:
         x: sound (..., time); differentiable.
         sr: sample rate in Hz.
-        n_fft: samples in a frame.
+        n_fft: samples per frame.
         hop_length: samples from one frame to the next.
 
     Returns: (..., 12, frames). NaN and infinite samples give NaN.
 
     Raises:
-        AudioError: the sound is empty or not floating point, or a setting is out of range.
+        AudioError: if the sound is empty or not floating point, or a setting is out of range.
 
     Ellis, "Chroma feature analysis and synthesis" (2007). Chapter 2.
     """
@@ -46,11 +46,11 @@ def chroma(x: Tensor, sr: int, n_fft: int = 2048, hop_length: int = 512) -> Tens
 
 
 def cqt(x: Tensor, sr: int, hop_length: int = 512, fmin: float = C1, n_bins: int = 84) -> Tensor:
-    """Magnitude of the constant-Q transform: bins a semitone apart, each with as many periods in its window.
+    """Magnitude of the constant-Q transform: bins a semitone apart, each with the same number of periods in its window.
 
-    Every bin is the product of the sound with its own windowed complex tone, an octave at a time with frames just long
-    enough. As abs(librosa.cqt), which gets the low octaves from a resampled sound and so differs by a few per cent of
-    the peak.
+    Every bin is the product of the sound with its own windowed complex tone, computed one octave at a time with frames
+    that are just long enough. The result is close to abs(librosa.cqt), which gets the low octaves from resampled sound
+    and so differs by a few per cent of the peak.
 
     >>> t = torch.arange(16_000) / 16_000
     >>> cqt(torch.sin(2 * torch.pi * 440 * t), 16_000)[:, 16].argmax()  # A4 is 45 semitones above C1
@@ -66,7 +66,7 @@ def cqt(x: Tensor, sr: int, hop_length: int = 512, fmin: float = C1, n_bins: int
     Returns: (..., n_bins, 1 + time // hop_length). NaN and infinite samples give NaN.
 
     Raises:
-        AudioError: the sound is empty or not floating point, or the bins do not fit below half the sample rate.
+        AudioError: if the sound is empty or not floating point, or the bins do not fit below half the sample rate.
 
     Brown, "Calculation of a constant Q spectral transform" (1991). Chapter 2.
     """
@@ -87,7 +87,7 @@ def cqt(x: Tensor, sr: int, hop_length: int = 512, fmin: float = C1, n_bins: int
 
 
 def onset_strength(x: Tensor, sr: int, n_fft=2048, hop_length=512, n_mels=128) -> Tensor:
-    """How much louder the mel bands get from one frame to the next, averaged. As librosa.onset.onset_strength.
+    """How much louder the mel bands get, on average, from one frame to the next. Matches librosa.onset.onset_strength.
 
     >>> onset_strength(torch.zeros(2, 16_000), 16_000).shape
     torch.Size([2, 32])
@@ -95,30 +95,30 @@ def onset_strength(x: Tensor, sr: int, n_fft=2048, hop_length=512, n_mels=128) -
     Args:
         x: sound (..., time); differentiable.
         sr: sample rate in Hz.
-        n_fft: samples in a frame.
+        n_fft: samples per frame.
         hop_length: samples from one frame to the next.
         n_mels: number of mel bands.
 
     Returns: (..., frames). NaN and infinite samples give NaN.
 
     Raises:
-        AudioError: the sound is empty or not floating point, or a setting is out of range.
+        AudioError: if the sound is empty or not floating point, or a setting is out of range.
 
-    Bock and Widmer (2013). Chapter 2.
+    Böck and Widmer (2013). Chapter 2.
     """
     S = log_mel(x, sr, n_fft, hop_length, n_mels)
     rise = S.diff(dim=-1).clamp(min=0).mean(-2)
-    delay = 1 + n_fft // (2 * hop_length)  # the difference looks one frame back, a centred frame half its length ahead
+    delay = 1 + n_fft // (2 * hop_length)  # the difference looks one frame back, a centred frame half a frame ahead
     return F.pad(rise, (delay, 0))[..., : S.shape[-1]]
 
 
 def tempo(x: Tensor, sr: int, hop_length: int = 512) -> Tensor:
-    """Beats per minute, from the autocorrelation of the onset strength over 8 seconds. As librosa.feature.tempo.
+    """Beats per minute, from the autocorrelation of the onset strength over 8 seconds. Matches librosa.feature.tempo.
 
-    Tempi near 120 are likelier beforehand, and an octave away less likely (a log-normal prior); none is above 320.
+    A log-normal prior favours tempi near 120 over those an octave away and rules out anything from 320 up.
 
     >>> clicks = torch.zeros(12 * 22_050)
-    >>> clicks[::11_025] = 1  # two a second
+    >>> clicks[::11_025] = 1  # two per second
     >>> round(float(tempo(clicks, 22_050)), 1)
     117.5
 
@@ -127,11 +127,11 @@ def tempo(x: Tensor, sr: int, hop_length: int = 512) -> Tensor:
         sr: sample rate in Hz.
         hop_length: samples from one frame to the next.
 
-    Returns: (...) tempi that a whole number of frames can express, so coarse for fast ones; NaN where the sound holds
-    NaN or infinite samples.
+    Returns: tempi (...), whose beats last a whole number of frames, so fast tempi are coarse; NaN if the sound has NaN
+    or infinite samples.
 
     Raises:
-        AudioError: the sound is empty or not floating point, or a setting is out of range.
+        AudioError: if the sound is empty or not floating point, or a setting is out of range.
 
     Ellis, "Beat tracking by dynamic programming" (2007). Chapter 2.
     """
@@ -147,7 +147,7 @@ def tempo(x: Tensor, sr: int, hop_length: int = 512) -> Tensor:
 def tempogram(strength: Tensor, window: int) -> Tensor:
     """Autocorrelation of the onset strength (..., frames) around each frame: (..., window, frames).
 
-    As librosa.feature.tempogram: Hann-windowed, the largest value of each frame 1.
+    Matches librosa.feature.tempogram: Hann-windowed, and scaled so that the largest value in each frame is 1.
     """
     half, ends = window // 2, (strength[..., :1], strength[..., -1:])
     ramp = torch.arange(half, dtype=strength.dtype, device=strength.device) / max(1, half)
@@ -165,7 +165,7 @@ def chroma_filters(sr: float, n_fft: int) -> Tensor:
     """
     hz = torch.arange(1, n_fft, dtype=torch.float64) * sr / n_fft
     steps = 12 * torch.log2(hz / 27.5)  # semitones above A0
-    steps = torch.cat([steps[:1] - 18, steps])  # 0 Hz has no pitch: put it far below
+    steps = torch.cat([steps[:1] - 18, steps])  # 0 Hz has no pitch, so it goes far below
     width = torch.cat([steps.diff().clamp(min=1), torch.ones(1, dtype=torch.float64)])
     distance = torch.remainder(steps - torch.arange(12)[:, None] + 6, 12) - 6
     bumps = torch.exp(-0.5 * (2 * distance / width) ** 2)

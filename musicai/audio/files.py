@@ -20,7 +20,7 @@ from musicai.storage import atomic_write
 from .containers import MAX_CHANNELS, UNKNOWN, check_sound, examine
 from .signal import AudioError, as_audio, require, resample, whole
 
-FORMATS = {  # by suffix: libsndfile's names of format and coding
+FORMATS = {  # by suffix: libsndfile's names for the format and the coding
     ".wav": ("WAV", "PCM_16"),
     ".flac": ("FLAC", "PCM_16"),
     ".ogg": ("OGG", "VORBIS"),
@@ -33,7 +33,7 @@ BLOCK = 2**18  # samples read or written at once
 
 @dataclass(frozen=True, eq=False)
 class Audio:
-    """A sound with its sample rate; in a notebook it shows a player.
+    """A sound with its sample rate; a notebook shows it as a player.
 
     >>> tone = Audio(torch.sin(torch.arange(8000) * 0.17), sr=16_000)
     >>> tone
@@ -65,11 +65,11 @@ class Audio:
 
     @property
     def seconds(self) -> float:
-        """How long it lasts."""
+        """Its duration in seconds."""
         return self.samples.shape[1] / self.sr
 
     def save(self, path: str | PathLike) -> None:
-        """Write a sound file; the suffix gives the format, as in `musicai.audio.save`."""
+        """Write a sound file; the suffix determines the format, as in `musicai.audio.save`."""
         save(path, self.samples, self.sr)
 
     def _repr_html_(self) -> str:
@@ -87,16 +87,16 @@ def load(
 
     Args:
         path: the file.
-        sr: resample to this rate in Hz; None keeps the file's own.
+        sr: resample to this rate in Hz; None keeps the file's own rate.
         mono: mix the channels into one.
         start: where to begin, in seconds.
-        duration: how much to read, in seconds; it may reach past the end. None is all.
+        duration: how much to read, in seconds; it may extend past the end. None reads to the end.
 
     Returns: float32 (channels, time), and the sample rate in Hz.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        AudioError: the file is truncated, damaged, empty, of an unknown format, or holds NaN; the message says which.
+        FileNotFoundError: if there is no such file.
+        AudioError: if the file is truncated, damaged, empty, of an unknown format or holds NaN; the message says which.
 
     Chapter 1.
     """
@@ -109,7 +109,7 @@ def load(
         require(left > 0, f"start={start} s, but the sound ends at {frames / rate:.3f} s")
         if file.seekable():
             file.seek(first)
-        else:  # decoding all before it is a thousand times faster than real time
+        else:  # decoding everything before it is a thousand times faster than real time
             _take(file, lead + first)
         blocks = _take(file, left if duration is None else min(left, max(1, round(duration * rate))))
         audio = _finite(torch.from_numpy(np.concatenate(blocks).T.copy()), rate)
@@ -118,7 +118,7 @@ def load(
 
 
 def info(path: str | Path) -> tuple[int, int]:
-    """The length of a sound file, without decoding it where the file says how long it is.
+    """Find the length of a sound file, decoding it only if the file does not say how long it is.
 
     >>> frames, sr = info("song.mp3")  # doctest: +SKIP
 
@@ -128,8 +128,8 @@ def info(path: str | Path) -> tuple[int, int]:
     Returns: the number of frames (samples per channel), and the sample rate in Hz.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        AudioError: the file is truncated, empty, or of an unknown format.
+        FileNotFoundError: if there is no such file.
+        AudioError: if the file is truncated, empty, or of an unknown format.
 
     Chapter 1.
     """
@@ -138,24 +138,24 @@ def info(path: str | Path) -> tuple[int, int]:
 
 
 def save(path: str | Path, audio: Tensor, sr: int) -> None:
-    """Write a sound file; the suffix says the format: .wav and .flac (16 bits), .ogg, .opus, .mp3.
+    """Write a sound file in the format given by the suffix: .wav and .flac (16 bits), .ogg, .opus, .mp3.
 
     >>> save("note.wav", torch.zeros(2, 16_000), 16_000)  # doctest: +SKIP
 
     Args:
-        path: the file; an old one is replaced only once the new one is complete.
-        audio: (channels, time), or (time) for mono, in [-1, 1]; what lies beyond is clipped, with a warning.
+        path: the file; an existing one is replaced only when the new one is complete.
+        audio: (channels, time), or (time) for mono, in [-1, 1]; anything beyond is clipped, with a warning.
         sr: sample rate in Hz.
 
     Raises:
-        AudioError: the sound is empty, not finite or of the wrong shape, or the suffix is unknown.
-        OSError: there is no such folder, or the disk is full.
+        AudioError: if the sound is empty, not finite or of the wrong shape, or the suffix is unknown.
+        OSError: if there is no such folder, or the disk is full.
 
     Chapter 1.
     """
     suffix = Path(path).suffix.lower()
     with _naming(path):
-        require(suffix in FORMATS, f"unknown suffix {suffix!r}; known are {', '.join(FORMATS)}")
+        require(suffix in FORMATS, f"unknown suffix {suffix!r}; supported are {', '.join(FORMATS)}")
         sr, shape = whole("sr", sr), tuple(as_audio(audio).shape)
         require(len(shape) < 3, f"audio must be (time) or (channels, time), not {shape}")
         samples = _finite(audio.detach().to("cpu", torch.float32).reshape(-1, shape[-1]), sr)
@@ -171,7 +171,7 @@ def save(path: str | Path, audio: Tensor, sr: int) -> None:
 
 @contextmanager
 def _naming(path: str | PathLike) -> Iterator[None]:
-    """Turn what goes wrong inside into one error that begins with the file's name."""
+    """Turn decoding errors and bad values inside into an AudioError that begins with the file's name."""
     try:
         yield
     except (soundfile.SoundFileError, ValueError, OverflowError) as error:
@@ -183,10 +183,10 @@ def _naming(path: str | PathLike) -> Iterator[None]:
 
 @contextmanager
 def _open(path: str | PathLike) -> Iterator[tuple[soundfile.SoundFile, int, int]]:
-    """The decoder of a checked file, the frames it holds, and those to drop first."""
+    """Check a file and yield its decoder, how many frames it holds, and how many to drop first."""
     path = Path(path)
     size = path.stat().st_size
-    require(path.is_file(), "not a file but a folder or a device")
+    require(path.is_file(), "it is a folder or a device, not a file")
     with path.open("rb") as raw:
         source = examine(raw, size)
         reader = _Forward if source.forward else soundfile.SoundFile
@@ -203,9 +203,9 @@ def _open(path: str | PathLike) -> Iterator[tuple[soundfile.SoundFile, int, int]
 
 
 class _Forward(soundfile.SoundFile):
-    """A file read from front to end, since libsndfile's seek lands elsewhere in an mp3 or ogg, or in silence.
+    """A file read from start to end, since in an mp3 or ogg libsndfile may seek to the wrong place, or to silence.
 
-    SoundFile seeks after each block of a seekable file, even to where it is.
+    SoundFile seeks after each block of a seekable file, even if it is already there.
     """
 
     def seekable(self) -> bool:
@@ -216,12 +216,12 @@ def _take(file: soundfile.SoundFile, count: int) -> list[np.ndarray]:
     """The next `count` frames, in blocks (frames, channels)."""
     blocks = list(_blocks(file, count))
     read = sum(map(len, blocks))
-    require(read == count, f"truncated or damaged: {count} frames are promised, {read} could be read")
+    require(read == count, f"truncated or damaged: {count} frames are promised, but only {read} could be read")
     return blocks
 
 
 def _blocks(file: soundfile.SoundFile, count: int) -> Iterator[np.ndarray]:
-    """A block at a time: memory grows with what is really there."""
+    """Read one block at a time, so that memory grows with what is really there."""
     step = max(1, BLOCK // file.channels)
     while count > 0 and len(block := file.read(min(step, count), dtype="float32", always_2d=True)):
         count -= len(block)
@@ -237,7 +237,7 @@ def _finite(audio: Tensor, sr: int) -> Tensor:
 def _encode(samples: Tensor, sr: int, container: str, coding: str) -> io.BytesIO:
     buffer = io.BytesIO()
     frames = samples.T.contiguous()
-    if coding == "PCM_16":  # codes as read back by `load`: a 16-bit file saved again keeps every sample
+    if coding == "PCM_16":  # the codes that `load` reads back: a 16-bit file saved again keeps every sample
         frames = (frames * 32768).round().clamp(max=32767).to(torch.int16)
     step = max(1, BLOCK // len(samples))  # the ogg encoder overflows its stack on one long block
     with soundfile.SoundFile(buffer, "w", sr, len(samples), format=container, subtype=coding) as file:

@@ -1,6 +1,6 @@
 """The short-time Fourier transform and its inverse. Chapter 2.
 
-Sound is (..., time) and a spectrogram (..., frequencies, frames); each sound of a batch is treated alone.
+Sound is (..., time) and a spectrogram (..., frequencies, frames); each sound in a batch is processed independently.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from musicai.threads import one_core
 
 from .signal import as_audio, constant_for, matmul, require, whole
 
-ROWS = 8  # sounds transformed at once on a CPU: what stays in the cache is twice as fast
+ROWS = 8  # sounds transformed at once on a CPU: twice as fast as long as they fit in the cache
 
 
 def hann(n: int) -> Tensor:
@@ -21,20 +21,20 @@ def hann(n: int) -> Tensor:
 
 
 def stft(x: Tensor, n_fft: int = 2048, hop_length: int | None = None) -> Tensor:
-    """Short-time Fourier transform: the spectrum of each frame under a periodic Hann window. As librosa.stft.
+    """Short-time Fourier transform: the spectrum of each frame under a periodic Hann window. Matches librosa.stft.
 
     >>> stft(torch.zeros(2, 16_000)).shape
     torch.Size([2, 1025, 32])
 
     Args:
         x: sound (..., time); differentiable.
-        n_fft: samples in a frame. Frame t is centred on sample t * hop_length, with zeros beyond the ends.
-        hop_length: samples from one frame to the next; None is n_fft // 4.
+        n_fft: samples per frame. Frame t is centred on sample t * hop_length, with zeros beyond the ends.
+        hop_length: samples from one frame to the next; None means n_fft // 4.
 
     Returns: complex (..., 1 + n_fft // 2, frames). NaN and infinite samples give NaN.
 
     Raises:
-        AudioError: the sound is empty or not floating point, or a setting is out of range.
+        AudioError: if the sound is empty or not floating point, or a setting is out of range.
 
     Chapter 2.
     """
@@ -47,20 +47,20 @@ def stft(x: Tensor, n_fft: int = 2048, hop_length: int | None = None) -> Tensor:
 
 
 def istft(X: Tensor, hop_length: int | None = None, length: int | None = None) -> Tensor:
-    """Inverse of `stft` by weighted overlap-add (Griffin and Lim, 1984). As librosa.istft.
+    """Inverse of `stft` by weighted overlap-add (Griffin and Lim, 1984). Matches librosa.istft.
 
     >>> istft(stft(torch.ones(16_000)), length=16_000).shape
     torch.Size([16000])
 
     Args:
         X: complex (..., 1 + n_fft // 2, frames).
-        hop_length: samples from one frame to the next, as in `stft`; None is n_fft // 4.
-        length: samples wanted: cut, or padded with zeros; None is all up to the middle of the last frame.
+        hop_length: samples from one frame to the next, as in `stft`; None means n_fft // 4.
+        length: samples to return, cut or padded with zeros; None means everything up to the middle of the last frame.
 
     Returns: sound (..., time).
 
     Raises:
-        AudioError: X is not a complex spectrogram, or a setting is out of range.
+        AudioError: if X is not a complex spectrogram, or a setting is out of range.
 
     Chapter 2.
     """

@@ -1,6 +1,6 @@
-"""From features back to sound; what a spectrogram leaves out has to be found again, or guessed. Chapter 2.
+"""From features back to sound: what a spectrogram leaves out has to be recovered or guessed. Chapter 2.
 
-Sound is (..., time) and features are (..., features, frames); each sound of a batch is treated alone.
+Sound is (..., time) and features are (..., features, frames); each sound in a batch is processed independently.
 """
 
 import math
@@ -14,23 +14,23 @@ from .signal import constant_for, require
 
 
 def griffin_lim(S: Tensor, n_iter=32, hop_length=None, momentum=0.99, length: int | None = None, seed=0) -> Tensor:
-    """A sound whose magnitude spectrogram is near S, its phases found by going back and forth. As librosa.griffinlim.
+    """Find a sound whose magnitude spectrogram is close to S by improving its phases. Matches librosa.griffinlim.
 
     >>> griffin_lim(stft(torch.randn(16_000)).abs()).shape
     torch.Size([15872])
 
     Args:
         S: magnitudes (..., 1 + n_fft // 2, frames), not powers.
-        n_iter: number of rounds.
-        hop_length: samples from one frame to the next; None is n_fft // 4.
+        n_iter: number of iterations.
+        hop_length: samples from one frame to the next; None means n_fft // 4.
         momentum: 0 for the plain method (Griffin and Lim, 1984), below 1 for the fast one (Perraudin et al., 2013).
-        length: samples wanted; None is all that the frames hold.
-        seed: seed of the random phases to begin with.
+        length: samples to return; None means all that the frames hold.
+        seed: seed of the random phases it starts from.
 
     Returns: sound (..., time); NaN in S gives NaN.
 
     Raises:
-        AudioError: S is not a magnitude spectrogram of at least two frames, or a setting is out of range.
+        AudioError: if S is not a magnitude spectrogram of at least two frames, or a setting is out of range.
 
     Chapter 2.
     """
@@ -47,7 +47,7 @@ def griffin_lim(S: Tensor, n_iter=32, hop_length=None, momentum=0.99, length: in
 
 
 def mel_to_stft(M: Tensor, sr: int, n_fft: int = 2048, n_iter: int = 100) -> Tensor:
-    """Magnitudes whose mel spectrogram is near M. As librosa.feature.inverse.mel_to_stft.
+    """Find magnitudes whose mel spectrogram is close to M. Matches librosa.feature.inverse.mel_to_stft.
 
     Non-negative least squares by multiplicative updates (Lee and Seung, 2001).
 
@@ -55,15 +55,15 @@ def mel_to_stft(M: Tensor, sr: int, n_fft: int = 2048, n_iter: int = 100) -> Ten
     torch.Size([1025, 4])
 
     Args:
-        M: mel spectrogram (..., n_mels, frames), energies of at least 0.
+        M: mel spectrogram (..., n_mels, frames), non-negative energies.
         sr: sample rate in Hz.
-        n_fft: samples in a frame.
+        n_fft: samples per frame.
         n_iter: number of updates.
 
     Returns: magnitudes (..., 1 + n_fft // 2, frames).
 
     Raises:
-        AudioError: M has negative, NaN or infinite values (decibels?), or a setting is out of range.
+        AudioError: if M has negative, NaN or infinite values (decibels?), or a setting is out of range.
 
     Chapter 2.
     """
@@ -80,23 +80,23 @@ def mel_to_stft(M: Tensor, sr: int, n_fft: int = 2048, n_iter: int = 100) -> Ten
 
 
 def mel_to_audio(M: Tensor, sr: int, n_fft=2048, hop_length=512, n_iter=32, length: int | None = None) -> Tensor:
-    """A sound from its mel spectrogram: `mel_to_stft`, then `griffin_lim`. As librosa.feature.inverse.mel_to_audio.
+    """Recover sound from a mel spectrogram: `mel_to_stft`, `griffin_lim`. Matches librosa.feature.inverse.mel_to_audio.
 
     >>> mel_to_audio(torch.ones(128, 4), 16_000).shape
     torch.Size([1536])
 
     Args:
-        M: mel spectrogram (..., n_mels, frames), energies of at least 0.
+        M: mel spectrogram (..., n_mels, frames), non-negative energies.
         sr: sample rate in Hz.
-        n_fft: samples in a frame.
+        n_fft: samples per frame.
         hop_length: samples from one frame to the next.
-        n_iter: rounds of `griffin_lim`.
-        length: samples wanted; None is all that the frames hold.
+        n_iter: iterations of `griffin_lim`.
+        length: samples to return; None means all that the frames hold.
 
     Returns: sound (..., time).
 
     Raises:
-        AudioError: M has negative, NaN or infinite values (decibels?), or a setting is out of range.
+        AudioError: if M has negative, NaN or infinite values (decibels?), or a setting is out of range.
 
     Chapter 2.
     """
@@ -104,7 +104,7 @@ def mel_to_audio(M: Tensor, sr: int, n_fft=2048, hop_length=512, n_iter=32, leng
 
 
 def mfcc_to_mel(coefficients: Tensor, n_mels: int = 128) -> Tensor:
-    """The mel spectrogram, smooth across bands, that has these MFCCs. As librosa.feature.inverse.mfcc_to_mel.
+    """The mel spectrogram, smooth across bands, that has these MFCCs. Matches librosa.feature.inverse.mfcc_to_mel.
 
     >>> mfcc_to_mel(torch.zeros(20, 4)).shape
     torch.Size([128, 4])
@@ -116,7 +116,7 @@ def mfcc_to_mel(coefficients: Tensor, n_mels: int = 128) -> Tensor:
     Returns: energy (..., n_mels, frames).
 
     Raises:
-        AudioError: there are more coefficients than bands.
+        AudioError: if there are more coefficients than bands.
 
     Chapter 2.
     """

@@ -1,6 +1,6 @@
 """The mel scale, mel spectrograms and their cepstrum, as librosa defines them. Chapter 2.
 
-Sound is (..., time) and features are (..., features, frames); each sound of a batch is treated alone.
+Sound is (..., time) and features are (..., features, frames); each sound in a batch is processed independently.
 """
 
 import math
@@ -14,11 +14,11 @@ from .signal import constant_for, matmul, require, whole
 HZ_PER_MEL = 200 / 3  # Slaney's scale: linear up to 1 kHz, then 6.4 times the frequency every 27 mels
 BREAK_HZ, BREAK_MEL = 1000.0, 15.0
 LOG_STEP = math.log(6.4) / 27
-AMIN = 1e-10  # powers below this count as this: -100 dB
+AMIN = 1e-10  # the smallest power, -100 dB; anything below counts as this
 
 
 def hz_to_mel(hz: Tensor | float) -> Tensor:
-    """Frequency in Hz to mel, on Slaney's scale. As librosa.hz_to_mel.
+    """Convert frequencies in Hz to mels, on Slaney's scale. Matches librosa.hz_to_mel.
 
     >>> hz_to_mel(440.0)
     tensor(6.6000, dtype=torch.float64)
@@ -35,7 +35,7 @@ def hz_to_mel(hz: Tensor | float) -> Tensor:
 
 
 def mel_to_hz(mel: Tensor | float) -> Tensor:
-    """Mel to frequency in Hz, on Slaney's scale. As librosa.mel_to_hz.
+    """Convert mels to frequencies in Hz, on Slaney's scale. Matches librosa.mel_to_hz.
 
     >>> mel_to_hz(15.0)
     tensor(1000., dtype=torch.float64)
@@ -52,23 +52,23 @@ def mel_to_hz(mel: Tensor | float) -> Tensor:
 
 
 def mel_filterbank(sr: int, n_fft: int, n_mels=128, fmin=0.0, fmax=None, dtype=torch.float32) -> Tensor:
-    """Triangular filters, evenly spaced in mel, of equal area. As librosa.filters.mel (Slaney's scale and norm).
+    """Triangular filters of equal area, evenly spaced in mels. Matches librosa.filters.mel (Slaney's scale and norm).
 
     >>> mel_filterbank(16_000, 1024, n_mels=40).shape
     torch.Size([40, 513])
 
     Args:
         sr: sample rate in Hz.
-        n_fft: samples in a frame of the `stft`.
+        n_fft: samples per frame of the `stft`.
         n_mels: number of filters.
         fmin: lowest frequency in Hz.
-        fmax: highest frequency in Hz; None is sr / 2.
+        fmax: highest frequency in Hz; None means sr / 2.
         dtype: precision of the filters.
 
     Returns: (n_mels, 1 + n_fft // 2). Filter i rises from corner i to i + 1 and falls to i + 2.
 
     Raises:
-        AudioError: a setting is out of range.
+        AudioError: if a setting is out of range.
 
     Slaney, Auditory Toolbox (1998). Chapter 2.
     """
@@ -84,7 +84,7 @@ def mel_filterbank(sr: int, n_fft: int, n_mels=128, fmin=0.0, fmax=None, dtype=t
 
 
 def melspectrogram(x: Tensor, sr: int, n_fft=2048, hop_length=512, n_mels=128, fmin=0.0, fmax=None) -> Tensor:
-    """Energy in mel bands over time. As librosa.feature.melspectrogram.
+    """Energy in mel bands over time. Matches librosa.feature.melspectrogram.
 
     >>> melspectrogram(torch.zeros(2, 16_000), 16_000).shape
     torch.Size([2, 128, 32])
@@ -92,16 +92,16 @@ def melspectrogram(x: Tensor, sr: int, n_fft=2048, hop_length=512, n_mels=128, f
     Args:
         x: sound (..., time); differentiable.
         sr: sample rate in Hz.
-        n_fft: samples in a frame.
+        n_fft: samples per frame.
         hop_length: samples from one frame to the next.
         n_mels: number of bands.
         fmin: lowest frequency in Hz.
-        fmax: highest frequency in Hz; None is sr / 2.
+        fmax: highest frequency in Hz; None means sr / 2.
 
     Returns: (..., n_mels, frames). NaN and infinite samples give NaN.
 
     Raises:
-        AudioError: the sound is empty or not floating point, or a setting is out of range.
+        AudioError: if the sound is empty or not floating point, or a setting is out of range.
 
     Chapter 2.
     """
@@ -117,16 +117,16 @@ def log_mel(x: Tensor, sr: int, n_fft=2048, hop_length=512, n_mels=128, fmin=0.0
     Args:
         x: sound (..., time); differentiable.
         sr: sample rate in Hz.
-        n_fft: samples in a frame.
+        n_fft: samples per frame.
         hop_length: samples from one frame to the next.
         n_mels: number of bands.
         fmin: lowest frequency in Hz.
-        fmax: highest frequency in Hz; None is sr / 2.
+        fmax: highest frequency in Hz; None means sr / 2.
 
     Returns: decibels (..., n_mels, frames). NaN and infinite samples give NaN.
 
     Raises:
-        AudioError: the sound is empty or not floating point, or a setting is out of range.
+        AudioError: if the sound is empty or not floating point, or a setting is out of range.
 
     Chapter 2.
     """
@@ -134,7 +134,7 @@ def log_mel(x: Tensor, sr: int, n_fft=2048, hop_length=512, n_mels=128, fmin=0.0
 
 
 def mfcc(x: Tensor, sr: int, n_mfcc=20, n_fft=2048, hop_length=512, n_mels=128, fmin=0.0, fmax=None) -> Tensor:
-    """Mel-frequency cepstral coefficients: the shape of the log-mel spectrum, coarse first. As librosa.feature.mfcc.
+    """Mel-frequency cepstral coefficients: the log-mel spectrum's shape, coarse first. Matches librosa.feature.mfcc.
 
     >>> mfcc(torch.zeros(2, 16_000), 16_000).shape
     torch.Size([2, 20, 32])
@@ -142,17 +142,17 @@ def mfcc(x: Tensor, sr: int, n_mfcc=20, n_fft=2048, hop_length=512, n_mels=128, 
     Args:
         x: sound (..., time); differentiable.
         sr: sample rate in Hz.
-        n_mfcc: number of coefficients, of the orthonormal DCT-II.
-        n_fft: samples in a frame.
+        n_mfcc: number of coefficients of the orthonormal DCT-II.
+        n_fft: samples per frame.
         hop_length: samples from one frame to the next.
         n_mels: number of mel bands, at least n_mfcc.
         fmin: lowest frequency in Hz.
-        fmax: highest frequency in Hz; None is sr / 2.
+        fmax: highest frequency in Hz; None means sr / 2.
 
     Returns: (..., n_mfcc, frames). NaN and infinite samples give NaN.
 
     Raises:
-        AudioError: the sound is empty or not floating point, or a setting is out of range.
+        AudioError: if the sound is empty or not floating point, or a setting is out of range.
 
     Davis and Mermelstein (1980). Chapter 2.
     """
@@ -161,16 +161,16 @@ def mfcc(x: Tensor, sr: int, n_mfcc=20, n_fft=2048, hop_length=512, n_mels=128, 
 
 
 def power_to_db(S: Tensor, top_db: float | None = 80.0) -> Tensor:
-    """10 log10(S), cut off at `top_db` below the loudest point. As librosa.power_to_db.
+    """10 log10(S), cut off at `top_db` below the loudest point. Matches librosa.power_to_db.
 
-    The loudest point is that of each spectrogram (the last two axes), so a sound's features do not depend on its
+    The loudest point is found per spectrogram (over the last two axes), so a sound's features do not depend on its
     neighbours in the batch; librosa takes one maximum for the whole array.
 
     >>> power_to_db(torch.tensor([[1.0, 100.0]]))
     tensor([[ 0., 20.]])
 
     Args:
-        S: power (..., features, frames); below 1e-10 it counts as 1e-10.
+        S: power (..., features, frames); values below 1e-10 count as 1e-10.
         top_db: the dynamic range to keep, in dB; None keeps all.
 
     Returns: decibels in the shape of S.
@@ -182,7 +182,7 @@ def power_to_db(S: Tensor, top_db: float | None = 80.0) -> Tensor:
 
 
 def db_to_power(db: Tensor) -> Tensor:
-    """Inverse of `power_to_db`: 10 ** (db / 10). As librosa.db_to_power.
+    """Inverse of `power_to_db`: 10 ** (db / 10). Matches librosa.db_to_power.
 
     >>> db_to_power(torch.tensor([0.0, 20.0]))
     tensor([  1., 100.])

@@ -12,10 +12,10 @@ from torch import Tensor
 
 
 class AudioError(ValueError):
-    """A sound, a file or a setting that cannot be used; the message names it, its value and the way out.
+    """A sound, a file or a setting that cannot be used; the message says what is wrong and how to fix it.
 
     >>> load("text.wav")  # doctest: +SKIP
-    AudioError: text.wav: not a sound file: it begins with b'this'; known are wav, flac, ogg, opus, mp3 and aiff
+    AudioError: text.wav: not a sound file: it begins with b'this'; supported are wav, flac, ogg, opus, mp3 and aiff
 
     Chapter 1.
     """
@@ -44,17 +44,17 @@ def whole(name: str, value: float, low: int = 1) -> int:
 
 @lru_cache(maxsize=256)
 def _constant(build, args: tuple, device: torch.device, dtype: torch.dtype) -> Tensor:
-    with torch.inference_mode(False), torch.no_grad(), torch.device("cpu"):  # so that it can serve training later
+    with torch.inference_mode(False), torch.no_grad(), torch.device("cpu"):  # so that training can use it later
         return build(*args).to(device, dtype)
 
 
 def constant_for(x: Tensor, build, *args) -> Tensor:
-    """`build(*args)`, made once in float64 and kept on the device and in the precision of `x`."""
+    """Compute `build(*args)` once, in float64, and cache it on the device and in the precision of `x`."""
     return _constant(build, args, x.device, x.dtype)
 
 
 def matmul(a: Tensor, b: Tensor) -> Tensor:
-    """a @ b in the precision of a, also under autocast: filters need more than half precision."""
+    """a @ b in the precision of a, even under autocast, because filters need more than half precision."""
     if not torch.amp.is_autocast_available(a.device.type):
         return a @ b
     with torch.autocast(a.device.type, enabled=False):
@@ -70,13 +70,13 @@ def frame(x: Tensor, frame_length: int, hop_length: int) -> Tensor:
 
     Args:
         x: sound (..., time).
-        frame_length: samples in a frame.
+        frame_length: samples per frame.
         hop_length: samples from one frame to the next.
 
     Returns: a view (..., frames, frame_length); librosa.util.frame has the last two axes swapped.
 
     Raises:
-        AudioError: the sound is shorter than one frame, or a setting is not a whole number above 0.
+        AudioError: if the sound is shorter than one frame, or a setting is not a whole number above 0.
 
     Chapter 2.
     """
@@ -92,13 +92,13 @@ def mu_law_encode(x: Tensor, channels: int = 256) -> Tensor:
     tensor([  0, 128, 255])
 
     Args:
-        x: sound of any shape in [-1, 1]; what lies beyond is clipped.
+        x: sound of any shape in [-1, 1]; anything beyond is clipped.
         channels: number of codes.
 
     Returns: int64 codes 0..channels - 1 in the shape of x.
 
     Raises:
-        AudioError: the sound is empty, not floating point, or holds NaN or infinite samples.
+        AudioError: if the sound is empty, not floating point, or holds NaN or infinite samples.
 
     van den Oord et al., "WaveNet" (2016), section 2.2. Chapter 1.
     """
@@ -123,7 +123,7 @@ def mu_law_decode(codes: Tensor, channels: int = 256) -> Tensor:
     Returns: float32 samples in the shape of `codes`.
 
     Raises:
-        AudioError: codes are not whole numbers, or out of range.
+        AudioError: if codes are not whole numbers, or out of range.
 
     Chapter 1.
     """
@@ -144,9 +144,9 @@ def mu_law_edges(codes: Tensor, channels: int = 256) -> tuple[Tensor, Tensor]:
 
     Args:
         codes: (...), from 0 to channels - 1; float64 codes give float64 edges.
-        channels: how many codes there are.
+        channels: number of codes.
 
-    Returns: the lower and the upper edges, (...) each.
+    Returns: the lower and the upper edges, each (...).
 
     Chapter 5.
     """
@@ -161,7 +161,7 @@ def _expand(y: Tensor, mu: int) -> Tensor:
 
 
 def resample(x: Tensor, orig_sr: int, target_sr: int) -> Tensor:
-    """Change the sample rate, removing what the lower rate cannot hold (by soxr, with its "high quality" filter).
+    """Change the sample rate with soxr's "high quality" filter, removing what the lower rate cannot represent.
 
     >>> resample(torch.zeros(2, 44_100), 44_100, 16_000).shape
     torch.Size([2, 16000])
@@ -169,14 +169,14 @@ def resample(x: Tensor, orig_sr: int, target_sr: int) -> Tensor:
     Args:
         x: sound (..., time); it is filtered on the CPU, without gradients.
         orig_sr: its sample rate in Hz, a whole number.
-        target_sr: the sample rate wanted, in Hz.
+        target_sr: the new sample rate in Hz, a whole number.
 
     Returns: (..., ceil(time * target_sr / orig_sr)), on the device of `x`. The filter is flat up to 0.913 of the lower
     Nyquist frequency and suppresses aliases from beyond that frequency by 120 dB. NaN and infinite samples give NaN
     around them.
 
     Raises:
-        AudioError: the sound is empty or not floating point, or a rate is not a whole number above 0.
+        AudioError: if the sound is empty or not floating point, or a rate is not a whole number above 0.
 
     Smith, "Digital audio resampling" (2002). Chapter 1.
     """

@@ -1,6 +1,6 @@
-"""Music to learn from: shipped sets, the folk corpus, public sets, folders of your own; splits without leaks; shards.
+"""Music to learn from: shipped and public data sets, the folk corpus, your own folders; splits without leaks; shards.
 
-Every set is a `torch.utils.data.Dataset` with a `split`; each item is documented in its class. Names load on first use.
+Every one is a `torch.utils.data.Dataset` with a `split`; its class documents the items. Names load on first use.
 """
 
 from importlib import import_module

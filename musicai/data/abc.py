@@ -1,7 +1,7 @@
-"""ABC tunes to notes, by the ABC standard 2.1: one pass over the text, one method for each kind of token.
+"""Convert ABC tunes to notes by the ABC standard 2.1, in one pass over the text, with one method per kind of token.
 
-An accidental lasts until the bar line, for its own letter and octave. `scripts/check_abc.py` compares the notes of
-every tune in the folk corpus with music21's reading of the same text.
+An accidental lasts until the bar line, and only for its own letter and octave. `scripts/check_abc.py` compares the
+notes of every tune in the folk corpus with music21's reading of the same text.
 """
 
 import re
@@ -40,7 +40,7 @@ _NOT_NOTES = re.compile(
     r"""
       (?:"[^"\n]*"|![^!\s|]+!|H)x(?=[ \t]*[\[|:])   # a fermata over a bar line: this x takes no time
     | "[^"\n]*"                                     # a chord symbol or words
-    | !(?:[^!\s|]+|[^!\n|]*[h-t][^!\n|]*)!          # a decoration; a blank needs a word: a lone "!" ends a line
+    | !(?:[^!\s|]+|[^!\n|]*[h-t][^!\n|]*)!          # a decoration; with a blank it needs a word: a lone "!" ends a line
     | \+(?=[^+\s|]*[A-Za-z])[^+\s|]+\+             # a decoration of ABC 2.0, but not the metre 2+2+3/8
     | &[^|\n]*                                      # the second layer of a bar
     """,
@@ -49,15 +49,15 @@ _NOT_NOTES = re.compile(
 
 
 def parse_block(texts: Iterable[str]) -> list[dict]:
-    """Parse tunes; one that cannot be read gives {"number", "name", "error"} in its place.
+    """Parse tunes; a tune that cannot be read gives {"number", "name", "error"} instead.
 
     >>> parse_block(["X:1\\nT:Scale\\nM:2/4\\nL:1/8\\nK:G\\nFG|"])[0]["notes"]
     [[66, 67], [0.0, 0.5], [0.5, 0.5]]
 
     Args:
-        texts: the ABC text of each tune, from its `X:` line on.
+        texts: the ABC text of each tune, starting at its `X:` line.
 
-    Returns: for each tune a dict with number, name, key ("A minor"), tempo (quarter notes per minute), time_signature
+    Returns: for each tune, a dict with number, name, key ("A minor"), tempo (quarter notes per minute), time_signature
         and notes: [MIDI pitches, starts, durations], both times in beats (quarter notes).
 
     Source: the ABC music standard 2.1, abcnotation.com. Chapter 1.
@@ -72,8 +72,8 @@ def parse_block(texts: Iterable[str]) -> list[dict]:
 
 
 def parse_tune(text: str) -> dict:
-    """The first voice of one ABC tune, as `parse_block` describes it; ValueError says why a tune cannot be read."""
-    text = "\n".join(text.splitlines())  # files from Windows and old Macs, too
+    """Parse the first voice of one ABC tune, as in `parse_block`; a ValueError says why a tune cannot be read."""
+    text = "\n".join(text.splitlines())  # also reads files from Windows and old Macs
     clean = _NOT_NOTES.sub(" ", _OLD_CHORD.sub(r"[\1]", _COMMENT.sub("", text)))
     key_line = re.search(r"^[ \t]*K:.*$", clean, re.MULTILINE)
     if key_line is None:
@@ -95,7 +95,7 @@ def parse_tune(text: str) -> dict:
 
 
 def join_ties(sounding: Iterable[tuple]) -> list[tuple[int, float, float]]:
-    """(pitch, start, duration) of the notes heard, from (pitch, start, duration, tied to the next note).
+    """Join tied notes: (pitch, start, duration) from (pitch, start, duration, tied to the next note).
 
     O'Neill's transcribers also wrote slurs as ties, so a tie counts only between equal pitches with no gap.
     """
@@ -116,7 +116,7 @@ def _first_field(text: str, letter: str) -> str:
 
 
 def _voices(body: str) -> Iterator[str]:
-    """The text of each voice, its lines put together where voices alternate; what precedes the first V: goes to all."""
+    """Yield each voice's text, joining its lines if voices alternate; what precedes the first V: goes to all."""
     common, *rest = re.split(r"^[ \t]*V:(.*)|\[V:([^\]\n]*)\]", body, flags=re.MULTILINE)
     voices: dict[tuple, str] = {}
     for line, inline, text in zip(rest[::3], rest[1::3], rest[2::3], strict=True):
@@ -143,7 +143,7 @@ class _Voice:
             getattr(self, f"_{token.lastgroup}")(*token.groups()[token.lastindex :])
 
     def sounding(self) -> Iterator[tuple]:
-        """(pitch, start, duration, tied to the next) of every note, in beats."""
+        """Yield (pitch, start, duration, tied to the next) for every note, in beats."""
         start = Fraction(0)
         for pitch, duration, tied in self.events:
             if pitch and duration > 0:
@@ -173,12 +173,12 @@ class _Voice:
         self.tuplet_ratio, self.tuplet_left = Fraction(in_time_of, int(p)), int(r or p)
 
     def _grace(self, inside: str, *_) -> None:
-        """Grace notes take no time, but their accidentals last until the bar line as well."""
+        """Grace notes take no time, but their accidentals also last until the bar line."""
         for note in _NOTE_AND_TIE.findall(inside):
             self._pitch(*note[:4])
 
     def _chord(self, inside: str, *length) -> None:
-        """The top note; a chord lasts as long as its first note says, times the number behind the bracket."""
+        """Keep the top note; a chord lasts as long as its first note, times the number after the bracket."""
         if notes := _NOTE_AND_TIE.findall(inside):
             pitches = [self._pitch(*note[:4]) for note in notes]
             top = max(range(len(notes)), key=lambda i: sum(pitches[i]))
@@ -197,7 +197,7 @@ class _Voice:
         self.events.append([None, int(count or 1) * Fraction(4 * beats, part), False])
 
     def _broken(self, marks: str, *_) -> None:
-        """`a>b`: the first of two notes takes half of the second; `>>` three quarters of it."""
+        """`a>b`: the first of two notes takes half of the second; with `>>`, three quarters of it."""
         short = Fraction(1, 2 ** len(marks))
         before, self.next_factor = (2 - short, short) if marks[0] == ">" else (short, 2 - short)
         self.events[-1][1] *= before
@@ -206,7 +206,7 @@ class _Voice:
         self.events[-1][2] = True
 
     def _pitch(self, accidental: str | None, fraction: str | None, letter: str, octave: str) -> tuple[int, int]:
-        """Natural MIDI pitch and alteration of a note; remembers its accidental until the bar line."""
+        """Find the natural MIDI pitch and the alteration of a note, and remember its accidental until the bar line."""
         if fraction:
             raise ValueError(f"{accidental}{fraction}{letter}: a microtone has no MIDI pitch")
         step = letter.upper()
@@ -214,7 +214,7 @@ class _Voice:
         natural = 60 + STEPS[step] + 12 * (letter.islower() + octave.count("'") - octave.count(","))
         if accidental:
             self.accidentals[natural] = ALTERATIONS[accidental]
-        elif tied and last and last[0] == natural:  # a tie over the bar line keeps the pitch
+        elif tied and last and last[0] == natural:  # a tie across the bar line keeps the pitch
             return last
         return natural, self.accidentals.get(natural, self.signature.get(step, 0))
 
@@ -228,13 +228,13 @@ class _Voice:
 
 @cache
 def _beats(unit: str, numerator: str, slashes: str, denominator: str) -> Fraction:
-    """The length of `a3/2`, `a/` or `a//` in beats, exact: a third of a beat stays a third."""
+    """The exact length of `a3/2`, `a/` or `a//` in beats: a third of a beat stays a third."""
     return 4 * Fraction(unit) * Fraction(int(numerator or 1), int(denominator) if denominator else 2 ** len(slashes))
 
 
 def _key(value: str) -> tuple[str, dict[str, int]] | None:
-    """Name and signature (alteration by letter) of a K: field; None if it sets only the clef."""
-    if value.lower() in {"", "none"} or value[:2] in {"HP", "Hp"}:  # "Hp": the bagpipe, sharps written
+    """The name and signature (alteration by letter) of a K: field, or None if it only sets the clef."""
+    if value.lower() in {"", "none"} or value[:2] in {"HP", "Hp"}:  # "Hp": the bagpipes, with the sharps written
         return "", {"F": 1, "C": 1} if value[:2] == "Hp" else {}
     found = re.match(r"([A-H])([#b]|s\b)?[ \t]*([A-Za-z]{0,3})", value)
     if found is None:
@@ -252,7 +252,7 @@ def _key(value: str) -> tuple[str, dict[str, int]] | None:
 
 
 def _metre(value: str) -> tuple[int, int] | None:
-    """(beats, unit) of an M: field, the terms of "2+3/8" added up; None for a free metre."""
+    """(beats, unit) of an M: field, adding up the terms of "2+3/8"; None for a free metre."""
     if value.lower() in {"", "none"}:
         return None
     found = re.search(r"(\d[\d+ ]*)\)?[ \t]*/[ \t]*(\d+)", {"C": "4/4", "C|": "2/2"}.get(value, value))
@@ -262,7 +262,7 @@ def _metre(value: str) -> tuple[int, int] | None:
 
 
 def _tempo(value: str) -> float:
-    """Quarter notes per minute of a Q: field; 120 where it gives no number."""
+    """The quarter notes per minute of a Q: field, or 120 if it gives no number."""
     found = re.search(r"(?:([\d/ ]+)=)?[ \t]*(\d+(?:\.\d+)?)", value)
     if found is None or float(found[2]) == 0:
         return 120.0

@@ -1,4 +1,4 @@
-"""Every set that musicai can read: what it is, whether it is here, where, and under which licence. Loads no torch.
+"""Every data set that musicai can read: what it is, whether and where it is stored, its licence. Doesn't load torch.
 
 >>> SETS["groove"].licence
 'CC BY 4.0'
@@ -27,7 +27,7 @@ COLLECTIONS, TUNES = ("ryansMammoth", "oneills1850", "airdsAirs"), 4248  # of mu
 
 @dataclass(frozen=True)
 class KnownSet:
-    """A row of shipped/catalogue.csv: a set that travels in the package, or (in the subclasses) comes from elsewhere.
+    """A row of shipped/catalogue.csv: a set that ships with the package, or (in the subclasses) one from elsewhere.
 
     >>> SETS["chorales"].place().name
     'polyphonic'
@@ -36,14 +36,14 @@ class KnownSet:
         name: what the command line calls it.
         about: what it holds, in a few words.
         licence: its terms.
-        folder: its folder: in the package, in music21's corpus, or in the cache folder.
+        folder: its folder within the package, music21's corpus or the cache folder.
         pattern: which files of that folder belong to it.
-        url: the address of a published archive. This and what follows are empty for other sets.
-        known_hash: its hash as its publisher or a well-known loader gives it, "sha256:..." or "md5:...".
-        size: of the archive, for people.
+        url: the address of a published archive. This and the fields below are empty for other sets.
+        known_hash: its hash, "sha256:..." or "md5:...", as given by its publisher or a well-known loader.
+        size: the archive's size, as text for people to read.
         loader: the class in `musicai.data` that reads it.
-        train: how many items the split has, as published; `valid` and `test` likewise.
-        recordings: how many files there must be; empty for any number.
+        train: how many items the split has, as published; the same goes for `valid` and `test`.
+        recordings: how many files there must be; empty if any number will do.
 
     Chapter 1.
     """
@@ -67,7 +67,7 @@ class KnownSet:
         return SHIPPED
 
     def place(self) -> Path | None:
-        """The folder that holds the set on this machine, None if it is not here."""
+        """The folder that holds the set on this machine, or None if it is not here."""
         return self.root() / self.folder if self.files() else None
 
     def files(self) -> list[Path]:
@@ -76,19 +76,19 @@ class KnownSet:
         return [path for path in found if path.is_file() and path.name[0] != "." and path.name != "SHA256SUMS"]
 
     def absence(self) -> str:
-        """What to do when the set is not here."""
+        """What to do if the set is not here."""
         return "install musicai again"
 
     def fetch(self, root: str | Path, *, progress: bool = True) -> Path:
-        """Download the set, if it is one that can be."""
+        """Download the set, if it can be downloaded."""
         raise DataError(f"{self.name} cannot be downloaded by itself: {self.absence()}")
 
     def cached(self) -> list[Path]:
-        """What `musicai data remove` may remove: paths in the cache folder only."""
+        """The paths that `musicai data remove` may remove, all in the cache folder."""
         return []
 
     def problems(self) -> Iterator[str]:
-        """Check what is here; yield one line for each thing that is wrong."""
+        """Check what is here and yield one line per problem."""
         for line in (SHIPPED / self.folder / "SHA256SUMS").read_text().splitlines():
             known, name = line.split()
             path = SHIPPED / self.folder / name
@@ -102,7 +102,7 @@ class FolkSet(KnownSet):
     """The tunes in the installed music21 wheel. Chapter 1."""
 
     def root(self) -> Path:
-        """The folder of music21, which is not imported: that would take a second."""
+        """The folder of music21, found without importing it, which would take a second."""
         spec = find_spec("music21")
         return Path(spec.submodule_search_locations[0]) if spec else SHIPPED / "nowhere"
 
@@ -111,7 +111,7 @@ class FolkSet(KnownSet):
         return [path for path in super().files() if path.parent.name in COLLECTIONS]
 
     def absence(self) -> str:
-        """What to do when music21 is not installed."""
+        """What to do if music21 is not installed."""
         return "pip install 'musicai[corpus]'"
 
     def problems(self) -> Iterator[str]:
@@ -141,7 +141,7 @@ class PublishedSet(KnownSet):
         """Download the archive into `root`, unpack it there, remove the archive, and return the set's folder."""
         folder = Path(root) / self.folder
         if folder.exists():
-            raise DataError(f"{folder} exists already, but does not hold all of {self.name}; remove or move it first")
+            raise DataError(f"{folder} already exists, but does not hold all of {self.name}; remove or move it first")
         archive = Path(root, self.url.rsplit("/", 1)[-1])
         download(self.url, archive, known_hash=self.known_hash, progress=progress)
         extract(archive, folder)

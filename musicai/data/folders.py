@@ -1,4 +1,4 @@
-"""Your own music: every audio or MIDI file below a folder, split without a list and without leaks between runs."""
+"""Your own music: every audio or MIDI file below a folder, split without a list and identically in every run."""
 
 import re
 from pathlib import Path
@@ -15,14 +15,14 @@ from musicai.notes import Score, read_midi
 
 AUDIO = (".wav", ".flac", ".ogg", ".oga", ".mp3", ".opus", ".aif", ".aiff")  # what musicai.audio.load reads
 MIDI = (".mid", ".midi")
-FORWARD_ONLY = (".ogg", ".oga", ".mp3", ".opus")  # decoded from the start, whatever part is wanted
+FORWARD_ONLY = (".ogg", ".oga", ".mp3", ".opus")  # always decoded from the start, whichever part is wanted
 
 
 def _find_files(folder: Path, suffixes: tuple[str, ...], split: str | None) -> list[Path]:
-    """Files with these suffixes below a folder, sorted by path; hidden ones (such as macOS's `._song.mid`) are ignored.
+    """Find files with these suffixes below a folder, sorted by path, except hidden ones (such as macOS's `._song.mid`).
 
     If the folder has subfolders called train, valid or test, these are the splits. Otherwise each file's path below
-    the folder is hashed: 80 % train, 10 % valid, 10 % test, and a file stays where it is when others are added.
+    the folder is hashed: 80 % train, 10 % valid, 10 % test, and a file stays in its split when others are added.
     """
     given = split and check_split(split) and any((folder / name).is_dir() for name in SPLITS)
     top = folder / split if given else folder
@@ -37,7 +37,7 @@ def _find_files(folder: Path, suffixes: tuple[str, ...], split: str | None) -> l
 
 
 class _Folder(Dataset):
-    """Files below a folder; those that cannot be read raise, or are left out and named in `skipped`."""
+    """Files below a folder; any that cannot be read raises an error, or is left out and listed in `skipped`."""
 
     suffixes: tuple[str, ...]
 
@@ -52,7 +52,7 @@ class _Folder(Dataset):
             except (ValueError, OSError) as error:
                 if on_error != "skip":
                     raise DataError(f'{error} (on_error="skip" leaves such files out)') from error
-                self.skipped[file] = str(DataError(error))  # printable, whatever the name of the file
+                self.skipped[file] = str(DataError(error))  # printable, whatever the file's name
         if not self.files:
             raise DataError("\n".join([f"{self.path}: no file can be read", *self.skipped.values()]))
 
@@ -66,23 +66,23 @@ class AudioFolder(_Folder):
     >>> AudioFolder("recordings", segment=1.0)[0]["audio"].shape  # doctest: +SKIP
     torch.Size([1, 16000])
 
-    Each item is a dict: audio, float32 (channels, time); sr; path; start, in seconds. Making the set reads only the
-    headers, so a file that is damaged further in raises `AudioError` when its item is asked for. Formats that can only
-    be decoded from the start (mp3, ogg, opus) are fast when their segments are read in order.
+    Each item is a dict: audio, float32 (channels, time); sr; path; start, in seconds. Creating the data set reads only
+    the headers, so a file that is damaged further in raises `AudioError` when its item is read. Formats that can only
+    be decoded from the start (mp3, ogg, opus) are fast if their segments are read in order.
 
     Args:
         path: the folder.
-        split: "train", "valid", "test", or None for all: the subfolder of that name if there are such subfolders;
-            otherwise by a hash of the file's path.
+        split: "train", "valid", "test", or None for all. If there are subfolders with these names, they are the splits;
+            otherwise a hash of each file's path decides.
         sr: sample rate of the items in Hz.
-        mono: mix the channels.
-        segment: length in seconds; a file gives as many segments as fit, and a shorter file one, padded with zeros.
-            None for whole files.
-        on_error: "raise" at the first file that cannot be read, or "skip" such files: `skipped` gives each a reason.
+        mono: whether to mix the channels into one.
+        segment: length in seconds. A file gives as many segments as fit into it; a shorter file gives one, padded with
+            zeros. None keeps files whole.
+        on_error: "raise" to stop at the first unreadable file, or "skip" to leave such files out; `skipped` says why.
 
     Raises:
-        DataError: naming the folder, or the file that cannot be read.
-        ValueError: for an unknown split, or a segment that is not above 0.
+        DataError: if the folder or a file cannot be read; the message names it.
+        ValueError: for an unknown split, or a segment length that is not above 0.
 
     Chapter 1.
     """
@@ -108,7 +108,7 @@ class AudioFolder(_Folder):
     def __getitem__(self, i: int) -> dict:
         file, start = self._pieces[i]
         if self.segment is not None and file.suffix.lower() in FORWARD_ONLY:
-            if self._last[0] != file:  # kept, so that the segments of a file in order need one decoding
+            if self._last[0] != file:  # kept, so that reading a file's segments in order decodes it once
                 self._last = file, audio.load(file, sr=self.sr, mono=self.mono)[0]
             wave = self._last[1][:, round(start * self.sr) :]
         else:
@@ -124,16 +124,16 @@ class MidiFolder(_Folder):
     >>> MidiFolder("songs", on_error="skip")[0].tracks[0].name  # doctest: +SKIP
     'Piano'
 
-    Each item is a `musicai.notes.Score`. Every file is parsed once when the set is made and again when it is asked
-    for, so the memory needed does not grow.
+    Each item is a `musicai.notes.Score`. Every file is parsed once when the data set is created and again whenever
+    its item is read, so memory use does not grow with the number of files.
 
     Args:
         path: the folder.
         split: "train", "valid", "test", or None for all, as in `AudioFolder`.
-        on_error: "raise" at the first file that cannot be read, or "skip" such files: `skipped` gives each a reason.
+        on_error: "raise" to stop at the first unreadable file, or "skip" to leave such files out; `skipped` says why.
 
     Raises:
-        DataError: naming the folder, or the file that cannot be read.
+        DataError: if the folder or a file cannot be read; the message names it.
         ValueError: for an unknown split.
 
     Chapter 1.

@@ -1,4 +1,4 @@
-"""The folk corpus: thousands of tunes out of the installed music21 wheel, split without leaks."""
+"""The folk corpus: thousands of tunes from the installed music21 wheel, split without leaks."""
 
 import re
 import sys
@@ -24,7 +24,7 @@ ESSEN_NOTICE = (
 
 @dataclass(frozen=True)
 class FolkTune(Melody):
-    """A Melody that knows its collection and its number there.
+    """A Melody that knows which collection it comes from and its number there.
 
     >>> FolkTune((Note(62, 0.0, 1.0),), name="Scale", collection="oneills1850", number="7").number
     '7'
@@ -32,7 +32,7 @@ class FolkTune(Melody):
     Args:
         notes, name, key, tempo, time_signature: as in `Melody`.
         collection: the collection's name in music21's corpus.
-        number: what its `X:` field says.
+        number: the content of its `X:` field.
 
     Chapter 1.
     """
@@ -49,15 +49,15 @@ class FolkCorpus(Dataset):
     ('42d Highland Regiment -- Strathspey', 'A minor', (4, 4))
 
     Each item is a `FolkTune`, a Melody with name, key, tempo, time_signature, collection and number. Tied notes are
-    joined, grace notes and chord symbols dropped, of a chord the top note is kept, repeats stay as written, and of
-    several voices the first is read. Near-copies and transpositions of a tune are always in the same split (see
-    `musicai.data.splits`); for given collections and limit the splits never change. Parsing takes seconds, and a
-    second call in the same process takes none. `skipped` lists the tunes that cannot be parsed, with the reason.
+    joined, grace notes and chord symbols are dropped, and only the top note of a chord and the first of several voices
+    are kept; repeats are not expanded. Near-copies and transpositions of a tune are always in the same split (see
+    `musicai.data.splits`), and the splits never change for the same collections and limit. Parsing takes seconds, but
+    only once per process. `skipped` lists the tunes that cannot be parsed, and why.
 
     Args:
-        split: "train", "valid" or "test"; None for all tunes.
-        collections: names of music21's corpus; add "essenFolksong" for 8,514 more tunes, whose terms are then printed.
-        limit: at most so many tunes, taken evenly from the collections.
+        split: "train", "valid" or "test", or None for all tunes.
+        collections: names in music21's corpus; add "essenFolksong" for 8,514 more tunes, whose terms are then printed.
+        limit: the most tunes to load, taken evenly from the collections.
 
     Raises:
         ImportError: if music21 is not installed.
@@ -108,7 +108,7 @@ def _tunes(collections: tuple[str, ...], limit: int | None) -> tuple[tuple, tupl
 
 @cache
 def _tune(text: str, collection: str) -> FolkTune | str:
-    """The tune, or the reason why it cannot be parsed; each text is parsed once in a process."""
+    """The tune, or the reason why it cannot be parsed; each text is parsed once per process."""
     (row,) = parse_block([text])
     if "error" in row:
         return f"{collection} {row['number']} {row['name']!r}: {row['error']}"

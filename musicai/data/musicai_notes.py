@@ -1,4 +1,4 @@
-"""The note set in the wheel: sampled single notes and drums, 16 kHz mono, one second each."""
+"""The notes that ship with the wheel: sampled single notes and drums in 16 kHz mono, one second each."""
 
 import csv
 import json
@@ -42,7 +42,7 @@ class Entry(NamedTuple):
 
 @cache
 def recordings(file: str) -> Tensor:
-    """All recordings of one FLAC file as int16 codes (slots, 16000); decoded once, then kept."""
+    """All recordings of one FLAC file as int16 codes (slots, 16000); decoded once, then cached."""
     try:
         return torch.from_numpy(soundfile.read(FOLDER / file, dtype="int16")[0]).view(-1, SR)
     except (RuntimeError, OSError) as error:  # soundfile's and torch's own errors are RuntimeErrors
@@ -51,7 +51,7 @@ def recordings(file: str) -> Tensor:
 
 @cache
 def manifest() -> tuple[Entry, ...]:
-    """Every note of the set, drums last, as `manifest.csv` lists them."""
+    """Every note of the set, in the order of `manifest.csv`, with the drums last."""
     types = Entry.__annotations__.values()
     with open(FOLDER / "manifest.csv", newline="") as file:
         rows = list(csv.reader(file))[1:]
@@ -59,7 +59,7 @@ def manifest() -> tuple[Entry, ...]:
 
 
 class MusicAINotes(Dataset):
-    """The sampled notes of 17 instruments, about four octaves each, at three velocities.
+    """Sampled notes of 17 instruments at three velocities, about four octaves per instrument.
 
     >>> notes = MusicAINotes("train", instruments=("violin", "flute"))
     >>> item = notes[0]
@@ -68,12 +68,12 @@ class MusicAINotes(Dataset):
 
     Each item is a dict: audio, float32 (16000,); sr; pitch (MIDI); velocity; instrument (index into `.instruments`, the
     same for every choice of instruments); instrument_name; family; note (its name, such as "violin-055-100"). The
-    note is held for its whole second; its last 20 ms fade out. `.manifest` holds one `Entry` per item.
+    note is held for a whole second and fades out over the last 20 ms. `.manifest` holds one `Entry` per item.
 
     The splits (about 80, 10, 10 %) hold out whole (instrument, pitch) groups: all velocities of a pitch are in one
-    split, for in most programs of this soundfont the velocities are one recording at different levels. A sampled
-    instrument also stretches one recording over a few neighbouring pitches, so a held-out pitch is a new pitch, not
-    a new recording session: judge "never heard" with real recordings.
+    split, because most programs of this soundfont play one recording at different levels for all velocities. A sampled
+    instrument also stretches one recording over a few neighbouring pitches, so a held-out pitch is a new pitch but not
+    a new recording session: to judge what a model has "never heard", use real recordings.
 
     Args:
         split: "train", "valid", "test", or None for all.
@@ -108,15 +108,15 @@ class MusicAINotes(Dataset):
 
 
 class MusicAIDrums(MusicAINotes):
-    """The General MIDI percussion keys 35 to 81 of five drum kits at three velocities.
+    """General MIDI percussion keys 35 to 81 from five drum kits, at three velocities.
 
     >>> drums = MusicAIDrums("train", instruments="standard_kit")
     >>> drums[0]["instrument_name"], drums[0]["drum"], drums[0]["pitch"]
     ('standard_kit', 'acoustic_bass_drum', 35)
 
     Items are as in `MusicAINotes`: the instrument is the kit, the pitch is the key, and "drum" names what is struck.
-    A sound that rings for longer than a second fades out over the last 0.2 s. Kits share many recordings; all that
-    use the same recording are in one split.
+    A sound that rings for longer than a second fades out over the last 0.2 s. Kits share many recordings; all
+    sounds made from the same recording are in one split.
 
     Args:
         split: "train", "valid", "test", or None for all.

@@ -1,4 +1,4 @@
-"""Piano rolls with the literature's splits: Bach's chorales, the Nottingham folk tunes, any file in their format."""
+"""Piano rolls with the literature's splits: Bach's chorales, the Nottingham folk tunes, or any file in their format."""
 
 from pathlib import Path
 
@@ -14,14 +14,14 @@ SHIPPED = Path(__file__).parent / "shipped" / "polyphonic"
 
 
 def _read_rolls(path: Path, split: str) -> list[np.ndarray]:
-    """One split of a `.mat` file of piano rolls: matrices (frames, 88) of 0 and 1, as uint8; column 0 is A0."""
-    from scipy.io import loadmat  # late: scipy.io takes 0.1 s, which `import musicai.data` need not pay
+    """Read one split of a `.mat` file of piano rolls: uint8 matrices (frames, 88) of 0 and 1; column 0 is A0."""
+    from scipy.io import loadmat  # imported late: scipy.io takes 0.1 s, which would slow down `import musicai.data`
 
     key = f"{check_split(split)}data"
     try:
         with path.open("rb") as file:
             rolls = [np.asarray(cell) for cell in loadmat(file)[key].ravel()]
-    except Exception as error:  # scipy raises a dozen kinds for a damaged file
+    except Exception as error:  # a damaged file makes scipy raise any of a dozen kinds
         raise DataError(f"{path}: not a readable .mat file with a list {key!r} ({error!r})") from error
     for i, roll in enumerate(rolls):
         if roll.ndim != 2 or roll.shape[1] != 88 or not np.isin(roll, (0, 1)).all():
@@ -35,7 +35,7 @@ class PianoRolls(Dataset):
     >>> PianoRolls("JSB_Chorales.mat", "train")[0]["roll"].shape  # doctest: +SKIP
     torch.Size([88, 129])
 
-    Each item is a dict: roll, float32 (88, frames) of 0 and 1, row 0 is A0; name. `score(i)` gives it as a Score.
+    Each item is a dict: roll, float32 (88, frames) of 0 and 1, with A0 in row 0; name. `score(i)` gives it as a Score.
 
     Args:
         path: the file.
@@ -43,7 +43,7 @@ class PianoRolls(Dataset):
         step: the length of a frame in beats.
 
     Raises:
-        DataError: naming the file, and the matrix that is not a piano roll.
+        DataError: if the file cannot be read, or a matrix in it is not a piano roll; the message names it.
 
     Source: Boulanger-Lewandowski, Bengio and Vincent 2012 (arXiv:1206.6392). Chapter 1.
     """
@@ -63,7 +63,7 @@ class PianoRolls(Dataset):
         return f"{self.path.stem}-{self.split}-{range(len(self))[i]:03d}"
 
     def score(self, i: int) -> Score:
-        """Piece `i` as a score; keys held over several frames become one long note."""
+        """Piece `i` as a score; a key held over several frames becomes one long note."""
         return Score.from_piano_roll(self[i]["roll"] > 0, step=self.step, name=self.name(i))
 
 

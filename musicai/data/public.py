@@ -1,7 +1,7 @@
-"""Public sets to download: NSynth, Speech Commands and SC09, MAESTRO, Groove. Chapter 1.
+"""Public data sets to download: NSynth, Speech Commands and SC09, MAESTRO, Groove. Chapter 1.
 
 Each is a small `torch.utils.data.Dataset` over the published files, with the published split. `musicai.data.catalogue`
-knows their addresses, and `musicai data fetch NAME` puts them into the cache folder.
+holds their addresses, and `musicai data fetch NAME` downloads one into the cache folder.
 """
 
 import csv
@@ -32,13 +32,13 @@ RECORDING = re.compile(r"(\w+)/(?:([A-Z][a-z]+)_)?([^_]\w*?)_nohash_(\d+)\.wav")
 class _PublicSet(Dataset):
     """Rows of metadata, each a dict that `_item` completes with sound or score."""
 
-    key = "name"  # which entry names a row in messages
+    key = "name"  # the entry that identifies a row in messages
 
     def __init__(self, rows: Iterable[dict], split: str, source: Path, keep: Keep | None):
         self.split, self.source = split, source
         self.rows = [row for row in rows if keep is None or keep(row)]
         if not self.rows:
-            raise DataError(f"{source}: split {split!r} holds nothing" + " that `keep` keeps" * (keep is not None))
+            raise DataError(f"{source}: split {split!r} has no items" + " that `keep` accepts" * (keep is not None))
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -55,7 +55,7 @@ class _PublicSet(Dataset):
 
 
 class _Table(_PublicSet):
-    """A set whose rows stand in one table: `known` is its name in the catalogue, `table` a file in its folder."""
+    """A data set whose rows are in one table: `known` is its name in the catalogue, `table` is a file in its folder."""
 
     def __init__(self, root: str | Path, split: str = "train", *, download: bool = False, keep: Keep | None = None):
         split, root = _split(split), Path(root).expanduser()
@@ -94,13 +94,13 @@ class NSynth(_Table):
     "acoustic", "qualities": (10,) int64, zeros and ones as published}``.
 
     Args:
-        root: the folder that holds nsynth-train, nsynth-valid and nsynth-test, or one of these itself.
-        split: "train", "valid" or "test"; no instrument of train is in the other two.
+        root: the folder that holds nsynth-train, nsynth-valid and nsynth-test, or one of these folders itself.
+        split: "train", "valid" or "test"; no training instrument is in the other two.
         download: whether to download and unpack the split if it is not there.
-        keep: takes an item without its sound and says whether it stays in the set. None keeps all.
+        keep: takes an item without its sound and returns whether to keep it. None keeps all.
 
     Raises:
-        DataError: if a file or field is missing, damaged or wrong; names the file and the row.
+        DataError: if a file or field is missing, damaged or wrong; the message names the file and the row.
 
     Chapter 1.
     """
@@ -118,7 +118,7 @@ class NSynth(_Table):
 
 
 class MAESTRO(_Table):
-    """200 hours of piano competitions, MIDI and sound aligned to 3 ms (Hawthorne et al. 2019), version 3.0.0.
+    """200 hours of piano competitions, with MIDI and sound aligned to 3 ms (Hawthorne et al. 2019), version 3.0.0.
 
     >>> pieces = MAESTRO("data", "valid", download=True)  # doctest: +SKIP
     >>> sound, sr = musicai.audio.load(pieces[0]["audio"], start=60, duration=10)  # doctest: +SKIP
@@ -127,14 +127,14 @@ class MAESTRO(_Table):
     "2018/MIDI-Unprocessed_...--1.midi", "composer": str, "title": str, "year": int, "duration": seconds}``.
 
     Args:
-        root: the folder that holds maestro-v3.0.0, or is it.
-        split: "train", "valid" (or "validation") or "test"; no composition is in two.
+        root: the folder that holds maestro-v3.0.0, or that folder itself.
+        split: "train", "valid" (or "validation") or "test"; no composition is in more than one.
         download: whether to download and unpack the MIDI files if the set is not there. For the recordings (101 GB)
-            type `musicai data fetch maestro-audio`.
-        keep: takes an item without its score and says whether it stays in the set. None keeps all.
+            run `musicai data fetch maestro-audio`.
+        keep: takes an item without its score and returns whether to keep it. None keeps all.
 
     Raises:
-        DataError: if a file or field is missing, damaged or wrong; names the file and the row.
+        DataError: if a file or field is missing, damaged or wrong; the message names the file and the row.
 
     Chapter 1.
     """
@@ -147,25 +147,25 @@ class MAESTRO(_Table):
 
 
 class Groove(_Table):
-    """13.6 hours of drumming by people, MIDI and sound, version 1.0.0 (Gillick et al. 2019).
+    """13.6 hours of human drumming, MIDI and sound, version 1.0.0 (Gillick et al. 2019).
 
     >>> takes = Groove("data", "valid", download=True)  # doctest: +SKIP
     >>> beats = Groove("data", keep=lambda take: take["beat_type"] == "beat")  # doctest: +SKIP
 
-    An item is ``{"score": Score, "audio": the path of the recording, or None if it is not there, "name": that of the
-    MIDI file, "id": "drummer1/session1/1", "drummer": "drummer1", "session": "drummer1/session1", "style": "funk",
+    An item is ``{"score": Score, "audio": the path of the recording, or None if it is not there, "name": the MIDI
+    file's name, "id": "drummer1/session1/1", "drummer": "drummer1", "session": "drummer1/session1", "style": "funk",
     "bpm": int, "beat_type": "beat" or "fill", "time_signature": (4, 4), "duration": seconds}``. No audio is
     published for 60 of the 1,150 takes.
 
     Args:
-        root: the folder that holds groove, or is it.
+        root: the folder that holds groove, or that folder itself.
         split: "train", "valid" (or "validation") or "test".
         download: whether to download and unpack the MIDI files if the set is not there. For the recordings (5.1 GB)
-            type `musicai data fetch groove-audio`.
-        keep: takes an item without its score and says whether it stays in the set. None keeps all.
+            run `musicai data fetch groove-audio`.
+        keep: takes an item without its score and returns whether to keep it. None keeps all.
 
     Raises:
-        DataError: if a file or field is missing, damaged or wrong; names the file and the row.
+        DataError: if a file or field is missing, damaged or wrong; the message names the file and the row.
 
     Chapter 1.
     """
@@ -185,18 +185,18 @@ class SpeechCommands(_PublicSet):
 
     An item is ``{"audio": (length,) float32, "sr": 16000, "name": "yes/0a7c2a8d_nohash_0.wav", "word": "yes", "label":
     its index in `.words`, "speaker": "0a7c2a8d", "take": int}``. Shorter recordings are padded with zeros at the end,
-    so that items make batches. The folder `_background_noise_` holds minutes of noise and no items.
+    so that items can be batched. The folder `_background_noise_` holds minutes of noise and contributes no items.
 
     Args:
-        root: the folder that holds speech_commands_v0.02, or is it.
-        split: "train", "valid" or "test", as validation_list.txt and testing_list.txt say; no speaker is in two.
-        words: which words to read, in the order of their labels. None: all, in alphabetical order.
-        length: samples in an item.
+        root: the folder that holds speech_commands_v0.02, or that folder itself.
+        split: "train", "valid" or "test", as validation_list.txt and testing_list.txt say; each speaker is in only one.
+        words: which words to read, in the order of their labels. None means all, in alphabetical order.
+        length: samples per item.
         download: whether to download and unpack the set if it is not there.
-        keep: takes an item without its sound and says whether it stays in the set. None keeps all.
+        keep: takes an item without its sound and returns whether to keep it. None keeps all.
 
     Raises:
-        DataError: if a file or word is missing, damaged or misnamed; names the file.
+        DataError: if a file or word is missing, damaged or misnamed; the message names the file.
 
     Chapter 1.
     """
@@ -253,19 +253,19 @@ class SC09(SpeechCommands):
     >>> digits = SC09("data", "train", download=True)  # doctest: +SKIP
 
     Items are as in `SpeechCommands`, with labels 0 to 9. The prepared set (Donahue et al. 2019), with files such as
-    sc09/train/Zero_0a7c2a8d_nohash_0.wav, has 18,620 digits to train on, from version 0.01 of Speech Commands. What
-    `download` fetches is version 0.02, whose hash is published: 38,908 digits in all.
+    sc09/train/Zero_0a7c2a8d_nohash_0.wav, has 18,620 digits to train on, from version 0.01 of Speech Commands. With
+    `download`, you get version 0.02, whose hash is published: 38,908 digits in all.
 
     Args:
-        root: the folder that holds sc09 or speech_commands_v0.02 (sc09 is used if both exist), or is one of them.
+        root: the folder that holds sc09 or speech_commands_v0.02 (sc09 is used if both exist), or one of these itself.
         split: "train", "valid" or "test".
-        words: which digits to read, in the order of their labels. None: all ten.
-        length: samples in an item.
+        words: which digits to read, in the order of their labels. None means all ten.
+        length: samples per item.
         download: whether to download and unpack Speech Commands if neither set is there.
-        keep: takes an item without its sound and says whether it stays in the set. None keeps all.
+        keep: takes an item without its sound and returns whether to keep it. None keeps all.
 
     Raises:
-        DataError: if a file or word is missing, damaged or misnamed; names the file.
+        DataError: if a file or word is missing, damaged or misnamed; the message names the file.
 
     Chapter 1.
     """
@@ -281,7 +281,7 @@ def _split(split: str) -> str:
 
 
 def _locate(root: Path, known: str, markers: tuple, download: bool, elsewhere: tuple = ()) -> Path:
-    """The folder under `root` (or `root` itself) that holds one of the files `markers`, downloaded first if wanted."""
+    """The folder under `root` (or `root` itself) that holds one of the files `markers`, downloaded first if asked."""
     for folder in (*elsewhere, SETS[known].folder, "."):
         if any((root / folder / marker).exists() for marker in markers):
             return root / folder
@@ -292,7 +292,7 @@ def _locate(root: Path, known: str, markers: tuple, download: bool, elsewhere: t
 
 
 def _records(path: Path) -> list:
-    """The records of a CSV file, of a JSON file that holds them by name, or the lines of a text."""
+    """The records of a CSV file or of a JSON file that holds them by name, or the lines of a text file."""
     try:
         text = path.read_text("utf-8-sig")
         if path.suffix == ".csv":

@@ -1,11 +1,11 @@
-"""A million pieces on disk: a few large files, memory-mapped, any piece read in microseconds.
+"""A million pieces on disk, in a few large memory-mapped files from which any piece is read in microseconds.
 
 A folder of shards holds `manifest.json` and, for each shard, four arrays in NumPy's own format:
 
-    00000.items.npy         all items of the shard end to end             [ a a a a b b c c c c c ]
+    00000.items.npy         all items of the shard, end to end            [ a a a a b b c c c c c ]
     00000.offsets.npy       where each begins: piece i is items[o[i]:o[i+1]]  [ 0 4 6 11 ]
-    00000.info.npy          the same for a few bytes of JSON per piece (name, key, tempo),
-    00000.info-offsets.npy  with its own offsets
+    00000.info.npy          a few bytes of JSON per piece (name, key, tempo), likewise end to end,
+    00000.info-offsets.npy  and where each begins
 """
 
 import json
@@ -26,13 +26,13 @@ from musicai.notes import Melody, Note, transpose_key
 from musicai.storage import atomic_write
 
 FORMAT = "musicai-shards-1"
-TICKS = 480  # per beat, as in most MIDI files: thirds, fifths and 1/32 of a beat are exact
+TICKS = 480  # per beat, as in many MIDI files: thirds, fifths and 1/32 of a beat are exact
 NOTE = np.dtype([("pitch", "u1"), ("velocity", "u1"), ("start", "<u4"), ("duration", "<u4")])  # times in ticks
 PARTS = ("items", "offsets", "info", "info-offsets")
 
 
 class Packed(NamedTuple):
-    """A piece as it is stored in a shard: its items, and a few bytes of JSON (none for arrays)."""
+    """A piece as a shard stores it: its items and a few bytes of JSON (empty for arrays)."""
 
     items: np.ndarray
     info: bytes
@@ -44,19 +44,19 @@ def write_shards(pieces: Iterable, folder: str | Path, *, shard_pieces: int = 65
     >>> write_shards(FolkCorpus(), "tunes")  # doctest: +SKIP
     4248
 
-    Shards that are already there are replaced at the very end, in one step: an error, an interruption or a power cut
-    at any moment leaves either the old shards or the new ones. Only one process may write to a folder at a time.
+    Shards that are already there are replaced at the very end, in one step, so an error, an interruption or a power
+    cut leaves either the old shards or the new ones. Only one process may write to a folder at a time.
 
     Args:
-        pieces: all of class Melody (times are rounded to 1/480 beat), or all arrays (length, ...) with one dtype and
-            one shape after the first axis.
+        pieces: either Melody objects (times are rounded to 1/480 beat) or arrays (length, ...) that all have the same
+            dtype and the same shape after the first axis.
         folder: where to write; it is created if needed.
-        shard_pieces: the most pieces per shard; memory holds one shard at a time.
+        shard_pieces: the largest number of pieces per shard; only one shard is in memory at a time.
 
     Returns: how many pieces were written.
 
     Raises:
-        DataError: for pieces that do not fit together (named by position), or a folder that holds other things.
+        DataError: if a piece does not match the others (the message gives its position) or the folder has other files.
 
     Chapter 1.
     """
@@ -85,8 +85,8 @@ def _shard_files(folder: Path) -> list[Path]:
 
 
 def _remove_unlisted(folder: Path, manifest: Path) -> None:
-    """Remove the shards that the manifest does not list: the old ones, or after a failure the new ones."""
-    with suppress(OSError, ValueError, KeyError, TypeError):  # a manifest that cannot be read protects everything
+    """Remove the shards that the manifest does not list: the old ones or, after a failure, the new ones."""
+    with suppress(OSError, ValueError, KeyError, TypeError):  # if the manifest cannot be read, everything stays
         listed = {shard["name"] for shard in json.loads(manifest.read_text())["shards"]} if manifest.exists() else ()
         for file in _shard_files(folder):
             if file.name.split(".")[0] not in listed:
@@ -94,7 +94,7 @@ def _remove_unlisted(folder: Path, manifest: Path) -> None:
 
 
 def _packed(pieces: Iterable) -> Iterator[Packed]:
-    """The pieces as they are stored; DataError names the first one that does not fit the others."""
+    """Pack pieces for storage; a DataError names the first one that does not match the others."""
     layout = None
     for i, piece in enumerate(pieces):
         try:
@@ -108,7 +108,7 @@ def _packed(pieces: Iterable) -> Iterator[Packed]:
 
 
 def pack(piece: Melody | np.ndarray) -> Packed:
-    """A piece as a shard stores it: 10 bytes per note of a Melody and its fields as JSON; an array as it is."""
+    """Pack a piece: a Melody becomes 10 bytes per note, with its fields as JSON; an array stays as it is."""
     if isinstance(piece, np.ndarray) and piece.ndim and not piece.dtype.hasobject:
         return Packed(piece, b"")
     if not isinstance(piece, Melody):
@@ -124,7 +124,7 @@ def pack(piece: Melody | np.ndarray) -> Packed:
 
 
 def _write_shard(packed: list[Packed], folder: Path, name: str) -> dict:
-    """Write one shard; returns its entry in the manifest, with the size and checksum of each file."""
+    """Write one shard and return its manifest entry, with the size and checksum of each file."""
     items, info = zip(*packed, strict=True)
     offsets = [np.cumsum([0, *map(len, part)], dtype=np.int64) for part in (items, info)]
     arrays = np.concatenate(items), offsets[0], np.frombuffer(b"".join(info), np.uint8), offsets[1]
@@ -144,14 +144,14 @@ class ShardedArrays(Dataset):
     (16000,)
 
     Each item is a copy of piece `i` as a NumPy array, and `stream()` yields all pieces shuffled. DataLoader workers
-    may share the object.
+    can share the object.
 
     Args:
         path: the folder.
-        verify: read everything once and compare the checksums.
+        verify: whether to read everything once and compare the checksums.
 
     Raises:
-        DataError: naming the file that is missing, truncated or damaged.
+        DataError: if a file is missing, truncated or damaged; the message names it.
 
     Chapter 1.
     """
@@ -183,10 +183,10 @@ class ShardedArrays(Dataset):
         return self._slice(i, "items").copy()  # a view would keep the file open and fail if it is truncated
 
     def stream(self, *, seed: int = 0, buffer: int = 10_000) -> Iterator:
-        """All pieces once, shuffled: shards in random order, pieces drawn at random from a buffer of positions.
+        """Yield every piece once: shards in random order, pieces drawn at random from a buffer of positions.
 
-        Disks are fast when read in order and training wants disorder; a buffer of a few thousand pieces gives both,
-        since everything it spans stays in the system's file cache.
+        Disks are fast when read in order, but training needs a random order. A buffer of a few thousand pieces gives
+        both, since everything it spans stays in the system's file cache.
         """
         rng = np.random.default_rng(seed)
         order = chain.from_iterable(range(*self.starts[s : s + 2]) for s in rng.permutation(len(self.shards)))
@@ -198,11 +198,11 @@ class ShardedArrays(Dataset):
         yield from (self[waiting[drawn]] for drawn in rng.permutation(len(waiting)))
 
     def __getstate__(self) -> dict:
-        return self.__dict__ | {"_maps": {}}  # a memory map would travel to a worker as a copy of the whole file
+        return self.__dict__ | {"_maps": {}}  # a memory map would be sent to a worker as a copy of the whole file
 
     def _slice(self, i: int, part: str) -> np.ndarray:
         """The "items" or the "info" of piece `i`: a view of the memory-mapped file."""
-        i = range(len(self))[i]  # negative positions, IndexError
+        i = range(len(self))[i]  # handles negative positions and raises IndexError
         shard = int(np.searchsorted(self.starts, i, side="right")) - 1
         maps = self._maps.get(shard) or self._open(shard)
         offsets, place = maps["offsets" if part == "items" else "info-offsets"], i - int(self.starts[shard])
@@ -221,7 +221,7 @@ class ShardedArrays(Dataset):
                 maps[part] = np.load(file, mmap_mode="r", allow_pickle=False).view(np.ndarray)
                 if part.endswith("offsets") and len(maps[part]) != pieces + 1:
                     raise ValueError(f"{len(maps[part])} offsets for {pieces} pieces")
-            except Exception as error:  # NumPy evaluates the header: a damaged one raises its tokenizer's errors, too
+            except Exception as error:  # NumPy evaluates the header, so a damaged one can also raise tokenizer errors
                 raise DataError(f"{file}: not a readable array ({error}); write the shards again") from error
         self._maps[shard] = maps
         return maps
@@ -233,14 +233,14 @@ class ShardedMelodies(ShardedArrays):
     >>> ShardedMelodies("tunes")[123].name  # doctest: +SKIP
     'Old Towler'
 
-    It is used like `ShardedArrays`. `notes(i)` gives the notes alone as an array of dtype NOTE, many times faster.
+    Use it like `ShardedArrays`. `notes(i)` gives only the notes, as an array of dtype NOTE, and is many times faster.
 
     Args:
         path: the folder.
-        verify: read everything once and compare the checksums.
+        verify: whether to read everything once and compare the checksums.
 
     Raises:
-        DataError: naming the file that is missing, truncated or damaged.
+        DataError: if a file is missing, truncated or damaged; the message names it.
 
     Chapter 1.
     """
@@ -248,7 +248,7 @@ class ShardedMelodies(ShardedArrays):
     kind = "melodies"
 
     def notes(self, i: int) -> np.ndarray:
-        """Notes of piece `i`: fields pitch, velocity, start, duration, the last two in ticks of 1/480 beat."""
+        """The notes of piece `i`: fields pitch, velocity, start and duration, the last two in ticks of 1/480 beat."""
         return super().__getitem__(i)
 
     def __getitem__(self, i: int) -> Melody:
@@ -262,15 +262,15 @@ class ShardedMelodies(ShardedArrays):
 
 
 def variations(melodies: Sequence[Melody], count: int, *, seed: int = 0) -> Iterator[Packed]:
-    """Make `count` pieces from melodies: transposed by -5..6 semitones, an excerpt of half to all of the notes.
+    """Make `count` pieces from melodies, each transposed by -5..6 semitones and cut to an excerpt of at least half.
 
     >>> write_shards(variations(FolkCorpus(), 1_000_000), "million")  # doctest: +SKIP
     1000000
 
     Args:
-        melodies: the sources, from which each piece draws one at random.
+        melodies: the sources; each piece is made from one of them, drawn at random.
         count: how many pieces to make.
-        seed: of the random choices.
+        seed: seed of the random choices.
 
     Yields: pieces packed for `write_shards`; building a million Melody objects first would take minutes.
 
@@ -278,7 +278,7 @@ def variations(melodies: Sequence[Melody], count: int, *, seed: int = 0) -> Iter
     """
     rng = np.random.default_rng(seed)
     packed = [pack(melody) for melody in melodies]
-    transposed = cache(lambda which, shift: _transposed(packed[which], shift))  # each of the 12 is worked out once
+    transposed = cache(lambda which, shift: _transposed(packed[which], shift))  # each of the 12 is computed once
     for start in range(0, count, 10_000):  # random numbers are cheap by the thousand, expensive one by one
         size = min(10_000, count - start)
         draws = zip(rng.integers(len(packed), size=size), rng.integers(-5, 7, size), rng.random((size, 2)), strict=True)

@@ -1,6 +1,6 @@
-"""The split without leaks: copies, transpositions and near-copies of a tune never end up on both sides.
+"""Split tunes without leaks: copies, transpositions and near-copies of a tune never end up in different splits.
 
-How it works, in the order of a call to `split_tunes`:
+How it works, in the order in which `split_tunes` does it:
 
 1. `group_duplicates` finds the groups. Two tunes are near-copies when they share enough short runs of intervals
    (`shingles`); intervals do not change when a tune is transposed.
@@ -12,7 +12,7 @@ How it works, in the order of a call to `split_tunes`:
 >>> split_tunes([tune, tune.transpose(5)])
 ['train', 'train']
 
-`FolkCorpus(split)` uses it as it stands; folders of files use `split_of` on their paths. Chapter 1.
+`FolkCorpus(split)` uses `split_tunes` directly; folders of files apply `split_of` to their paths. Chapter 1.
 """
 
 import hashlib
@@ -23,9 +23,9 @@ import numpy as np
 from musicai.notes import Melody
 
 SPLITS = ("train", "valid", "test")
-SHINGLE = 7  # intervals in one run: shorter ones are shared by unrelated tunes, longer ones break at every change
-OVERLAP = 0.25  # near-duplicates: this share of the runs of the tune with fewer is in the other too
-NEIGHBOURS = 4  # how many later owners of a shingle each owner is compared with: keeps the work linear
+SHINGLE = 7  # intervals per run: unrelated tunes share shorter runs, and longer ones break at every change
+OVERLAP = 0.25  # near-copies: this share of the runs of the tune that has fewer is also in the other
+NEIGHBOURS = 4  # how many later owners of a shingle to compare each owner with; keeps the work linear
 
 
 def split_tunes(melodies: Sequence[Melody]) -> list[str]:
@@ -37,10 +37,10 @@ def split_tunes(melodies: Sequence[Melody]) -> list[str]:
     ['train', 'train']
 
     Args:
-        melodies: the tunes. Adding tunes at the end moves no group whose first tune was there before, unless a new
-            tune links two groups.
+        melodies: the tunes. Adding tunes at the end leaves every group whose first tune was already there in its split,
+            unless a new tune links two groups.
 
-    Returns: the split of each tune, that of the first tune in its group.
+    Returns: the split of each tune, which is that of the first tune in its group.
 
     Chapter 1.
     """
@@ -55,19 +55,19 @@ def group_duplicates(melodies: Iterable[Melody], overlap: float = OVERLAP) -> np
     >>> group_duplicates([tune, tune.transpose(5), Melody.from_pitches([60, 60, 67, 67, 69, 69, 67])]).tolist()
     [0, 0, 2]
 
-    Two tunes are near-copies when `overlap` of the shorter one's runs of intervals (`shingles`) occur in the other,
-    and near-copies of near-copies join the same group. Time and memory grow nearly linearly with the number of tunes:
-    the owners of a run are compared with a few neighbours, not all with all.
+    Two tunes are near-copies if at least the share `overlap` of the shorter one's runs of intervals (`shingles`) occurs
+    in the other, and near-copies of near-copies join the same group. Time and memory grow almost linearly with the
+    number of tunes, because the owners of a run are compared with a few neighbours rather than all with all.
 
     Args:
         melodies: the tunes.
         overlap: the share of runs in common, above 0 and at most 1, that makes two tunes near-copies.
 
-    Returns: the group of every melody (int64), named by the position of its first melody.
+    Returns: the group of every melody (int64), given as the position of the group's first melody.
 
     Source: shingling as for web pages, Broder 1997; union-find. Chapter 1.
     """
-    first_of: dict[bytes, int] = {}  # exact copies first: a thousand of them would crowd every run of theirs
+    first_of: dict[bytes, int] = {}  # merge exact copies first: a thousand of them would crowd each of their runs
     parent = np.array([first_of.setdefault(_intervals(m).tobytes(), i) for i, m in enumerate(melodies)], dtype=np.int64)
     firsts = list(first_of.values())
     sets = [shingles(np.frombuffer(whole, dtype=np.int16)) for whole in first_of]
@@ -79,12 +79,12 @@ def group_duplicates(melodies: Iterable[Melody], overlap: float = OVERLAP) -> np
 
 
 def split_of(key: str) -> str:
-    """Hash a key into "train" (80 %), "valid" (10 %) or "test" (10 %), the same on every machine and forever.
+    """Hash a key into "train" (80 %), "valid" (10 %) or "test" (10 %), the same on every machine, for ever.
 
     >>> split_of("the same key")
     'train'
 
-    Unlike with a shuffle, data added later moves nothing that was there.
+    Unlike a shuffle, this moves nothing that was already there when data are added later.
 
     Args:
         key: any text that stays the same, such as a path within a folder.
@@ -113,8 +113,8 @@ def melody_key(melody: Melody) -> str:
     >>> melody_key(tune) == melody_key(tune.transpose(5))
     True
 
-    Two melodies have equal keys when their intervals and the proportions of their durations are equal, so writing the
-    same tune in double note values changes nothing.
+    Two melodies have the same key if their intervals and the proportions of their durations are equal, so doubling all
+    the note values changes nothing.
 
     Args:
         melody: the tune.
@@ -131,7 +131,7 @@ def melody_key(melody: Melody) -> str:
 
 
 def shingles(intervals: np.ndarray) -> np.ndarray:
-    """Every run of SHINGLE intervals as one number (sorted, distinct uint64); a shorter melody gives a single one."""
+    """Encode each run of SHINGLE intervals as one number (sorted, distinct uint64); a shorter melody gives just one."""
     codes = np.pad(intervals + 128, (0, max(0, SHINGLE - len(intervals))))  # 1..255 each, and 0 beyond the end
     runs = np.lib.stride_tricks.sliding_window_view(codes.astype(np.uint64), SHINGLE)
     return np.unique(runs @ 256 ** np.arange(SHINGLE, dtype=np.uint64))
@@ -143,7 +143,7 @@ def _intervals(melody: Melody) -> np.ndarray:
 
 
 def _candidates(sets: Sequence[np.ndarray], overlap: float) -> np.ndarray:
-    """Pairs (n, 2) of melodies that share enough shingles to be worth an exact comparison."""
+    """Find pairs (n, 2) of melodies that share enough shingles to be worth an exact comparison."""
     sizes = np.array([len(one) for one in sets], dtype=np.int64)
     hashes, owners = np.concatenate([np.empty(0, np.uint64), *sets]), np.repeat(np.arange(len(sets)), sizes)
     order = np.argsort(hashes, kind="stable")  # stable: the owners of one shingle stay in ascending order
@@ -154,7 +154,7 @@ def _candidates(sets: Sequence[np.ndarray], overlap: float) -> np.ndarray:
         pairs.append(owners[:-lag][same] * len(sets) + owners[lag:][same])
     codes, shared = np.unique(np.concatenate(pairs), return_counts=True)
     first, second = codes // len(sets), codes % len(sets)
-    # a quarter of the overlap asked for: crowded shingles are only seen between neighbours
+    # a quarter of the required overlap, because crowded shingles are only seen between neighbours
     enough = shared >= np.maximum(1, overlap / 4 * np.minimum(sizes[first], sizes[second]))
     return np.stack([first[enough], second[enough]], axis=1)
 
@@ -162,6 +162,6 @@ def _candidates(sets: Sequence[np.ndarray], overlap: float) -> np.ndarray:
 def _root(parent: np.ndarray, i: int) -> int:
     """The first melody of the group that `i` is in (union-find)."""
     while parent[i] != i:
-        parent[i] = parent[parent[i]]  # halve the path: next time it is short
+        parent[i] = parent[parent[i]]  # halve the path, so that the next search is shorter
         i = parent[i]
     return int(i)

@@ -1,4 +1,4 @@
-"""Bring a data set here: download a file, check its hash, unpack it. Nothing half-done stands under a final name."""
+"""Fetch a data set: download a file, check its hash and unpack it. Nothing unfinished ever has its final name."""
 
 import bz2
 import gzip
@@ -18,18 +18,18 @@ __all__ = ["DataError", "download", "extract"]
 
 BLOCK = 1 << 18  # bytes read at a time
 TIMEOUT = 30.0  # seconds without a byte
-# identity: a server that "compresses" an archive once more would change its bytes, and so its hash
+# identity: a server that compresses an archive again would change its bytes, and so its hash
 HEADERS = {"User-Agent": "musicai", "Accept-Encoding": "identity"}
 LONGEST_HEADER = 1 << 20  # tarfile reads a header in one go: a gigabyte of "comment" must not fill the memory
 MAX_RATIO, SPARE_BYTES = 100, 16 << 20  # an archive may unpack to 100 times its size, plus 16 MiB
 MAX_MEMBERS = 1_000_000  # files and folders
-# names that Windows cannot hold or reads as something else, and names that are not UTF-8
+# names that Windows cannot hold or misreads, and names that are not UTF-8
 UNPORTABLE = re.compile(r"[\x00-\x1f\\:\ud800-\udfff]|[. ]$|^(con|prn|aux|nul|com\d|lpt\d)(\..*)?$", re.IGNORECASE)
 OPENERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 
 
 class DataError(ValueError):
-    """Something is wrong with a data set on disk or on its way there; the message names the file, the row, the cure.
+    """A data set is damaged or cannot be fetched; the message names the file and the row, and says what to do.
 
     >>> raise DataError("groove/info.csv, row 3: bpm is 'fast'")
     Traceback (most recent call last):
@@ -46,9 +46,9 @@ class DataError(ValueError):
 def download(url: str, path: str | Path, *, known_hash: str | None = None, progress: bool = True) -> Path:
     """Fetch a file, unless it is already there with the right hash.
 
-    The file appears under its name only once it is complete and its hash has been checked; after an error or Ctrl-C
-    nothing is left of it, and an older file at `path` stays as it was. A broken download starts again from the
-    beginning, so for the largest sets you may prefer a tool that resumes, such as `curl -C - -O`.
+    The file appears under its name only once it is complete and its hash has been checked; after an error or
+    Ctrl-C nothing is left of it, and an older file at `path` stays as it was. An interrupted download starts again from
+    the beginning, so for the largest sets you may prefer a tool that can resume, such as `curl -C - -O`.
 
     >>> groove = "https://storage.googleapis.com/magentadata/datasets/groove/groove-v1.0.0-midionly.zip"
     >>> download(groove, "data/groove.zip")  # doctest: +SKIP
@@ -56,16 +56,16 @@ def download(url: str, path: str | Path, *, known_hash: str | None = None, progr
 
     Args:
         url: the address, http or https.
-        path: the file to write; its folder is created.
-        known_hash: the published hash in hexadecimal, as pooch takes it: "sha256:..." or "md5:...". None: no check.
+        path: the file to write; its folder is created if needed.
+        known_hash: the published hash in hexadecimal, as in pooch: "sha256:..." or "md5:...". None skips the check.
         progress: whether to show a progress bar.
 
     Returns: `path`.
 
     Raises:
-        DataError: if the file cannot be fetched or written, or has another hash; names the address and the reason.
+        DataError: if the file cannot be fetched or written, or its hash differs; the message says where and why.
 
-    Source: downloading and hashing are pooch's (Uieda et al. 2020, JOSS 5(45)).
+    Source: pooch does the downloading and hashing (Uieda et al. 2020, JOSS 5(45)).
 
     Chapter 1.
     """
@@ -81,7 +81,7 @@ def download(url: str, path: str | Path, *, known_hash: str | None = None, progr
             HTTPDownloader(progress, chunk_size=BLOCK, timeout=TIMEOUT, headers=HEADERS)(url, file, None)
             file.flush()
             hash_matches(file.name, known_hash, strict=True, source=url)
-    except (OSError, ValueError) as error:  # those of requests are OSErrors
+    except (OSError, ValueError) as error:  # the errors of requests are OSErrors
         raise DataError(f"cannot download {url} to {path}: {error}; nothing was kept") from error
     return path
 
@@ -89,16 +89,16 @@ def download(url: str, path: str | Path, *, known_hash: str | None = None, progr
 def extract(archive: str | Path, folder: str | Path) -> Path:
     """Unpack a tar (plain, gzip, bzip2 or xz) or zip archive into a new folder, completely or not at all.
 
-    The archive may come from a stranger: tarfile's "data" filter and zipfile do the unpacking, and before each member
-    is written its name, kind and size are checked. Everything goes to a temporary folder, which is renamed at the end.
-    If all members lie in one folder with the name of `folder`, that folder is it: no `groove/groove`.
+    The archive need not be trusted: tarfile's "data" filter and zipfile do the unpacking, and the name, kind and size
+    of each member are checked before it is written. Everything goes to a temporary folder, which is renamed at the end.
+    If all members are in one folder that is also called `folder`, it becomes `folder`, so there is no `groove/groove`.
 
     >>> extract("groove-v1.0.0-midionly.zip", "data/groove")  # doctest: +SKIP
     PosixPath('data/groove')
 
     Args:
-        archive: the file; its content, not its name, tells its format.
-        folder: where the members go; it must not exist yet.
+        archive: the file; its format is identified by its content, not its name.
+        folder: where to put the members; it must not exist yet.
 
     Returns: `folder`.
 
@@ -106,14 +106,14 @@ def extract(archive: str | Path, folder: str | Path) -> Path:
         DataError: if `folder` exists, the disk is full, or the archive is damaged, truncated, encrypted or too large
             (over a million members, or over 100 times its own size plus 16 MiB), or holds a link, a device, a sparse
             file, or a name that is absolute, leaves the folder, appears twice (upper and lower case count as one) or
-            cannot exist on every system. Nothing is then left behind.
+            cannot exist on every system. Nothing is left behind in that case.
 
     Chapter 1.
     """
     archive, folder = Path(archive), Path(folder)
     try:
         if os.path.lexists(folder):
-            raise DataError(f"{folder} exists already; move it away or unpack into another folder")
+            raise DataError(f"{folder} already exists; move it away or unpack into another folder")
         nearest = next(parent for parent in folder.absolute().parents if parent.exists())
         with temporary_path(nearest) as new:
             new.mkdir()
@@ -121,7 +121,7 @@ def extract(archive: str | Path, folder: str | Path) -> Path:
             inside = list(new.iterdir())
             folder.parent.mkdir(parents=True, exist_ok=True)
             (inside[0] if [path.name for path in inside] == [folder.name] else new).rename(folder)
-    except Exception as error:  # a hostile archive provokes all sorts in the readers
+    except Exception as error:  # a hostile archive can make the readers raise anything
         reason = error if str(error) else type(error).__name__
         raise DataError(f"cannot unpack {archive} into {folder}: {reason}") from error
     return folder
@@ -154,25 +154,25 @@ def _unpack_tar(file: BinaryIO, folder: Path, members: "_Members") -> None:
     stream = _TarStream(file, members.most_bytes + 4096 * MAX_MEMBERS)
     with tarfile.TarFile(fileobj=stream, encoding="utf-8") as packed:
         for member in iter(packed.next, None):
-            packed.members = []  # tarfile remembers every member: ten million of them would fill the memory
+            packed.members = []  # tarfile remembers every member, and ten million of them would fill the memory
             is_plain = member.isdir() or (member.isreg() and not member.issparse())
             members.check(member.name, member.size, member.isdir(), is_plain)
             packed.extract(member, folder, filter="data")
-    if len(stream.last) < 512 or stream.last.strip(b"\0"):  # tarfile takes a broken header for the end
+    if len(stream.last) < 512 or stream.last.strip(b"\0"):  # tarfile mistakes a broken header for the end
         raise DataError("it is truncated or damaged: there is no end-of-archive block")
-    while stream.read(BLOCK):  # to the very end, where gzip, bzip2 and xz keep their checksums
+    while stream.read(BLOCK):  # read to the very end, where gzip, bzip2 and xz keep their checksums
         pass
 
 
 class _TarStream:
-    """An uncompressed tar, bounded in length and in what is read at once."""
+    """An uncompressed tar with limits on its length and on how much is read at once."""
 
     def __init__(self, file: BinaryIO, longest: int):
         self.file, self.longest, self.last = file, longest, b""
         self.tell, self.seek = file.tell, file.seek
 
     def read(self, size: int) -> bytes:
-        """Read exactly as a file does."""
+        """Read `size` bytes, as a file does."""
         if not 0 <= size <= LONGEST_HEADER:
             raise DataError(f"it has a header of {size:,} bytes (at most {LONGEST_HEADER:,})")
         self.last = self.file.read(size)
@@ -182,7 +182,7 @@ class _TarStream:
 
 
 class _Members:
-    """The members so far, and the checks that each has to pass before it is written."""
+    """The members so far, and the checks that each must pass before it is written."""
 
     def __init__(self, most_bytes: int):
         self.most_bytes, self.bytes, self.seen = most_bytes, 0, {}
@@ -206,7 +206,7 @@ class _Members:
                 raise DataError(f"member {name[:200]!r}: {reason}")
 
     def _is_new(self, parts: list[str], is_folder: bool) -> bool:
-        """Whether the name is free on systems that ignore case or normalise letters. Folders may be listed again."""
+        """Whether the name is free even on systems that ignore case or normalise letters. Folders may repeat."""
         for depth in range(1, len(parts) + 1):
             entry = ("/".join(parts[:depth]), depth < len(parts) or is_folder)
             folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", entry[0]).casefold())

@@ -1,7 +1,7 @@
-"""EM for a mixture of Gaussians: the equations, each a small function, in float64. Chapter 3.
+"""EM for a mixture of Gaussians: the equations in float64, each as a small function. Chapter 3.
 
-The E step finds the responsibilities; `moments` sums up the data with them; the M step turns these moments into new
-parameters. A sample is a column here, as in the formulas: x is (features D, rows), and K is the number of components.
+The E step finds the responsibilities, `moments` uses them to sum up the data, and the M step turns these moments into
+new parameters. Here, as in the formulas, a sample is a column: x is (features D, rows). K is the number of components.
 """
 
 import math
@@ -27,7 +27,7 @@ class Parameters:
         weights: (K,), the mixing proportions.
         means: (K, D).
         covariances: (K, D, D) for "full", (D, D) for "tied"; variances (K, D) for "diag" and (K,) for "spherical".
-        precisions_cholesky: the same shape: upper triangular U with inverse covariance U U^T, or 1 / scale.
+        precisions_cholesky: in the same shape: upper triangular U, whose U U^T is the inverse covariance, or 1 / scale.
         covariance_type: "full", "tied", "diag" or "spherical".
 
     Chapter 3.
@@ -54,10 +54,10 @@ class Parameters:
 
 @dataclass(frozen=True)
 class Moments:
-    """How much data each component is responsible for, where it lies and how far it spreads.
+    """How much data each component is responsible for, where the data lie and how far they spread.
 
-    `a + b` gives the moments of both data sets together (Chan, Golub and LeVeque, 1983). The scatter is taken about the
-    mean, so that no large numbers cancel.
+    `a + b` gives the moments of both data sets together (Chan, Golub and LeVeque, 1983). The scatter is measured about
+    the mean, so that no large numbers cancel.
 
     >>> x, all_of_it = torch.tensor([[0.0, 2.0, 4.0]]), torch.ones(1, 3)
     >>> moments(x, all_of_it, full=False).scatter
@@ -66,8 +66,8 @@ class Moments:
     Attributes:
         count: (K,), sums of responsibilities.
         mean: (K, D), weighted means.
-        scatter: weighted sums about that mean, of squares (K, D) or of products (K, D, D).
-        log_likelihood: of all these data under the parameters that gave the responsibilities, if known.
+        scatter: weighted sums about that mean, of squares (K, D) or products (K, D, D).
+        log_likelihood: log-likelihood of all these data under the parameters that gave the responsibilities, if known.
 
     Chapter 3.
     """
@@ -94,7 +94,7 @@ class Moments:
 
 
 def log_joint(x: Tensor, weights: Tensor, means: Tensor, factors: Tensor) -> Tensor:
-    """log(weight x density) of each component at each row.
+    """Compute log(weight x density) of each component at each row.
 
     >>> one = torch.ones(1, 1)
     >>> log_joint(torch.zeros(1, 1), one[0], 0 * one, one)  # the standard normal density at 0: -log(2 pi) / 2
@@ -122,7 +122,7 @@ def log_joint_at_mean(weights: Tensor, factors: Tensor) -> Tensor:
 
 
 def e_step(joint: Tensor) -> tuple[Tensor, Tensor]:
-    """The responsibilities p(k | x), and the log-likelihood log p(x) of each row.
+    """Compute the responsibilities p(k | x) and the log-likelihood log p(x) of each row.
 
     p(k | x) = w_k N_k(x) / sum_j w_j N_j(x). Dempster, Laird and Rubin (1977); Bishop (2006), eq. 9.13.
 
@@ -133,17 +133,17 @@ def e_step(joint: Tensor) -> tuple[Tensor, Tensor]:
     Args:
         joint: (K, rows), log(weight x density) as from `log_joint`.
 
-    Returns: responsibilities (K, rows), log-likelihoods (rows,).
+    Returns: responsibilities (K, rows) and log-likelihoods (rows,).
 
     Chapter 3.
     """
-    responsibilities = joint.T.softmax(1).T  # fastest where a row's components lie side by side in memory
+    responsibilities = joint.T.softmax(1).T  # fastest when a row's components are contiguous in memory
     # The largest is w_k N_k(x) / p(x), which gives p(x) without another exponential.
     return responsibilities, joint.amax(0) - responsibilities.amax(0).log()
 
 
 def moments(x: Tensor, responsibilities: Tensor, full: bool) -> Moments:
-    """The moments of the data, weighted by the responsibilities.
+    """Compute the moments of the data, weighted by the responsibilities.
 
     >>> x, responsibilities = torch.tensor([[0.0, 2.0, 9.0]]), torch.tensor([[1.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
     >>> moments(x, responsibilities, full=False).mean
@@ -161,7 +161,7 @@ def moments(x: Tensor, responsibilities: Tensor, full: bool) -> Moments:
     """
     count = responsibilities.sum(1)
     mean = responsibilities @ x.T / at_least_tiny(count)[:, None]
-    # Once more, from there: now the mean of equal numbers is exactly that number, and their scatter exactly zero.
+    # Repeat from that mean: now the mean of equal numbers is exactly that number, and their scatter is exactly zero.
     mean = mean + (responsibilities[:, None] * (x - mean[:, :, None])).sum(2) / at_least_tiny(count)[:, None]
     gap = x - mean[:, :, None]  # (K, D, rows)
     weighted = responsibilities[:, None] * gap
@@ -169,7 +169,7 @@ def moments(x: Tensor, responsibilities: Tensor, full: bool) -> Moments:
 
 
 def m_step(seen: Moments, covariance_type: str, reg_covar: float) -> Parameters:
-    """The parameters under which data with these moments are most likely.
+    """Find the parameters under which data with these moments are most likely.
 
     Bishop (2006), eq. 9.24 to 9.27; `reg_covar` as in scikit-learn.
 
@@ -178,11 +178,11 @@ def m_step(seen: Moments, covariance_type: str, reg_covar: float) -> Parameters:
     tensor([[16.5000]])
 
     Args:
-        seen: what the E step found.
+        seen: the moments from the E step.
         covariance_type: "full", "tied", "diag" or "spherical".
         reg_covar: added to every variance.
 
-    Returns: new weights, means and covariances.
+    Returns: the new weights, means and covariances.
 
     Raises:
         ValueError: if a component has collapsed: a variance is zero, or a covariance matrix singular.
@@ -197,7 +197,7 @@ def m_step(seen: Moments, covariance_type: str, reg_covar: float) -> Parameters:
 
 
 def estimates(seen: Moments, covariance_type: str, reg_covar: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Counts, means and covariances.
+    """Estimate counts, means and covariances.
 
     As in scikit-learn, `reg_covar` is added to each variance and ten epsilons to each count. The epsilons pull a
     component without data to the origin.
@@ -229,7 +229,7 @@ def _is_collapsed(seen: Moments, covariance_type: str) -> bool:
 
 
 def moments_of(parameters: Parameters, reg_covar: float) -> Moments:
-    """The inverse of the M step: the moments, per row, of data for which these parameters are the estimates."""
+    """The inverse of the M step: the moments, per row, of data from which it would estimate these parameters."""
     weights, means = parameters.weights, parameters.means
     ridge = torch.eye(means.shape[1]).to(means) if parameters.full else 1.0
     covariances = covariances_of_factors(parameters.factors(), parameters.full) - reg_covar * ridge
@@ -237,7 +237,7 @@ def moments_of(parameters: Parameters, reg_covar: float) -> Moments:
 
 
 def precisions_cholesky(covariances: Tensor, full: bool) -> Tensor:
-    """U with U U^T the inverse of each covariance (upper triangular), or 1 / sqrt(variance).
+    """Compute the upper triangular U whose U U^T is the inverse of each covariance, or 1 / sqrt(variance).
 
     Raises ValueError if a covariance is not positive definite.
     """
@@ -247,7 +247,7 @@ def precisions_cholesky(covariances: Tensor, full: bool) -> Tensor:
         return covariances.rsqrt()
     lower, info = torch.linalg.cholesky_ex(covariances)
     pivots, scale = lower.diagonal(dim1=-2, dim2=-1).square(), covariances.diagonal(dim1=-2, dim2=-1)
-    # A pivot that is nothing but rounding error says nothing about the data.
+    # A pivot that is pure rounding error says nothing about the data.
     if bool(info.any()) or not bool((pivots > PIVOT_NOISE * torch.finfo(lower.dtype).eps * scale).all()):
         raise ValueError(COLLAPSED)
     eye = torch.eye(lower.shape[-1]).to(lower)
@@ -268,10 +268,10 @@ def squares(x: Tensor, full: bool) -> Tensor:
 
 
 def per_component(values: Tensor, like: Tensor) -> Tensor:
-    """values (K,) with as many dimensions as `like`."""
+    """Reshape values (K,) to as many dimensions as `like`."""
     return values.reshape(-1, *(1,) * (like.dim() - 1))
 
 
 def at_least_tiny(count: Tensor) -> Tensor:
-    """A count to divide by: if it is 0, so is the sum that is divided by it."""
+    """Make a count safe to divide by: if it is 0, so is the sum that it divides."""
     return count.clamp(min=torch.finfo(count.dtype).tiny)

@@ -1,4 +1,4 @@
-"""Mixtures trained by gradients: as the last layer of a network, which WaveNet uses, or on their own. Chapter 3."""
+"""Mixtures trained by gradients, either as the last layer of a network, as in WaveNet, or on their own. Chapter 3."""
 
 import math
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from musicai.gmm.mixture import GaussianMixture
 
 @dataclass(frozen=True)
 class ConditionalMixture:
-    """A mixture of Gaussians with diagonal covariances at each place (...), as computed by a network.
+    """A mixture of Gaussians with diagonal covariances at each position (...), as computed by a network.
 
     >>> one = torch.zeros(2, 1)  # a batch of two; K = 1
     >>> ConditionalMixture(one, one[..., None], one[..., None] + 1).log_prob(torch.zeros(2, 1))
@@ -33,7 +33,7 @@ class ConditionalMixture:
     scales: Tensor
 
     def log_prob(self, y: Tensor) -> Tensor:
-        """The log density of y (..., D): (...). Finite, with finite gradients, for any scale that a head gives."""
+        """The log density (...) of y (..., D), finite and with finite gradients for any scale that a head gives."""
         log_normal = Normal(self.means, self.scales, validate_args=False).log_prob(y[..., None, :])
         return (self.log_weights + log_normal.sum(-1)).logsumexp(-1)
 
@@ -45,22 +45,22 @@ class ConditionalMixture:
 
 
 class MixtureHead(nn.Module):
-    """The last layer of a network that answers with a density: features in, `ConditionalMixture` out.
+    """The last layer of a network that outputs a density: features in, `ConditionalMixture` out.
 
     >>> head = MixtureHead(64, n_components=5)
     >>> mixture = head(torch.zeros(8, 100, 64))            # (batch, time, channels)
     >>> mixture.log_prob(torch.zeros(8, 100, 1)).shape
     torch.Size([8, 100])
 
-    Scales stay between two bounds, smoothly, so that no step can make a component so narrow that the loss, or its
-    gradient, overflows; in between, the network's output is the log scale. Bishop, "Mixture density networks" (1994).
+    Scales are kept smoothly between two bounds, so that no step can make a component so narrow that the loss or its
+    gradient overflows; in between, the network's output is the log scale. Bishop, "Mixture density networks" (1994).
 
     Args:
-        in_features: channels of the network.
+        in_features: number of input channels.
         n_components: K.
-        n_features: D, of what is predicted.
+        n_features: D, the number of features predicted.
         min_scale: lower bound of the standard deviations.
-        max_scale: upper bound.
+        max_scale: upper bound of the standard deviations.
 
     Chapter 3.
     """
@@ -79,11 +79,11 @@ class MixtureHead(nn.Module):
         self.linear = nn.Linear(in_features, n_components * (1 + 2 * n_features))
 
     def forward(self, x: Tensor) -> ConditionalMixture:
-        """x (..., in_features)."""
+        """Map features x (..., in_features) to a mixture."""
         return self.mixture(self.linear(x))
 
     def mixture(self, raw: Tensor) -> ConditionalMixture:
-        """The mixture encoded by raw outputs (..., K (1 + 2 D)); computed in float32 even under autocast."""
+        """Decode raw outputs (..., K (1 + 2 D)) into a mixture, in float32 (or float64) even under autocast."""
         k, d = self.shape
         logits, means, log_scales = (raw if raw.dtype == torch.float64 else raw.float()).split([k, k * d, k * d], -1)
         low, high = self.bounds
@@ -93,7 +93,7 @@ class MixtureHead(nn.Module):
 
 
 class MixtureDensity(nn.Module):
-    """A mixture of Gaussians as a module: any gradient method may train it, on any loss of `log_prob`.
+    """A mixture of Gaussians as a module, which any gradient method can train on any loss built from `log_prob`.
 
     >>> density = MixtureDensity(8, 13)
     >>> optimizer = torch.optim.Adam(density.parameters(), 1e-2)
@@ -103,7 +103,7 @@ class MixtureDensity(nn.Module):
     ...     return {"loss": loss}
     >>> fit(step, batches, steps=2000, state={"density": density, "optimizer": optimizer})  # doctest: +SKIP
 
-    Weights are a softmax and scales are positive by construction, so no step can leave the set of mixtures. The
+    Weights are a softmax and scales are positive by construction, so no step can produce an invalid mixture. The
     parameters are `logits` (K,), `means` (K, D), `log_scales` (K, D) and, for full covariances, `upper` (K, D, D): the
     part of `precisions_cholesky` to the right of the diagonal.
 
@@ -111,7 +111,7 @@ class MixtureDensity(nn.Module):
         n_components: K.
         n_features: D.
         full: whether components have full covariance matrices rather than diagonal ones.
-        min_scale: lower bound of the scales, for the same reason that EM has `reg_covar`.
+        min_scale: lower bound of the scales, for the same reason as `reg_covar` in EM.
 
     Chapter 3.
     """
@@ -126,7 +126,7 @@ class MixtureDensity(nn.Module):
 
     @classmethod
     def of(cls, mixture: GaussianMixture, min_scale: float = 1e-3) -> "MixtureDensity":
-        """The same density as a fitted mixture of any covariance type, except for scales below `min_scale`."""
+        """Copy the density of a fitted mixture of any covariance type, except for scales below `min_scale`."""
         parameters = mixture._parameters()
         factors, full = parameters.factors(), parameters.full
         density = cls(*parameters.means.shape, full, min_scale).to(factors.device)
@@ -141,7 +141,7 @@ class MixtureDensity(nn.Module):
         return density
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """The log density of x (..., D): (...)."""
+        """The log density (...) of x (..., D)."""
         log_variances = torch.full_like(self.log_scales, 2 * math.log(self.min_scale)).logaddexp(2 * self.log_scales)
         factors = torch.exp(-0.5 * log_variances)  # 1 / sqrt(min_scale^2 + exp(log_scale)^2)
         if self.upper is not None:

@@ -24,37 +24,37 @@ Array = np.ndarray | Tensor
 
 
 class GaussianMixture(sklearn.mixture.GaussianMixture):
-    """A mixture of Gaussians, fitted by EM: `sklearn.mixture.GaussianMixture`, faster, and at any size.
+    """A mixture of Gaussians, fitted by EM: `sklearn.mixture.GaussianMixture`, but faster and for data of any size.
 
     >>> x = torch.cat([torch.randn(500, 2), torch.randn(500, 2) + 8])
     >>> mixture = GaussianMixture(2, random_state=0).fit(x)
     >>> mixture.weights_
     tensor([0.5000, 0.5000])
 
-    Parameters and attributes are scikit-learn's, and so is the result from the same start (also from the same
-    `random_state`). NumPy or torch goes in, and the same kind comes out, on the device of the data. And more:
+    Parameters and attributes are scikit-learn's, and so is the result from the same start (or the same `random_state`).
+    NumPy or torch goes in, and the same kind comes out, on the device of the data. It also does more:
 
     - `fit` takes shards that do not fit into memory (a list of matrices or memory maps, or a function that returns an
       iterator over them), and under `torchrun` it sums over all processes' rows.
     - `fit(..., callback=, checkpoint=)` shows each step and survives an interruption; `partial_fit` learns from a
       stream; `save` and `load` keep a mixture in a file.
-    - Float32 data are processed in float32 only where that is as good; every sum over the rows is taken in float64.
+    - Float32 data are processed in float32 only where that is accurate enough; every sum over rows is in float64.
 
     Args:
         n_components: K.
         covariance_type: "full", "tied", "diag" or "spherical".
-        tol: EM stops when the mean log-likelihood changes by less.
+        tol: EM stops when the mean log-likelihood changes by less than this.
         reg_covar: added to every variance.
         max_iter: the largest number of EM steps.
-        n_init: number of starts, of which the best result is kept.
+        n_init: number of starts; the best result is kept.
         init_params: "kmeans" (on at most 2**18 rows), "k-means++", "random" or "random_from_data".
         weights_init: (K,), used instead of what `init_params` finds.
         means_init: (K, D), likewise.
-        precisions_init: in the shape of the fitted precisions, likewise.
+        precisions_init: likewise, in the shape of the fitted precisions.
         random_state: seed.
-        warm_start: continue from the last fit.
-        verbose: above 0, print the progress of EM.
-        verbose_interval: number of steps between two lines of it.
+        warm_start: whether to continue from the last fit.
+        verbose: if above 0, print the progress of EM.
+        verbose_interval: number of steps between two lines of progress.
 
     Attributes:
         weights_: (K,).
@@ -63,7 +63,7 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
         precisions_: their inverses.
         precisions_cholesky_: Cholesky factors of the precisions.
         converged_: whether EM stopped because of `tol`.
-        n_iter_: its number of steps.
+        n_iter_: the number of EM steps in the best run.
         lower_bound_: the mean log-likelihood at the last step.
         lower_bounds_: the mean log-likelihood at each step.
 
@@ -73,28 +73,28 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
     def fit(
         self, X: Any, y: None = None, *, callback: Callable | None = None, checkpoint: str | Path | None = None
     ) -> Self:
-        """Fit to X by EM, `n_init` times, with at most `max_iter` steps each; the best result is kept.
+        """Fit to X by EM, `n_init` times with at most `max_iter` steps each, and keep the best result.
 
         Args:
             X: (rows, features), or shards: a list of such matrices, or a function that returns an iterator over them,
-                the same rows in the same order every time.
+                with the same rows in the same order every time.
             y: ignored.
-            callback: called with the mixture after each step, its attributes set.
+            callback: called with the mixture after each step, with its attributes set.
             checkpoint: a file to save to every few seconds and when interrupted; the same call resumes from it.
 
         Returns: the mixture itself.
 
         Raises:
-            ValueError: for bad settings or data, and when a component collapses (see `reg_covar`).
+            ValueError: if the settings or data are invalid, or a component collapses (see `reg_covar`).
 
-        Warns with ConvergenceWarning when the best run did not converge.
+        Issues a ConvergenceWarning if the best run did not converge.
         """
         self._validate_params()
         vars(self).pop("n_batches_", None)
         with self._rows(X) as data, Restarts(self, data, checkpoint) as restarts:
             for run in restarts:
                 while len(run.lower_bounds) < self.max_iter and not run.converged:
-                    with one_core():  # an M step is too small to be shared out
+                    with one_core():  # an M step is too small to split across cores
                         moments = e_step_over(data, run.parameters, self.reg_covar)
                         run.parameters = m_step(moments, self.covariance_type, self.reg_covar)
                     lower_bound = float(moments.log_likelihood) / data.rows
@@ -109,27 +109,27 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
         return self
 
     def fit_predict(self, X: Any, y: None = None) -> Array:
-        """`fit(X)`, then `predict(X)`."""
+        """Call `fit(X)`, then `predict(X)`."""
         return self.fit(X).predict(X)
 
     def partial_fit(self, X: Array, y: None = None, *, decay: float = 0.6, rate: float | None = None) -> Self:
-        """One step of online EM with the next batch X of a stream; the first batch gives the start.
+        """Take one step of online EM with the next batch X of a stream; the first batch provides the starting point.
 
-        The n-th batch changes what the mixture knows by s <- (1 - rate) s + rate * batch, where s are the moments for
-        one row and rate = (n + 1) ** -decay. With 1/2 < decay <= 1, this converges to a stationary point of the
+        The n-th batch changes what the mixture knows by s <- (1 - rate) s + rate * batch, where s are the moments
+        per row and rate = (n + 1) ** -decay. With 1/2 < decay <= 1, this converges to a stationary point of the
         likelihood: Cappé and Moulines (2009), eq. 13.
 
         Args:
             X: (rows, features).
             y: ignored.
             decay: above 0.5, at most 1.
-            rate: used instead, for a mixture that forgets at a constant pace, or was fitted before and should change
-                little.
+            rate: used instead of `decay`, for a mixture that forgets at a constant rate, or one that is already fitted
+                and should change little.
 
         Returns: the mixture itself.
 
         Raises:
-            ValueError: for a decay with which online EM does not converge, and as `fit` does.
+            ValueError: if online EM does not converge with this decay, and in the same cases as `fit`.
         """
         self._validate_params()
         if not 0.5 < decay <= 1:
@@ -164,18 +164,18 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
         return float(self._log_likelihoods(X).mean())
 
     def bic(self, X: Any) -> float:
-        """Bayesian information criterion on X, the lower the better. Schwarz (1978)."""
+        """Bayesian information criterion on X; lower is better. Schwarz (1978)."""
         found = self._log_likelihoods(X)
         return -2 * float(found.sum()) + self._n_parameters() * math.log(len(found))
 
     def aic(self, X: Any) -> float:
-        """Akaike information criterion on X, the lower the better. Akaike (1974)."""
+        """Akaike information criterion on X; lower is better. Akaike (1974)."""
         return -2 * float(self._log_likelihoods(X).sum()) + 2 * self._n_parameters()
 
     def sample(self, n_samples: int = 1) -> tuple[Array, Array]:
         """Draw rows (n_samples, features), sorted by component, and the component of each (n_samples,).
 
-        The rows are those that scikit-learn draws.
+        These are the same rows that scikit-learn draws.
         """
         check_is_fitted(self)
         twin = sklearn.mixture.GaussianMixture(**self.get_params())
@@ -186,16 +186,16 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
     def save(self, path: str | Path) -> None:
         """Write settings and fitted parameters to a file (safetensors, JSON in its header), atomically.
 
-        Raises ValueError for a mixture that is not fitted. A `random_state` that is not a number is not kept.
+        Raises ValueError if the mixture is not fitted. A `random_state` that is not a number is not saved.
         """
         check_is_fitted(self)
         write_state(path, vars(self))
 
     @classmethod
     def load(cls, path: str | Path, device: str | torch.device = "cpu") -> Self:
-        """The mixture in a file. If it was fitted to tensors, its parameters are tensors on `device`.
+        """Load a mixture from a file. If it was fitted to tensors, its parameters are tensors on `device`.
 
-        Raises FileNotFoundError if there is no file, ValueError for a file that `save` did not write.
+        Raises FileNotFoundError if there is no such file, and ValueError if `save` did not write it.
         """
         mixture, state = cls(), read_state(path, device)
         if "weights_" not in state:
@@ -207,7 +207,7 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
 
     @contextmanager
     def _rows(self, X: Any, reset: bool = True) -> Iterator[Data]:
-        """X as checked rows to read again and again."""
+        """Yield X as checked rows that can be read repeatedly."""
         shards = is_shards(X)
         with Data(X if shards else check_rows(self, X, reset=reset), self.covariance_type in ("full", "tied")) as data:
             if reset and data.rows < max(2, self.n_components):
@@ -231,8 +231,8 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
     def _keep(self, run: EMRun, as_kind: Callable[[Tensor], Array]) -> None:
         """Set the fitted attributes, in the kind and type of the data.
 
-        Float32 cannot hold the mean of a narrow component far from the origin well enough to score with, so the float64
-        numbers are kept beside them, and used for as long as the attributes are not changed.
+        Float32 cannot represent the mean of a narrow component far from the origin precisely enough for scoring, so the
+        float64 values are also kept, and used as long as the attributes are not changed.
         """
         for name in NAMES:
             setattr(self, f"_{name}", getattr(run.parameters, name))
@@ -243,7 +243,7 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
         self.lower_bounds_, self.lower_bound_ = list(run.lower_bounds), run.lower_bound
 
     def _parameters(self, device: torch.device | str | None = None) -> Parameters:
-        """The parameters in float64, where the attributes are or on `device`."""
+        """The parameters in float64, on `device` or, if it is None, on the device of the attributes."""
         now = {name: as_tensor(getattr(self, f"{name}_")) for name in NAMES if hasattr(self, f"{name}_")}
         exact = {name: getattr(self, f"_{name}", torch.empty(0)) for name in NAMES}
         if not all(torch.equal(exact[name].to(value), value) for name, value in now.items()):
@@ -254,7 +254,7 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
         return Parameters(**exact, covariance_type=self.covariance_type)
 
     def _of_each_row(self, X: Array, function: Callable[[Tensor], Tensor], dtype: torch.dtype | None = None) -> Array:
-        """function(log_joint (K, rows)) of each piece of X, joined, in the kind and type of X or in another type."""
+        """Join function(log_joint (K, rows)) of each piece of X, in the kind of X and in its type or `dtype`."""
         check_is_fitted(self)
         rows = as_tensor(check_rows(self, X))
         parameters = self._parameters(rows.device)

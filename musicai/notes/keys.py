@@ -10,7 +10,7 @@ import numpy as np
 
 from musicai.notes.note import note_number
 
-# The spelling with the fewest accidentals, as printed music has it.
+# The spelling with the fewest accidentals, as in printed music.
 MAJOR_KEYS = ("C", "Db", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 MINOR_KEYS = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "G#", "A", "Bb", "B")
 # How well each step of the scale fits a key, as listeners judged it (Krumhansl 1990, p. 30).
@@ -19,18 +19,18 @@ MINOR_PROFILE = (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.3
 
 
 def pitch_class(name: str) -> int:
-    """The number of a tonic's or pitch class's name.
+    """Convert the name of a tonic or pitch class to its number.
 
     >>> pitch_class("Bb")
     10
 
     Args:
-        name: a letter A to G and any number of # or b.
+        name: a letter from A to G followed by any number of # or b.
 
     Returns: 0 (C) to 11 (B).
 
     Raises:
-        ValueError: the name is not like that.
+        ValueError: if the name does not have that form.
 
     Chapter 2.
     """
@@ -38,16 +38,16 @@ def pitch_class(name: str) -> int:
 
 
 def transpose_key(key: str, semitones: int) -> str:
-    """The name of a key moved by semitones, spelled with the fewest accidentals.
+    """Transpose the name of a key, spelling the result with the fewest accidentals.
 
     >>> transpose_key("D minor", 3)
     'F minor'
 
     Args:
-        key: a tonic and a mode.
+        key: a tonic and a mode, such as "D minor".
         semitones: how far to move it.
 
-    Returns: the moved key; "" (unknown) if `key` does not begin with a tonic.
+    Returns: the transposed key, or "" (unknown) if `key` does not begin with a tonic.
 
     Chapter 1.
     """
@@ -59,7 +59,7 @@ def transpose_key(key: str, semitones: int) -> str:
 
 
 def key_correlations(weights: np.ndarray) -> dict[str, float]:
-    """The correlation of pitch-class weights with the profile of each of the 24 keys.
+    """Correlate pitch-class weights with the profile of each of the 24 keys.
 
     >>> scores = key_correlations(np.array(MAJOR_PROFILE))
     >>> round(scores["C major"], 6)
@@ -68,7 +68,7 @@ def key_correlations(weights: np.ndarray) -> dict[str, float]:
     Args:
         weights: (12,), C first.
 
-    Returns: correlations from -1 to 1 by the name of the key.
+    Returns: a dict from the name of each key to its correlation, from -1 to 1.
 
     Krumhansl, *Cognitive Foundations of Musical Pitch* (1990), chapter 4. Chapter 2.
     """
@@ -80,19 +80,19 @@ def key_correlations(weights: np.ndarray) -> dict[str, float]:
 
 
 def estimate_key(music) -> str:
-    """The key whose profile correlates best with the beats that each pitch class sounds (Krumhansl-Schmuckler).
+    """Find the key whose profile best correlates with how long each pitch class sounds (Krumhansl-Schmuckler).
 
     >>> from musicai.notes import Melody
     >>> estimate_key(Melody.from_pitches([60, 62, 64, 65, 67, 69, 71, 72]))
     'C major'
 
     Args:
-        music: a Melody or a Score; drums do not count.
+        music: a Melody or a Score; drums are ignored.
 
-    Returns: a name such as "D minor".
+    Returns: the name of the key, such as "D minor".
 
     Raises:
-        ValueError: there are no pitched notes, or all twelve pitch classes sound equally long.
+        ValueError: if there are no pitched notes, or all twelve pitch classes sound equally long.
 
     Krumhansl, *Cognitive Foundations of Musical Pitch* (1990), chapter 4. Chapter 2.
     """

@@ -1,4 +1,4 @@
-"""MIDI files in and out. Source: *Standard MIDI Files 1.0*, MIDI Manufacturers Association, 1988 (RP-001). Chapter 1.
+"""Read and write MIDI. Source: *Standard MIDI Files 1.0* (RP-001), MIDI Manufacturers Association 1988. Chapter 1.
 
 file  = "MThd" 6 format tracks division   then chunks
 chunk = "MTrk" length events              (other chunks are skipped)
@@ -50,11 +50,11 @@ def _require(condition: bool, reason: str) -> None:
 
 
 def read_midi(source: str | os.PathLike | bytes) -> Score:
-    """Read the score in a MIDI file, or in its bytes.
+    """Read a score from a MIDI file or from the bytes of one.
 
     Each (track, channel, program) that holds notes becomes a `Track`, with its name and its pan at the first note. As
     in pretty_midi, a note-off ends all notes of its pitch that began before it, and a note that never ends is left
-    out; a note that ends at once gets one tick. Events that make no sense (a tempo of zero, nine flats) are ignored.
+    out. A note that ends at once lasts one tick. Events that make no sense (a tempo of zero, nine flats) are ignored.
 
     >>> score = read_midi("song.mid")  # doctest: +SKIP
 
@@ -64,9 +64,9 @@ def read_midi(source: str | os.PathLike | bytes) -> Score:
     Returns: the notes, programs, drums, names, pan, tempos, time signatures and opening key.
 
     Raises:
-        MidiError: the file is damaged, holds independent patterns (format 2), counts SMPTE frames, or is beyond all
+        MidiError: if the file is damaged, holds independent patterns (format 2), counts SMPTE frames, or is beyond all
             music (over 8 MiB or 24 hours).
-        OSError: there is no such file, or it cannot be read.
+        OSError: if there is no such file, or it cannot be read.
 
     Chapter 1.
     """
@@ -85,9 +85,10 @@ def read_midi(source: str | os.PathLike | bytes) -> Score:
 def write_midi(path: str | os.PathLike, score: Score | Melody) -> None:
     """Write a score or a melody as a MIDI file (format 1, 960 ticks per quarter note).
 
-    Times move to the nearest tick (1/1920 beat at most) and a note lasts at least one; pan keeps 7 bits; tempos keep
-    whole microseconds per beat; tracks without notes are left out. Up to 15 pitched tracks get a channel each; of
-    more, those with the same program and pan share one. After a failed write an old file is as it was.
+    Times are rounded to the nearest tick (moving by at most 1/1920 beat), and a note lasts at least one. Pan is rounded
+    to 7 bits and tempos to whole microseconds per beat; tracks without notes are left out. Up to 15 pitched tracks get
+    a channel each; if there are more, tracks with the same program and pan share a channel. A failed write leaves an
+    existing file as it was.
 
     >>> write_midi("song.mid", Melody.from_pitches([60, 62, 64]))  # doctest: +SKIP
 
@@ -96,8 +97,9 @@ def write_midi(path: str | os.PathLike, score: Score | Melody) -> None:
         score: the music.
 
     Raises:
-        MidiError: MIDI cannot hold the score: more than 15 instruments, a tempo below 3.58, a lone surrogate in a name.
-        OSError: the file cannot be written.
+        MidiError: if MIDI cannot hold the score: more than 15 instruments, a tempo below 3.58, or a lone surrogate in a
+            name.
+        OSError: if the file cannot be written.
 
     Chapter 1.
     """
@@ -111,7 +113,7 @@ def write_midi(path: str | os.PathLike, score: Score | Melody) -> None:
 
 
 def _printable(path: str | os.PathLike) -> str:
-    """A path as text, also if it is not UTF-8."""
+    """A path as printable text, even if it is not UTF-8."""
     return os.fsdecode(path).encode(errors="backslashreplace").decode()
 
 
@@ -125,7 +127,7 @@ def _read_score(data: bytes) -> Score:
     _require(data[:4] == b"MThd" and len(data) >= 14, "not a MIDI file: it does not begin with a whole MThd header")
     length, layout, count, division = struct.unpack(">IHHH", data[4:14])
     one = layout < 2 or count == 1
-    _require(one, f"its {count} tracks are independent patterns (format 2); save each as a file of its own first")
+    _require(one, f"its {count} tracks are independent patterns (format 2); save each as its own file first")
     ticks = f"its header says {division} ticks per quarter note"
     _require(0 < division < 0x8000, f"{ticks}; from 32,768 on it counts SMPTE frames, convert it with an editor first")
     position = 8 + length
@@ -139,7 +141,7 @@ def _read_score(data: bytes) -> Score:
         position += 8 + length
         if kind == b"MTrk":
             name, found = _read_track(content, len(names), division, metas)
-            names.append(name if layout == 0 or not found else "")  # titles are where no notes are
+            names.append(name if layout == 0 or not found else "")  # a title is the name of a track without notes
             tracks += found
     tempos = {beat: _bpm(c) for beat, c in metas[TEMPO].items() if len(c) == 3 and any(c)}
     metres = {beat: (c[0], 1 << c[1]) for beat, c in metas[TIME_SIGNATURE].items() if len(c) == 4 and c[0] and c[1] < 8}
@@ -153,7 +155,7 @@ def _read_score(data: bytes) -> Score:
 
 
 def _read_track(data: bytes, number: int, division: int, metas: dict) -> tuple[str, list[Track]]:
-    """The name of a track chunk, and a track for each of its channels and programs; metas by beat go into `metas`."""
+    """Read a track chunk: its name and a track per channel and program. Meta events go into `metas`, by beat."""
     name, programs = b"", [0] * 16
     sounding: dict[tuple[int, int], list[tuple[int, int, int]]] = defaultdict(list)  # (start, velocity, program)
     notes: dict[tuple[int, int], list[Note]] = defaultdict(list)
@@ -165,7 +167,7 @@ def _read_track(data: bytes, number: int, division: int, metas: dict) -> tuple[s
         elif kind in (NOTE_ON, NOTE_OFF):
             began = sounding.pop((channel, content[0]), [])
             ended = [note for note in began if note[0] < tick] or began
-            if len(ended) < len(began):  # those that begin at this tick sound on
+            if len(ended) < len(began):  # those that begin at this tick keep sounding
                 sounding[channel, content[0]] = began[len(ended) :]
             for start, velocity, program in ended:
                 note = Note(content[0], start / division, max(1, tick - start) / division, velocity)
@@ -187,9 +189,9 @@ def _read_track(data: bytes, number: int, division: int, metas: dict) -> tuple[s
 
 
 def _events(data: bytes, number: int) -> Iterator[tuple[int, int, bytes]]:
-    """(tick, status, content) of each event of a track; the status of a meta event is 0xFF00 plus its type."""
+    """Yield (tick, status, content) for each event of a track; the status of a meta event is 0xFF00 plus its type."""
     position, running, tick, size = 0, 0, 0, len(data)
-    data += bytes(8)  # so that what ends within an event is seen by its position
+    data += bytes(8)  # so that data that end within an event are detected by the position
     while position < size:
         delta, position = _read_number(data, position)
         tick, status, position = tick + delta, data[position], position + 1
@@ -198,12 +200,12 @@ def _events(data: bytes, number: int) -> Iterator[tuple[int, int, bytes]]:
         if status >= 0xFF00 or status in (0xF0, 0xF7):
             length, position = _read_number(data, position)
         else:
-            if status < 0x80:  # a data byte: the last status holds, across meta events too
+            if status < 0x80:  # a data byte: the last status still holds, even across meta events
                 status, position = running, position - 1
             running, length = status, 1 if 0xC0 <= status < 0xE0 else 2
             if not 0x80 <= status < 0xF0 or max(data[position : position + length]) > 127:
                 found = data[position - 1 : position + length].hex(" ")
-                raise MidiError(f"track {number}, byte {position}: {found} is no MIDI message")
+                raise MidiError(f"track {number}, byte {position}: {found} is not a MIDI message")
         content = data[position : position + length]
         position += length
         if position > size:
@@ -214,7 +216,7 @@ def _events(data: bytes, number: int) -> Iterator[tuple[int, int, bytes]]:
 
 
 def _read_number(data: bytes, position: int) -> tuple[int, int]:
-    """A variable-length number (7 bits per byte, at most 4 bytes) and where it ends."""
+    """A variable-length number (7 bits per byte, at most 4 bytes) and the position after it."""
     value = 0
     for i in range(position, position + 4):
         value = value << 7 | data[i] & 0x7F
@@ -224,7 +226,7 @@ def _read_number(data: bytes, position: int) -> tuple[int, int]:
 
 
 def _bpm(tempo: bytes) -> float:
-    """Microseconds per quarter note as the shortest decimal that is stored so: 618557 is 97, not 96.99995."""
+    """Beats per minute, as the shortest decimal that is stored as these microseconds: 618557 is 97, not 96.99995."""
     microseconds = int.from_bytes(tempo, "big")
     exact = 60e6 / microseconds
     rounded = (round(exact, digits) for digits in range(12))
@@ -232,9 +234,9 @@ def _bpm(tempo: bytes) -> float:
 
 
 def _decoded(name: bytes) -> str:
-    """Text in the encoding that it is most likely in; MIDI does not say."""
+    """Decode text in its most likely encoding, since MIDI does not say which it is."""
     name = name.rstrip(b"\0")
-    for encoding in ("utf-8", "cp932", "cp1252"):  # cp932 is Shift-JIS as Windows writes it
+    for encoding in ("utf-8", "cp932", "cp1252"):  # cp932 is the Windows variant of Shift-JIS
         with suppress(UnicodeDecodeError):
             text = name.decode(encoding)
             if encoding != "cp932" or JAPANESE.search(text):
@@ -270,7 +272,7 @@ def _conductor(score: Score) -> bytes:
     """A first track without notes: the title, tempos, time signatures and key."""
     events = [(0, 0, _meta(NAME, score.name.encode()))]
     for beat, bpm in score.tempos:
-        microseconds = round(60e6 / bpm)  # a quarter note
+        microseconds = round(60e6 / bpm)  # per quarter note
         possible = f"tempo {bpm} is outside the 3.58 to 60,000,000 beats per minute that MIDI can hold"
         _require(1 <= microseconds < 1 << 24, possible)
         events.append((_tick(beat), 1, _meta(TEMPO, microseconds.to_bytes(3, "big"))))
@@ -283,7 +285,7 @@ def _conductor(score: Score) -> bytes:
 
 
 def _track_chunk(track: Track, channel: int, restate: bool) -> bytes:
-    """A track's notes; `restate` its sound before each note, on a channel that tracks of other sounds play too."""
+    """Encode a track's notes; `restate` repeats its sound before each, if other sounds share the channel."""
     sound = bytes([PROGRAM | channel, track.program, 0, CONTROL | channel, PAN, _pan(track)])
     events = [(0, 0, _meta(NAME, track.name.encode())), (0, 2, sound)]
     for note in track.notes:
@@ -296,7 +298,7 @@ def _track_chunk(track: Track, channel: int, restate: bool) -> bytes:
 
 
 def _chunk(events: list[tuple[int, int, bytes]]) -> bytes:
-    """A track chunk of events (tick, order within the tick, message)."""
+    """Build a track chunk from events (tick, order within the tick, message)."""
     parts, last = [], 0
     for tick, _, message in sorted(events):
         parts += [_number(tick - last), message]
@@ -306,8 +308,8 @@ def _chunk(events: list[tuple[int, int, bytes]]) -> bytes:
 
 
 def _number(value: int) -> bytes:
-    """A variable-length number, the inverse of `_read_number`."""
-    _require(value < 1 << 28, f"a gap of {value:,} ticks is longer than MIDI can count")
+    """Encode a variable-length number: the inverse of `_read_number`."""
+    _require(value < 1 << 28, f"a gap of {value:,} ticks is longer than MIDI can represent")
     digits = [value >> shift & 0x7F for shift in (21, 14, 7, 0) if value >> shift or shift == 0]
     return bytes([digit | 0x80 for digit in digits[:-1]] + digits[-1:])
 

@@ -1,4 +1,4 @@
-"""Notes, one by one: their names and frequencies, and tracks of them for one instrument. Chapter 1.
+"""Single notes, their names and frequencies, and the track of notes that one instrument plays. Chapter 1.
 
 >>> note_name(60), midi_to_hz(69), hz_to_midi(440.0)
 ('C4', 440.0, 69.0)
@@ -15,14 +15,14 @@ _LETTERS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 
 
 def whole(value: int, low: int, high: int, what: str) -> int:
-    """`value` as an int within low..high, or a ValueError that says what it is."""
+    """Return `value` as an int in low..high, or raise a ValueError that names it."""
     if int(value) != value or not low <= value <= high:
         raise ValueError(f"{what} {value!r} is not a whole number from {low} to {high}")
     return int(value)
 
 
 def real(value: float, what: str, least: float = -math.inf, above: float = -math.inf) -> float:
-    """`value` as a finite float, >= `least` and > `above`, or a ValueError that says what it is."""
+    """Return `value` as a finite float >= `least` and > `above`, or raise a ValueError that names it."""
     number = float(value)
     if not (math.isfinite(number) and number >= least and number > above):
         limit = f" above {above:g}" if above > -math.inf else f" of at least {least:g}"
@@ -32,19 +32,19 @@ def real(value: float, what: str, least: float = -math.inf, above: float = -math
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A pitch, and when and how hard it is struck.
+    """A pitch, when it is struck, how hard and for how long.
 
     >>> Note(60, start=0, duration=1)  # middle C for one beat
     Note(pitch=60, start=0.0, duration=1.0, velocity=80)
 
     Args:
         pitch: MIDI number 0..127; 60 is middle C.
-        start: when it begins, in beats (quarter notes), 0 or more.
-        duration: how long it is held, in beats, above 0.
+        start: when it begins, in beats (quarter notes); 0 or more.
+        duration: how long it is held, in beats; above 0.
         velocity: how hard it is struck, 1..127.
 
     Raises:
-        ValueError: a value is out of range or not finite.
+        ValueError: if a value is out of range or not finite.
 
     Chapter 1.
     """
@@ -68,7 +68,7 @@ class Note:
 
 
 def as_notes(notes) -> tuple[Note, ...]:
-    """Notes as a tuple, or a ValueError that names the first that is not a Note."""
+    """Return notes as a tuple, or raise a ValueError that names the first item that is not a Note."""
     notes = tuple(notes)
     for i, note in enumerate(notes):
         if not isinstance(note, Note):
@@ -86,12 +86,12 @@ class Track:
     Args:
         notes: in any order; kept sorted by start, then pitch.
         program: General MIDI instrument 0..127 (0 is a grand piano); for drums, the kit.
-        is_drum: whether it is a drum kit, whose pitches name drums (36 is the bass drum).
-        name: what to call it.
+        is_drum: whether it is a drum kit, in which each pitch is a drum (36 is the bass drum).
+        name: the track's name.
         pan: from -1 (left) to 1 (right).
 
     Raises:
-        ValueError: a value is out of range, or one of `notes` is not a Note.
+        ValueError: if a value is out of range, or one of `notes` is not a Note.
 
     Chapter 1.
     """
@@ -114,7 +114,7 @@ class Track:
 
 
 def midi_to_hz(pitch):
-    """The frequency of a MIDI pitch.
+    """Convert a MIDI pitch to its frequency.
 
     >>> midi_to_hz(69)
     440.0
@@ -130,7 +130,7 @@ def midi_to_hz(pitch):
 
 
 def hz_to_midi(frequency):
-    """The (fractional) MIDI pitch of a frequency.
+    """Convert a frequency to its (fractional) MIDI pitch.
 
     >>> hz_to_midi(440.0)
     69.0
@@ -141,7 +141,7 @@ def hz_to_midi(frequency):
     Returns: MIDI pitch, a float or a float64 array in the shape of `frequency`.
 
     Raises:
-        ValueError: a frequency is not above 0.
+        ValueError: if a frequency is not above 0.
 
     Chapter 1.
     """
@@ -153,7 +153,7 @@ def hz_to_midi(frequency):
 
 
 def note_name(pitch: int) -> str:
-    """The name of a MIDI pitch, with sharps.
+    """Name a MIDI pitch, using sharps.
 
     >>> note_name(60)
     'C4'
@@ -164,7 +164,7 @@ def note_name(pitch: int) -> str:
     Returns: pitch class and octave.
 
     Raises:
-        ValueError: the pitch is not a whole number from 0 to 127.
+        ValueError: if the pitch is not a whole number from 0 to 127.
 
     Chapter 1.
     """
@@ -174,22 +174,22 @@ def note_name(pitch: int) -> str:
 
 
 def note_number(name: str) -> int:
-    """The MIDI pitch of a name, the inverse of `note_name`.
+    """Convert a note name to its MIDI pitch: the inverse of `note_name`.
 
     >>> note_number("Bb3")
     58
 
     Args:
-        name: a letter A to G, any number of # or b, and an octave.
+        name: a letter from A to G, any number of # or b, and an octave.
 
     Returns: MIDI pitch.
 
     Raises:
-        ValueError: the name is not like that.
+        ValueError: if the name does not have that form.
 
     Chapter 1.
     """
     match = re.fullmatch(r"([A-G])([#b]*)(-?\d+)", name)
     if not match:
-        raise ValueError(f'note name {name!r} is not like "C4", "F#3" or "Bb5"')
+        raise ValueError(f'note name {name!r} does not look like "C4", "F#3" or "Bb5"')
     return _LETTERS[match[1]] + match[2].count("#") - match[2].count("b") + 12 * (int(match[3]) + 1)

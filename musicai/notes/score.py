@@ -1,4 +1,4 @@
-"""A melody, one note at a time, and a score, many tracks in time. Times are beats (quarter notes). Chapter 1."""
+"""Melodies, with one note at a time, and scores, with many tracks. Times are in beats (quarter notes). Chapter 1."""
 
 import math
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ from musicai.notes.keys import transpose_key
 from musicai.notes.note import Note, Track, as_notes, real, whole
 
 PIANO = (21, 109)  # A0 to C8, the 88 keys of a piano
-SLACK = 1e-6  # beats: what sums of fractions such as 1/3 may miss
+SLACK = 1e-6  # beats: the rounding error allowed in sums of fractions such as 1/3
 
 
 @dataclass(frozen=True)
@@ -24,14 +24,14 @@ class Melody:
     [2, 2]
 
     Args:
-        notes: in order of start, no two overlapping.
+        notes: in order of start, without overlaps.
         name: a title.
-        key: the key, such as "D minor", or "" where unknown.
+        key: the key, such as "D minor", or "" if unknown.
         tempo: beats (quarter notes) per minute.
         time_signature: (numerator, denominator).
 
     Raises:
-        ValueError: a note starts before the one ahead of it ends; the message names its index.
+        ValueError: if a note starts before the previous one ends; the message gives its index.
 
     Chapter 1.
     """
@@ -58,26 +58,26 @@ class Melody:
     def from_pitches(
         cls, pitches, durations=1.0, *, velocity=80, name="", key="", tempo=120.0, time_signature=(4, 4)
     ) -> "Melody":
-        """Notes in a row: `Melody.from_pitches([60, None, 62], durations=[1, 0.5, 0.5])`.
+        """Make a melody from pitches in a row: `Melody.from_pitches([60, None, 62], durations=[1, 0.5, 0.5])`.
 
         Args:
-            pitches: MIDI numbers; None is a rest.
-            durations: beats, one number for all or one for each pitch.
-            velocity: 1..127, of all notes.
+            pitches: MIDI numbers, with None for a rest.
+            durations: in beats, either one number for all or one per pitch.
+            velocity: 1..127, for all notes.
             name: a title.
             key: the key, such as "D minor".
             tempo: beats per minute.
             time_signature: (numerator, denominator).
 
         Raises:
-            ValueError: the lists differ in length, or a value is out of range.
+            ValueError: if the lists differ in length, or a value is out of range.
         """
         pitches = list(pitches)
         durations = [durations] * len(pitches) if np.ndim(durations) == 0 else durations
         durations = [float(duration) for duration in durations]
         if len(durations) != len(pitches):
             raise ValueError(f"{len(pitches)} pitches but {len(durations)} durations")
-        starts = accumulate(durations, initial=0.0)  # one more than there are notes: the end
+        starts = accumulate(durations, initial=0.0)  # one more than there are notes: the last is the end
         rows = zip(pitches, starts, durations, strict=False)
         notes = [Note(pitch, start, duration, velocity) for pitch, start, duration in rows if pitch is not None]
         return cls(tuple(notes), name, key, tempo, time_signature)
@@ -92,7 +92,7 @@ class Melody:
 
     @property
     def intervals(self) -> np.ndarray:
-        """int64 (notes - 1,): semitones from each note to the next; transposition leaves them as they are."""
+        """int64 (notes - 1,): semitones from each note to the next, which do not change under transposition."""
         return np.diff(self.pitches)
 
     @property
@@ -111,11 +111,11 @@ class Melody:
         return self.notes[-1].end if self.notes else 0.0
 
     def transpose(self, semitones: int) -> "Melody":
-        """Every note, and the key, moved by semitones; ValueError names a pitch that would leave 0..127."""
+        """Move every note, and the key, by semitones; a pitch that would leave 0..127 raises a ValueError."""
         return replace(self, notes=transposed(self.notes, semitones), key=transpose_key(self.key, semitones))
 
     def to_score(self, program: int = 0) -> "Score":
-        """A score with this melody as its only track, played by a General MIDI program 0..127."""
+        """Make a score with this melody as its only track, played by a General MIDI program 0..127."""
         track = Track(self.notes, program=program, name=self.name)
         signature = ((0.0, *self.time_signature),)
         return Score((track,), ((0.0, self.tempo),), signature, key=self.key, name=self.name)
@@ -133,11 +133,11 @@ class Score:
         tracks: the instruments.
         tempos: (beat, beats per minute), the first at beat 0.
         time_signatures: (beat, numerator, denominator), the first at beat 0.
-        key: the opening key, such as "D minor", or "" where unknown.
+        key: the opening key, such as "D minor", or "" if unknown.
         name: a title.
 
     Raises:
-        ValueError: a value is out of range, or tempos or time signatures are out of order.
+        ValueError: if a value is out of range, or tempos or time signatures are out of order.
 
     Chapter 1.
     """
@@ -160,7 +160,7 @@ class Score:
 
     @cached_property
     def _clock(self) -> tuple[np.ndarray, ...]:
-        """The beat and the second of each change of tempo, and the seconds per beat from then on."""
+        """The beat and the second of each tempo change, and the seconds per beat from then on."""
         beats, tempos = np.array(self.tempos).T
         pace = 60.0 / tempos
         seconds = np.concatenate([[0.0], np.cumsum(np.diff(beats) * pace[:-1])])
@@ -168,12 +168,12 @@ class Score:
 
     @property
     def notes(self) -> tuple[Note, ...]:
-        """All notes of all tracks, drums too, by start, then pitch."""
+        """All notes of all tracks, including drums, sorted by start, then pitch."""
         return Track([note for track in self.tracks for note in track.notes]).notes
 
     @property
     def pitched_notes(self) -> tuple[Note, ...]:
-        """All notes but those of drums, by start, then pitch."""
+        """All notes except those of drums, sorted by start, then pitch."""
         return Track([note for track in self.tracks if not track.is_drum for note in track.notes]).notes
 
     @property
@@ -182,25 +182,25 @@ class Score:
         return max((note.end for track in self.tracks for note in track.notes), default=0.0)
 
     def seconds(self, beat):
-        """When a beat (a number or an array) falls, in seconds. The inverse of `beats`."""
+        """Convert a beat (a number or an array) to a time in seconds. The inverse of `beats`."""
         beats, seconds, pace = self._clock
         return _along(beat, beats, seconds, pace)
 
     def beats(self, second):
-        """Which beat it is at a second (a number or an array). The inverse of `seconds`."""
+        """Convert a time in seconds (a number or an array) to a beat. The inverse of `seconds`."""
         beats, seconds, pace = self._clock
         return _along(second, seconds, beats, 1 / pace)
 
     def transpose(self, semitones: int) -> "Score":
-        """All notes but those of drums, and the key, moved by semitones; ValueError names a pitch outside 0..127."""
+        """Move the key and all notes except drums by semitones; a pitch that would leave 0..127 raises a ValueError."""
         tracks = [t if t.is_drum else replace(t, notes=transposed(t.notes, semitones)) for t in self.tracks]
         return replace(self, tracks=tuple(tracks), key=transpose_key(self.key, semitones))
 
     def melody(self) -> Melody:
-        """The skyline: the highest note at any time, without drums (Uitdenbogerd and Zobel, 1999).
+        """Extract the skyline: the highest note at any time, ignoring drums (Uitdenbogerd and Zobel, 1999).
 
-        Of notes that begin together the highest stays. A higher note cuts off the one that sounds. A lower one is left
-        out, unless the two hardly overlap (by less than half of either, a legato): then it follows.
+        Of notes that begin together, the highest is kept. A higher note cuts off the one that is sounding. A lower one
+        is left out unless the two barely overlap (a legato, by less than half of either), in which case it follows.
         """
         line: list[Note] = []
         for note in sorted(self.pitched_notes, key=lambda note: (note.start, -note.pitch, -note.duration)):
@@ -215,10 +215,10 @@ class Score:
         return Melody(tuple(line), self.name, self.key, self.tempos[0][1], self.time_signatures[0][1:])
 
     def piano_roll(self, step: float = 0.25, keys: tuple[int, int] = PIANO, onsets: bool = False) -> Tensor:
-        """Which key sounds in which step of time: bool (keys, frames), by default (88, frames) with row 0 = A0.
+        """Show which keys sound in each time step: bool (keys, frames), by default (88, frames) with A0 in row 0.
 
-        Both ends of a note move to the nearest frame, and it fills at least one. Drums, and pitches outside `keys`, are
-        left out. A note repeated without a gap shows as one; `onsets=True` gives the frames where notes begin instead.
+        Both ends of a note are rounded to the nearest frame, and it fills at least one. Drums and pitches beyond `keys`
+        are left out. A note repeated without a gap looks like one; `onsets=True` gives the frames where notes begin.
 
         Args:
             step: beats per frame.
@@ -235,12 +235,12 @@ class Score:
 
     @classmethod
     def from_piano_roll(cls, roll, step=0.25, *, onsets=None, lowest=21, tempo=120.0, program=0, name="") -> "Score":
-        """The score of a (keys, frames) roll: each run of frames above 0 is a note, split where `onsets` has one.
+        """Make a score from a (keys, frames) roll: each run of frames above 0 is a note, split where `onsets` has one.
 
         Args:
             roll: tensor or array of bool or numbers.
             step: beats per frame.
-            onsets: the same shape as `roll`, where notes begin; without it a repeated note is one long note.
+            onsets: where notes begin, in the shape of `roll`; without it, a repeated note becomes one long note.
             lowest: the pitch of row 0.
             tempo: beats per minute.
             program: General MIDI instrument 0..127.
@@ -261,9 +261,9 @@ class Score:
         return cls((Track(notes, program, name=name),), ((0.0, tempo),), name=name)
 
     def concat(self, other: "Score") -> "Score":
-        """This score, then the other, with its tempos and time signatures.
+        """Join this score and the other, which keeps its own tempos and time signatures.
 
-        Tracks with equal program, name and pan become one.
+        Tracks with the same program, name, pan and kind (drums or not) become one.
         """
         end, tracks = self.duration, {}
         for begin, score in ((0.0, self), (end, other)):
@@ -277,12 +277,12 @@ class Score:
 
 
 def transposed(notes: tuple[Note, ...], semitones: int) -> tuple[Note, ...]:
-    """The notes moved by semitones."""
+    """Move notes by semitones."""
     return tuple(replace(note, pitch=note.pitch + semitones) for note in notes)
 
 
 def check_time_signature(pair) -> tuple[int, int]:
-    """(numerator, denominator) as MIDI can hold it: 1..255 over a power of two."""
+    """Check that MIDI can hold a (numerator, denominator): 1..255 over a power of two."""
     numerator, denominator = (whole(x, 1, 255, "time signature's number") for x in pair)
     if denominator & (denominator - 1):
         raise ValueError(f"time signature {numerator}/{denominator}: the lower number must be a power of two")
@@ -290,10 +290,10 @@ def check_time_signature(pair) -> tuple[int, int]:
 
 
 def _in_order(changes: list[tuple], what: str) -> tuple[tuple, ...]:
-    """Changes as (float beat, ...), the first at beat 0 and each later than the one before."""
+    """Return changes as (float beat, ...), checking that the first is at beat 0 and each is later than the last."""
     beats = [real(beat, f"{what}'s beat") for beat, *_ in changes]
     if beats[:1] != [0.0] or any(two <= one for one, two in pairwise(beats)):
-        raise ValueError(f"each {what} needs a beat: the first is 0, the others rise; got {beats}")
+        raise ValueError(f"each {what} needs a beat: the first is 0, and the rest increase; got {beats}")
     return tuple((beat, *rest) for beat, (_, *rest) in zip(beats, changes, strict=True))
 
 
@@ -309,7 +309,7 @@ def _frames(note: Note, step: float) -> tuple[int, int]:
 
 
 def _along(x, at: np.ndarray, values: np.ndarray, slopes: np.ndarray):
-    """Follow a line that passes through the points (at, values), with a slope of its own after each."""
+    """Follow a line through the points (at, values), with a separate slope after each."""
     i = np.searchsorted(at[1:], x, side="right")
     y = values[i] + (np.asarray(x, dtype=float) - at[i]) * slopes[i]
     return float(y) if y.ndim == 0 else y

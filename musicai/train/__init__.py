@@ -1,9 +1,9 @@
-"""The book's one training loop and what it needs; nothing here knows about music.
+"""The book's one training loop and what it needs; nothing here is specific to music.
 
 `fit` (loop.py) runs your `step` over `batches`; `update` (run.py) is one optimizer step; `Batches` (batches.py)
 gives batch n as a pure function of a seed and n; `save_checkpoint` and `load_checkpoint` (checkpoint.py) write and read
-one safe file. A run that is killed and resumed ends with the same bits as one that wasn't: checkpoint.py holds the
-file, `TrainingRun.resume` (run.py) takes it up, and `seed_all` makes every random draw a function of the step.
+one safe file. A run that is killed and resumed ends with the same bits as one that wasn't: checkpoint.py handles
+the file, `TrainingRun.resume` (run.py) continues from it, and `seed_all` makes each random draw a function of the step.
 """
 
 from musicai.train.batches import Batches, seed_all

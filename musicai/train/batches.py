@@ -1,7 +1,7 @@
-"""Batches and seeds by number: batch n and the draws of step n depend on the seed and on n, and on nothing else.
+"""Batches and seeds by number: batch n and the random draws of step n depend only on the seed and on n.
 
-So a resumed run asks for batch 12,345 and has it at once, with the same items and the same random crops as the run
-that was killed, and sees the same dropout masks and noise. Two processes each take their share of a global batch.
+So a resumed run can ask for batch 12,345 and get it at once, with the same items and random crops as in the run that
+was killed, and with the same dropout masks and noise. Several processes each take their share of a global batch.
 """
 
 import random
@@ -28,16 +28,16 @@ def seed_all(*key: int) -> None:
     True
 
     Args:
-        key: the integers; other keys give other, unrelated draws.
+        key: the integers; different keys give unrelated draws.
 
     Chapters 3 to 5.
     """
     number = 0
     for part in key:
         number = number << 64 | part & (2**64 - 1)
-    random.seed(number)  # it mixes all the bits, so what it draws for the other generators differs from key to key
+    random.seed(number)  # this mixes all the bits, so the seeds it draws for the others differ from key to key
     number = random.getrandbits(63)
-    # torch.manual_seed does the same in 160 us, and queues a call each time if CUDA is not in use yet. This takes 8.
+    # torch.manual_seed does the same in 160 us, and queues a call every time until CUDA is in use. This takes 8 us.
     torch.default_generator.manual_seed(number)
     np.random.seed(number & 0xFFFFFFFF)  # noqa: NPY002  (datasets in the wild draw from the global generator)
     if torch.cuda.is_initialized():
@@ -53,17 +53,17 @@ class Batches:
     >>> batches[7].tolist() == batches[7].tolist()
     True
 
-    Each epoch has a permutation of its own; the items that would make a last, smaller batch are left out of it.
+    Each epoch has its own permutation, and leaves out the items that would form a smaller last batch.
 
     Args:
-        dataset: anything with `len` and `[index]`. Its random draws (a crop) may come from torch, numpy or random:
-            each item is seeded by (seed, epoch, position in the epoch).
-        batch_size: items per batch, over all processes together; under `torchrun` each process gets an equal share.
-        seed: decides the order of the items and their random draws.
-        collate: list of items -> batch, as in torch.utils.data.DataLoader.
+        dataset: anything with `len` and `[index]`. It may draw random numbers (for a crop, say) from torch, numpy or
+            random: each item is seeded by (seed, epoch, position in the epoch).
+        batch_size: items per batch, summed over all processes; under `torchrun`, each process gets an equal share.
+        seed: determines the order of the items and their random draws.
+        collate: function from a list of items to a batch, as in torch.utils.data.DataLoader.
 
     Raises:
-        ValueError: if the dataset does not fill a batch, or the processes cannot share one equally.
+        ValueError: if the dataset does not fill a batch, or a batch cannot be split equally among the processes.
 
     Chapters 3 to 5.
     """
@@ -72,13 +72,13 @@ class Batches:
         self, dataset: Dataset, batch_size: int, seed: int = 0, collate: Callable[[list], Any] = default_collate
     ):
         if not 1 <= batch_size <= len(dataset):
-            raise ValueError(f"batch_size={batch_size} with {len(dataset)} items: give from 1 to as many as there are")
+            raise ValueError(f"batch_size={batch_size} with {len(dataset)} items: it must be from 1 to that number")
         self.dataset, self.batch_size, self.seed, self.collate = dataset, batch_size, seed, collate
         self.per_epoch = len(dataset) // batch_size
         self.settings = {"items": len(dataset), "batch_size": batch_size, "seed": seed}  # what a checkpoint compares
 
     def __getitem__(self, n: int) -> Any:
-        """Batch n of this process, n = 0, 1, 2, ... without end; the global random generators stay as they are."""
+        """Batch n of this process, n = 0, 1, 2, ... without end; the global random generators are left unchanged."""
         with _generators_kept():
             return self.seeded(n)
 
@@ -104,13 +104,13 @@ def _order(items: int, seed: int, epoch: int) -> tuple[int, np.ndarray]:
 
 
 def numbered(batches: Iterable | Callable[[int], Any], start: int, seed: int) -> Iterator[Any]:
-    """Batches start, start + 1, ... of whatever `fit` was given; see there for what that may be."""
+    """Yield batches start, start + 1, ... from any kind of `batches` that `fit` accepts."""
     function = batches.seeded if isinstance(batches, Batches) else batches if callable(batches) else None
     endless = map(function, count(start)) if function else _round_and_round(batches)
     for n in count(start if function else 0):
         seed_all(seed, n, rank_and_world()[0], 0)  # a DataLoader draws its shuffles from the global generator
         batch = next(endless)
-        if n >= start:  # a plain iterable cannot jump: what the run has already seen is read again and dropped
+        if n >= start:  # a plain iterable cannot skip ahead, so read what the run has already seen and drop it
             yield batch
 
 
@@ -119,7 +119,7 @@ def _round_and_round(batches: Iterable) -> Iterator[Any]:
     while (first := next(epoch := iter(batches), dry)) is not dry:
         yield first
         yield from epoch
-    raise ValueError("batches has run dry: pass Batches, a list, a DataLoader or a function of n")
+    raise ValueError("batches has run out: pass Batches, a list, a DataLoader or a function of n")
 
 
 @contextmanager

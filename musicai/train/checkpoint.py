@@ -1,8 +1,8 @@
-"""The bit-exact resume rests on this file: a checkpoint is one safetensors file, always whole, and only ever data.
+"""Checkpoints for bit-exact resuming: each is one safetensors file, always complete, that holds nothing but data.
 
-Tensors lie in it under readable names ("model.conv.weight", "optimizer.state.0.exp_avg"); everything else (step,
-settings, learning rates) is JSON in its header, beside a checksum of it all. `atomic_write` moves a complete file into
-place, so whoever reads `path`, even after kill -9, finds the old checkpoint or the new one and never half of one.
+Tensors have readable names in it ("model.conv.weight", "optimizer.state.0.exp_avg"); everything else (step, settings,
+learning rates) is JSON in its header, along with a checksum of everything. `atomic_write` moves a complete file into
+place, so anyone who reads `path`, even after kill -9, finds the old checkpoint or the new one, never half of one.
 """
 
 import json
@@ -22,7 +22,7 @@ HEADER = "musicai"  # a single key: safetensors writes several in random order, 
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that cannot be written, read or used here; the message names the file and the way out.
+    """A checkpoint that cannot be written, read or used here; the message names the file and says what to do.
 
     >>> load_checkpoint("nowhere.safetensors")
     Traceback (most recent call last):
@@ -40,10 +40,10 @@ def save_checkpoint(path: str | Path, state: Mapping[str, Any], info: Any = None
     Args:
         path: the file; its folder is created if needed.
         state: name -> an object with `state_dict()`, or plain data: dicts, lists, tuples, numbers, text, tensors.
-        info: plain data to keep beside it.
+        info: plain data to store with it.
 
     Raises:
-        CheckpointError: if the file cannot be written; one that was there is then untouched.
+        CheckpointError: if the file cannot be written; an existing one is then left untouched.
 
     Chapters 3 to 5.
     """
@@ -57,24 +57,24 @@ def save_checkpoint(path: str | Path, state: Mapping[str, Any], info: Any = None
         with atomic_write(path) as file:
             file.write(save(tensors, {HEADER: header}))
     except OSError as error:
-        raise CheckpointError(f"cannot write checkpoint {path}: {error}; free some space or choose another") from error
+        raise CheckpointError(f"cannot write checkpoint {path}: {error}; free space or choose another path") from error
 
 
 def load_checkpoint(path: str | Path, state: Mapping[str, Any] | None = None) -> Any:
-    """Load parts of a checkpoint into the objects given, in place.
+    """Load parts of a checkpoint into the given objects, in place.
 
     >>> load_checkpoint("gan.safetensors", {"ema.generator": generator})  # doctest: +SKIP
 
     Args:
         path: the file.
-        state: part name -> object with `load_state_dict()`. A checkpoint of `fit` has the parts of its `state=` and,
-            with `ema=`, "ema.<name>". Parts that are not asked for are ignored.
+        state: part name -> object with `load_state_dict()`. A checkpoint from `fit` has the parts of its `state=` and,
+            with `ema=`, "ema.<name>". Parts that you don't ask for are ignored.
 
-    Returns: the info it was saved with.
+    Returns: the `info` that was saved with it.
 
     Raises:
-        CheckpointError: if the file is damaged or does not fit; every name and shape that differs is listed, and no
-            model has been changed.
+        CheckpointError: if the file is damaged or does not fit; the message lists every name and shape that
+            differs, and no model is changed.
 
     Chapters 3 to 5.
     """
@@ -95,7 +95,7 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], Any]:
         return dict(parts), info
     except FileNotFoundError as error:
         raise CheckpointError(f"there is no checkpoint {path}") from error
-    except Exception as error:  # whatever a hostile file provokes in the parsers above is its own fault
+    except Exception as error:  # a hostile file can make the parsers above raise anything
         why = f"is incomplete or corrupt ({type(error).__name__}: {error})"
         raise CheckpointError(f"checkpoint {path} {why}; delete it to start anew") from error
 
@@ -123,7 +123,7 @@ def _differences(saved: Any, ours: Any) -> list[str]:
 
 
 def _flat(value: Any, name: str = "") -> dict[str, str]:
-    """Nested dicts as one, with dotted names; each tensor by its type and shape."""
+    """Flatten nested dicts into one with dotted names, with each tensor given by its type and shape."""
     if isinstance(value, Mapping):
         return {k: v for key, item in value.items() for k, v in _flat(item, f"{name}.{key}".lstrip(".")).items()}
     if isinstance(value, Tensor):

@@ -1,7 +1,7 @@
-"""Several processes, one run: `torchrun --nproc-per-node 2 train.py`, with no change to the script.
+"""One run in several processes: `torchrun --nproc-per-node 2 train.py`, with no change to the script.
 
-Each process takes its share of every batch; gradients are averaged before each optimizer step, so all processes hold
-the same weights all the time. Only rank 0 prints and writes.
+Each process takes its share of every batch; gradients are averaged before each optimizer step, so all processes have
+the same weights at all times. Only rank 0 prints and writes.
 """
 
 import atexit
@@ -15,14 +15,14 @@ from torch import Tensor
 
 
 def rank_and_world() -> tuple[int, int]:
-    """This process's number and how many there are; (0, 1) outside `torchrun`."""
+    """The number of this process and of processes in all; (0, 1) outside `torchrun`."""
     if dist.is_available() and (dist.is_initialized() or dist.is_torchelastic_launched()):
         return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     return 0, 1
 
 
 def join() -> None:
-    """Under `torchrun`, meet the other processes (once); elsewhere, do nothing."""
+    """Under `torchrun`, connect to the other processes (once); otherwise, do nothing."""
     if not dist.is_available() or dist.is_initialized() or not dist.is_torchelastic_launched():
         return
     if torch.cuda.is_available():
@@ -38,7 +38,7 @@ def average_gradients(parameters: Iterable[Tensor]) -> None:
     if world == 1:
         return
     group = [p for p in parameters if p.requires_grad]
-    # A parameter without a gradient here may have one elsewhere; a flag for each tells whether any process has one.
+    # A parameter without a gradient here may have one elsewhere; a flag for each says whether any process has one.
     gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in group]
     flags = torch.tensor([p.grad is not None for p in group]).to(gradients[0])
     flat = torch.cat([*(g.reshape(-1) for g in gradients), flags])
@@ -50,7 +50,7 @@ def average_gradients(parameters: Iterable[Tensor]) -> None:
 
 
 def average(values: Tensor) -> Tensor:
-    """The mean over the processes."""
+    """Average values over the processes; with several, `values` is overwritten by the sum."""
     _, world = rank_and_world()
     if world > 1:
         dist.all_reduce(values)
@@ -64,5 +64,5 @@ def broadcast(tensors: Iterable[Tensor]) -> None:
 
 
 def any_process(flag: bool) -> bool:
-    """True in every process if it is true in one; all wait for each other."""
+    """Return True in every process if `flag` is true in any; all processes wait for each other."""
     return average(torch.tensor(float(flag))).item() > 0

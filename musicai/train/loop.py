@@ -33,7 +33,7 @@ def fit(
     seed: int = 0,
     progress: bool = True,
 ) -> TrainingRun:
-    """Call `step(batch)` for `steps` batches and take care of everything around it.
+    """Call `step(batch)` for `steps` batches and take care of everything else.
 
     >>> model = torch.nn.Linear(3, 1)
     >>> optimizer = torch.optim.SGD(model.parameters(), 0.1)
@@ -48,29 +48,30 @@ def fit(
     >>> run.history["loss"][-1] < run.history["loss"][0]
     True
 
-    With `checkpoint=` a run is safe to interrupt: rerun to resume. The first Ctrl-C finishes the step, saves and raises
-    KeyboardInterrupt; the second stops at once. A resumed run ends with the same bits as an unbroken one (on a GPU as
-    far as its kernels are deterministic). Under `torchrun`, gradients are averaged at each optimizer step (use `update`
-    to clip after the averaging), and rank 0 saves, prints and runs the callbacks; BatchNorm statistics are rank 0's.
+    With `checkpoint=`, a run is safe to interrupt; rerun to resume. The first Ctrl-C finishes the step, saves and
+    raises KeyboardInterrupt; the second stops at once. A resumed run ends with the same bits as an unbroken one (on a
+    GPU, as far as its kernels are deterministic). Under `torchrun`, gradients are averaged at each optimizer step (use
+    `update` to clip after the averaging), and rank 0 saves, prints and runs the callbacks; BatchNorm statistics are
+    those of rank 0.
 
     Args:
         step: one training step in plain PyTorch, with any number of models and optimizers; returns its losses by name.
             `update(loss, optimizer, max_norm)` is short for zero_grad, backward, clip and step.
         batches: `Batches`, a function n -> batch n, or an iterable (a DataLoader, a list) that is restarted when it
-            ends. The first two resume at once; an iterable is read again up to where the run was.
+            ends. The first two resume at once; an iterable is reread up to the point that the run had reached.
         steps: the step to train to, counted from the very beginning of the run.
         state: name -> model, optimizer, schedule, ...: everything that `step` changes and that has state_dict() and
             load_state_dict().
-        checkpoint: the file to resume from if it exists, and to save to at the start, every `save_every` steps and at
+        checkpoint: the file to resume from, if it exists, and to save to at the start, every `save_every` steps and at
             the end.
         save_every: steps between checkpoints.
-        precision: None (float32), "bf16", "fp16" (needs `update`) or "auto" (the best the device has in hardware):
-            autocast around `step`.
+        precision: None (float32), "bf16", "fp16" (needs `update`) or "auto" (the best that the device has in
+            hardware), for the autocast around `step`.
         ema: decay of an exponential moving average of the weights, for all models or as name -> decay; see
             `TrainingRun.ema`.
         callbacks: pairs (every, function): each function is called with the `TrainingRun` after that many steps and
-            after the last. Numbers it returns by name go into the history. It cannot disturb training: random
-            generators and train/eval modes are restored.
+            after the last. Any numbers that it returns by name go into the history. It cannot disturb training:
+            random generators and train/eval modes are restored.
         config: hyperparameters (a dict of plain data) to keep in the checkpoint; resuming with others is an error.
         seed: torch, numpy and random are seeded from (seed, n, rank) before step n.
         progress: whether to show a bar with the losses and the time left.
@@ -80,7 +81,7 @@ def fit(
     Raises:
         DivergedError: if a loss, gradient norm or weight is not finite; the checkpoint keeps finite weights.
         CheckpointError: if the checkpoint cannot be read or written, or was made with other settings.
-        ValueError: if an argument makes no sense; raised before the first step.
+        ValueError: if an argument is invalid; raised before the first step.
         TypeError: if a part of `state` cannot be saved, or `step` does not return its losses by name.
         KeyboardInterrupt: after Ctrl-C, once the step is done and saved.
 
@@ -92,7 +93,7 @@ def fit(
     settings = {"config": config, "seed": seed, "batches": getattr(batches, "settings", None)}
     run = TrainingRun(steps, state, checkpoint, precision, ema, settings)
     if not run.resume():
-        run.save()  # a bad path or a full disk shows up now, not in an hour
+        run.save()  # so that a bad path or a full disk shows up now, not in an hour
     hidden, interrupted = not progress or run.rank != 0, False
     bar = tqdm(total=steps, initial=run.step, disable=hidden, desc="train", unit="step", mininterval=0.2)
     with bar, closing(numbered(batches, run.step, seed)) as source, run.watched(), _ctrl_c() as presses:
@@ -111,15 +112,15 @@ def fit(
                 _call(function, run)
             if run.is_due(save_every) or interrupted:
                 run.save()
-    seed_all(seed, run.step, run.rank, 1)  # what is drawn after `fit` is the same, resumed or not
-    distributed.any_process(False)  # wait until the last checkpoint is there for every process
+    seed_all(seed, run.step, run.rank, 1)  # so that what is drawn after `fit` is the same, resumed or not
+    distributed.any_process(False)  # wait until every process can see the last checkpoint
     if interrupted and not run.finished:
         raise KeyboardInterrupt(f"stopped after step {run.step:,}; rerun to resume from {checkpoint or 'the start'}")
     return run
 
 
 def _call(function: Callback, run: TrainingRun) -> None:
-    """Call back, without letting an evaluation that forgets `model.train()` change the training."""
+    """Run a callback, without letting one that forgets `model.train()` affect the training."""
     modes = {m: m.training for part in run.state.values() if isinstance(part, nn.Module) for m in part.modules()}
     values = function(run) or {}
     for module, training in modes.items():

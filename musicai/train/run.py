@@ -1,8 +1,8 @@
-"""A run of `fit`: its step, its gradients and averaged weights, its history, and how it is saved and resumed.
+"""A run of `fit`: its step, its gradients, its averaged weights, its history, and how it is saved and resumed.
 
 Between `backward()` and `optimizer.step()`, gradients are averaged over processes, unscaled, measured and clipped.
 `fit` hooks into the optimizers of its `state=`, so a step written in plain PyTorch gets the averaging and the norms
-without any change. `update` writes the usual four lines as one and adds what fp16 needs.
+without any change. `update` condenses the usual four lines into one and adds what fp16 needs.
 """
 
 import math
@@ -42,23 +42,23 @@ class TrainingRun:
     >>> run.step, run.history["loss"][-1], run.ema["model"](x)  # doctest: +SKIP
 
     Args:
-        steps: where the run ends.
+        steps: the step at which the run ends.
         state: name -> model, optimizer, ...; as for `fit`.
         checkpoint: the file to resume from and save to, or None.
         precision: as for `fit`.
         ema: as for `fit`.
-        settings: what a checkpoint must agree with before it is resumed.
+        settings: the settings that a checkpoint must match before it is resumed.
 
     Attributes:
-        step: how many steps have been done.
-        history: name -> one number per step (NaN where there was none): the losses, "grad/<optimizer>" (the norm of its
+        step: the number of steps done so far.
+        history: name -> one number per step (NaN if there was none): the losses, "grad/<optimizer>" (the norm of its
             gradients before clipping, after averaging over processes) and whatever callbacks returned.
         ema: name -> model with averaged weights, in eval mode; empty without `ema=`.
 
     Raises:
         TypeError: if a part of `state` cannot be saved.
         ValueError: for an unknown precision.
-        KeyError: for an average of something that is not a model.
+        KeyError: if `ema` asks to average something that is not a model.
 
     Chapters 3 to 5.
     """
@@ -81,7 +81,7 @@ class TrainingRun:
         self._decays = ema if isinstance(ema, Mapping) else dict.fromkeys(models, ema) if ema else {}
         self.ema = {name: deepcopy(models[name]).eval().requires_grad_(False) for name in self._decays}
         self.history: dict[str, list[float]] = {}
-        # Reading a loss waits for the GPU, or for the other processes; do it only now and then there.
+        # Reading a loss waits for the GPU, or for the other processes; there, do it only now and then.
         self.read_every = 1 if self.device.type == "cpu" and world == 1 else 10
         self._unread: list[dict[str, Tensor | float]] = []
 
@@ -91,12 +91,12 @@ class TrainingRun:
         return self.step >= self.steps
 
     def is_due(self, every: int) -> bool:
-        """True once every so many steps, and after the last."""
+        """Whether something done every `every` steps, and after the last one, is due now."""
         return self.step % every == 0 or self.finished
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """While this lasts, plain `optimizer.step()` calls and `update` go through here."""
+        """Make plain `optimizer.step()` calls and `update` go through this run for as long as the context lasts."""
         with ExitStack() as stack:
             for optimizer in self._optimizers:
                 stack.enter_context(optimizer.register_step_pre_hook(self._before_step))
@@ -104,7 +104,7 @@ class TrainingRun:
             yield
 
     def prepare(self, optimizer: Optimizer, max_norm: float | None = None) -> None:
-        """Average, unscale, measure and clip the gradients; all that is left to do is `optimizer.step()`."""
+        """Average, unscale, measure and clip the gradients; after that, only `optimizer.step()` remains."""
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         distributed.average_gradients(parameters)  # while still scaled: an overflow in one must be seen by all
         self.scaler.unscale_(optimizer)
@@ -114,7 +114,7 @@ class TrainingRun:
         if optimizer in self._optimizers:
             self._norms[f"grad/{self._optimizers[optimizer]}"] = norm
         self._prepared = optimizer
-        torch.clear_autocast_cache()  # else the next forward pass of this step would use the old weights in bf16
+        torch.clear_autocast_cache()  # otherwise the next forward pass of this step would use the old weights in bf16
 
     def _before_step(self, optimizer: Optimizer, args: tuple, kwargs: dict) -> None:
         if self._prepared is not optimizer:
@@ -124,7 +124,7 @@ class TrainingRun:
         self._prepared = None
 
     def record(self, losses: Losses) -> None:
-        """Count one more step, with these losses."""
+        """Record one more step, with these losses."""
         if not isinstance(losses, Mapping):
             raise TypeError(f'step must return its losses by name, as in {{"loss": loss}}, not {type(losses).__name__}')
         self.step += 1
@@ -134,16 +134,16 @@ class TrainingRun:
         self._average()
 
     def read(self) -> dict[str, float]:
-        """Move the losses since the last reading into the history and return those of this step.
+        """Move the losses since the last read into the history and return those of the current step.
 
-        Raises DivergedError for the first that is not finite.
+        Raises DivergedError at the first that is not finite.
         """
         rows, self._unread = self._unread, []
         values = iter(_numbers([value for row in rows for value in row.values()], self.device))
         for step, row in enumerate(rows, start=self.step - len(rows) + 1):
             numbers = {name: next(values) for name in row}
             for name, number in numbers.items():
-                overflow = self.scaler.is_enabled() and name.startswith("grad/")  # such a step was left out
+                overflow = self.scaler.is_enabled() and name.startswith("grad/")  # such a step was skipped
                 if not math.isfinite(number) and not overflow:
                     raise self._diverged(f"{name} is {number} at step {step}")
             self.add(step, numbers)
@@ -152,14 +152,14 @@ class TrainingRun:
         return numbers
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
-        """Set these values of this step, the latest so far, in the history."""
-        for name in {**self.history, **values}:  # every column, so that all stay equally long
+        """Set these values in the history for this step, which must be the latest."""
+        for name in {**self.history, **values}:  # every column, so that all keep the same length
             column = self.history.setdefault(name, [])
             column += [math.nan] * (step - len(column))
             column[-1] = values.get(name, column[-1])
 
     def save(self) -> None:
-        """Save to `checkpoint`, if there is one. Raises DivergedError for weights that are not finite."""
+        """Save to `checkpoint`, if there is one. Raises DivergedError if any weights are not finite."""
         if self.checkpoint is None or self.rank != 0:
             return
         for name, model in self._models().items():
@@ -169,7 +169,7 @@ class TrainingRun:
         save_checkpoint(self.checkpoint, self._parts(), {"step": self.step, "settings": self.settings})
 
     def resume(self) -> bool:
-        """Take up the run where `checkpoint` left it; False if there is no such file yet.
+        """Continue from where `checkpoint` left off; return False if there is no such file yet.
 
         Raises CheckpointError, listing every setting, name and shape that differs.
         """
@@ -186,22 +186,22 @@ class TrainingRun:
         return found
 
     def state_dict(self) -> dict[str, Any]:
-        """What `fit` itself has to remember: the scale of the gradients and the history."""
+        """The state of `fit` itself: the scale of the gradients, and the history."""
         history = {name: torch.tensor(column, dtype=torch.float64) for name, column in self.history.items()}
         return {"scaler": self.scaler.state_dict(), "history": history}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take the state of `state_dict` back. A run may move from bf16 to fp16: then there is no scale yet."""
+        """Restore what `state_dict` returned. If a run moves from bf16 to fp16, there is no scale to restore."""
         if state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
         self.history = {name: column.tolist() for name, column in state["history"].items()}
 
     @torch.no_grad()
     def _average(self) -> None:
-        """Let the averages follow the weights: average <- d average + (1 - d) weights.
+        """Update the averages of the weights: average <- d average + (1 - d) weights.
 
-        The decay d grows to the one asked for as min(decay, (1 + step) / (10 + step)), so that the random weights of
-        the beginning are soon forgotten. Source: Polyak and Juditsky 1992; in GANs, Yazici et al. 2019.
+        The decay d grows towards the requested one as min(decay, (1 + step) / (10 + step)), so that the random initial
+        weights are soon forgotten. Source: Polyak and Juditsky 1992; in GANs, Yazici et al. 2019.
         """
         for name, average in self.ema.items():
             pace = 1 - min(self._decays[name], (1 + self.step) / (10 + self.step))
@@ -226,7 +226,7 @@ _ACTIVE: ContextVar[TrainingRun | None] = ContextVar("active", default=None)
 
 
 def update(loss: Tensor, optimizer: Optimizer, max_norm: float | None = None) -> Tensor:
-    """One optimizer step: zero_grad, backward, clip, step.
+    """Take one optimizer step: zero_grad, backward, clip, step.
 
     >>> weight = torch.nn.Parameter(torch.tensor(2.0))
     >>> update(weight**2, torch.optim.SGD([weight], lr=0.5))
@@ -238,10 +238,11 @@ def update(loss: Tensor, optimizer: Optimizer, max_norm: float | None = None) ->
     et al. 2018, section 3.2), and a step whose gradients overflow is skipped.
 
     Args:
-        loss: one number to make smaller.
-        optimizer: of the parameters to change.
-        max_norm: gradients whose total norm is larger are scaled down to it, after averaging over processes ("On the
-            difficulty of training recurrent neural networks", Pascanu et al. 2013). None: no clipping.
+        loss: the number to minimise.
+        optimizer: the optimizer of the parameters to change.
+        max_norm: if the total norm of the gradients is larger, they are scaled down to this, after averaging over
+            processes ("On the difficulty of training recurrent neural networks", Pascanu et al. 2013). None means no
+            clipping.
 
     Returns: the loss, detached.
 
@@ -252,18 +253,18 @@ def update(loss: Tensor, optimizer: Optimizer, max_norm: float | None = None) ->
     """
     if max_norm is not None and not max_norm > 0:
         raise ValueError(f"max_norm={max_norm!r}: give a norm above 0, or None for no clipping")
-    run = _ACTIVE.get() or TrainingRun(0, {}, None, None, None, None)  # without `fit`: nothing to scale or to keep
+    run = _ACTIVE.get() or TrainingRun(0, {}, None, None, None, None)  # without `fit`, nothing to scale or keep
     optimizer.zero_grad()
     with torch.autocast(loss.device.type, enabled=False):  # backward runs in the types that forward chose
         run.scaler.scale(loss).backward()
     run.prepare(optimizer, max_norm)
-    run.scaler.step(optimizer)  # leaves the step out if gradients overflowed in fp16
+    run.scaler.step(optimizer)  # skips the step if gradients overflowed in fp16
     run.scaler.update()
     return loss.detach()
 
 
 def autocast_dtype(precision: str | None, device: torch.device) -> torch.dtype | None:
-    """The type for None (full float32), "bf16", "fp16" or "auto": the best that this device has in hardware.
+    """The type for None (full float32), "bf16", "fp16" or "auto" (the best that this device has in hardware).
 
     Raises ValueError for any other name.
     """
@@ -275,7 +276,7 @@ def autocast_dtype(precision: str | None, device: torch.device) -> torch.dtype |
 
 
 def _numbers(values: list[Tensor | float], device: torch.device) -> list[float]:
-    """The values as numbers, averaged over the processes, in one reading from the device."""
+    """The values as numbers, averaged over the processes, in one read from the device."""
     if device.type == "cpu" or not values:
         together = torch.tensor([float(value) for value in values], dtype=torch.float64)
     else:

@@ -1,4 +1,4 @@
-"""The closed box behind `GaussianMixture`: fast, accurate in float32, for data of any size.
+"""The engine behind `GaussianMixture`: fast, accurate in float32, and for data of any size.
 
-You need not open it to understand EM; its equations are in `musicai.gmm.em`, and tests hold the two together.
+You needn't read it to understand EM: the equations are in `musicai.gmm.em`, and tests check that the two agree.
 """

@@ -1,7 +1,7 @@
-"""The E step over any number of rows, block by block, and how it keeps its digits.
+"""The E step over any number of rows, block by block, without losing precision.
 
-All that the M step needs of the data is the sums of their features, weighted by the responsibilities: of the products
-x_i x_j (or of the squares alone), of x, and of 1. That is one matrix product. The log densities are another.
+All that the M step needs from the data is sums weighted by the responsibilities: of the products x_i x_j (or only the
+squares), of x, and of 1. That is one matrix product; the log densities are another.
 """
 
 from collections.abc import Iterator
@@ -14,8 +14,8 @@ from torch import Tensor
 from musicai.gmm import em
 from musicai.gmm.em import Moments, Parameters
 
-SMALL = 2**25  # multiplications in a pass, about; float64 costs nothing worth saving below
-RIDGE = 1e-6  # of a direction's variance: where data are flat, whitening stretches them a thousandfold at most
+SMALL = 2**25  # roughly, multiplications per pass; below this, float64 costs nothing worth saving
+RIDGE = 1e-6  # share of a direction's variance: whitening stretches flat data at most a thousandfold
 FLOAT32, FLOAT64, DEFINITION = 0, 1, 2  # a component's log density: from features in that type, or by its definition
 # How much larger its terms may be than a squared distance: it loses at most 1e-3 of its size to rounding in float32,
 # where such errors differ from row to row and average out, and 1e-7 in float64.
@@ -24,13 +24,13 @@ LARGEST = {FLOAT32: 1e-3 / torch.finfo(torch.float32).eps, FLOAT64: 1e-7 / torch
 
 @dataclass(frozen=True)
 class Frame:
-    """Coordinates scale (x - shift) in which the data have mean 0 and standard deviation about 1.
+    """Coordinates scale (x - shift), in which the data have mean 0 and a standard deviation of about 1.
 
     Far from the origin, or with features of very different sizes, squares would lose all their digits. The shift holds
     float32 numbers and the scale (D,) powers of two, so moving into the frame rounds (almost) nothing.
 
     For full and tied covariances, the scale is a lower triangular matrix (D, D) that also makes the features
-    uncorrelated: if they nearly repeat each other, their products lose their digits too.
+    uncorrelated: if they nearly repeat each other, their products lose digits too.
     """
 
     shift: Tensor
@@ -38,10 +38,10 @@ class Frame:
 
     @staticmethod
     def of(mean: Tensor, covariance: Tensor) -> "Frame":
-        """For data with this mean (D,), and with these variances (D,) or this covariance matrix (D, D)."""
+        """Make the frame for data with this mean (D,) and these variances (D,) or this covariance matrix (D, D)."""
         full = covariance.dim() == 2
         variance, shift = covariance.diagonal() if full else covariance, mean.float().double()
-        exact = (variance == 0) | ~torch.isfinite(shift)  # a constant becomes 0; or it is beyond float32's range
+        exact = (variance == 0) | ~torch.isfinite(shift)  # a constant (becomes 0), or beyond float32's range
         scale = torch.where(variance > 0, torch.exp2(-variance.sqrt().log2().round().clamp(-500, 500)), 1.0)
         if full:
             covariance = scale[:, None] * covariance * scale + RIDGE * torch.eye(len(scale)).to(scale)
@@ -50,7 +50,7 @@ class Frame:
 
     @staticmethod
     def of_mixture(parameters: Parameters) -> "Frame":
-        """For data drawn from the mixture."""
+        """Make the frame for data drawn from the mixture."""
         mean = parameters.weights @ parameters.means
         within = em.covariances_of_factors(parameters.factors(), parameters.full)
         spread = within + em.squares(parameters.means - mean, parameters.full)
@@ -72,7 +72,7 @@ class Frame:
         return means * self.scale, factors / self.scale
 
     def moments_from(self, seen: Moments) -> Moments:
-        """Moments seen in this frame, as they are outside it."""
+        """Convert moments seen in this frame to what they are outside it."""
         if seen.scatter.dim() == 2:
             return replace(seen, mean=seen.mean / self.scale + self.shift, scatter=seen.scatter / self.scale.square())
         inverse = torch.linalg.solve_triangular(self.scale, torch.eye(len(self.scale)).to(self.scale), upper=False)
@@ -81,7 +81,7 @@ class Frame:
 
 
 def fill_features(features: Tensor, d: int, full: bool) -> None:
-    """Complete a Gaussian's sufficient statistics (P, rows). The last D + 1 are x and 1, and x is already there."""
+    """Complete a Gaussian's sufficient statistics (P, rows). The last D + 1 are x and 1; x is already filled in."""
     x, first = features[-1 - d : -1], 0
     features[-1] = 1
     if not full:
@@ -93,7 +93,7 @@ def fill_features(features: Tensor, d: int, full: bool) -> None:
 
 
 def coefficients(weights: Tensor, means: Tensor, factors: Tensor) -> Tensor:
-    """log(weight x density) of each component as coefficients of the features: (K, P). Arguments as of `log_joint`."""
+    """Coefficients (K, P) of the features that give log(weight x density). Arguments are as in `log_joint`."""
     if factors.dim() == 2:
         quadratic, linear = -0.5 * factors.square(), factors.square() * means
     else:
@@ -105,7 +105,7 @@ def coefficients(weights: Tensor, means: Tensor, factors: Tensor) -> Tensor:
 
 
 def moments_from_sums(sums: Tensor, d: int, full: bool) -> Moments:
-    """The moments, from the features' sums weighted by the responsibilities, (P, K). x had d dimensions."""
+    """Compute the moments from the responsibility-weighted sums (P, K) of the features of d-dimensional x."""
     count, first, second = sums[-1], sums[-1 - d : -1].T, sums[: -1 - d].T
     mean = first / em.at_least_tiny(count)[:, None]
     if not full:
@@ -119,8 +119,8 @@ def moments_from_sums(sums: Tensor, d: int, full: bool) -> Moments:
 class BlockEStep:
     """The E step with these parameters, ready to be run over pieces of the rows from several threads.
 
-    level (K,) says how to compute each component. Those by the definition are computed in float64 and outside the
-    frame: if all rows of a component are equal, its scatter is exactly zero there.
+    level (K,) says how to compute each component. Those computed by the definition use float64 outside the frame: if
+    all rows of a component are equal, its scatter is then exactly zero.
     """
 
     def __init__(self, parameters: Parameters, frame: Frame, level: Tensor):
@@ -130,7 +130,7 @@ class BlockEStep:
         means, factors = frame.mixture_into(parameters)
         factors = factors.index_fill(0, self.exact, 1.0)  # they may be beyond float32's range
         matrix = coefficients(parameters.weights, means, factors)
-        matrix[:, -1] += (frame.scale.diagonal() if self.full else frame.scale).log().sum()  # a change of volume
+        matrix[:, -1] += (frame.scale.diagonal() if self.full else frame.scale).log().sum()  # the change of volume
         self.matrix = matrix.float() if single else matrix
 
     def moments(self, rows: Tensor, _: int = 0) -> Moments:
@@ -155,9 +155,9 @@ class BlockEStep:
         return torch.cat([joint.double() for _, _, joint in self._blocks(rows)], 1)
 
     def _blocks(self, rows: Tensor) -> Iterator[tuple[Tensor, Tensor | None, Tensor]]:
-        """For each block: features (P, rows), x (D, rows) if the definition needs it, log_joint (K, rows)."""
+        """Yield for each block: features (P, rows), x (D, rows) if the definition needs it, log_joint (K, rows)."""
         (k, p), d = self.matrix.shape, rows.shape[1]
-        # Numbers in a block: what fills a GPU, or what the second-level cache holds.
+        # Numbers per block: enough to fill a GPU, or what the second-level cache holds.
         cache = 2**27 if rows.is_cuda else 2**20
         size, x = max(8, min(cache // max(p + k, 4 * len(self.exact) * d), cache // 512)), None
         buffer = self.matrix.new_empty(p, size)
@@ -165,7 +165,7 @@ class BlockEStep:
             features = buffer[:, : len(part)]
             self.frame.rows_into(part, out=features[-1 - d : -1])
             fill_features(features, d, self.full)
-            joint = (features.T @ self.matrix.T).T  # laid out as e_step reads it
+            joint = (features.T @ self.matrix.T).T  # in the memory layout that e_step reads
             if len(self.exact):
                 x = part.double().T
                 joint[self.exact] = em.log_joint(x, *self.definition).to(joint.dtype)
@@ -179,14 +179,14 @@ def e_step_over(data: Any, parameters: Parameters, reg_covar: float) -> Moments:
     level = level_needed(parameters, data.frame, lowest)
     while True:
         seen = data.sum(BlockEStep(parameters, data.frame, level).moments)
-        # Rows far from every component, and components about to become narrow, were seen too roughly: once more.
+        # Rows far from every component, and components about to become narrow, were computed too roughly, so repeat.
         if abs(float(seen.log_likelihood)) / data.rows >= LARGEST[FLOAT32]:
             lowest = FLOAT64
         after = level_needed(parameters, data.frame, lowest)
         try:
             better = em.m_step(seen, parameters.covariance_type, reg_covar)
             after = after.maximum(level_needed(better, data.frame, lowest))
-        except ValueError:  # collapsed, it seems: only the definition can tell
+        except ValueError:  # it seems to have collapsed; only the definition can tell
             after = torch.full_like(level, DEFINITION)
         if bool((level >= after).all()):
             return seen
@@ -194,11 +194,11 @@ def e_step_over(data: Any, parameters: Parameters, reg_covar: float) -> Moments:
 
 
 def level_needed(parameters: Parameters, frame: Frame, lowest: int) -> Tensor:
-    """The cheapest arithmetic, from `lowest` up, in which each component's log densities are right: (K,)."""
+    """The cheapest arithmetic, from `lowest` up, that gets each component's log densities right: (K,)."""
     means, factors = frame.mixture_into(parameters)
-    size = (1 + means.square()).sqrt()  # of a coordinate, as the data have unit variance in the frame
+    size = (1 + means.square()).sqrt()  # the size of a coordinate, as the data have unit variance in the frame
     standard = factors * size if factors.dim() == 2 else (factors.abs().mT @ size[:, :, None])[:, :, 0]
-    terms = standard.square().sum(1)  # large for a component that is narrow beside the data, or nearly flat
+    terms = standard.square().sum(1)  # large for a component that is narrow compared with the data, or nearly flat
     for level in (lowest, FLOAT64):
         exact = ~(terms < LARGEST[level])  # NaN counts as exact
         if 8 * int(exact.sum()) <= len(exact):

@@ -1,4 +1,4 @@
-"""The rows a mixture is fitted to, a piece at a time: an array, a memory map, or shards that do not fit into memory.
+"""The rows to fit a mixture to, piece by piece, from an array, a memory map or shards that do not fit into memory.
 
 Under `torchrun`, the rows of all processes together are the data.
 """
@@ -25,7 +25,7 @@ from musicai.threads import Workers
 
 
 def as_tensor(array: Any) -> Tensor:
-    """An array of any layout and type as a float32 or float64 tensor, without a copy if possible.
+    """Convert an array of any layout and type to a float32 or float64 tensor, without a copy if possible.
 
     Raises ValueError for complex numbers.
     """
@@ -34,7 +34,7 @@ def as_tensor(array: Any) -> Tensor:
         single = array.dtype.kind == "f" and array.itemsize <= 4
         array = array if array.dtype.kind == "c" else array.astype(np.float32 if single else np.float64, copy=False)
         if not array.flags.aligned or any(stride < 0 or stride % array.itemsize for stride in array.strides):
-            array = array.copy()  # torch has no such tensors
+            array = array.copy()  # torch does not support such tensors
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # we only read it
             array = torch.from_numpy(array)
@@ -46,15 +46,15 @@ def as_tensor(array: Any) -> Tensor:
 
 
 def as_kind(tensor: Tensor, dtype: torch.dtype, like: Any) -> np.ndarray | Tensor:
-    """A tensor of this type on the device of `like`; or a NumPy array, if `like` is no tensor."""
+    """Convert to a tensor of this type on the device of `like`, or to a NumPy array if `like` is not a tensor."""
     tensor = tensor.detach().to(like.device if isinstance(like, Tensor) else "cpu", dtype)
     return tensor if isinstance(like, Tensor) else tensor.numpy()
 
 
 def check_rows(estimator: Any, X: Any, *, reset: bool = False) -> np.ndarray | Tensor:
-    """X as float32 or float64 rows (rows, D), checked as scikit-learn checks arrays.
+    """Return X as float32 or float64 rows (rows, D), after the checks that scikit-learn makes.
 
-    Raises ValueError for another shape or width, NaN, infinity, or too few rows.
+    Raises ValueError for a wrong shape or width, NaN, infinity, or too few rows.
     """
     rows = as_tensor(X) if isinstance(X, Tensor) else None
     array = X if rows is None else rows.numpy() if rows.device.type == "cpu" else rows[:2].cpu().numpy()
@@ -80,15 +80,15 @@ def shards_of(X: Any) -> Iterable:
 
 
 def in_pieces(rows: Tensor, k: int = 1) -> tuple[Tensor, ...]:
-    """rows (rows, D) in pieces to share out between threads, small enough to hold k numbers for each of theirs."""
+    """Split rows (rows, D) into pieces to share among threads, small enough to hold k numbers per row."""
     return rows.split(max(64, (2**26 if rows.is_cuda else 2**18) // (k * rows.shape[1])))
 
 
 class Data(AbstractContextManager):
-    """Rows in pieces, to be read as often as EM needs. Use it in a `with`.
+    """Rows in pieces, which EM can read as often as it needs. Use it in a `with`.
 
-    Under `torchrun`, all processes' rows together are the data. If every process holds the same rows, each reads only
-    its share of them.
+    Under `torchrun`, the rows of all processes together are the data. If every process holds the same rows, each reads
+    only its share of them.
 
     Raises ValueError for shards that can be read only once, differ in width, or hold NaN or infinity.
     """
@@ -104,7 +104,7 @@ class Data(AbstractContextManager):
         self.width, self.device, self.dtype = rows.shape[1], rows.device, rows.dtype
         self.as_kind = partial(as_kind, dtype=rows.dtype, like=rows.new_empty(0) if isinstance(first, Tensor) else None)
         self.workers = Workers(self.device)
-        self.rank, self.world, self.offset, self.same_everywhere = 0, 1, 0, False  # offset: the number of our first row
+        self.rank, self.world, self.offset, self.same_everywhere = 0, 1, 0, False  # offset: the index of our first row
         self.total = self.moments(_ones, 1)
         self.rank, self.world = join_processes()
         if self.world > 1:
@@ -121,17 +121,17 @@ class Data(AbstractContextManager):
         self.workers.__exit__()
 
     def sum(self, function: Callable[..., Moments], pieces: Iterable[tuple] | None = None) -> Moments:
-        """The sum of function(*piece) over `pieces()` (or others) of all processes; the same, to the bit, in each."""
+        """Sum function(*piece) over the `pieces()` (or others) of all processes, bit-identically in each."""
         mine = reduce(add, self.workers.map(lambda piece: function(*piece), pieces or self.pieces()))
         return mine if self.world == 1 else reduce(add, gather(mine, self.device))
 
     def moments(self, responsibilities_of: Callable[[Tensor, int], Tensor], k: int) -> Moments:
-        """The moments of all data, given the responsibilities (k, rows) of each piece; these are asked for in order."""
+        """Compute the moments of all data, given the responsibilities (k, rows) of each piece, requested in order."""
         pieces = ((rows, responsibilities_of(rows, position)) for rows, position in self.pieces(k))
         return self.sum(lambda rows, shares: moments(rows.double().T, shares.double(), self.full), pieces)
 
     def take(self, numbers: np.ndarray) -> Tensor:
-        """The rows with these (rising) numbers, from whichever process has them."""
+        """The rows with these (increasing) indices, from whichever process has them."""
         parts, position = [], self.offset
         for matrix in self._matrices():
             inside = numbers[(numbers >= position) & (numbers < position + len(matrix))] - position
@@ -141,7 +141,7 @@ class Data(AbstractContextManager):
         return mine if self.world == 1 or self.same_everywhere else torch.cat(gather(mine, self.device))
 
     def pieces(self, k: int = 1) -> Iterator[tuple[Tensor, int]]:
-        """(rows, the number of the first of them in all the data) of the pieces that this process is to see."""
+        """Yield (rows, the index of the first of them in all the data) for the pieces that this process handles."""
         number, position, seen = 0, self.offset, False
         for matrix in self._matrices():
             for rows in in_pieces(matrix, k):
@@ -151,7 +151,7 @@ class Data(AbstractContextManager):
                 number += 1
                 position += len(rows)
         if not seen:
-            yield matrix[:0], position  # nothing for this process; the others wait to hear so
+            yield matrix[:0], position  # nothing for this process, but the others wait for its result
 
     def _matrices(self) -> Iterator[Tensor]:
         for number, shard in enumerate(shards_of(self.source)):
@@ -169,7 +169,7 @@ def _ones(rows: Tensor, position: int) -> Tensor:
 
 
 def join_processes() -> tuple[int, int]:
-    """(this process's number, how many there are): (0, 1) alone; under `torchrun`, the others are met first."""
+    """(this process's number, how many there are), after connecting to the others under `torchrun`; else (0, 1)."""
     if not dist.is_initialized() and dist.is_torchelastic_launched():
         if cuda := torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
@@ -179,7 +179,7 @@ def join_processes() -> tuple[int, int]:
 
 
 def gather(value: Moments | Tensor, device: torch.device) -> list:
-    """The values of all processes, in their order, on this process's device."""
+    """Gather the values of all processes, in order, on this process's device."""
     parts = [None] * dist.get_world_size()
     dist.all_gather_object(parts, value.to("cpu"))
     return [part.to(device) for part in parts]

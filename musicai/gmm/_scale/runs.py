@@ -1,4 +1,4 @@
-"""Where EM starts, the runs of a fit with their checkpoint, and files of mixtures."""
+"""Starting points of EM, the runs of a fit and their checkpoint, and files that hold mixtures."""
 
 import json
 import math
@@ -25,13 +25,13 @@ from musicai.gmm._scale.rows import Data, as_tensor
 from musicai.gmm.em import NAMES, Moments, Parameters
 from musicai.storage import atomic_write
 
-SAMPLE = 2**18  # rows that k-means sees at most
+SAMPLE = 2**18  # the most rows that k-means sees
 SAVE_SECONDS = 5
 
 
 @dataclass
 class EMRun:
-    """EM from one start: where it is, and the mean log-likelihood at the last step and at each."""
+    """EM from one start: its current parameters, and the mean log-likelihood at the last step and at each step."""
 
     parameters: Parameters
     lower_bound: float = -math.inf
@@ -40,9 +40,9 @@ class EMRun:
 
 
 class Restarts(AbstractContextManager):
-    """Iterates over the runs of a fit. Inside a `with`, they are saved to `path` and resumed from there.
+    """An iterator over the runs of a fit. Inside a `with`, they are saved to `path` and resumed from there.
 
-    Raises ValueError for the checkpoint of another fit.
+    Raises ValueError if the checkpoint is from a different fit.
     """
 
     def __init__(self, mixture: Any, data: Data, path: str | Path | None):
@@ -69,7 +69,7 @@ class Restarts(AbstractContextManager):
                 self.runs["best"] = now
 
     def save(self, every: float = 0) -> None:
-        """Write the checkpoint, if the last is at least `every` seconds old."""
+        """Write the checkpoint, if the last one is at least `every` seconds old."""
         if self.path is None or self.data.rank > 0 or time.monotonic() - self.saved_at < every:
             return
         self.saved_at = time.monotonic()
@@ -91,15 +91,15 @@ class Restarts(AbstractContextManager):
         self.random_state.set_state(state["random"])
 
     def _settings(self) -> dict[str, Any]:
-        """What must be the same for a checkpoint to be resumed: the settings, and the data's number and mean."""
+        """What must match for a checkpoint to be resumed: the settings, and the number of rows and their mean."""
         settings = self.mixture.get_params() | {"rows": self.data.rows, "mean": self.data.total.mean}
         return {n: v for n, v in settings.items() if n not in ("random_state", "verbose", "verbose_interval")}
 
 
 def start(data: Data, settings: dict[str, Any], random_state: np.random.RandomState) -> Parameters:
-    """The parameters before the first step. settings: those of the estimator.
+    """Find the parameters before the first step, given the settings of the estimator.
 
-    Raises ValueError for given parameters of the wrong shape, for impossible weights or precisions, and for data that
+    Raises ValueError if given parameters have the wrong shape, if weights or precisions are invalid, or if the data
     collapse at once.
     """
     kind, given = settings["covariance_type"], _given(settings, data)
@@ -113,7 +113,7 @@ def start(data: Data, settings: dict[str, Any], random_state: np.random.RandomSt
 
 
 def random_numbers(data: Data, seed: int | np.random.RandomState | None) -> np.random.RandomState:
-    """A source of random numbers; in every process, the same as in process 0."""
+    """Make a source of random numbers: in every process, the same one as in process 0."""
     shared = [check_random_state(seed)]
     if data.world > 1:
         dist.broadcast_object_list(shared, src=0)
@@ -152,7 +152,7 @@ def _initial_moments(data: Data, how: str, k: int, kind: str, random_state: np.r
     if how == "random":
         responsibilities = _random_responsibilities(k, random_state)
         seen = data.moments(responsibilities, k)
-        responsibilities(seen.mean[:0], data.rows)  # so that a next start draws the same numbers in every process
+        responsibilities(seen.mean[:0], data.rows)  # so that the next start draws the same numbers in every process
         return seen
     numbers = np.arange(data.rows)
     if data.rows > SAMPLE and how != "random_from_data":
@@ -170,7 +170,7 @@ def _initial_moments(data: Data, how: str, k: int, kind: str, random_state: np.r
     rising, back = np.unique(chosen, return_inverse=True)
     means = data.take(rising).double()[torch.from_numpy(back).to(data.device)]
     scatter = means.new_zeros(k, *data.total.scatter.shape[1:])
-    if kind == "tied":  # scikit-learn's start: all the rows' squares, shared by the few rows chosen
+    if kind == "tied":  # as in scikit-learn: the squares of all rows, shared by the few that were chosen
         every = data.total
         scatter[0] = every.scatter[0] + every.count * em.squares(every.mean, True)[0] - em.squares(means, True).sum(0)
     return Moments(torch.ones_like(means[:, 0]), means, scatter)
@@ -189,12 +189,12 @@ def _random_responsibilities(k: int, random_state: np.random.RandomState) -> Cal
 
 
 def _plain(value: Any) -> Any:
-    """What JSON does not know: an array, a tensor or a NumPy number as Python's own; None for a random state."""
+    """Convert an array, a tensor or a NumPy number to plain Python for JSON; a random state becomes None."""
     return value.tolist() if hasattr(value, "tolist") else None
 
 
 def write_state(path: str | Path, state: dict[str, Any]) -> None:
-    """Write arrays, tensors, and values that JSON knows to one file (safetensors, JSON in its header), atomically."""
+    """Write arrays, tensors and JSON values to one file (safetensors, with JSON in its header), atomically."""
     arrays = {n: v for n, v in state.items() if isinstance(v, np.ndarray | Tensor) and v.dtype != object}
     facts = {name: value for name, value in state.items() if name not in arrays}
     facts["numpy"] = [name for name, value in arrays.items() if isinstance(value, np.ndarray)]
@@ -205,9 +205,9 @@ def write_state(path: str | Path, state: dict[str, Any]) -> None:
 
 
 def read_state(path: str | Path, device: Any = "cpu") -> dict[str, Any]:
-    """What `write_state` wrote, with tensors on `device`.
+    """Read what `write_state` wrote, with tensors on `device`.
 
-    Raises FileNotFoundError if there is no file, ValueError if `write_state` did not write it.
+    Raises FileNotFoundError if there is no such file, and ValueError if `write_state` did not write it.
     """
     try:
         with safe_open(path, framework="numpy") as file:
