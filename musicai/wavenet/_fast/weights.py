@@ -47,7 +47,7 @@ class Weights:
         self.head, self.head_bias = _both(model.head.linear, k, a)
 
     def conditions(self, h: Tensor | None) -> Tensor:
-        """What biases and conditioning h (streams, C, T) add to all layers: (T, streams, L x 2 r) or (1, 1, L x 2 r)."""
+        """What biases and conditioning h (streams, C, T) add to all layers: (T, streams, L x 2 r) or (1, 1, ...)."""
         if h is None:
             return self.bias.reshape(1, 1, -1)
         return linear(h.permute(2, 0, 1).float(), self.condition.flatten(0, 2), self.bias.flatten())
