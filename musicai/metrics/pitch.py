@@ -44,8 +44,8 @@ def estimate_pitch(audio: Tensor, sr: int = 16_000) -> Tensor:
     differs from itself that much later. Every dip is a candidate for the period. As in pYIN (Mauch and Dixon 2014),
     each threshold below which a dip may be accepted has a prior probability, Beta(2, 8), with which a frame votes for
     its candidates. pYIN then looks for a path through the frames; we add up all their votes instead, since a note keeps
-    its pitch. Perfectly harmonic tones are found within 10 cents up to 2.5 kHz and within 20 above, where a period is only a few
-    samples long.
+    its pitch. Perfectly harmonic tones are found within 10 cents up to 2.5 kHz and within 20 above, where a period is
+    only a few samples long.
 
     Args:
         audio: (batch, time) or (batch, 1, time), notes of about a second.
