@@ -108,7 +108,7 @@ def report(rows: list[dict], pieces: int) -> None:
     base = next(iter(first["speeds"].values()))
     print(f"\n{'':26}{'open':>10}{'memory':>12}{'disk':>11}{'random':>14}{'in order':>14}{'random':>9}{'in order':>9}")
     scaled = f"for {pieces / 1e6:g} M"
-    print(f"{'':26}{scaled:>10}{scaled:>12}{'a piece':>11}{'pieces/s':>14}{'pieces/s':>14}{'ratio':>9}{'ratio':>9}")
+    print(f"{'':26}{scaled:>10}{scaled:>12}{'per piece':>11}{'pieces/s':>14}{'pieces/s':>14}{'ratio':>9}{'ratio':>9}")
     for row in rows:
         for label, (random, ordered) in row["speeds"].items():
             print(

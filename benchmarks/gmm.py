@@ -174,10 +174,8 @@ def compare(shape: tuple, repeat: int, steps: int, with_memory: bool) -> None:
         f"\n(N, D, K) = {n, d, k}, {kind}: {1e-9 * work(*shape)[2]:.1f} Gflop, {n * k / 1e6:.1f} million exponentials",
         end="",
     )
-    print(
-        f" and {n * d * 4e-6:.0f} MB/step; floor {1e3 * least:.0f} ms, {least / statistics.median(ours):.0%} of ours"
-    )
-    print(f"{'':26}{'ms a step':>10}{'ratio':>8}{'MB':>8}   to convergence")
+    print(f" and {n * d * 4e-6:.0f} MB/step; floor {1e3 * least:.0f} ms, {least / statistics.median(ours):.0%} of ours")
+    print(f"{'':26}{'ms/step':>10}{'ratio':>8}{'MB':>8}   to convergence")
     for name, spent in times.items():
         ratio = statistics.median(a / b for a, b in zip(spent, ours, strict=False))
         megabytes = f"{memory(name, shape):8.0f}" if with_memory else f"{'':8}"

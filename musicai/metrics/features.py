@@ -99,7 +99,7 @@ def feature_pair(x: Tensor, y: Tensor, least: int = 1) -> tuple[Tensor, Tensor]:
     x, y = (torch.as_tensor(z).detach().double() for z in (x, y))
     finite = x.isfinite().all() and y.isfinite().all()
     if not finite or x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or min(len(x), len(y)) < least:
-        wanted = f"two matrices (samples, dimensions) of one width, with {least} or more finite samples"
+        wanted = f"two matrices (samples, dimensions) of equal width, with {least} or more finite samples"
         raise ValueError(f"expected {wanted}; got {tuple(x.shape)} and {tuple(y.shape)}")
     return x, y
 

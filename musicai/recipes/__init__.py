@@ -57,7 +57,7 @@ def train(
         near = get_close_matches(name, RECIPES, n=1) or [", ".join(RECIPES)]
         raise ValueError(f"there is no recipe {name!r}; did you mean {near[0]}?")
     if steps is not None and not steps == int(steps) >= 1:
-        raise ValueError(f"steps={steps!r}: give a whole number of 1 or more")
+        raise ValueError(f"steps must be a whole number, 1 or more; got {steps!r}")
     file, function = _FUNCTIONS.get(name, "renderer.train").split(".")
     recipe = getattr(import_module(f"musicai.recipes.{file}"), function)
     out = Path("runs", name) if out is None else Path(out)

@@ -95,7 +95,7 @@ def sample(
                 raise
     samples = torch.cat(done, dim=1)
     if samples.shape[1] < n:
-        warnings.warn(f"stopped after {samples.shape[1]:,} of {n:,} samples, which are returned", stacklevel=2)
+        warnings.warn(f"stopped after {samples.shape[1]:,} of {n:,} samples; returning those", stacklevel=2)
     return samples
 
 
