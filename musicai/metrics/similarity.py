@@ -191,7 +191,7 @@ def nearest(audio: Tensor, training: Tensor, sr: int = 16_000) -> tuple[Tensor, 
     """
     x, y = as_sounds(audio), as_sounds(training, "training")
     if x.shape[1] != y.shape[1]:
-        raise ValueError(f"{x.shape[1]} samples per sound, {y.shape[1]} per training example: cut them to the same length")
+        raise ValueError(f"{x.shape[1]} samples per sound, {y.shape[1]} per training example: cut them to equal length")
     x, y = (in_batches(lambda part: FLOOR + levelled_log_mel(part, sr, 64, HOP, FLOOR), z) for z in (x, y))
     furthest = min(round(0.1 * sr / HOP), x.shape[-1] // 2)  # a copy may start 0.1 s earlier or later
     shifts = range(-furthest, furthest + 1)
