@@ -174,7 +174,7 @@ def test_train_fails_in_one_line(capsys, recipes):
 
 def test_train_suggests_a_recipe_and_refuses_no_steps(capsys):
     assert "did you mean drums" in run(capsys, "train", "drum", code=1)[1][0]
-    assert "steps must be a whole number" in run(capsys, "train", "drums", "--steps", "0", code=1)[1][0]
+    assert "steps=0: give a whole number" in run(capsys, "train", "drums", "--steps", "0", code=1)[1][0]
 
 
 # ---- data

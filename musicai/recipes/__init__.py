@@ -48,7 +48,7 @@ def train(
 
     Raises:
         ValueError: for an unknown name or fewer than one step.
-        ImportError: if the recipe needs music21, which is not installed.
+        ImportError: if the recipe needs music21 and it is not installed.
         CheckpointError: if the folder holds a run made with other settings.
 
     Chapters 4 and 5.
@@ -57,7 +57,7 @@ def train(
         near = get_close_matches(name, RECIPES, n=1) or [", ".join(RECIPES)]
         raise ValueError(f"there is no recipe {name!r}; did you mean {near[0]}?")
     if steps is not None and not steps == int(steps) >= 1:
-        raise ValueError(f"steps must be a whole number, 1 or more; got {steps!r}")
+        raise ValueError(f"steps={steps!r}: give a whole number of 1 or more")
     file, function = _FUNCTIONS.get(name, "renderer.train").split(".")
     recipe = getattr(import_module(f"musicai.recipes.{file}"), function)
     out = Path("runs", name) if out is None else Path(out)
