@@ -122,7 +122,7 @@ def _bias(pitch_classes: Iterable[int], density: float, up: int) -> Tensor:
 
 
 def _number(name: str, value: float, low: float, high: float, whole: bool = False) -> float:
-    """Check that a number is in [low, high] and, if need be, whole (2 or 2.0); a ValueError if not, or if it's NaN."""
+    """A number in [low, high], and a whole one (2 or 2.0) if it has to be; a ValueError for any other, such as NaN."""
     if not low <= value <= high or (whole and value % 1):
         raise ValueError(f"{name} must be a {'whole ' * whole}number from {low} to {high}; got {value!r}")
     return int(value) if whole else float(value)
