@@ -2,11 +2,11 @@
 
     python benchmarks/audio.py [--repeat 5]
 
-Two peers: librosa called note by note (as its tutorials and most training code do), and once on the batched array.
-The floor is the time of the real FFTs alone (torch.fft.rfft over ready frames): no STFT on this machine's FFT library
-can be faster. Each figure is the best of `--repeat` rounds, the rounds of all contenders interleaved.
-With one thread the clock counts this thread's own time, so that a busy machine does not spoil it; with two threads it
-is the wall clock, which means something only where two cores are free.
+There are two peers: librosa called note by note (as its tutorials and most training code do), and once on the batched
+array. The floor is the time of the real FFTs alone (torch.fft.rfft over prepared frames): no STFT that uses this
+machine's FFT library can be faster. Each figure is the best of `--repeat` rounds, with the rounds of all contenders
+interleaved. With one thread, the clock counts the thread's own time, so that a busy machine does not distort it; with
+two threads it is the wall clock, which only means something if two cores are free.
 """
 
 import argparse
@@ -23,7 +23,7 @@ SR, NOTES = 16_000, 256
 
 
 def notes() -> torch.Tensor:
-    """(NOTES, SR): decaying harmonic tones over four octaves, with a little noise."""
+    """Decaying harmonic tones over four octaves, with a little noise: (NOTES, SR)."""
     time_axis = torch.arange(SR) / SR
     pitch = torch.linspace(36, 84, NOTES)[:, None, None]
     phase = 2 * torch.pi * 440 * 2 ** ((pitch - 69) / 12) * torch.arange(1, 7)[:, None] * time_axis
@@ -63,7 +63,7 @@ def seconds(call: Callable, threads: int = 1) -> float:
 
 
 def measure(calls: dict[str, tuple[Callable, int]], repeat: int) -> dict[str, float]:
-    """Best seconds of each call, after one round to warm up."""
+    """The best time of each call in seconds, after one warm-up round."""
     best = dict.fromkeys(calls, float("inf"))
     for turn in range(repeat + 1):
         for name, (call, threads) in calls.items():
@@ -73,7 +73,7 @@ def measure(calls: dict[str, tuple[Callable, int]], repeat: int) -> dict[str, fl
 
 
 def floor(x: torch.Tensor, hop: int) -> Callable:
-    """The FFTs alone, over a piece of ready frames that stays in the cache, as often as all notes need."""
+    """The FFTs alone, over prepared frames that stay in the cache, as often as all notes need."""
     frames = audio.frame(torch.nn.functional.pad(x, (1024, 1024)), 2048, hop)[:4].contiguous()
     return lambda: [torch.fft.rfft(frames) for _ in range(NOTES // 4)]
 

@@ -1,9 +1,9 @@
-"""A million pieces: sharded, against a folder of MIDI files and a list read from JSON, measured in one run.
+"""A million pieces in shards, compared with a folder of MIDI files and a list read from JSON, measured in one run.
 
-    python benchmarks/corpus.py [pieces]        # 1,000,000 unless told; about 1 GB of disk for that long
+    python benchmarks/corpus.py [pieces]        # 1,000,000 by default; takes about 1 GB of disk while it runs
 
-Peers are measured on fewer pieces; their time to open, disk and memory are scaled to the same number. Files are in the
-system's file cache for all three.
+Peers are measured on fewer pieces; their opening time, disk space and memory are scaled up to the same number. For all
+three, the files are in the system's file cache.
 """
 
 import json
@@ -31,7 +31,7 @@ def pieces_per_second(get: Callable[[int], object], order: Sequence[int]) -> flo
 
 
 def folder_bytes(path: Path) -> int:
-    """Space that all files below a folder take, in bytes; file systems allocate blocks of 4,096."""
+    """The space that all files below a folder take, in bytes; file systems allocate blocks of 4,096."""
     return sum(-(-file.stat().st_size // 4096) * 4096 for file in path.rglob("*") if file.is_file())
 
 
@@ -50,7 +50,7 @@ def orders(pieces: int) -> tuple[np.ndarray, range]:
 
 
 def measure(pieces: int, bytes_on_disk: int, open_it) -> dict:
-    """Time and memory to open a set, then its speed at random and in order; `open_it` gives {label: get(i)}."""
+    """Measure time and memory to open a set, then its speed at random and in order; `open_it` gives {label: get(i)}."""
     before, began = own_memory(), time.perf_counter()
     readers = open_it()
     opened = time.perf_counter() - began
@@ -70,7 +70,7 @@ def measure(pieces: int, bytes_on_disk: int, open_it) -> dict:
 def shards(folder: Path, tunes, pieces: int) -> dict:
     began = time.perf_counter()
     write_shards(variations(tunes, pieces), folder)
-    print(f"wrote {pieces:,} pieces at {pieces / (time.perf_counter() - began):,.0f} a second")
+    print(f"wrote {pieces:,} pieces at {pieces / (time.perf_counter() - began):,.0f} per second")
 
     def opened():
         data = ShardedMelodies(folder)
@@ -92,7 +92,7 @@ def midi_files(folder: Path, source: ShardedMelodies) -> dict:
 
 
 def json_list(path: Path, source: ShardedMelodies) -> dict:
-    """The naive way: everything as Python lists in memory; a piece is there at once, if the memory suffices."""
+    """The naive way: everything as Python lists in memory; a piece is available at once, if there is enough memory."""
     path.parent.mkdir()
     path.write_text(json.dumps([source.notes(i).tolist() for i in range(PEER_PIECES)]))
 
@@ -108,7 +108,7 @@ def report(rows: list[dict], pieces: int) -> None:
     base = next(iter(first["speeds"].values()))
     print(f"\n{'':26}{'open':>10}{'memory':>12}{'disk':>11}{'random':>14}{'in order':>14}{'random':>9}{'in order':>9}")
     scaled = f"for {pieces / 1e6:g} M"
-    print(f"{'':26}{scaled:>10}{scaled:>12}{'a piece':>11}{'pieces/s':>14}{'pieces/s':>14}{'ratio':>9}{'ratio':>9}")
+    print(f"{'':26}{scaled:>10}{scaled:>12}{'per piece':>11}{'pieces/s':>14}{'pieces/s':>14}{'ratio':>9}{'ratio':>9}")
     for row in rows:
         for label, (random, ordered) in row["speeds"].items():
             print(

@@ -1,9 +1,10 @@
-"""What `fit` costs beside a bare loop: `OMP_NUM_THREADS=1 python benchmarks/fit.py`.
+"""What `fit` costs compared with a bare loop: `OMP_NUM_THREADS=1 python benchmarks/fit.py`.
 
-The same plain PyTorch step on the same batches, in turns in one process. Measured from the start of one step to the
-start of the next, in the thread's own CPU time, so that other programs disturb little. The table has the medians over
-all steps, what `fit` adds (gradient norms, finite checks, seeds, history, the bar) and the ratio; below it, the cost of
-a call of `fit` that takes no step. Goal: a ratio of 1.02 or less where a step takes 5 ms or more.
+The same plain PyTorch step runs on the same batches in both, taking turns in one process. Times are measured from the
+start of one step to the start of the next, in the thread's own CPU time, so that other programs interfere little. The
+table has the medians over all steps, what `fit` adds (gradient norms, finiteness checks, seeds, history, the progress
+bar) and the ratio; below it is the cost of a call of `fit` that takes no steps. The goal is a ratio of 1.02 or less if
+a step takes 5 ms or more.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from musicai.train import fit
 
 
 class Subject:
-    """A small convolutional net over a second of sound at 16 kHz, and its batches; it records when each step begins."""
+    """A small convolutional net over a second of sound at 16 kHz, with its batches; records when each step begins."""
 
     def __init__(self, batch_size: int, width: int = 32):
         torch.manual_seed(0)
@@ -79,7 +80,7 @@ def main() -> None:
         begin = time.thread_time()
         fit(subject.step, subject.batches, steps=0, state={"model": subject.model})
         calls.append(1e3 * (time.thread_time() - begin))
-    print(f"a call of fit that takes no step: {statistics.median(calls):.2f} ms")
+    print(f"a call of fit that takes no steps: {statistics.median(calls):.2f} ms")
 
 
 if __name__ == "__main__":

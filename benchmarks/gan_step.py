@@ -1,9 +1,10 @@
-"""Training steps per second of the chapter's WaveGAN beside a plain loop: `python benchmarks/gan_step.py`.
+"""Training steps per second of the chapter's WaveGAN, compared with a plain loop: `python benchmarks/gan_step.py`.
 
-The same two networks, loss, penalty and data take turns in one process. The table has medians, the ratio to the plain
-float32 eager loop written out below, and the share of the device's peak: the operations of one plain step (by torch's
-own formulas) in its time, beside the fastest matrix product of the same type on this device. An H200 takes 7.4 plain
-steps per second at d=64, batch 64, and 13.0 in compiled bf16. What `fit` adds is measured by `benchmarks/fit.py`.
+All variants use the same two networks, loss, penalty and data, and take turns in one process. The table has medians,
+the ratio to the plain float32 eager loop written out below, and the share of the device's peak: the operations of one
+plain step (by torch's own formulas) per second, relative to the fastest matrix product of the same type on this device.
+An H200 takes 7.4 plain steps per second at d=64, batch 64, and 13.0 in compiled bf16. `benchmarks/fit.py` measures what
+`fit` adds.
 """
 
 import argparse
@@ -26,7 +27,7 @@ GAMES = {"wasserstein": (gan.wasserstein, gan.gradient_penalty), "non_saturating
 
 
 class Plain:
-    """The loop as one would first write it: float32, eager, Adam with its defaults."""
+    """The loop as you would first write it: float32, eager, Adam with its defaults."""
 
     def __init__(self, args: argparse.Namespace, fast: bool = False):
         torch.manual_seed(0)
@@ -70,7 +71,7 @@ class Plain:
 
 
 class Game(Plain):
-    """The chapter's: `musicai.gan.GAN`, fused Adam, and whatever else the device has."""
+    """The chapter's version: `musicai.gan.GAN`, fused Adam, and whatever else the device offers."""
 
     def __init__(self, args: argparse.Namespace, precision: str | None = None, compiled: bool = False):
         super().__init__(args, fast=True)
@@ -88,7 +89,7 @@ class Game(Plain):
 
 
 def clock() -> float:
-    """Seconds; on one CPU thread only those in which it ran, so that other programs disturb little."""
+    """Seconds; on one CPU thread, only those in which it ran, so that other programs interfere little."""
     alone = DEVICE.type == "cpu" and torch.get_num_threads() == 1
     return time.thread_time() if alone else time.perf_counter()
 
@@ -125,7 +126,7 @@ class Operations(TorchDispatchMode):
 
 
 def compare(args: argparse.Namespace, real: Tensor) -> None:
-    """A row for each way to train; they take turns."""
+    """Measure a row for each way to train; they take turns."""
     ways = {"plain float32 eager": (Plain(args), None), "the game, fused Adam": (Game(args), None)}
     if DEVICE.type == "cuda":
         ways["... bf16"] = (Game(args, "bf16"), torch.bfloat16)
@@ -144,7 +145,7 @@ def compare(args: argparse.Namespace, real: Tensor) -> None:
         Plain(args).step(real)
     work, plain = counted.total, statistics.median(times["plain float32 eager"])
     peaks = {dtype: peak(dtype) for dtype in {dtype for _, dtype in ways.values()}}
-    print(f"{work / 1e9:,.1f} GFLOP a step; peak " + ", ".join(f"{p / 1e9:,.0f} GFLOP/s" for p in peaks.values()))
+    print(f"{work / 1e9:,.1f} GFLOP per step; peak " + ", ".join(f"{p / 1e9:,.0f} GFLOP/s" for p in peaks.values()))
     print(f"{'':<24} {'steps/s':>9} {'to plain':>9} {'of peak':>8}")
     for name, (_, dtype) in ways.items():
         each = statistics.median(times[name])
@@ -158,7 +159,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64 if cuda else 16)
     parser.add_argument("--game", choices=GAMES, default="wasserstein" if cuda else "non_saturating")
     parser.add_argument("--critics", type=int, default=5 if cuda else 1)
-    parser.add_argument("--seconds", type=float, default=30, help="to measure for")
+    parser.add_argument("--seconds", type=float, default=30, help="how long to measure")
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=cuda)
     args = parser.parse_args()
     torch.backends.cudnn.benchmark = True

@@ -1,16 +1,17 @@
-"""Gaussian mixtures: seconds for a step of EM and to convergence, musicai.gmm against its peers, in the same run.
+"""Gaussian mixtures: seconds per EM step and to convergence, musicai.gmm against its peers, in the same run.
 
     python benchmarks/gmm.py [--quick] [--repeat 3] [--steps 8]
 
-Peers: scikit-learn on NumPy and in its array-API mode on torch, torchgmm and pomegranate where they are installed. All
-begin at the same weights, means and precisions (torchgmm and pomegranate at the same means) and take the same float32
-rows. A step is the time of a fit of `--steps` steps, with all that surrounds them, over their number; the rounds of all
-contenders are interleaved, and told are the median seconds and the median of each round's ratio to ours: on a busy
-machine, believe the ratios. Who has had its share of the time sits out the later rounds.
-"error": how far the likelihood lies from scikit-learn's in float64, relatively. "MB": what the fit adds to the peak
-memory of a process of its own. The floor: the two matrix products of a step and its exponentials alone, in blocks that
-stay in the cache, on the same threads. On a machine with CUDA, GPU steps are timed too, against the time to read the
-rows and to multiply; `--gpu-code-on-cpu` runs that code where there is none, on small data.
+The peers are scikit-learn on NumPy and in its array-API mode on torch, and torchgmm and pomegranate if they are
+installed. All start from the same weights, means and precisions (torchgmm and pomegranate from the same means) and get
+the same float32 rows. The time per step is that of a fit of `--steps` steps, with everything around them, divided by
+their number. The rounds of all contenders are interleaved, and the table shows the median seconds and the median of
+each round's ratio to ours: on a busy machine, trust the ratios. A contender that has used up its share of time sits out
+the later rounds.
+"error" is the relative difference between the likelihood and scikit-learn's in float64. "MB" is what the fit adds to
+the peak memory of a separate process. The floor is the time of a step's two matrix products and its exponentials alone,
+in blocks that stay in the cache, on the same threads. On a machine with CUDA, GPU steps are timed too, and compared
+with the time to read the rows and to multiply; `--gpu-code-on-cpu` runs that code without CUDA, on small data.
 """
 
 import argparse
@@ -44,7 +45,7 @@ SHARE = 40  # seconds for the rounds of one contender
 
 
 def rows_and_start(n: int, d: int, k: int, kind: str) -> tuple[np.ndarray, dict]:
-    """Rows of k clusters, float32, and where every contender begins."""
+    """Rows of k clusters, float32, and where every contender starts."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal((n, d), np.float32) + 2 * rng.standard_normal((k, d), np.float32)[rng.integers(k, size=n)]
     if kind == "full":
@@ -106,7 +107,7 @@ def seconds(call: Callable) -> float:
 
 
 def floor(n: int, d: int, k: int, kind: str) -> float:
-    """Seconds for the products and exponentials of a step, however little else is done."""
+    """Seconds for the products and exponentials of a step, which no implementation can avoid."""
     p, wide, _ = work(n, d, k, kind)
     block = max(64, 2**20 // (p + wide))
     seen, matrix = torch.rand(p, block), torch.rand(wide, p) / 1000
@@ -135,7 +136,7 @@ def error(fit: Callable, x: np.ndarray, start: dict, kind: str, steps: int) -> f
 
 
 def memory(name: str, shape: tuple) -> float:
-    """MB that a fit adds to the peak of a process of its own."""
+    """MB that a fit adds to the peak memory of a separate process."""
     command = [sys.executable, __file__, "--peak", name, *map(str, shape)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return float(done.stdout.split()[-1]) if done.returncode == 0 else math.nan
@@ -173,10 +174,8 @@ def compare(shape: tuple, repeat: int, steps: int, with_memory: bool) -> None:
         f"\n(N, D, K) = {n, d, k}, {kind}: {1e-9 * work(*shape)[2]:.1f} Gflop, {n * k / 1e6:.1f} million exponentials",
         end="",
     )
-    print(
-        f" and {n * d * 4e-6:.0f} MB a step; floor {1e3 * least:.0f} ms, {least / statistics.median(ours):.0%} of ours"
-    )
-    print(f"{'':26}{'ms a step':>10}{'ratio':>8}{'MB':>8}   to convergence")
+    print(f" and {n * d * 4e-6:.0f} MB/step; floor {1e3 * least:.0f} ms, {least / statistics.median(ours):.0%} of ours")
+    print(f"{'':26}{'ms/step':>10}{'ratio':>8}{'MB':>8}   to convergence")
     for name, spent in times.items():
         ratio = statistics.median(a / b for a, b in zip(spent, ours, strict=False))
         megabytes = f"{memory(name, shape):8.0f}" if with_memory else f"{'':8}"
@@ -196,7 +195,7 @@ def convergence(fit: Callable[[int, float], object], step: float) -> str:
 
 
 def compare_gpu(device: torch.device, shapes: list[tuple]) -> None:
-    """Steps on a GPU against reading the rows once, and against the products at the speed of one large one."""
+    """Time steps on a GPU against reading the rows once, and against the products at the speed of one large one."""
     side = 8192 if device.type == "cuda" else 512
     a = torch.rand(side, side, device=device)
     per_flop = timed(lambda: a @ a, device) / (2 * side**3)
@@ -213,7 +212,7 @@ def compare_gpu(device: torch.device, shapes: list[tuple]) -> None:
             spent = timed(lambda data=data, now=parameters: e_step_over(data, now, 1e-6), device)
         read, multiply = per_byte * n * d * 4, per_flop * work(*shape)[2]
         peak = f"{(torch.cuda.max_memory_allocated() - before) / 1e6:.0f} MB" if device.type == "cuda" else "?"
-        print(f"{n, d, k} {kind}: {1e3 * spent:.2f} ms a step, {peak} beside the data; ", end="")
+        print(f"{n, d, k} {kind}: {1e3 * spent:.2f} ms per step, {peak} besides the data; ", end="")
         print(f"floor {1e3 * read:.2f} ms to read, {1e3 * multiply:.2f} ms to multiply", flush=True)
         del x, data
 
@@ -229,7 +228,7 @@ def timed(call: Callable, device: torch.device) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="the first two shapes, no memory")
+    parser.add_argument("--quick", action="store_true", help="only the first two shapes, without memory")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--gpu-code-on-cpu", action="store_true")
@@ -241,7 +240,7 @@ def main() -> None:
         return
     absent = [name for name in ("torchgmm", "pomegranate") if not find_spec(name)]
     print(f"torch {torch.__version__}, scikit-learn {sklearn.__version__}, {torch.get_num_threads()} threads, float32")
-    print(f"absent: {', '.join(absent) or 'nobody'}")
+    print(f"not installed: {', '.join(absent) or 'none'}")
     if arguments.gpu_code_on_cpu:
         compare_gpu(torch.device("cpu"), SMALL_SHAPES)
         return

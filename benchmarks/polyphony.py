@@ -1,21 +1,20 @@
-"""Polyphony: the average negative log-likelihood of a frame, in nats, on the standard test splits, with the literature.
+"""Polyphony: the average negative log-likelihood in nats per frame on the standard test splits, with the literature's.
 
     python benchmarks/polyphony.py
     python benchmarks/polyphony.py --data MuseData.mat --model runs/polyphony-MuseData/MuseData
 
-Every frame is predicted from all frames before it in its piece, the first from none; the figure is that of the joint
-distribution of all 88 keys, averaged over all frames of all pieces, with nothing approximated. Ours are the shipped
-checkpoints, whose cards tell how they were made; they were chosen on the validation split. "keys alone" knows how often
-each key is down in the training split, and nothing else; "as before" also knows whether the key was down in the frame
-before.
+Every frame is predicted from all frames before it in its piece, the first from none. The figure is for the joint
+distribution of all 88 keys, averaged over all frames of all pieces, and is exact. Our models are the shipped
+checkpoints, whose cards tell how they were made; they were chosen on the validation split. "keys alone" only knows how
+often each key is down in the training split; "as before" also knows whether the key was down in the previous frame.
 
 Where the literature's figures come from:
     RNN, RNN-RBM, RNN-NADE      Boulanger-Lewandowski, Bengio and Vincent 2012 (arXiv:1206.6392), table 1
     GRU, TCN                    Bai, Kolter and Koltun 2018 (arXiv:1803.01271), table 1
     SRNN                        Fraccaro et al. 2016 (arXiv:1605.07571): a bound, the true figure may be lower
-In RNN, GRU and TCN the keys of a frame are independent given the past, hence their larger figures; the others, and
-ours, are joint distributions. Not in the table: 3.47 and 1.32, which Bai, Kolter and Koltun name as the best they knew
-(a DBN-LSTM, Vohra et al. 2015); the likelihood of its deep belief network can only be estimated.
+In the RNN, GRU and TCN, the keys of a frame are independent given the past, hence their larger figures; the others, and
+ours, are joint distributions. Not in the table are 3.47 and 1.32, which Bai, Kolter and Koltun cite as the best they
+knew (a DBN-LSTM, Vohra et al. 2015): the likelihood of its deep belief network can only be estimated.
 """
 
 import argparse
@@ -35,7 +34,7 @@ SHIPPED = {"JSB Chorales": (JSBChorales, "wavenet-chorales"), "Nottingham": (Not
 
 
 def counting(train: list[torch.Tensor], test: list[torch.Tensor], after: bool) -> float:
-    """Nats a frame of keys that are independent of each other; `after`: given the same key in the frame before."""
+    """Nats per frame for independent keys; with `after`, each given the same key in the previous frame."""
     down, seen = torch.zeros(2, 88), torch.zeros(2, 88)
     for roll in train:
         state = before(roll) * after
@@ -51,7 +50,7 @@ def counting(train: list[torch.Tensor], test: list[torch.Tensor], after: bool) -
 
 
 def before(roll: torch.Tensor) -> torch.Tensor:
-    """The frame before each; silence before the first."""
+    """The frame before each frame, with silence before the first."""
     return torch.cat([torch.zeros(88, 1), roll], 1)[:, : roll.shape[1]]
 
 
@@ -76,12 +75,12 @@ def table(name: str, sets: dict[str, list[torch.Tensor]], model: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", help="a .mat file; without it, the two shipped sets")
+    parser.add_argument("--data", help="a .mat file; by default, the two shipped sets")
     parser.add_argument("--model", help="the folder of the model for it")
     args = parser.parse_args()
     if bool(args.data) != bool(args.model):
         parser.error("give --data and --model together")
-    print("Average negative log-likelihood, nats a frame; less is better")
+    print("Average negative log-likelihood, nats per frame; lower is better")
     for name, (dataset, model) in ({args.data: (args.data, args.model)} if args.data else SHIPPED).items():
         sets = {}
         for split in ("train", "valid", "test"):

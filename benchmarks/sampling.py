@@ -1,18 +1,18 @@
-"""Samples a second from a WaveNet: the samplers of musicai.wavenet against each other and the floor, in one run.
+"""Samples per second from a WaveNet: the samplers of musicai.wavenet against each other and the floor, in one run.
 
     python benchmarks/sampling.py [--quick] [--repeat 5] [--checkpoint NAME]
 
-Rounds of all samplers are interleaved; told are the median rate, the median of each round's ratio to "cached" (pure
-PyTorch, Paine et al. 2016), and the share of the floor. One stream on one core, then a stream on every core.
+Rounds of all samplers are interleaved. The table shows the median rate, the median of each round's ratio to "cached"
+(pure PyTorch, Paine et al. 2016), and the share of the floor: for one stream on one core, then for one on every core.
 
-The floor: a sample must multiply with every weight once, so it takes at least as long as to read the weights' bytes
-from where they fit (cache or memory; those of long past taps once for four samples), or to multiply, whichever is
-slower. Both rates are measured in the same run:
-reading, by a sum over an array of as many bytes as the weights have; multiplying, by the sampler's own product with
-weights in the nearest cache. Conditioning that changes with time costs a product too, which counts; the partials of a
-score do not. "TV" is the mean total variation distance of the distributions from the model's.
+The floor: a sample must be multiplied by every weight once, so it takes at least as long as reading the weights' bytes
+from wherever they fit (cache or memory; those of long past taps once per four samples) or as multiplying, whichever is
+slower. Both rates are measured in the same run: reading, by a sum over an array with as many bytes as the weights;
+multiplying, by the sampler's own product with weights in the nearest cache. Conditioning that changes with time costs a
+product too, which is included; the partials of a score are not. "TV" is the mean total variation distance between the
+sampler's distributions and the model's.
 
-For a processor that has AVX2 only, put NUMBA_CPU_NAME=haswell NUMBA_CPU_FEATURES=+avx2,+fma before the command.
+To imitate a processor that only has AVX2, put NUMBA_CPU_NAME=haswell NUMBA_CPU_FEATURES=+avx2,+fma before the command.
 """
 
 import argparse
@@ -57,14 +57,14 @@ def seconds(call: Callable[[], object]) -> float:
 
 
 def bytes_a_second(size: int) -> float:
-    """How fast an array of this size is read again and again."""
+    """How fast an array of this size can be read repeatedly."""
     array, times = aligned(size // 4, np.float32), max(2**27 // size, 2)
     read(array, 1)
     return size * times / min(seconds(lambda: read(array, times)) for _ in range(5))
 
 
 def products_a_second(precision: str) -> float:
-    """How many weights are multiplied a second if they lie near."""
+    """How many weights are multiplied per second if they lie in the nearest cache."""
     n_in, n_out, times = 64, 128, 20_000
     numbers = ARITHMETIC[precision]
     weight = aligned(n_in * n_out, "int16" if numbers.unit == 2 else precision)
@@ -75,7 +75,7 @@ def products_a_second(precision: str) -> float:
 
 
 def weights_of(model: WaveNet) -> tuple[int, int]:
-    """Weights that every sample is multiplied with: those of the layers, and those of conditioning that changes."""
+    """Count the weights that multiply every sample: those of the layers, and those of conditioning that changes."""
     blocks = model.stack.blocks
     layers = [b.conv.weight for b in blocks] + [b.skip.weight for b in blocks] + [model.output.weight]
     layers += [b.residual.weight for b in blocks if b.residual is not None] + [model.head.linear.weight]
@@ -84,13 +84,13 @@ def weights_of(model: WaveNet) -> tuple[int, int]:
 
 
 def spared(model: WaveNet) -> int:
-    """Of these, those that need not be read for a sample, since past taps are computed for COLUMNS at once."""
+    """Of these, count those not read for every sample, because past taps are computed for COLUMNS samples at once."""
     taps = [b.conv.weight[..., :-1].numel() for b in model.stack.blocks if b.conv.dilation[0] % COLUMNS == 0]
     return sum(taps) * (COLUMNS - 1) // COLUMNS
 
 
 def floor(model: WaveNet, precision: str) -> float:
-    """Seconds a sample, however little else is done."""
+    """The seconds per sample that no implementation can avoid."""
     weights, changing = weights_of(model)
     size = (weights - spared(model)) * BYTES[precision]
     layers = max(size / bytes_a_second(size), weights / products_a_second(precision))
@@ -98,7 +98,7 @@ def floor(model: WaveNet, precision: str) -> float:
 
 
 def rate(model: WaveNet, blocks: int, block: int, conditioning: Callable[[int], dict], **how) -> float:
-    """Samples a second of all streams together, after a first block, which warms the caches."""
+    """Samples per second of all streams together, after a first block, which warms the caches."""
     length = (blocks + 1) * block
     parts = stream(model, length, conditioning(length), block=block, **how)
     next(parts)
@@ -106,7 +106,7 @@ def rate(model: WaveNet, blocks: int, block: int, conditioning: Callable[[int], 
 
 
 def conditioning_of(model: WaveNet) -> Callable[[int], dict]:
-    """What it is given for so many samples: a tune, if it hears scores."""
+    """The conditioning for this many samples: a tune, if the model hears scores."""
     if isinstance(model, ScoreWaveNet):
         return lambda n: model.conditioning(TUNE, model.config.instruments[0], n)
     return lambda _: {}
@@ -125,7 +125,7 @@ def compare(name: str, model: WaveNet, repeat: int) -> None:
         for way, (blocks, block, how) in ways.items():
             rates.setdefault(way, []).append(rate(model, blocks, block, given, **how))
     weights, changing = weights_of(model)
-    print(f"\n{name}: {weights:,} weights a sample, and {changing:,} for conditioning; one stream, one core")
+    print(f"\n{name}: {weights:,} weights per sample, and {changing:,} for conditioning; one stream, one core")
     print(f"{'':14}{'samples/s':>12}{'ratio':>9}{'floor':>12}{'share':>8}{'TV':>9}")
     drawn = next(stream(model, 500, given(500), block=500))
     for way, found in rates.items():
@@ -149,7 +149,7 @@ def on_all_cores(model: WaveNet, cores: int, repeat: int) -> None:
             begin, work = time.perf_counter(), time.process_time()
             together = rate(model, 8, 2048, given, **how)
             found.append((together, (time.process_time() - work) / (time.perf_counter() - begin)))
-        together, had = max(found)  # where others are at work, a process has fewer cores than there are
+        together, had = max(found)  # on a busy machine, a process gets fewer cores than there are
         print(f"{cores} streams, {precision}: {together:,.0f} samples/s together, on the {had:.1f} cores that it had")
     torch.set_num_threads(1)
 
@@ -157,7 +157,7 @@ def on_all_cores(model: WaveNet, cores: int, repeat: int) -> None:
 def reference() -> WaveNet:
     torch.manual_seed(0)
     model = WaveNet().requires_grad_(False)
-    model.head.linear.weight *= 4  # distributions that differ from sample to sample, as those of a trained one do
+    model.head.linear.weight *= 4  # distributions that differ from sample to sample, as a trained model's do
     return model
 
 
@@ -170,7 +170,7 @@ def rendering(checkpoint: str | None) -> tuple[str, WaveNet]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="one round")
+    parser.add_argument("--quick", action="store_true", help="run only one round")
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--checkpoint", help="a trained ScoreWaveNet instead of a random one of the rendering's shape")
     arguments = parser.parse_args()

@@ -1,11 +1,11 @@
-"""Samples a second from a WaveNet on a GPU: the Triton kernel and plain PyTorch, and the CPU beside it, in one run.
+"""Samples per second from a WaveNet on a GPU: the Triton kernel, plain PyTorch and, for comparison, the CPU.
 
     python benchmarks/sampling_gpu.py [--repeat 5]
 
-The reference shape: 20 layers, dilations 1 to 512 twice, kernel 2, R = 64, S = 128, A = 256, random weights. Rounds of
-all samplers are interleaved; told are the median rate of all streams together, and the median of each round's ratio to
-"cached" (pure PyTorch, Paine et al. 2016). The floor of a Triton row is the time to read all weights from L2 for each
-sample, at --l2 bytes a clock and multiprocessor; what L2 gives to all of them together may be less.
+The reference shape has 20 layers, dilations 1 to 512 twice, kernel size 2, R = 64, S = 128, A = 256 and random weights.
+Rounds of all samplers are interleaved; the table shows the median rate of all streams together, and the median of each
+round's ratio to "cached" (pure PyTorch, Paine et al. 2016). The floor of a Triton row is the time to read all weights
+from L2 for each sample, at --l2 bytes per clock cycle and multiprocessor; all of them together may get less from L2.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import torch
 
 from musicai.wavenet import WaveNet, stream
 
-STREAMS = (1, 16, 256, 2112)  # the last is a program of 16 streams for each of an H100's 132 multiprocessors
+STREAMS = (1, 16, 256, 2112)  # the last is one program of 16 streams for each of an H100's 132 multiprocessors
 WAYS = {
     "cached": {"method": "cached"},
     "cpu int8": {"method": "cpu", "precision": "int8"},
@@ -28,7 +28,7 @@ WARM, BLOCK = 1, 256
 
 
 def rate(model: WaveNet, streams: int, blocks: int, **how) -> float:
-    """Samples a second of all streams together, after a block in which kernels are compiled."""
+    """Samples per second of all streams together, after a block in which kernels are compiled."""
     parts = stream(model, (blocks + WARM) * BLOCK, streams=streams, block=BLOCK, **how)
     take(parts, WARM)
     begin = time.perf_counter()
@@ -42,7 +42,7 @@ def take(parts: Iterator[torch.Tensor], count: int) -> None:
 
 
 def floor(model: WaveNet, streams: int, a_clock: float) -> float:
-    """The most samples a second that one program of 16 streams on each multiprocessor can reach, by reading alone."""
+    """The most samples per second that reading alone allows one program of 16 streams on each multiprocessor."""
     properties = torch.cuda.get_device_properties(0)
     weights = sum(p.numel() for name, p in model.named_parameters() if p.dim() > 1 and not name.startswith("input"))
     clock = getattr(properties, "clock_rate", 1_750_000) * 1e3
@@ -69,10 +69,10 @@ def compare(model: WaveNet, streams: int, repeat: int, a_clock: float) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeat", type=int, default=5)
-    parser.add_argument("--l2", type=float, default=64.0, help="bytes a clock that a multiprocessor reads from L2")
+    parser.add_argument("--l2", type=float, default=64.0, help="bytes per clock that a multiprocessor gets from L2")
     arguments = parser.parse_args()
     if not torch.cuda.is_available():
-        raise SystemExit("no CUDA device: benchmarks/sampling.py measures the samplers of a CPU")
+        raise SystemExit("no CUDA device; benchmarks/sampling.py measures the CPU samplers")
     torch.manual_seed(0)
     model = WaveNet().requires_grad_(False).to("cuda")
     model.head.linear.weight *= 4

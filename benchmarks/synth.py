@@ -1,11 +1,11 @@
-"""How fast `musicai.performance.render` is: seconds of audio per second of one core's time, beside FluidSynth.
+"""How fast `musicai.performance.render` is: seconds of audio per second of one core's time, compared with FluidSynth.
 
     python benchmarks/synth.py
 
-Every row is measured in this run, in CPU time (which other programs disturb less than wall time), medians of
-several. "first" is a fresh process, decoding and loops included, imports not; "again" has its notes in memory.
-FluidSynth plays the same MIDI file with the soundfont that our notes come from, at 16 kHz without effects; its
-process loads the soundfont's samples each time, as our "first" does.
+Every row is the median of several measurements in this run, in CPU time (which other programs affect less than wall
+time). "first" is a fresh process, including decoding and loops but not imports; "again" has its notes in memory.
+FluidSynth plays the same MIDI file with the soundfont that our notes come from, at 16 kHz without effects; its process
+loads the soundfont's samples each time, as our "first" does.
 """
 
 import os
@@ -33,7 +33,7 @@ COLD += "t = time.process_time(); render(s); print(time.process_time() - t)"
 
 
 def band(seconds: int, tracks: int, seed: int = 0) -> Score:
-    """Random music for `tracks` instruments and drums at 120 beats a minute."""
+    """Random music for `tracks` instruments and drums at 120 beats per minute."""
     rng = np.random.default_rng(seed)
     parts = []
     for program in (0, 33, 40, 73, 48, 56, 24, 71)[:tracks]:
@@ -53,7 +53,7 @@ def median(run: Callable[[], float], times: int = 3) -> float:
 
 
 def timed(run: Callable[[], object]) -> float:
-    """CPU seconds of this process and of those it started."""
+    """CPU seconds used by this process and by those it started."""
     before = os.times()
     run()
     return sum(os.times()[:4]) - sum(before[:4])

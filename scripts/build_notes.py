@@ -2,11 +2,11 @@
 
     apt-get install fluidsynth fluid-soundfont-gm
     python scripts/build_notes.py                # writes musicai/data/shipped/notes/
-    python scripts/build_notes.py --check        # hears every shipped recording with librosa.pyin, prints the cents
+    python scripts/build_notes.py --check        # measures the pitch of every shipped recording with librosa.pyin
 
-FluidSynth plays each note dry (no reverb, no chorus) at gain 3 (drums 1.5) and 48 kHz; the mean of left and right
-goes to 16 kHz through soxr. Many programs of FluidR3 play one recording at every velocity: where two velocities
-differ by less than -30 dB after matching their levels, one recording is stored, and a gain for each in the manifest.
+FluidSynth plays each note dry (no reverb, no chorus) at gain 3 (drums at 1.5) and 48 kHz; soxr resamples the mean of
+left and right to 16 kHz. Many FluidR3 programs play the same recording at every velocity: if two velocities differ by
+less than -30 dB after their levels are matched, one recording is stored, with a gain for each in the manifest.
 """
 
 import argparse
@@ -29,8 +29,8 @@ SOUNDFONT = Path("/usr/share/sounds/sf2/FluidR3_GM.sf2")
 NOTICE = Path("/usr/share/doc/fluid-soundfont-gm/copyright")
 SHIPPED = Path(__file__).resolve().parent.parent / "musicai" / "data" / "shipped"
 SR, RENDER_SR = 16_000, 48_000
-HOLD, SLOT = 1.15, 4  # seconds: a note is held a little longer than we keep, then left to die away
-GAIN, DRUM_GAIN = 3.0, 1.5  # drums are louder: at half the gain none reaches full scale
+HOLD, SLOT = 1.15, 4  # seconds: a note is held a little longer than we keep, then left to decay
+GAIN, DRUM_GAIN = 3.0, 1.5  # drums are louder: at half the gain, none of them reaches full scale
 VELOCITIES = (50, 75, 100)
 PEAK = 800  # largest stored code: between 10 and 11 bits, the noise 69 dB below each note's peak
 SAME = 30.0  # dB: above this, two velocities are one recording
@@ -76,13 +76,13 @@ KITS = (
 
 
 def write_score(path: Path, instrument: Instrument) -> list[tuple[int, int]]:
-    """A MIDI file with each (pitch, velocity) alone in its slot, the loudest velocity of a pitch first."""
+    """Write a MIDI file with each (pitch, velocity) in a slot of its own, each pitch's loudest velocity first."""
     keys = [(pitch, v) for pitch in range(instrument.low, instrument.high + 1) for v in sorted(VELOCITIES)[::-1]]
-    score = symusic.Score(500)  # at 120 beats a minute: a tick is a millisecond
+    score = symusic.Score(500)  # at 120 beats per minute: a tick is a millisecond
     track = symusic.Track("", instrument.program, instrument.is_drum)
     for i, (pitch, velocity) in enumerate(keys):
         track.notes.append(symusic.Note(1000 * SLOT * i, int(1000 * HOLD), pitch, velocity))
-    track.notes.append(symusic.Note(1000 * SLOT * len(keys), 100, 60, 1))  # so that the last slot is rendered whole
+    track.notes.append(symusic.Note(1000 * SLOT * len(keys), 100, 60, 1))  # so that the last slot is rendered in full
     score.tempos.append(symusic.Tempo(0, 120.0))
     score.tracks.append(track)
     score.dump_midi(path)
@@ -90,7 +90,7 @@ def write_score(path: Path, instrument: Instrument) -> list[tuple[int, int]]:
 
 
 def play(instrument: Instrument) -> dict[tuple[int, int], np.ndarray]:
-    """Each (pitch, velocity) as 1.0 s of 16 kHz mono."""
+    """Render each (pitch, velocity) as 1.0 s of 16 kHz mono."""
     with tempfile.TemporaryDirectory() as folder:
         midi, wav = Path(folder, "notes.mid"), Path(folder, "notes.wav")
         keys = write_score(midi, instrument)
@@ -104,13 +104,13 @@ def play(instrument: Instrument) -> dict[tuple[int, int], np.ndarray]:
     if instrument.retune:
         cents = {pitch: mistuning(notes[pitch, max(VELOCITIES)], pitch) for pitch, _ in keys}
         notes = {key: soxr.resample(x, SR * 2 ** (-cents[key[0]] / 1200), SR, "VHQ") for key, x in notes.items()}
-    starts = {pitch: onset(notes[pitch, max(VELOCITIES)]) for pitch, _ in keys}  # one a pitch: its velocities align
+    starts = {pitch: onset(notes[pitch, max(VELOCITIES)]) for pitch, _ in keys}  # one per pitch: its velocities align
     notes = {key: x[starts[key[0]] :][:SR] for key, x in notes.items() if np.abs(x).max() > 0.004}
     return {key: fade(x, 0.2 if instrument.is_drum else 0.02) for key, x in notes.items()}
 
 
 def mistuning(x: np.ndarray, pitch: int, size: int = 1 << 17) -> int:
-    """Cents (within 70) where the first six harmonics lie highest in the log spectrum, smoothed against vibrato."""
+    """The detuning in cents (within 70) that puts six harmonics highest in the log spectrum, smoothed for vibrato."""
     x = x[SR // 10 : SR]
     spectrum = np.abs(np.fft.rfft(x * np.hanning(len(x)), size))
     harmonics = 440 * 2 ** ((pitch - 69) / 12) * np.arange(1, 7)
@@ -122,13 +122,13 @@ def mistuning(x: np.ndarray, pitch: int, size: int = 1 << 17) -> int:
 
 
 def onset(x: np.ndarray) -> int:
-    """1 ms before the first sample that reaches 1 % of the peak; 0.15 s at most, so that a second is left."""
+    """1 ms before the first sample that reaches 1 % of the peak; at most 0.15 s, so that a second is left."""
     first = int(np.argmax(np.abs(x) > 0.01 * np.abs(x).max())) - SR // 1000
     return min(max(0, first), int((HOLD - 1) * SR))
 
 
 def fade(x: np.ndarray, seconds: float) -> np.ndarray:
-    """1 ms in, `seconds` out: a note cut without it ends in a click."""
+    """Fade in over 1 ms and out over `seconds`: without that, a cut note ends in a click."""
     out, n = x.astype(np.float64), SR // 1000
     out[:n] *= np.linspace(0, 1, n, endpoint=False)
     n = int(seconds * SR)
@@ -137,7 +137,7 @@ def fade(x: np.ndarray, seconds: float) -> np.ndarray:
 
 
 class Store:
-    """The recordings of one FLAC file, one second each; a recording that is there already is not stored again."""
+    """The recordings of one FLAC file, one second each; a recording already there is not stored again."""
 
     def __init__(self, name: str):
         self.name, self.codes, self.by_pitch = name, [], defaultdict(list)
@@ -159,7 +159,7 @@ class Store:
 
 
 def collect(instrument: Instrument, store: Store) -> list[dict]:
-    """The manifest's rows of one instrument; its recordings go to the store."""
+    """Make one instrument's rows of the manifest; its recordings go to the store."""
     rows = []
     for (pitch, velocity), x in play(instrument).items():
         slot, gain = store.add(pitch, x)
@@ -171,7 +171,7 @@ def collect(instrument: Instrument, store: Store) -> list[dict]:
 
 
 def groups(rows: list[dict]) -> list[list[dict]]:
-    """Rows that must share a split: all velocities of a pitch, and all that play a common recording."""
+    """Group rows that must share a split: all velocities of a pitch, and all rows that play the same recording."""
     label: dict = {}
     for row in rows:  # label every (instrument, pitch) and every recording with its group, merging as we go
         keys = ((row["instrument"], row["pitch"]), (row["file"], row["slot"]))
@@ -185,7 +185,7 @@ def groups(rows: list[dict]) -> list[list[dict]]:
 
 
 def split(rows: list[dict]) -> None:
-    """About 10 % of the groups to test, 10 % to valid: those whose names hash lowest, so that the choice is stable."""
+    """Put about 10 % of the groups in test and 10 % in valid: those whose names hash lowest, for a stable choice."""
     ranked = sorted(groups(rows), key=lambda group: hashlib.sha256(group[0]["note"].encode()).hexdigest())
     first = 0
     for name, share in SPLITS:
@@ -231,7 +231,7 @@ def main() -> None:
 
 
 def check() -> None:
-    """Print, for each instrument, how many recordings librosa.pyin hears within 30 cents of their name."""
+    """Print, for each instrument, which recordings librosa.pyin hears more than 30 cents off their nominal pitch."""
     import librosa
 
     from musicai.data.musicai_notes import MusicAINotes

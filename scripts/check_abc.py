@@ -1,10 +1,10 @@
 """Compare `musicai.data.abc` with music21's full parse, tune by tune, on the whole default folk corpus.
 
-    python scripts/check_abc.py [--every N]        # every N-th tune only; all of them take some ten minutes
+    python scripts/check_abc.py [--every N]        # only every N-th tune; all of them take about ten minutes
 
-Both read the same text under the same rule: an accidental lasts to the bar line, in its octave. Where they differ, the
+Both read the same text under the same rule: an accidental lasts to the bar line, in its octave. If they differ, the
 text is rewritten in ways that mean the same in ABC 2.1 but avoid one fault of music21 10.5; if music21 then agrees,
-that fault is the reason. The few tunes left were looked at by hand (`BY_HAND`) and are printed with the reason.
+that fault is the reason. The few remaining tunes were checked by hand (`BY_HAND`) and are printed with the reason.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from musicai.data import folk
 from musicai.data.abc import join_ties, parse_tune
 
 RULE = "%abc-2.1\n%%propagate-accidentals octave\n"
-REWRITES = {  # what music21 does: a pattern in the music, and what replaces it
+REWRITES = {  # what music21 does: a pattern in the music, and its replacement
     "loses the note in Hc, a fermata": (r"H(?=[\^_=A-Ga-gz(\[{])", ""),
     'loses a note behind words such as ">" or "...x"': (r'"[^"\n]*"', ""),
     "loses the rest of the line after A::": (r"(?<=[A-Z])::", ":| |:"),
@@ -35,7 +35,7 @@ REWRITES = {  # what music21 does: a pattern in the music, and what replaces it
     "ends a tie over the bar line without its accidental": (r"([\^_=])([A-Ga-g])([\d/]*-\|)\2", r"\1\2\3\1\2"),
     "gives no time to the rest x": (r"(?<=[|\s])x(?!\w)", "z"),
 }
-BY_HAND = {  # tunes that no rewriting brings into agreement, looked at one by one
+BY_HAND = {  # tunes that no rewriting brings into agreement, checked one by one
     "BUCKLEY'S -- HORNPIPE": "a note in the middle of a>b>c is both short and long; music21 keeps the last",
     "Tidal Wave -- Jig": "as in Buckley's",
     "The Sunrise": "as in Buckley's",
@@ -86,7 +86,7 @@ def agree(ours: list[tuple], text: str) -> bool:
 
 
 def rewrite(text: str, rules: list[tuple[str, str]]) -> str:
-    """The text with the rules applied to the lines of music only."""
+    """The text with the rules applied only to the lines of music."""
     for pattern, replacement in rules:
         lines = (
             line if re.match(r"[ \t]*[A-Z]:|%", line) else re.sub(pattern, replacement, line)
@@ -97,7 +97,7 @@ def rewrite(text: str, rules: list[tuple[str, str]]) -> str:
 
 
 def reason(ours: list[tuple], text: str) -> str:
-    """Which rewriting makes music21 agree: none needed, one, all together, or none helps."""
+    """Say which rewriting makes music21 agree: none is needed, one, all together, or none helps."""
     if agree(ours, text):
         return "the same notes"
     for name, rule in REWRITES.items():
@@ -107,9 +107,9 @@ def reason(ours: list[tuple], text: str) -> str:
 
 
 def main() -> None:
-    """Print how many tunes agree in each collection, the reasons of the others, and the tunes looked at by hand."""
+    """Print how many tunes agree in each collection, why the others don't, and the tunes checked by hand."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--every", type=int, default=1, help="compare every N-th tune only")
+    parser.add_argument("--every", type=int, default=1, help="compare only every N-th tune")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     found, left = {name: Counter() for name in folk.COLLECTIONS}, []

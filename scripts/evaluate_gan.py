@@ -1,4 +1,4 @@
-"""How good is a generator on notes it never heard? One table: the model, real held-out notes (the ceiling), the ratio.
+"""How good is a generator on notes it never heard? A table: the model, real held-out notes (the ceiling), the ratio.
 
     python scripts/evaluate_gan.py instrument-gan                    # our judges, seconds
     python scripts/evaluate_gan.py runs/instrument --pyin --crepe    # librosa's pyin; CREPE (extra `judges`): minutes
@@ -6,11 +6,11 @@
     python scripts/evaluate_gan.py instrument-gan --splits valid test --z --json scores.json
     python scripts/evaluate_gan.py wavegan-drums
 
-The model is a folder or a shipped name. An instrument generator plays every (pitch, instrument, velocity) of the test
-split of `MusicAINotes` once, from one seed; none of these notes is in the training split. pyin and CREPE hear one
-velocity of each pitch. A drum generator has no labels and is compared with the validation and test splits together.
-No judge took part in training a generator: pyin, CREPE and musicnn are independent, and the classifier on MFCCs shares
-nothing with ours but the notes. Chapter 4.
+The model is a folder or a shipped name. An instrument generator plays every (pitch, instrument, velocity) in the test
+split of `MusicAINotes` once, from one seed; none of these notes are in the training split. pyin and CREPE hear one
+velocity of each pitch. A drum generator has no labels and is compared with the validation and test splits together. No
+judge took part in training a generator: pyin, CREPE and musicnn are independent, and the MFCC classifier shares nothing
+with ours but the notes. Chapter 4.
 """
 
 import argparse
@@ -51,7 +51,7 @@ NAMES = ("pitch", "instrument", "velocity")
 
 
 def asked_for(splits: list[str]) -> tuple[Sounds, list[Tensor]]:
-    """The real notes of these splits, and the condition of each."""
+    """The real notes of these splits and their conditions."""
     items = [notes[i] for notes in map(MusicAINotes, splits) for i in range(len(notes))]
     condition = [torch.tensor([item[name] for item in items]) for name in NAMES]
     return Sounds(torch.stack([item["audio"] for item in items]), *condition[:2]), condition
@@ -59,7 +59,7 @@ def asked_for(splits: list[str]) -> tuple[Sounds, list[Tensor]]:
 
 @torch.no_grad()
 def play(model: InstrumentGenerator, condition: list[Tensor], seed: int = 0, z: Tensor | None = None) -> Tensor:
-    """One note for each condition, z drawn with this seed unless it is given: (N, 16000)."""
+    """One note for each condition, with z drawn from this seed unless it is given: (N, 16000)."""
     if z is None:
         z = torch.randn(len(condition[0]), model.config["z_size"], generator=torch.Generator().manual_seed(seed))
     parts = zip(*(value.split(32) for value in (z, *condition)), strict=True)
@@ -67,7 +67,7 @@ def play(model: InstrumentGenerator, condition: list[Tensor], seed: int = 0, z: 
 
 
 def mfcc_classifier(training: Sounds) -> Callable[[Tensor], Tensor]:
-    """A judge that shares nothing with ours but the notes: logistic regression on MFCCs, by scikit-learn."""
+    """A judge that shares nothing with ours but the notes: scikit-learn's logistic regression on MFCCs."""
 
     def features(audio: Tensor) -> Tensor:
         x = mfcc(audio / audio.abs().amax(-1, keepdim=True).clamp(min=1e-6), SR, n_mfcc=20)[..., 1:, :]
@@ -79,8 +79,8 @@ def mfcc_classifier(training: Sounds) -> Callable[[Tensor], Tensor]:
 
 
 def crepe_pitch(audio: Tensor, sr: int) -> Tensor:
-    """The pitch by CREPE tiny (Kim et al. 2018): the median over frames, weighted by its squared confidence, in Hz."""
-    sys.modules.setdefault("torchaudio", ModuleType("torchaudio"))  # only to read files; many torch versions have none
+    """The pitch in Hz by CREPE tiny (Kim et al. 2018): the median over frames, weighted by squared confidence."""
+    sys.modules.setdefault("torchaudio", ModuleType("torchaudio"))  # only needed for files; many torch versions lack it
     torchcrepe = require("torchcrepe", "judges", "CREPE")
     options = {"hop_length": sr // 50, "fmin": 32.7, "fmax": 1975.5, "model": "tiny", "batch_size": 512}
     options |= {"decoder": torchcrepe.decode.weighted_argmax, "return_periodicity": True}
@@ -95,7 +95,7 @@ def crepe_pitch(audio: Tensor, sr: int) -> Tensor:
 
 
 def drummed(model: WaveGANGenerator, count: int, seed: int) -> Tensor:
-    """`count` sounds of a WaveGAN, cut to a second (count, 16000)."""
+    """`count` sounds of a WaveGAN, cut to one second: (count, 16000)."""
     z = 2 * torch.rand(count, model.config.get("z_size", 100), generator=torch.Generator().manual_seed(seed)) - 1
     with torch.no_grad():
         return torch.cat([model(part)[:, 0, :SR] for part in z.split(32)])
@@ -121,7 +121,10 @@ def instrument_scores(model: InstrumentGenerator, options: argparse.Namespace) -
 
 
 def z_scores(model: InstrumentGenerator, made: Sounds, real: Sounds, condition: list[Tensor]) -> list[MetricScore]:
-    """How much z changes a note, in dB of its log-mel spectrum, beside the distance to the real one; and any notes."""
+    """Measure how much z changes a note's log-mel spectrum in dB, compared with the distance to the real note.
+
+    It also judges notes of any pitch, instrument and velocity.
+    """
     few = [part[::9] for part in condition]
     ends = torch.randn(2, len(few[0]), model.config["z_size"], generator=torch.Generator().manual_seed(2))
     walk = [play(model, few, z=torch.lerp(*ends, t)) for t in (0.0, 0.02, 0.5, 0.52, 1.0)]
@@ -138,13 +141,13 @@ def z_scores(model: InstrumentGenerator, made: Sounds, real: Sounds, condition: 
 
 
 def decibels(one: Tensor, other: Tensor) -> float:
-    """Mean absolute difference of log-mel spectra in dB; what lies below -60 dB counts as silence."""
+    """Mean absolute difference between log-mel spectra in dB; anything below -60 dB counts as silence."""
     pictures = (log_mel(x, SR, n_fft=1024, hop_length=256, n_mels=64).clamp_min(-60) for x in (one, other))
     return torch.sub(*pictures).abs().mean().item()
 
 
 def anywhere(model: InstrumentGenerator, count: int) -> Sounds:
-    """Any pitch of any instrument at any velocity, as hidden cases would be: conditions without real notes."""
+    """Conditions without real notes: any pitch of any instrument at any velocity."""
     draw = torch.Generator().manual_seed(3)
     instrument = torch.randint(len(model.instruments), (count,), generator=draw)
     low, high = (torch.tensor(x)[instrument] for x in (model.lowest, model.highest))
@@ -156,7 +159,8 @@ def anywhere(model: InstrumentGenerator, count: int) -> Sounds:
 def own_distance(sounds: Sounds, training: Sounds) -> float:
     """The median distance to the nearest training note of the same instrument.
 
-    `judge` asks for the nearest of all, and that is for most notes, real ones too, another instrument's of that pitch.
+    `judge` looks for the nearest note of all; for most notes, real ones included, that is another instrument's note of
+    the same pitch.
     """
     found = torch.zeros(len(sounds.audio))
     for i in sounds.instrument.unique():
@@ -177,15 +181,15 @@ def drum_scores(model: WaveGANGenerator, options: argparse.Namespace) -> list[Me
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="a folder or a shipped name")
-    parser.add_argument("--splits", nargs="+", default=["test"], help="of the notes; drums always take valid and test")
+    parser.add_argument("--splits", nargs="+", default=["test"], help="of the notes; drums always use valid and test")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--pyin", action="store_true", help="also librosa's pyin")
-    parser.add_argument("--crepe", action="store_true", help="also CREPE tiny")
-    parser.add_argument("--musicnn", metavar="FOLDER", help="also musicnn, installed in this folder")
+    parser.add_argument("--pyin", action="store_true", help="also judge the pitch with librosa's pyin")
+    parser.add_argument("--crepe", action="store_true", help="also judge the pitch with CREPE tiny")
+    parser.add_argument("--musicnn", metavar="FOLDER", help="also use musicnn, which is installed in this folder")
     parser.add_argument(
-        "--z", action="store_true", help="also how much z matters, and any notes; ceiling: the real note"
+        "--z", action="store_true", help="also measure how much z matters, and judge notes of any pitch"
     )
-    parser.add_argument("--json", type=Path, help="where to keep the scores")
+    parser.add_argument("--json", type=Path, help="where to save the scores")
     options = parser.parse_args()
     kind = json.loads((resolve(options.model) / "config.json").read_text())["class"]
     if kind == "InstrumentGenerator":

@@ -1,14 +1,15 @@
-"""Does it play what is written? Independent judges transcribe its sound, and that of the sampled instruments.
+"""Does the model play what is written? Independent judges transcribe its sound and that of the sampled instruments.
 
     python scripts/evaluate_renderer.py wavenet-renderer --pieces 20 --seconds 10
     python scripts/evaluate_renderer.py runs/renderer --chorales 5 --temperature 0.6
     python scripts/evaluate_renderer.py wavenet-renderer --bits     # bits per sample beside baselines, no playing
 
-Openings of the test split (or of `--split`) are played by the model, by its partials alone (its sketch) and by the
-sampled instruments: the same notes at 16 kHz, as mu-law codes, each voice by itself, equally loud. basic-pitch writes
-down what it hears; precision, recall and F1 tell how close that is to the score. For pieces of one voice, our own pitch
-judge hears each note. No judge is always right: what counts is the difference to the sampled instruments. The sounds
-are saved in OUT. basic-pitch: `pip install 'musicai[judges]' && pip install --no-deps basic-pitch`. Chapter 5.
+The model, its partials alone (the sketch) and the sampled instruments play the openings of pieces from the test split
+(or from `--split`): the same notes at 16 kHz, as mu-law codes, each voice by itself, equally loud. basic-pitch
+transcribes what it hears; precision, recall and F1 tell how close that is to the score. In pieces with one voice, our
+own pitch judge hears each note. No judge is always right: what counts is the difference from the sampled instruments.
+The sounds are saved in OUT. To get basic-pitch: `pip install 'musicai[judges]' && pip install --no-deps basic-pitch`.
+Chapter 5.
 """
 
 import argparse
@@ -31,12 +32,12 @@ from musicai.recipes.renderer import INSTRUMENTS, Crops, Piece, as_piece, bits, 
 from musicai.recipes.shared import SR, spread
 from musicai.wavenet import ScoreWaveNet
 
-SHORTEST, LENGTH = 0.2, 0.5  # seconds: our pitch judge hears no shorter notes, and of longer ones this much
+SHORTEST, LENGTH = 0.2, 0.5  # seconds: our pitch judge skips shorter notes, and hears this much of longer ones
 PLAYERS = ("synth", "WaveNet", "sketch", "synth without mu-law")
 
 
 def notes_of(audio: Tensor, piece: Piece) -> tuple[Tensor, list[int]]:
-    """The sounds of the notes that are long enough and whole, (notes, time) with silence after them, and pitches."""
+    """The sounds (notes, time), padded with silence, and the pitches of the notes that are complete and long enough."""
     sounds, pitches = [], []
     for note in piece.score.tracks[0].notes:
         start, end = (round(SR * piece.score.seconds(beat)) for beat in (note.start, note.end))
@@ -57,14 +58,14 @@ def pieces(split: str, tunes: int, chorales: int) -> list[Piece]:
 
 
 def opening(piece: Piece, seconds: float) -> Piece:
-    """The notes that end by then: what is cut off can be neither played nor heard."""
+    """The notes that end by then: notes that are cut off can be neither played nor heard properly."""
     (track,), score = piece.score.tracks, piece.score
     whole = tuple(note for note in track.notes if score.seconds(note.end) <= seconds)
     return replace(piece, score=replace(score, tracks=(replace(track, notes=whole),)))
 
 
 def by_synth(piece: Piece, length: int) -> Tensor:
-    """synth's audio as the model's: each voice as mu-law codes, and their sum."""
+    """The sampled instruments' audio, treated like the model's: each voice as mu-law codes, and their sum."""
     (track,) = piece.score.tracks
     alone = [replace(piece.score, tracks=(replace(track, notes=voice),)) for voice in voices(track.notes)]
     codes = [torch.from_numpy(replace(piece, score=score).codes).long() for score in alone]
@@ -83,12 +84,12 @@ def sketch(model: ScoreWaveNet, piece: Piece, length: int) -> Tensor:
 
 
 def as_loud_as(audio: Tensor, other: Tensor) -> Tensor:
-    """At the other's mean power."""
+    """Scale a sound to the other's mean power."""
     return audio * (other.square().mean() / audio.square().mean().clamp(min=1e-12)).sqrt()
 
 
 def play(model: ScoreWaveNet, piece: Piece, args: argparse.Namespace) -> tuple[dict[str, Tensor], float]:
-    """A piece by each of PLAYERS; and how many seconds of one voice the sampler gave a second."""
+    """A piece as played by each of PLAYERS, and how many seconds of one voice the sampler drew per second."""
     length = round(args.seconds * SR)
     how = {"temperature": args.temperature, "seconds": args.seconds, "seed": args.seed, "progress": False}
     start = time.perf_counter()
@@ -100,7 +101,7 @@ def play(model: ScoreWaveNet, piece: Piece, args: argparse.Namespace) -> tuple[d
 
 
 class Judged:
-    """What the judges said so far: note scores of each piece, and the notes that our own pitch judge will hear."""
+    """What the judges have said so far: note scores for each piece, and the notes for our own pitch judge."""
 
     def __init__(self):
         self.heard: list[tuple[str, Score, dict[str, tuple]]] = []  # instrument, score, a NoteF1 by player
@@ -131,7 +132,7 @@ class Judged:
                 yield f"{name}: {100 * share:.1f} % within half a semitone, of {len(self.pitches)} notes"
 
     def table(self, instrument: str | None) -> Iterator[str]:
-        """Means over the pieces of an instrument, or over all, in %; and by how much F1 differs, piece by piece."""
+        """Print means over the pieces of one instrument, or over all, in %, and the mean difference in F1 per piece."""
         chosen = [(score, scores) for name, score, scores in self.heard if instrument in (None, name)]
         table = {name: 100 * np.array([scores[name] for _, scores in chosen]) for name in PLAYERS}  # (pieces, 3)
         count = sum(len(score.notes) for score, _ in chosen)
@@ -140,7 +141,7 @@ class Judged:
             yield f"  {name:22}" + "".join(f"{x:7.1f}" for x in rows.mean(0))
         apart = (table["WaveNet"] - table["synth"])[:, 2]
         error = apart.std(ddof=1) / len(apart) ** 0.5 if len(apart) > 1 else float("nan")
-        yield f"  WaveNet's F1 less synth's: {apart.mean():+.1f} points (standard error {error:.1f})"
+        yield f"  WaveNet's F1 minus the sampled instruments': {apart.mean():+.1f} points (standard error {error:.1f})"
 
 
 # ---- bits per sample, beside two baselines
@@ -160,7 +161,7 @@ def bits_table(model: ScoreWaveNet, batches: int = 64) -> dict[str, float]:
 
 @torch.no_grad()
 def collected(model: ScoreWaveNet, crops: Crops, batches: int) -> tuple[np.ndarray, np.ndarray]:
-    """The codes of so many batches of crops, one after the other, and the model's sketch of them."""
+    """The codes of `batches` batches of crops, concatenated, and the model's sketch of them."""
     codes, sketches = [], []
     for codes_, local, instrument in map(crops, range(batches)):
         codes.append(codes_[:, crops.valid].flatten())
@@ -169,7 +170,7 @@ def collected(model: ScoreWaveNet, crops: Crops, batches: int) -> tuple[np.ndarr
 
 
 def unigram_bits(train: np.ndarray, held_out: np.ndarray, classes: int = 256) -> float:
-    """Bits per sample of codes drawn from the training codes' histogram (add-one), whatever came before."""
+    """Bits per sample under the training codes' histogram (add-one smoothing), whatever came before."""
     counts = np.bincount(train, minlength=classes) + 1.0
     return float(-np.log2(counts / counts.sum())[held_out].mean())
 
@@ -177,11 +178,11 @@ def unigram_bits(train: np.ndarray, held_out: np.ndarray, classes: int = 256) ->
 def linear_bits(
     train: np.ndarray, held_out: np.ndarray, order: int = 32, sketches: tuple[np.ndarray, np.ndarray] | None = None
 ) -> float:
-    """Bits per sample of linear prediction from the last `order` values, with a Laplace error of a running width.
+    """Bits per sample of linear prediction from the last `order` values, with a Laplace error of running width.
 
-    The coefficients are least squares on the training codes; the width is that of the last 256 errors, and the floor
-    below which it may not fall is the best of ten on the training codes. `sketches` are guesses of both waves: then
-    these are predicted from too, up to the sample in question.
+    The coefficients are fitted by least squares on the training codes; the width is that of the last 256 errors, and
+    its lower limit is the best of ten on the training codes. If `sketches`, guesses of both waves, are given, the
+    prediction also uses them, up to the sample in question.
     """
     (x, y), (u, v) = _pasts(train, order), _pasts(held_out, order)
     if sketches:
@@ -231,17 +232,17 @@ def main() -> None:
         speeds.append(speed)
     print(f"{len(speeds)} pieces ({args.split} split), {args.seconds:g} s of each, temperature {args.temperature:g}")
     print(*judged.report(), sep="\n")
-    print(f"the sampler gave {np.median(speeds):.2f} seconds of one voice a second")
+    print(f"the sampler drew {np.median(speeds):.2f} seconds of one voice per second")
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model", help="folder of a ScoreWaveNet, or the name of a shipped one")
-    parser.add_argument("--pieces", type=int, default=20, help="folk tunes, each for one of the instruments, in turn")
-    parser.add_argument("--chorales", type=int, default=0, help="JSB chorales, each voice a stream of its own")
-    parser.add_argument("--split", choices=("train", "valid", "test"), default="test", help="valid to choose by")
-    parser.add_argument("--bits", action="store_true", help="bits per sample beside baselines, and nothing else")
-    parser.add_argument("--seconds", type=float, default=10.0, help="of each piece")
+    parser.add_argument("model", help="the folder of a ScoreWaveNet, or the name of a shipped one")
+    parser.add_argument("--pieces", type=int, default=20, help="how many folk tunes, for each instrument in turn")
+    parser.add_argument("--chorales", type=int, default=0, help="how many JSB chorales, each voice a separate stream")
+    parser.add_argument("--split", choices=("train", "valid", "test"), default="test", help="use valid for tuning")
+    parser.add_argument("--bits", action="store_true", help="only measure bits per sample, beside baselines")
+    parser.add_argument("--seconds", type=float, default=10.0, help="seconds of each piece")
     parser.add_argument("--temperature", type=float, default=0.3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/renderer-heard"))

@@ -1,4 +1,4 @@
-"""The first code cell of every chapter: it must work before musicai is there, so its text is fixed and lives here.
+"""The first code cell of every chapter: it must work before musicai is installed, so its text is fixed and lives here.
 
 python scripts/first_cell.py                       print it
 python scripts/first_cell.py notebooks/*.ipynb     put it into these notebooks
@@ -36,7 +36,7 @@ else:
 
 
 def address() -> str:
-    """The repository's address, from its one home: pyproject.toml."""
+    """The repository's address, read from pyproject.toml, the only place that defines it."""
     return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
 
 
@@ -46,7 +46,7 @@ def first_cell() -> str:
 
 
 def insert(path: Path) -> None:
-    """Make it the notebook's first code cell, in place of an older one."""
+    """Make it the notebook's first code cell, replacing any older one."""
     notebook = nbformat.read(path, as_version=4)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     if code and TAG in code[0].metadata.get("tags", []):

@@ -1,8 +1,8 @@
-"""Wheels of what a machine with CUDA torch, but without network, lacks for `make gpu`: `python scripts/gpu_wheels.py`.
+"""Collect the wheels for `make gpu` on a machine with CUDA torch but no network: `python scripts/gpu_wheels.py`.
 
 Such a machine has torch, NumPy, SciPy, scikit-learn, numba, matplotlib, pytest and hypothesis; the rest is about 12 MB.
-Of music21's corpus only what the book reads is kept. `make gpu` finds the wheels in _build/wheels, whose content is
-ignored by git: take it along.
+Only the part of music21's corpus that the book reads is kept. `make gpu` looks for the wheels in _build/wheels, which
+git ignores, so copy that folder to the machine too.
 """
 
 import argparse
@@ -23,7 +23,7 @@ GLIBC = ("1", "2010", "2014", "_2_17", "_2_24", "_2_26", "_2_27", "_2_28", "_2_3
 
 
 def slim(wheel: Path) -> None:
-    """Leave the scores that the book does not read out of music21's wheel."""
+    """Remove the scores that the book does not read from music21's wheel."""
     small = wheel.with_suffix(".tmp")
     with zipfile.ZipFile(wheel) as old, zipfile.ZipFile(small, "w", zipfile.ZIP_DEFLATED) as new:
         for item in old.infolist():
@@ -36,10 +36,10 @@ def slim(wheel: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", nargs="?", type=Path, default=ROOT / "_build" / "wheels")
-    parser.add_argument("--python", default="3.12", help="of the other machine, which is Linux on x86-64")
+    parser.add_argument("--python", default="3.12", help="version on the other machine, which runs Linux on x86-64")
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
-    for old in args.folder.glob("*.whl"):  # two versions of one package stop the whole installation
+    for old in args.folder.glob("*.whl"):  # two versions of one package would stop the whole installation
         old.unlink()
     names = " ".join([SOUND, SCORES, KERNEL, SHELL, BOOK]).split()
     platforms = [f"--platform=manylinux{version}_x86_64" for version in GLIBC]

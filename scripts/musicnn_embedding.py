@@ -1,11 +1,11 @@
-"""musicnn's embedding of sounds, from its wheel's TensorFlow checkpoint, without TensorFlow: an independent judge.
+"""An independent judge: musicnn's embedding of sounds, from its wheel's TensorFlow checkpoint, without TensorFlow.
 
     python -m pip install --no-deps --target judges musicnn
     python scripts/evaluate_gan.py instrument-gan --musicnn judges
 
 The network of Pons and Serra, "musicnn: pre-trained convolutional neural networks for music audio tagging" (2019), ISC
-licence, trained on MagnaTagATune: nothing of it is shipped here. `musicnn(folder)` gives an embedding for
-`musicai.metrics.frechet_audio_distance`: 200 numbers a sound, what the last layer before the tags sees.
+licence, trained on MagnaTagATune. Nothing of it is shipped here. `musicnn(folder)` returns an embedding for
+`musicai.metrics.frechet_audio_distance`: 200 numbers per sound, the input of the final, tagging layer.
 """
 
 import struct
@@ -19,14 +19,14 @@ from torch import Tensor
 
 from musicai.audio import melspectrogram
 
-SR, EPSILON = 16_000, 1e-3  # what it hears; Keras' constant in a batch normalisation
+SR, EPSILON = 16_000, 1e-3  # the sample rate it hears; Keras's constant in batch normalisation
 
 
-# ---- the checkpoint: an index in LevelDB's table format, and the tensors one after the other
+# ---- the checkpoint: an index in LevelDB's table format, and the tensors one after another
 
 
 def varint(data: bytes, at: int) -> tuple[int, int]:
-    """A whole number of seven bits a byte, and where the next thing begins."""
+    """Read a whole number stored as seven bits per byte; returns it and where the next item begins."""
     value = shift = 0
     while True:
         byte = data[at]
@@ -37,7 +37,7 @@ def varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def entries(data: bytes, offset: int, size: int) -> Iterator[tuple[bytes, bytes]]:
-    """The keys and values of one block; a key is written as how much it shares with the last one, and the rest."""
+    """The keys and values of one block; a key is stored as the length it shares with the last one, plus the rest."""
     block, key, at = data[offset : offset + size], b"", 0
     if data[offset + size]:
         raise ValueError("a compressed block: this reader has no Snappy")
@@ -65,7 +65,7 @@ def fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
 
 
 def read_checkpoint(folder: Path) -> dict[str, Tensor]:
-    """Every float32 tensor of a checkpoint by name, the optimiser's left out."""
+    """Every float32 tensor in a checkpoint by name, except for the optimiser's."""
     index, data = (folder / ".index").read_bytes(), (folder / ".data-00000-of-00001").read_bytes()
     footer, at = index[-48:], 0
     handle = []

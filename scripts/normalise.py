@@ -14,7 +14,7 @@ REFERENCE = re.compile(r"IPY_MODEL_(\w+)")
 
 
 def normalise(notebook: NotebookNode) -> NotebookNode:
-    """The notebook with ids that count up, only the widgets that are shown, and no volatile metadata."""
+    """The notebook with consecutive ids, only the widgets that are shown, and no volatile metadata."""
     for number, cell in enumerate(notebook.cells, 1):
         cell["id"] = f"cell-{number:03d}"
         cell.metadata = NotebookNode({key: cell.metadata[key] for key in KEPT_CELL_METADATA if key in cell.metadata})
@@ -25,7 +25,7 @@ def normalise(notebook: NotebookNode) -> NotebookNode:
 
 
 def _keep_shown_widgets(notebook: NotebookNode) -> None:
-    """Drop the state of widgets that no output leads to."""
+    """Drop the state of widgets that no output refers to."""
     state = _state(notebook)
     shown = _shown_widgets(notebook)
     if shown:
@@ -35,7 +35,7 @@ def _keep_shown_widgets(notebook: NotebookNode) -> None:
 
 
 def _shown_widgets(notebook: NotebookNode) -> list[str]:
-    """The widgets that outputs lead to, in an order that a stored file and its reading share."""
+    """The widgets that outputs refer to, in an order that survives storing and reading the file."""
     state = _state(notebook)
     wanted = [output.data[WIDGET_VIEW]["model_id"] for output in _widget_outputs(notebook)]
     shown = []
@@ -48,7 +48,7 @@ def _shown_widgets(notebook: NotebookNode) -> list[str]:
 
 
 def _renamed_widgets(notebook: NotebookNode) -> NotebookNode:
-    """Random ids of widgets give way to ids made from their order."""
+    """Replace random widget ids by ids made from their order."""
     new = {
         model: hashlib.sha256(f"widget {i}".encode()).hexdigest()[:32]
         for i, model in enumerate(_shown_widgets(notebook))

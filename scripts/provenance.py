@@ -18,7 +18,7 @@ MACHINE_PATH = re.compile(r"(?<![\w.:-])/(?:work|root|home|tmp|Users|content|mnt
 
 
 def code_hash(notebook: NotebookNode) -> str:
-    """A hash of the code, blind to white space at line ends and around cells."""
+    """A hash of the code that ignores white space at line ends and around cells."""
     sources = ["\n".join(line.rstrip() for line in cell.source.strip().splitlines()) for cell in code_cells(notebook)]
     return hashlib.sha256(json.dumps([source for source in sources if source]).encode()).hexdigest()[:16]
 
@@ -48,7 +48,7 @@ def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
 
 
 def problems(notebook: NotebookNode) -> list[str]:
-    """Why these stored outputs must not be published; empty where all is well."""
+    """Why these stored outputs must not be published; empty if all is well."""
     return [*_stale(notebook), *_noisy(notebook), *_inaccessible(notebook), *_heavy(notebook)]
 
 
@@ -108,7 +108,7 @@ def texts(output: NotebookNode) -> list[str]:
 
 
 def embedded(notebook: NotebookNode, kind: str) -> int:
-    """Bytes that the page carries in data addresses of this kind, "audio" or "image", with base64's third on top."""
+    """Bytes that the page carries in data: URIs of this kind, "audio" or "image", including base64's extra third."""
     found = (match for _, output in outputs(notebook) for text in texts(output) for match in DATA_URI.finditer(text))
     return sum(len(match[2]) for match in found if match[1] == kind)
 

@@ -1,9 +1,9 @@
 """Execute the chapters and store their outputs, each with a stamp that says where, when and from which code.
 
     python scripts/run_notebooks.py                       every chapter, at the scale of MUSICAI_SCALE
-    python scripts/run_notebooks.py notebooks/01_*.ipynb  these
-    python scripts/run_notebooks.py --stale               those whose outputs do not belong to their code
-    python scripts/run_notebooks.py --check               run nothing; exit 1 where stored outputs are not in order
+    python scripts/run_notebooks.py notebooks/01_*.ipynb  only these
+    python scripts/run_notebooks.py --stale               those whose outputs do not match their code
+    python scripts/run_notebooks.py --check               run nothing; exit 1 if stored outputs are not in order
 
 A chapter that fails keeps its old file.
 """
@@ -39,10 +39,10 @@ def chapters() -> list[Path]:
 
 
 def run(path: Path, timeout: float | None = None) -> NotebookNode:
-    """Execute a notebook in an empty folder; the result, ready to be stored.
+    """Execute a notebook in an empty folder and return the result, ready to be stored.
 
     Raises:
-        RuntimeError: a cell failed, or the outputs must not be published.
+        RuntimeError: if a cell failed, or the outputs must not be published.
     """
     notebook = cleared(nbformat.read(path, as_version=4))
     start = time.monotonic()
@@ -67,7 +67,7 @@ def run(path: Path, timeout: float | None = None) -> NotebookNode:
 
 
 def cleared(notebook: NotebookNode) -> NotebookNode:
-    """Without outputs and without what past runs left in the metadata."""
+    """The notebook without its outputs and without what past runs left in the metadata."""
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
@@ -89,7 +89,7 @@ def stamp(seconds: float) -> dict[str, Any]:
 
 
 def device_name() -> str:
-    """The GPU's name, else the CPU's and how many cores of it there are."""
+    """The GPU's name, or else the CPU's and its number of cores."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     try:
@@ -107,7 +107,7 @@ def store(notebook: NotebookNode, path: Path) -> None:
 
 
 def check(paths: list[Path]) -> int:
-    """Print what is wrong with the stored outputs; how many notebooks are affected."""
+    """Print what is wrong with the stored outputs; returns how many notebooks are affected."""
     found = {path.name: problems(nbformat.read(path, as_version=4)) for path in paths}
     for name, why in found.items():
         print(f"{name}: {'; '.join(why) or 'in order'}")
@@ -115,7 +115,7 @@ def check(paths: list[Path]) -> int:
 
 
 def run_all(paths: list[Path], timeout: float | None) -> int:
-    """Run and store each; how many failed."""
+    """Run and store each notebook; returns how many failed."""
     failed = 0
     for path in paths:
         print(f"{path.name}: running at scale {current_scale()} ...", flush=True)
@@ -123,7 +123,7 @@ def run_all(paths: list[Path], timeout: float | None) -> int:
             notebook = run(path, timeout)
         except RuntimeError as error:
             failed += 1
-            print(f"{path.name}: failed, the old outputs stay\n{error}", file=sys.stderr)
+            print(f"{path.name}: failed; its old outputs stay\n{error}", file=sys.stderr)
         else:
             store(notebook, path)
             print(f"{path.name}: {notebook.cells[-1].source.strip('*')}")
@@ -133,9 +133,9 @@ def run_all(paths: list[Path], timeout: float | None) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("notebooks", nargs="*", type=Path, help="default: every chapter")
-    parser.add_argument("--check", action="store_true", help="run nothing, judge the stored outputs")
-    parser.add_argument("--stale", action="store_true", help="only those whose stored outputs are not in order")
-    parser.add_argument("--timeout", type=float, help="seconds that one cell may take (default: no limit)")
+    parser.add_argument("--check", action="store_true", help="run nothing; check the stored outputs")
+    parser.add_argument("--stale", action="store_true", help="run only those whose stored outputs are not in order")
+    parser.add_argument("--timeout", type=float, help="seconds that a cell may take (default: no limit)")
     options = parser.parse_args()
     paths = options.notebooks or chapters()
     missing = [str(path) for path in paths if not path.is_file()]

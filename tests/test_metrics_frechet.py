@@ -84,7 +84,7 @@ def test_gaussians_that_do_not_fit_are_refused():
     with pytest.raises(RuntimeError, match="cannot be multiplied"):
         frechet_distance(torch.zeros(2), torch.eye(2), torch.zeros(3), torch.eye(3))
     assert np.isnan(frechet_distance(torch.zeros(2), torch.full((2, 2), torch.nan), torch.zeros(2), torch.eye(2)))
-    with pytest.raises(ValueError, match=r"of one width, .* got \(9, 4\) and \(9, 5\)"):
+    with pytest.raises(ValueError, match=r"of equal width, .* got \(9, 4\) and \(9, 5\)"):
         frechet_audio_distance(torch.zeros(9, 4), torch.zeros(9, 5), features=True)
 
 

@@ -118,7 +118,7 @@ def test_a_turned_covariance_counts_along_its_axes():
 
 def test_mixtures_that_do_not_fit_are_refused():
     covariances = torch.eye(2).repeat(4, 1, 1)
-    with pytest.raises(ValueError, match=r"of one width, .* got \(5, 3\) and \(4, 2\)"):
+    with pytest.raises(ValueError, match=r"of equal width, .* got \(5, 3\) and \(4, 2\)"):
         mode_coverage(torch.zeros(5, 3), MEANS, covariances)
     covariances[2, 0, 0] = -1
     with pytest.raises(RuntimeError, match=r"Batch element 2.*not positive-definite"):

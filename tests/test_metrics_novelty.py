@@ -85,5 +85,5 @@ def test_silence_is_no_copy_of_a_sound(training):
 
 
 def test_sounds_of_another_length_are_refused(training):
-    with pytest.raises(ValueError, match="cut them to one length"):
+    with pytest.raises(ValueError, match="cut them to equal length"):
         nearest(torch.zeros(2, 8000), training)

@@ -5,8 +5,8 @@
 Exercise 01.1: right.
 True
 
-An answer is a value or a function, as the exercise asks. Each chapter's exercises live in a file of their own
-(`ch01.py`, ...): a solution, a hint and a checker each.
+An answer is a value or a function, depending on the exercise. Each chapter's exercises live in a file of their own
+(`ch01.py`, ...), each with a solution, a hint and a checker.
 """
 
 from importlib import import_module
@@ -30,7 +30,7 @@ def check(number: str, answer: object = None) -> bool:
         number: the exercise's number, such as "01.2".
         answer: your value or your function.
 
-    Returns: whether the answer is right. Never raises because of the answer, whatever it does.
+    Returns: whether the answer is right. The answer itself never makes it raise, whatever it does.
 
     Raises:
         ValueError: if there is no exercise with this number.
@@ -47,7 +47,7 @@ def check(number: str, answer: object = None) -> bool:
 
 
 def solution(number: str) -> Exercise:
-    """A solution: shown as source code at the end of a cell, and callable.
+    """Get a solution, which is callable and shows its source code at the end of a cell.
 
     >>> solution("03.1")()
     1847
@@ -66,7 +66,7 @@ def solution(number: str) -> Exercise:
 
 
 def hint(number: str) -> str:
-    """A nudge in the right direction.
+    """Get a nudge in the right direction.
 
     >>> hint("03.1")
     'A symmetric D x D matrix has D (D + 1) / 2 free entries; the weights sum to one.'
@@ -85,7 +85,7 @@ def hint(number: str) -> str:
 
 
 def stub(number: str) -> str:
-    """What the reader starts from: the exercise without its solution, as text for a notebook cell.
+    """Get the code to start from: the exercise without its solution, as text for a notebook cell.
 
     >>> print(stub("03.1"))
     free_numbers = None  # How many free parameters does ...

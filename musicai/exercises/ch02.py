@@ -101,7 +101,7 @@ def _(answer: Callable[..., Any]) -> None:
     rng = np.random.default_rng(5)
     for length, begin, pace in ((1, 4, 1), (5, 0, 1), (6, 9, 1), (6, 7, 2), (4, 14, 2), (5, 3, 3)):
         phrase = rng.permutation(20)[:length] * 1.0
-        played = np.repeat(phrase, [1, *[pace] * (length - 2), 1][:length])  # held in the middle, so the ends are sure
+        played = np.repeat(phrase, [1, *[pace] * (length - 2), 1][:length])  # held in the middle: the ends are clear
         recording = 100 + rng.random(20)
         recording[begin : begin + len(played)] = played
         got = call(answer, np.abs(phrase[:, None] - recording))

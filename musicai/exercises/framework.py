@@ -1,4 +1,4 @@
-"""How an exercise is defined, and the functions that its checker is written with."""
+"""How an exercise is defined, and the functions for writing its checker."""
 
 import ast
 import inspect
@@ -14,12 +14,12 @@ registry: dict[str, "Exercise"] = {}
 
 
 class Wrong(Exception):
-    """The answer is not right; the message tells the reader why, in one sentence."""
+    """Raised if an answer is wrong; the message tells the reader why, in one sentence."""
 
 
 @dataclass(repr=False)
 class Exercise:
-    """One exercise: a solution, a hint and a checker. It displays the solution's source, and calling it calls that.
+    """One exercise: a solution, a hint and a checker; it displays the solution's source and is called like it.
 
     >>> from musicai.exercises import exercises
     >>> exercises()["01.1"].stub
@@ -29,10 +29,10 @@ class Exercise:
 
     Args:
         number: chapter and exercise, such as "01.2".
-        solve: the solution; where the answer is a value, a function without arguments that returns it.
-        hint: one sentence, printed with a wrong answer.
+        solve: the solution; if the answer is a value, a function without arguments that returns it.
+        hint: one sentence, printed after a wrong answer.
         value: whether the answer is a value rather than a function.
-        check: takes an answer; raises `Wrong` unless it is right.
+        check: takes an answer and raises `Wrong` unless it is right.
 
     Used in Chapters 1 to 5.
     """
@@ -76,7 +76,7 @@ class Exercise:
 
     @property
     def stub(self) -> str:
-        """What the reader starts from: the solution's signature and docstring, without its body."""
+        """The code to start from: the solution's signature and docstring, without its body."""
         if self.value:
             return f"{self.solve.__name__} = None  # {inspect.getdoc(self.solve).splitlines()[0]}"
         function = ast.parse(self.source).body[0]
@@ -104,8 +104,8 @@ def exercise(number: str, *, hint: str, value: bool = False) -> Callable[[Callab
 
     Args:
         number: chapter and exercise, such as "01.2".
-        hint: printed with a wrong answer.
-        value: whether the answer is the value that the solution returns, rather than a function like it.
+        hint: printed after a wrong answer.
+        value: whether the answer is the value that the solution returns, rather than a function.
 
     Returns: the decorator.
 
@@ -124,7 +124,7 @@ def exercise(number: str, *, hint: str, value: bool = False) -> Callable[[Callab
 
 
 def verdict(exercise: Exercise, answer: Any) -> str | None:
-    """None if the answer is right, otherwise the reason why not. Never raises, whatever the answer does."""
+    """None if the answer is right, otherwise the reason why not; never raises, whatever the answer does."""
     try:
         _require_kind(answer, exercise.value)
         exercise.check(answer)
@@ -148,7 +148,7 @@ def call(function: Callable[..., Any], *args: Any) -> Any:
 
 
 def close(got: Any, want: Any, what: str, *, rtol: float = 1e-4, atol: float = 1e-6) -> None:
-    """Require numbers of the same shape as `want` and equal to them within tolerance, or the same text or truth value.
+    """Require numbers with the shape of `want`, equal to it within tolerance, or the same text or truth value.
 
     Args:
         got: a number, list, array or tensor; text, True or False if `want` is.
@@ -157,7 +157,7 @@ def close(got: Any, want: Any, what: str, *, rtol: float = 1e-4, atol: float = 1
         rtol, atol: as for `numpy.allclose`.
 
     Raises:
-        Wrong: if `got` is not numeric, has another shape, is not finite or too far off.
+        Wrong: if `got` is not numeric, has another shape, is not finite, or is too far off.
     """
     if isinstance(want, bool | str):
         if not isinstance(got, type(want) | np.bool_) or got != want:
@@ -208,7 +208,7 @@ def _shown(args: tuple[Any, ...]) -> str:
 
 
 def _shortened(text: Any, most: int = 120) -> str:
-    """Text of an object whose `__str__` may itself fail."""
+    """The text of an object whose `__str__` may itself fail."""
     try:
         line = " ".join(str(text).split())
     except Exception:

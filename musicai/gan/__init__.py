@@ -1,7 +1,7 @@
 """Generative adversarial networks: the toy game, WaveGAN, and the instrument you can play. Chapter 4.
 
-A generator turns random z into sound; a discriminator tells real sounds from generated ones. `losses` says what each of
-them minimises, `discriminator_step` and `generator_step` are one step of each, and `GAN` is the game that
+A generator turns random z into sound; a discriminator tells real sounds from generated ones. `losses` defines what each
+of them minimises, `discriminator_step` and `generator_step` take one step of each, and `GAN` is the game that
 `musicai.train.fit` trains.
 """
 

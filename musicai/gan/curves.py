@@ -4,7 +4,7 @@
 
     rows   0 ..  95   level of harmonics 1 .. 96            -1 is -90 dB or less, 1 is 0 dB (an amplitude of 1)
     rows  96 .. 191   mistuning of the same harmonics       r / (|r| + 1/2) for r semitones: 0 is in tune
-    rows 192 .. 255   level of the noise in 64 bands        on the same scale, raised by 20 dB; evenly spaced in mel
+    rows 192 .. 255   level of the noise in 64 bands        same scale, raised by 20 dB; bands evenly spaced in mel
     columns           frames of 8 ms
 
 Sources: the harmonic-plus-noise model (Serra and Smith 1990, "Spectral modeling synthesis"), first used in a neural
@@ -32,12 +32,12 @@ LEVEL, MISTUNING, NOISE = slice(0, HARMONICS), slice(HARMONICS, 2 * HARMONICS), 
 FLOOR_DB = 90.0
 KNEE = 0.5  # semitones: a harmonic mistuned by this much is written as 1/2
 NOISE_GAIN = 10.0  # the noise of a note is weak, so its amplitude is written 20 dB higher
-N_FFT = 512  # of the noise
+N_FFT = 512  # for the noise
 FADE = SR // 50  # the last 20 ms of every recording fade out; the curves leave that to the synthesis
 
 
 def note_curves(audio: Tensor, pitch: Tensor) -> Tensor:
-    """The curves of sounds whose pitch is known.
+    """Compute the curves of sounds whose pitch is known.
 
     >>> note_curves(torch.randn(2, 16_000), torch.tensor([60, 64])).shape
     torch.Size([2, 256, 128])
@@ -45,14 +45,14 @@ def note_curves(audio: Tensor, pitch: Tensor) -> Tensor:
     The table of harmonics depends on the pitch, so sounds are analysed one by one, in about 20 ms each.
 
     Args:
-        audio: (B, 16000) at 16 kHz, about as loud as [-1, 1] allows.
+        audio: (B, 16000) at 16 kHz, with samples in or near [-1, 1].
         pitch: (B,) MIDI numbers from 0 to 112; 60 is middle C.
 
     Returns:
         (B, 256, 128) float32, as described at the top of this module.
 
     Raises:
-        ValueError: another shape, or samples or a pitch out of range.
+        ValueError: if a shape is wrong, or if samples or a pitch are out of range.
 
     Chapter 4.
     """
@@ -62,13 +62,13 @@ def note_curves(audio: Tensor, pitch: Tensor) -> Tensor:
 
 
 def play_curves(curves: Tensor, pitch: Tensor, phase: Tensor, noise: Tensor) -> Tensor:
-    """The sound of curves: a bank of oscillators and filtered noise, differentiable.
+    """Turn curves into sound with a bank of oscillators and filtered noise; differentiable.
 
     Args:
         curves: (B, 256, frames), as from `note_curves`.
         pitch: (B,) MIDI numbers.
-        phase: (B, 96), where each harmonic starts, in radians.
-        noise: (B, frames * 128), white, with variance 1.
+        phase: (B, 96), the initial phase of each harmonic in radians.
+        noise: (B, frames * 128), white noise with variance 1.
 
     Returns:
         (B, frames * 128) at 16 kHz.
@@ -80,7 +80,7 @@ def play_curves(curves: Tensor, pitch: Tensor, phase: Tensor, noise: Tensor) -> 
 
 
 def amplitude_to_level(amplitude: Tensor) -> Tensor:
-    """Amplitude to the scale of the curves."""
+    """Convert an amplitude to the scale of the curves."""
     return (40 / FLOOR_DB * amplitude.clamp_min(1e-9).log10() + 1).clamp_min(-1)
 
 
@@ -91,7 +91,7 @@ def level_to_amplitude(level: Tensor) -> Tensor:
 
 
 def semitones_to_mistuning(semitones: Tensor) -> Tensor:
-    """Semitones to the scale of the curves."""
+    """Convert semitones to the scale of the curves."""
     return semitones / (semitones.abs() + KNEE)
 
 
@@ -102,20 +102,20 @@ def mistuning_to_semitones(mistuning: Tensor) -> Tensor:
 
 
 def audible_harmonics(pitch: Tensor) -> Tensor:
-    """For pitches (B,), 1 for each harmonic at least half a harmonic below 8 kHz, else 0: (B, 96, 1)."""
+    """For pitches (B,), a mask (B, 96, 1): 1 for each harmonic at least half a harmonic below 8 kHz, else 0."""
     above = torch.arange(1, HARMONICS + 1, device=pitch.device) + 0.5
     return (above * midi_to_hz(pitch.float())[:, None] < SR / 2).float()[:, :, None]
 
 
 def without_inaudible(curves: Tensor, pitch: Tensor) -> Tensor:
-    """The curves without the harmonics above 8 kHz."""
+    """Remove the harmonics above 8 kHz from the curves."""
     audible = audible_harmonics(pitch)
     level = curves[:, LEVEL] * audible - (1 - audible)
     return torch.cat([level, curves[:, MISTUNING] * audible, curves[:, NOISE]], 1)
 
 
 def regularise(curves: Tensor, pitch: Tensor) -> Tensor:
-    """The curves without the harmonics above 8 kHz, and without the mistuning of harmonics that are hardly heard."""
+    """Remove the harmonics above 8 kHz, and the mistuning of harmonics that are barely audible."""
     curves = without_inaudible(curves, pitch)
     loud = ((curves[:, LEVEL] + 1) / 0.3).clamp(0, 1)  # falls to 0 over the 14 dB above the floor
     return torch.cat([curves[:, LEVEL], curves[:, MISTUNING] * loud, curves[:, NOISE]], 1)
@@ -125,10 +125,10 @@ def regularise(curves: Tensor, pitch: Tensor) -> Tensor:
 
 
 def transpose_curves(curves: Tensor, pitch: Tensor, to: Tensor) -> Tensor:
-    """Curves (B, 256, 128) of a recording at `pitch` (B,), played at another pitch `to` (B,) as a sampler would.
+    """Transpose curves (B, 256, 128) of a recording from `pitch` (B,) to another pitch `to` (B,), as a sampler would.
 
-    The harmonics keep their levels. Going down, there is room for harmonics that the recording does not have; they
-    continue the highest one, each 1 dB lower than the last.
+    The harmonics keep their levels. Transposing down leaves room for harmonics that the recording does not have; they
+    continue from its highest one, each 1 dB lower than the last.
     """
     curves, level = curves.clone(), curves[:, LEVEL]
     last = audible_harmonics(pitch).sum(1).long()  # (B, 1)
@@ -140,10 +140,10 @@ def transpose_curves(curves: Tensor, pitch: Tensor, to: Tensor) -> Tensor:
 
 
 def extend_curves(curves: Tensor, frames: int) -> Tensor:
-    """Curves (B, 256, T) cut or sustained to `frames` frames.
+    """Cut or sustain curves (B, 256, T) to `frames` frames.
 
-    Beyond their end they move back and forth over their second half, without its decay; a note that decays by more than
-    3 dB per second goes on decaying at the rate it had.
+    Beyond their end, the curves move back and forth over their second half, without its decay; a note that decays by
+    more than 3 dB per second keeps decaying at the same rate.
     """
     have, half = curves.shape[2], curves.shape[2] // 2
     if frames <= have:
@@ -158,7 +158,7 @@ def extend_curves(curves: Tensor, frames: int) -> Tensor:
 
 
 def _decay_per_frame(curves: Tensor) -> Tensor:
-    """The slope of the level over a note's second half, in units of level per frame, (B,): 0 where it is sustained."""
+    """The slope of the level over a note's second half, in units of level per frame, (B,); 0 if it is sustained."""
     power = level_to_amplitude(curves[:, LEVEL]).square().sum(1) + 1e-10  # (B, T)
     level = power[:, power.shape[1] // 2 :].log10() * 20 / FLOOR_DB
     time = torch.arange(level.shape[1], device=curves.device, dtype=level.dtype)
@@ -185,10 +185,10 @@ def _curves_of(x: Tensor, pitch: float) -> Tensor:
 
 
 def _demodulate(x: Tensor, f0: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Each harmonic in each frame: complex amplitude (K, 128) and frequency in Hz (K, 128); the frames' centres.
+    """Measure each harmonic in each frame: complex amplitude (K, 128), frequency in Hz (K, 128), and frame centres.
 
-    The frequency is the phase difference of two windows one sample apart, which is never ambiguous, as it would be for
-    windows a whole frame apart.
+    The frequency comes from the phase difference between two windows one sample apart. That is never ambiguous, whereas
+    it would be for windows a whole frame apart.
     """
     size = max(256, 2 * round(2 * SR / f0))  # samples: 16 ms, or four periods if they are longer
     number = torch.arange(1, min(HARMONICS, int(SR / 2 / f0 - 0.5)) + 1)
@@ -199,7 +199,7 @@ def _demodulate(x: Tensor, f0: float) -> tuple[Tensor, Tensor, Tensor]:
     cycles = f0 / SR * torch.outer(torch.arange(size) - size // 2, number)
     kernel = torch.polar(window[:, None].expand_as(cycles), -math.tau * cycles.double())  # (size, K)
     padded = F.pad(x, (size, size + 1))
-    scale = 2 / (inside @ window)[:, None]  # by the part of the window within the sound: its start is no fade-in
+    scale = 2 / (inside @ window)[:, None]  # by the share of the window inside the sound, so it doesn't fade in
     here, next_ = (scale * (padded[index + size + d].to(kernel.dtype) @ kernel) for d in (0, 1))
     offset = torch.angle(next_ * here.conj()) * SR / math.tau - number * f0
     offset = (offset + SR / 2).remainder(SR) - SR / 2
@@ -207,10 +207,10 @@ def _demodulate(x: Tensor, f0: float) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _resynthesise(spectrum: Tensor, frequency: Tensor, centre: Tensor) -> Tensor:
-    """The harmonics with the phases that were measured: what this leaves of the sound is noise.
+    """Resynthesise the harmonics with their measured phases; subtracting them from the sound leaves the noise.
 
-    Between frames the phase is unwrapped to the number of cycles closest to the frequency's (McAulay and Quatieri
-    1986).
+    Between frames, the phase is unwrapped to the number of cycles closest to what the frequency predicts (McAulay and
+    Quatieri 1986).
     """
     expected = math.tau * (frequency[:, 1:] + frequency[:, :-1]) / 2 * HOP / SR
     measured = spectrum.angle()
@@ -222,12 +222,12 @@ def _resynthesise(spectrum: Tensor, frequency: Tensor, centre: Tensor) -> Tensor
 
 
 def _noise_amplitude(x: Tensor) -> Tensor:
-    """The standard deviation of white noise of the same power, in each band and frame: (64, 128)."""
+    """The standard deviation of white noise with the same power, in each band and frame: (64, 128)."""
     power = stft(x, N_FFT, HOP).abs().square() / (3 / 8 * N_FFT) + 1e-14  # (257, frames)
     bands = noise_bands().double()
     weight = bands.sum(1, keepdim=True)
     mean, mean_log = (bands @ power / weight).log(), bands @ power.log() / weight + 0.5772  # Euler's constant: E log
-    log = 0.3 * mean + 0.7 * mean_log  # tones that leak into a band raise its mean log power less
+    log = 0.3 * mean + 0.7 * mean_log  # tones leaking into a band raise its mean log power less
     log = F.pad(log[:, : FRAMES - 7], (1, 8), mode="replicate")  # frames that see the fade repeat the last before it
     return torch.exp(F.avg_pool1d(log, 3, 1) / 2)
 
@@ -256,7 +256,7 @@ def _harmonics(curves: Tensor, pitch: Tensor, phase: Tensor) -> Tensor:
 def _cycles(frequency: Tensor) -> Tensor:
     """The phase at each sample, in cycles modulo 1, for frequencies in cycles per sample (B, K, frames).
 
-    Within a frame, the sum of a straight line has a closed form; whole cycles are dropped before frames are added up.
+    Within a frame, the sum of a linear ramp has a closed form; whole cycles are dropped before frames are added up.
     """
     n = torch.arange(HOP, device=frequency.device, dtype=frequency.dtype)
     slope = torch.cat([frequency.diff(dim=-1), torch.zeros_like(frequency[..., :1])], -1) / HOP  # the last frame holds
@@ -272,7 +272,7 @@ def _filtered_noise(curves: Tensor, noise: Tensor) -> Tensor:
 
 
 def _interpolate(curves: Tensor) -> Tensor:
-    """(..., frames) to (..., frames * 128) samples, along straight lines."""
+    """Interpolate linearly from (..., frames) to (..., frames * 128) samples."""
     beyond = 2 * curves[..., -1:] - curves[..., -2:-1]
     ramp = torch.arange(HOP, device=curves.device, dtype=curves.dtype) / HOP
     slopes = torch.cat([curves, beyond], -1).diff(dim=-1)
@@ -280,7 +280,7 @@ def _interpolate(curves: Tensor) -> Tensor:
 
 
 def fade_out(audio: Tensor, length: int, samples: int = FADE) -> Tensor:
-    """The first `length` samples of (..., time), the last `samples` of them falling to 0 as half a cosine."""
+    """Cut (..., time) to its first `length` samples and fade out the last `samples` of them along half a cosine."""
     samples = min(samples, length)
     ramp = torch.arange(1, samples + 1, device=audio.device, dtype=audio.dtype) / samples
     head, tail = audio[..., : length - samples], audio[..., length - samples : length]

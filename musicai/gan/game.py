@@ -1,4 +1,4 @@
-"""The game: one step of each player, both together, and two small players to try it with. Chapter 4.
+"""The game: one step of each player, the two together, and two small players to try it with. Chapter 4.
 
 A generator is called as `generator(z, *condition)` and draws its own z with `generator.latent(n)`; a discriminator is
 called as `discriminator(audio, *condition)` and returns logits. A condition is any number of tensors (pitch,
@@ -29,26 +29,26 @@ def discriminator_step(
     penalty: Callable[..., Tensor] | None = None,
     weight: float = 1.0,
 ) -> dict[str, Tensor]:
-    """One step of the discriminator: tell `real` from `fake`, without touching the generator that made it.
+    """Take one step of the discriminator: tell `real` from `fake`, leaving the generator untouched.
 
     >>> fake = generator(generator.latent(len(real)))  # doctest: +SKIP
     >>> losses = discriminator_step(discriminator, optimizer, real, fake, loss=hinge)  # doctest: +SKIP
 
     Args:
         discriminator: from audio (B, channels, T) and the condition to logits (B, 1).
-        optimizer: the discriminator's.
+        optimizer: the discriminator's optimizer.
         real: (B, channels, T) recorded sounds.
         fake: (B, channels, T) generated sounds.
         condition: what both were made for, if anything.
         loss: a pair of losses from `musicai.gan`.
-        penalty: added to the loss times `weight`: `gradient_penalty`, `r1` or `r1_r2`.
-        weight: of the penalty.
+        penalty: `gradient_penalty`, `r1` or `r1_r2`, which is multiplied by `weight` and added to the loss.
+        weight: the weight of the penalty.
 
     Returns:
-        "discriminator": the loss without the penalty; "penalty", if there is one, before weighting.
+        "discriminator", the loss without the penalty; and, if there is a penalty, "penalty", before weighting.
 
     Raises:
-        ValueError: `fake` does not have the shape of `real`.
+        ValueError: if `fake` does not have the shape of `real`.
 
     Chapter 4.
     """
@@ -73,14 +73,14 @@ def generator_step(
     loss: Loss = non_saturating,
     real: Tensor | None = None,
 ) -> dict[str, Tensor]:
-    """One step of the generator: make the discriminator, whose weights stay as they are, take its sounds for real.
+    """Take one step of the generator: make the discriminator, whose weights stay fixed, take its sounds for real.
 
     >>> losses = generator_step(generator, discriminator, optimizer, generator.latent(64))  # doctest: +SKIP
 
     Args:
         generator: from z (B, Z) and the condition to audio (B, channels, T).
         discriminator: as in `discriminator_step`.
-        optimizer: the generator's.
+        optimizer: the generator's optimizer.
         z: (B, Z), as drawn by `generator.latent(B)`.
         condition: what the sounds should be, if anything.
         loss: a pair of losses from `musicai.gan`.
@@ -90,7 +90,7 @@ def generator_step(
         "generator": the loss.
 
     Raises:
-        ValueError: the loss compares pairs, and `real` is missing or not as many as z.
+        ValueError: if the loss compares pairs, and `real` is missing or doesn't match the number of z.
 
     Chapter 4.
     """
@@ -126,13 +126,13 @@ class GAN:
     Args:
         generator: from z and the condition to audio; it must have `latent(n)`.
         discriminator: from audio and the condition to logits.
-        g_optimizer: the generator's.
-        d_optimizer: the discriminator's.
+        g_optimizer: the generator's optimizer.
+        d_optimizer: the discriminator's optimizer.
         loss: a pair of losses from `musicai.gan`.
         penalty: as in `discriminator_step`.
-        weight: of the penalty.
-        every: compute the penalty only at every so many steps of the discriminator, and weight it as many times more
-            ("lazy regularisation", Karras et al. 2020, section 4.1).
+        weight: the weight of the penalty.
+        every: compute the penalty only every so many steps of the discriminator, and multiply its weight by the same
+            number ("lazy regularisation", Karras et al. 2020, section 4.1).
         n_critic: steps of the discriminator per step of the generator. A batch holds the real sounds for all of them.
 
     Chapter 4.
@@ -147,13 +147,13 @@ class GAN:
     weight: float = 1.0
     every: int = 1
     n_critic: int = 1
-    steps: int = field(default=0, init=False)  # taken so far
+    steps: int = field(default=0, init=False)  # steps taken so far
 
     def step(self, batch: Tensor | tuple[Tensor, ...] | list[Tensor]) -> dict[str, Tensor]:
-        """`n_critic` steps of the discriminator, each on its share of the batch, then one of the generator.
+        """Take `n_critic` steps of the discriminator, each on its share of the batch, then one of the generator.
 
         Args:
-            batch: real sounds (n_critic * B, channels, T), or a tuple of them and their condition.
+            batch: real sounds (n_critic * B, channels, T), or a tuple of the sounds and their condition.
 
         Returns:
             The losses of both players by name.
@@ -175,7 +175,7 @@ class GAN:
 
     @property
     def state(self) -> dict[str, object]:
-        """What changes in a step, by name: the `state=` of `fit`."""
+        """Everything that a step changes, by name; pass it to `fit` as `state=`."""
         players = {"generator": self.generator, "discriminator": self.discriminator}
         return players | {"g_optimizer": self.g_optimizer, "d_optimizer": self.d_optimizer, "gan": self}
 
@@ -189,7 +189,7 @@ class GAN:
 
 
 class ToyGenerator(nn.Sequential):
-    """A small multilayer perceptron from z to points, for densities that can be drawn.
+    """A small multilayer perceptron from z to points, for densities that can be plotted.
 
     >>> generator = ToyGenerator(features=2)
     >>> generator(generator.latent(5)).shape

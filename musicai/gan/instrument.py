@@ -4,8 +4,8 @@
     pitch, instrument, velocity ---+--> dense layers --> w ----------+--> 8, 16, 32 steps of 4 frames --> curves
     curves (B, 256, 128), pitch  -->  96 oscillators and filtered noise  -->  (B, 1, 16000)
 
-The adversarial game is played on the curves (see `musicai.gan.curves`), which keeps it small: the only thing that is
-not learned is how a sum of cosines sounds.
+The adversarial game is played on the curves (see `musicai.gan.curves`), which keeps it small: the only thing that
+needn't be learned is how a sum of cosines sounds.
 """
 
 import json
@@ -32,7 +32,7 @@ Instruments = str | int | Sequence[str] | Sequence[int] | Tensor
 
 
 class InstrumentGenerator(Pretrained, nn.Module):
-    """Plays any note of the instruments it was trained on; another z is another take of the same note.
+    """Plays any note of the instruments it was trained on; a different z gives another take of the same note.
 
     >>> generator = InstrumentGenerator(size=16)
     >>> generator.play(60, "violin", seed=1).shape
@@ -40,11 +40,11 @@ class InstrumentGenerator(Pretrained, nn.Module):
 
     Pitch is right by construction: the network shapes the harmonics of the note, including small mistunings. The level
     follows (velocity / 100) squared, as the General MIDI level 2 standard recommends; the network adds the timbre. A
-    note lasts one second and ends in the 20 ms fade of the recordings; `render_notes` makes other lengths.
+    note lasts one second and ends with the recordings' 20 ms fade; `render_notes` makes other lengths.
 
     Args:
         size: channels of the convolutions.
-        z_size: dimensions of z, which is normal; only its direction matters.
+        z_size: dimensions of z, which is normally distributed; only its direction matters.
         instruments: (name, lowest pitch, highest pitch) of each.
 
     Chapter 4.
@@ -64,11 +64,11 @@ class InstrumentGenerator(Pretrained, nn.Module):
         return self.curves.latent(n)
 
     def forward(self, z: Tensor, pitch: Tensor, instrument: Tensor, velocity: Tensor) -> Tensor:
-        """One-second notes.
+        """Generate one-second notes.
 
         Args:
             z: (B, z_size).
-            pitch: (B,) MIDI numbers, 60 is middle C; fractions are fine.
+            pitch: (B,) MIDI numbers; 60 is middle C, and fractions are fine.
             instrument: (B,) indices into `instruments`.
             velocity: (B,) from 1 to 127; fractions are fine.
 
@@ -76,7 +76,7 @@ class InstrumentGenerator(Pretrained, nn.Module):
             (B, 1, 16000) in [-1, 1] at 16 kHz.
 
         Raises:
-            ValueError: a wrong shape, or an instrument, pitch or velocity out of range.
+            ValueError: if a shape is wrong, or an instrument, pitch or velocity is out of range.
         """
         curves = self.curves(z, pitch, instrument, velocity)
         self._check_ranges(pitch, instrument)
@@ -84,7 +84,7 @@ class InstrumentGenerator(Pretrained, nn.Module):
         return fade_out(audio, SR)[:, None]
 
     def synthesise(self, curves: Tensor, z: Tensor, pitch: Tensor, velocity: Tensor) -> Tensor:
-        """Curves (B, 256, frames) to audio (B, frames * 128) at these velocities, without a fade at the end.
+        """Turn curves (B, 256, frames) into audio (B, frames * 128) at these velocities, without a fade at the end.
 
         z sets the phase of each harmonic and mixes the noise from 16 fixed ones, so a walk in z is smooth down to the
         last sample.
@@ -93,13 +93,13 @@ class InstrumentGenerator(Pretrained, nn.Module):
         repeats = -(-curves.shape[2] // FRAMES)
         noise = (direction @ self.noises).repeat(1, repeats)[:, : curves.shape[2] * HOP]
         audio = play_curves(curves, pitch, direction @ self.phases, noise) * (velocity[:, None] / 100) ** 2
-        return audio / (audio.abs().amax(1, keepdim=True) / 0.99).clamp_min(1)  # turned down where it would clip
+        return audio / (audio.abs().amax(1, keepdim=True) / 0.99).clamp_min(1)  # turned down if it would clip
 
     @torch.no_grad()
     def play(
         self, pitch: Values, instrument: Instruments = 0, velocity: Values = 100, z: Tensor | None = None, seed: int = 0
     ) -> Tensor:
-        """One-second notes; single values are repeated for all of them.
+        """Play one-second notes; single values are repeated for all of them.
 
         >>> generator.play([60, 64, 67], "flute", velocity=[50, 75, 100], seed=3).shape  # doctest: +SKIP
         torch.Size([3, 1, 16000])
@@ -109,13 +109,13 @@ class InstrumentGenerator(Pretrained, nn.Module):
             instrument: names, or indices into `instruments`.
             velocity: 1 to 127.
             z: (B, z_size) or (z_size,); drawn at random if None.
-            seed: of that draw: the same seed gives the same takes.
+            seed: the seed of that draw; the same seed gives the same takes.
 
         Returns:
             (B, 1, 16000) at 16 kHz.
 
         Raises:
-            ValueError: as in `forward`, or lists of different lengths.
+            ValueError: as in `forward`, or if lists differ in length.
         """
         *notes, _ = self._batch(z, seed, pitch, instrument, velocity)
         return self(*notes)
@@ -124,24 +124,24 @@ class InstrumentGenerator(Pretrained, nn.Module):
     def render_notes(
         self, pitches: Values, velocities: Values, instruments: Instruments, durations: Values, seed=0, release=0.2
     ) -> list[Tensor]:
-        """Notes of any length, for a score: each sounds for its duration in seconds, followed by its release.
+        """Render notes of any length, for a score: each sounds for its duration in seconds, followed by its release.
 
-        The first second is what the network generates. Beyond it, the curves move back and forth over their second half
-        while a decay continues; no waveform is cut or joined, so there is no seam.
+        The network generates the first second. Beyond it, the curves move back and forth over their second half while
+        any decay continues; no waveform is cut or joined, so there is no seam.
 
         Args:
             pitches: one MIDI number, or one per note.
             velocities: one from 1 to 127, or one per note.
             instruments: one name or index, or one per note.
-            durations: seconds, from one sample to a minute; one, or one per note.
-            seed: of the takes.
+            durations: one in seconds, or one per note; from one sample to a minute.
+            seed: the seed of the takes.
             release: seconds from the end of the duration to silence.
 
         Returns:
             A list of (time,): note i has round(16000 * (durations[i] + release)) samples.
 
         Raises:
-            ValueError: as in `play`, or a duration out of range.
+            ValueError: as in `play`, or if a duration is out of range.
         """
         seconds = torch.as_tensor(durations, dtype=torch.float64).reshape(-1)
         check_input("durations", seconds, ("B",), "one for all notes, or one per note", limits=(1 / SR, 60))
@@ -157,7 +157,7 @@ class InstrumentGenerator(Pretrained, nn.Module):
         return sounds
 
     def _batch(self, z, seed: int, pitch, instrument, velocity, lengths: Values = SR) -> list[Tensor]:
-        """z, pitch, instrument, velocity and length as batches of one size, on this model's device."""
+        """Expand z, pitch, instrument, velocity and length to batches of one size, on this model's device."""
         pitch, velocity, lengths = (torch.as_tensor(v, dtype=torch.float32) for v in (pitch, velocity, lengths))
         columns = [x.reshape(-1) for x in (pitch, torch.as_tensor(self.index(instrument)), velocity, lengths)]
         given = [] if z is None else [torch.atleast_2d(z.float())]
@@ -168,7 +168,7 @@ class InstrumentGenerator(Pretrained, nn.Module):
         return [x.expand(count, *x.shape[1:]).to(self.phases.device) for x in given + columns]
 
     def index(self, instrument: Instruments) -> int | list[int] | Tensor:
-        """The index of an instrument by name, or of each of several. Raises ValueError for an unknown name."""
+        """Look up the index of an instrument by name, or of each of several; a ValueError for an unknown name."""
         if isinstance(instrument, str):
             if instrument not in self.instruments:
                 raise ValueError(f"no instrument {instrument!r}; choose from {', '.join(self.instruments)}")
@@ -242,7 +242,7 @@ class StyleBlock(nn.Module):
 
 
 class InstrumentDiscriminator(Pretrained, nn.Module):
-    """From curves and the note they should be to one logit: a projection discriminator (Miyato and Koyama 2018).
+    """A projection discriminator (Miyato and Koyama 2018): curves and the note they should be -> one logit.
 
     >>> discriminator = InstrumentDiscriminator(size=16)
     >>> note = torch.tensor([60]), torch.tensor([7]), torch.tensor([100])
@@ -251,7 +251,7 @@ class InstrumentDiscriminator(Pretrained, nn.Module):
 
     Args:
         size: channels of the convolutions.
-        instruments: how many there are.
+        instruments: the number of instruments.
 
     Chapter 4.
     """
@@ -267,10 +267,10 @@ class InstrumentDiscriminator(Pretrained, nn.Module):
         self.logit = nn.Linear(size, 1)
 
     def forward(self, curves: Tensor, pitch: Tensor, instrument: Tensor, velocity: Tensor) -> Tensor:
-        """Logits (B, 1) for curves (B, 256, 128), which `note_curves` computes from sound at the level of velocity 100.
+        """Logits (B, 1) for curves (B, 256, 128) at the level of velocity 100; `note_curves` computes them from sound.
 
         Raises:
-            ValueError: a wrong shape, or an instrument, pitch or velocity out of range.
+            ValueError: if a shape is wrong, or an instrument, pitch or velocity is out of range.
         """
         check_input("curves", curves, ("B", ROWS, FRAMES), "make them with note_curves(audio, pitch)")
         packed = curves.unflatten(2, (STEPS, PACK)).permute(0, 3, 1, 2).flatten(1, 2)  # (B, 1024, 32)
@@ -284,7 +284,7 @@ class InstrumentDiscriminator(Pretrained, nn.Module):
 
 
 class NoteEmbedding(nn.Module):
-    """The note to play as one vector: the instrument's embedding, smooth bumps along the pitch, and the velocity."""
+    """Encode the note to play as one vector: the instrument's embedding, smooth bumps over pitch, and the velocity."""
 
     def __init__(self, instruments: int, size: int):
         super().__init__()
@@ -306,7 +306,7 @@ def fluctuation(curves: Tensor) -> Tensor:
     """How far curves (B, 256, 128) deviate from moving averages of 72 and 296 ms, rms over 12 frames: (B, 512, 32).
 
     A string section fluctuates by 3 dB, a trumpet by less than 1. A discriminator whose gradient is penalised (R1 + R2)
-    hardly sees that in the curves themselves, and the generator then has too little of it everywhere, or too much.
+    hardly sees that in the curves themselves, so the generator fluctuates too little everywhere, or too much.
     """
     deviation = [curves - F.avg_pool1d(curves, n, 1, n // 2, count_include_pad=False) for n in WINDOWS]
     power = F.avg_pool1d(torch.cat(deviation, 1).square(), 3 * PACK, PACK, PACK, count_include_pad=False)

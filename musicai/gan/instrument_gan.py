@@ -1,4 +1,4 @@
-"""How the instrument GAN is trained: real notes as curves, and the game with a z for each recording. Chapter 4."""
+"""Training the instrument GAN: real notes as curves, and the game with a z for each recording. Chapter 4."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass
@@ -19,15 +19,16 @@ AVERAGE = 9  # frames, 72 ms
 
 
 class CurveNotes:
-    """Real notes as curves, each time transposed by up to two semitones and with a velocity close to its own.
+    """Real notes as curves, each transposed by up to two semitones and given a velocity close to its own when drawn.
 
     >>> from musicai.data import MusicAINotes
     >>> notes = CurveNotes(MusicAINotes("train"))  # doctest: +SKIP
     >>> curves, pitch, instrument, velocity, recording = notes.batch(torch.arange(32))  # doctest: +SKIP
 
-    The curves are at the level of velocity 100. A recording is transposed as samplers do it, within its instrument's
+    The curves are at the level of velocity 100. A recording is transposed as a sampler would, within its instrument's
     range, so every pitch has several takes for z to choose from. The velocity is drawn from those for which this
-    recording is the closest. Notes of one pitch that are a single recording at several levels share its number.
+    recording is the closest. If several notes of one pitch are the same recording at different levels, they share its
+    number.
 
     Args:
         items: dicts with audio (16000,), pitch, velocity and instrument, such as `musicai.data.MusicAINotes`.
@@ -41,7 +42,7 @@ class CurveNotes:
         names = ("pitch", "instrument", "velocity")
         self.pitch, self.instrument, self.velocity = (torch.tensor([item[name] for item in items]) for name in names)
         self.curves, self.recording = _recordings(items, progress)
-        self.recordings = len(self.curves)  # how many different ones
+        self.recordings = len(self.curves)  # how many different recordings
         count = int(self.instrument.max()) + 1
         self.lowest = torch.full((count,), 127).scatter_reduce(0, self.instrument, self.pitch, "amin")
         self.highest = torch.zeros(count).long().scatter_reduce(0, self.instrument, self.pitch, "amax")
@@ -53,7 +54,7 @@ class CurveNotes:
         return len(self.pitch)
 
     def batch(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Curves (B, 256, 128), pitch, instrument, velocity and recording (B,) of items `index` (B,), drawn afresh."""
+        """Draw curves (B, 256, 128), pitch, instrument, velocity and recording (B,) for the items `index` (B,)."""
         pitch, instrument, recording = self.pitch[index], self.instrument[index], self.recording[index]
         to = pitch + torch.tensor(SHIFTS)[torch.randint(len(SHIFTS), index.shape)]
         to = to.clamp(self.lowest[instrument], self.highest[instrument])
@@ -62,7 +63,7 @@ class CurveNotes:
         return transpose_curves(self.curves[recording], pitch, to), to, instrument, velocity, recording
 
     def exact(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Curves, pitch, instrument and velocity of items `index` (B,) as they were recorded."""
+        """Curves, pitch, instrument and velocity of the items `index` (B,), as recorded."""
         return self.curves[self.recording[index]], self.pitch[index], self.instrument[index], self.velocity[index]
 
 
@@ -93,14 +94,14 @@ class InstrumentGAN(GAN):
     For the first `warm` steps there is no discriminator. Each recording has a z of its own, learned with the generator
     so that G(z of the recording, note) is the recording: generative latent optimisation (Bojanowski et al. 2018). Since
     a recording also stands in for its neighbours' pitches, one pitch has several z and several takes. Then the game
-    begins, with z drawn afresh; the recordings' own z stay beside it as an anchor, weighted by `anchor`. The game makes
-    every z sound like a real note instead of an average of several.
+    begins, with fresh draws of z; the recordings' own z remain as an anchor, weighted by `anchor`. The game makes every
+    z sound like a real note instead of an average of several.
 
     Args:
-        generator: the `curves` of the instrument.
-        discriminator: of curves.
-        g_optimizer: of the generator and the codes.
-        d_optimizer: of the discriminator.
+        generator: the `curves` network of the instrument.
+        discriminator: a discriminator of curves.
+        g_optimizer: the optimizer of the generator and the codes.
+        d_optimizer: the optimizer of the discriminator.
         loss, penalty, weight, every, n_critic: as for `GAN`.
         instrument: the whole instrument, for checkpoints and moving averages.
         codes: the z of the recordings, `nn.Embedding(recordings, z_size)`.
@@ -117,7 +118,7 @@ class InstrumentGAN(GAN):
     anchor: float = 10.0
 
     def step(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
-        """One step on a batch (curves, pitch, instrument, velocity, recording) from `CurveNotes.batch`."""
+        """Take one step on a batch (curves, pitch, instrument, velocity, recording) from `CurveNotes.batch`."""
         real, *condition, recording = (part.to(self.codes.weight.device) for part in batch)
         adversarial = self.steps >= self.warm
         losses = self._discriminator_step(real, condition, self.steps - self.warm) if adversarial else {}
@@ -132,7 +133,7 @@ class InstrumentGAN(GAN):
         return {name: value.detach() for name, value in losses.items()}
 
     def distance(self, real: Tensor, recording: Tensor, *condition: Tensor) -> Tensor:
-        """Mean absolute difference between recordings and G(their z); during the game, of 72 ms averages only."""
+        """Mean absolute difference between recordings and G(their z); during the game, only between 72 ms averages."""
         z = F.normalize(self.codes(recording), dim=1) * self.codes.embedding_dim**0.5
         z = z + 0.3 * torch.randn_like(z)
         difference = real - self.generator(z, *condition)
@@ -142,5 +143,5 @@ class InstrumentGAN(GAN):
 
     @property
     def state(self) -> dict[str, object]:
-        """What changes in a step, by name: the `state=` of `fit`."""
+        """Everything that a step changes, by name; pass it to `fit` as `state=`."""
         return super().state | {"generator": self.instrument, "codes": self.codes}

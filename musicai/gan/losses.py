@@ -1,9 +1,9 @@
 """What the two players of a GAN minimise, as functions of the discriminator's logits. Chapter 4.
 
 D returns a logit: sigmoid(D) is the probability that a sound is real, and a Wasserstein critic's score is the logit
-itself. A `Loss` is a pair, `loss.discriminator(real, fake)` and `loss.generator(real, fake)`, of logits (B, 1) or (B,).
-A penalty is a function ``(discriminator, real, fake, *condition)`` of sounds, which is weighted and added to the
-discriminator's loss.
+itself. A `Loss` is a pair of functions, `loss.discriminator(real, fake)` and `loss.generator(real, fake)`, of logits
+(B, 1) or (B,). A penalty is a function ``(discriminator, real, fake, *condition)`` of sounds; its value is weighted and
+added to the discriminator's loss.
 """
 
 from collections.abc import Callable
@@ -35,10 +35,10 @@ class Loss(NamedTuple):
 
 
 def logistic_discriminator(real: Tensor, fake: Tensor) -> Tensor:
-    """-E log s(D(x)) - E log(1 - s(D(G(z)))), s the sigmoid: the cross-entropy of "real or generated?".
+    """-E log s(D(x)) - E log(1 - s(D(G(z)))), with s the sigmoid: the cross-entropy of "real or generated?".
 
-    For the best discriminator, s(D) = p / (p + q), it is log 4 - 2 JSD(p, q) (Goodfellow et al. 2014, equation 1 and
-    theorem 1). With u = D, -log s(u) = softplus(-u), which never overflows.
+    For the best discriminator, s(D) = p / (p + q), it equals log 4 - 2 JSD(p, q) (Goodfellow et al. 2014, equation 1
+    and theorem 1). With u = D, -log s(u) = softplus(-u), which never overflows.
     """
     return softplus(-real).mean() + softplus(fake).mean()
 
@@ -46,7 +46,7 @@ def logistic_discriminator(real: Tensor, fake: Tensor) -> Tensor:
 def minimax_generator(real: Tensor, fake: Tensor) -> Tensor:
     """E log(1 - s(D(G(z)))): the same game with the opposite sign (Goodfellow et al. 2014, equation 1).
 
-    Its gradient in the logit u is -s(u), which vanishes where the discriminator is sure, as it is early in training.
+    Its gradient in the logit u is -s(u), which vanishes when the discriminator is sure, as it is early in training.
     """
     return -softplus(fake).mean()
 
@@ -54,7 +54,7 @@ def minimax_generator(real: Tensor, fake: Tensor) -> Tensor:
 def non_saturating_generator(real: Tensor, fake: Tensor) -> Tensor:
     """-E log s(D(G(z))) (Goodfellow et al. 2014, section 3): its gradient in the logit u is s(u) - 1.
 
-    It has the same fixed point as the minimax game, and a strong gradient where the discriminator is sure.
+    It has the same fixed point as the minimax game, and a strong gradient when the discriminator is sure.
     """
     return softplus(-fake).mean()
 
@@ -87,13 +87,13 @@ def relativistic_discriminator(real: Tensor, fake: Tensor) -> Tensor:
 
 
 def relativistic_generator(real: Tensor, fake: Tensor) -> Tensor:
-    """E softplus(D(x) - D(G(z))): the same pairs the other way round (sources as for `relativistic_discriminator`)."""
+    """E softplus(D(x) - D(G(z))): the same pairs, reversed (for sources, see `relativistic_discriminator`)."""
     return softplus(real - fake).mean()
 
 
 #: Goodfellow et al. 2014, equation 1: the game as it is derived. Its generator stalls.
 minimax = Loss(logistic_discriminator, minimax_generator)
-#: Goodfellow et al. 2014, section 3: the game as it is played.
+#: Goodfellow et al. 2014, section 3: the game as it is played in practice.
 non_saturating = Loss(logistic_discriminator, non_saturating_generator)
 #: Lim and Ye 2017; Miyato et al. 2018.
 hinge = Loss(hinge_discriminator, wasserstein_generator)
@@ -109,7 +109,7 @@ def gradient_penalty(discriminator: Callable[..., Tensor], real: Tensor, fake: T
     >>> gradient_penalty(lambda x: 3 * x.sum(1, keepdim=True), torch.ones(4, 1), torch.zeros(4, 1)).item()
     4.0
 
-    ``x' = e x + (1 - e) G(z)`` with e uniform in [0, 1] for each pair; the norm runs over all of one example.
+    ``x' = e x + (1 - e) G(z)`` with e uniform in [0, 1] for each pair; the norm is taken over each whole example.
 
     Args:
         discriminator: from sounds (B, ...) and the condition to logits (B, 1).
@@ -147,7 +147,7 @@ def r1(discriminator: Callable[..., Tensor], real: Tensor, fake: Tensor, *condit
 
 
 def r1_r2(discriminator: Callable[..., Tensor], real: Tensor, fake: Tensor, *condition: Tensor) -> Tensor:
-    """R1 at the real and at the generated sounds (where it is called R2): the relativistic game needs both.
+    """R1 at the real and at the generated sounds (there it is called R2); the relativistic game needs both.
 
     >>> r1_r2(lambda x: 3 * x.sum(1, keepdim=True), torch.ones(4, 1), torch.zeros(4, 1)).item()
     9.0
@@ -165,7 +165,7 @@ def r1_r2(discriminator: Callable[..., Tensor], real: Tensor, fake: Tensor, *con
 
 
 def squared_gradient_norm(discriminator: Callable[..., Tensor], x: Tensor, *condition: Tensor) -> Tensor:
-    """``|grad_x D(x)|^2`` of each example, shape (B,), with a graph, so that it can be minimised in D's weights."""
+    """``|grad_x D(x)|^2`` of each example, shape (B,), with a graph so that it can be minimised over D's weights."""
     x = x.detach().requires_grad_()
     uncompiled = getattr(discriminator, "forward", discriminator)  # torch.compile has no second derivative
     logits = uncompiled(x, *condition)

@@ -1,6 +1,6 @@
-"""WaveGAN (Donahue, McAuley and Puckette, "Adversarial Audio Synthesis", ICLR 2019), as in its appendix D. Chapter 4.
+"""WaveGAN as in appendix D of Donahue, McAuley and Puckette, "Adversarial Audio Synthesis", ICLR 2019. Chapter 4.
 
-One number, `size` (the paper's d, 64 there), sets the width of both networks. A sound has 16,384 samples.
+One number, `size` (d in the paper, where it is 64), sets the width of both networks. A sound has 16,384 samples.
 """
 
 from itertools import pairwise
@@ -48,7 +48,7 @@ class WaveGANGenerator(Pretrained, nn.Module):
         """Sounds (B, channels, 16384) in [-1, 1] for z (B, z_size).
 
         Raises:
-            ValueError: z has another shape.
+            ValueError: if z has another shape.
         """
         check_input("z", z, ("B", self.config["z_size"]), "draw it with generator.latent(B)")
         x = self.dense(z).unflatten(1, (-1, STEPS))  # (B, 256 d), (B, 16 d, 16)
@@ -89,7 +89,7 @@ class WaveGANDiscriminator(Pretrained, nn.Module):
         """Logits (B, 1) for sounds (B, channels, 16384).
 
         Raises:
-            ValueError: x has another shape.
+            ValueError: if x has another shape.
         """
         check_input("x", x, ("B", self.config["channels"], SAMPLES), f"pad or trim each sound to {SAMPLES:,} samples")
         for layer, shuffle in zip(self.layers, self.shuffles, strict=True):
@@ -98,12 +98,12 @@ class WaveGANDiscriminator(Pretrained, nn.Module):
 
 
 class PhaseShuffle(nn.Module):
-    """Shifts all features by one random number of steps from -n to n, and fills the gap by reflection.
+    """Shifts all features by the same random number of steps from -n to n, and fills the gap by reflection.
 
     >>> PhaseShuffle(2)(torch.arange(8.0).view(1, 1, 8))  # doctest: +SKIP
     tensor([[[2., 1., 0., 1., 2., 3., 4., 5.]]])
 
-    A generator's transposed convolutions leave a pitched noise that always has the same phase; a discriminator that can
+    A generator's transposed convolutions leave pitched noise that always has the same phase; a discriminator that can
     see the phase learns only that. Each call draws one shift for its whole batch, as the authors' code does; in eval
     mode nothing is shifted.
 
@@ -119,7 +119,7 @@ class PhaseShuffle(nn.Module):
         self.n = n
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (B, C, T), shifted along T."""
+        """Shift x (B, C, T) along T."""
         if not self.training or self.n == 0:
             return x
         shift = torch.randint(-self.n, self.n + 1, (), device=x.device)

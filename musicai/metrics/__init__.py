@@ -3,8 +3,8 @@
 >>> scores = judge(generated, held_out, training)  # doctest: +SKIP
 >>> print(report(scores))  # doctest: +SKIP
 
-A judge can be wrong, so each was first tested on cases with a known answer: real against real, increasing noise,
-another instrument, exact copies, copies that play later or softer, octave errors (`tests/test_metrics*.py`).
+A judge can be wrong, so each was first tested on cases with a known answer: real against real, increasing noise, a
+different instrument, exact copies, copies that are later or softer, octave errors (`tests/test_metrics*.py`).
 """
 
 from .features import InstrumentClassifier, instrument_accuracy, instrument_classifier, log_mel_statistics, timbre

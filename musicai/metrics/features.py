@@ -1,4 +1,4 @@
-"""What sounds are compared by: features of a whole sound, and a classifier of instruments. Chapter 4."""
+"""What sounds are compared by: features of a whole sound, and an instrument classifier. Chapter 4."""
 
 from collections.abc import Callable
 from functools import cache
@@ -20,9 +20,9 @@ def log_mel_statistics(audio: Tensor, sr: int = 16_000) -> Tensor:
     >>> log_mel_statistics(torch.randn(3, 16_000)).shape
     torch.Size([3, 32])
 
-    It takes any sound. It captures tone colour, roughly the pitch, and how fast a sound decays, but neither level nor
-    the order of events. More bands would resolve single notes, and small sets would look far apart only because they
-    contain different notes.
+    It works for any sound. It captures tone colour, the rough pitch, and how fast a sound decays, but neither level nor
+    the order of events. With more bands it would resolve single notes, and small sets would look far apart merely
+    because they contain different notes.
 
     Args:
         audio: (batch, time) or (batch, 1, time).
@@ -38,7 +38,7 @@ def log_mel_statistics(audio: Tensor, sr: int = 16_000) -> Tensor:
 
 
 def embed(audio: Tensor, sr: int = 16_000, embedding: Embedding = log_mel_statistics) -> Tensor:
-    """The features of many sounds, computed a few at a time.
+    """Compute the features of many sounds, a few at a time.
 
     >>> embed(torch.randn(100, 16_000)).shape
     torch.Size([100, 32])
@@ -52,7 +52,7 @@ def embed(audio: Tensor, sr: int = 16_000, embedding: Embedding = log_mel_statis
         (batch, dimensions).
 
     Raises:
-        ValueError: audio of another shape or dtype, or not finite.
+        ValueError: if the audio has another shape or dtype, or is not finite.
 
     Chapter 4.
     """
@@ -62,7 +62,7 @@ def embed(audio: Tensor, sr: int = 16_000, embedding: Embedding = log_mel_statis
 def levelled_log_mel(audio: Tensor, sr: int, n_mels: int, hop_length: int = 256, floor: float = 60.0) -> Tensor:
     """Log-mel spectrograms in dB below each sound's own loudest point: (batch, n_mels, frames), from -floor to 0.
 
-    The level of the recording makes no difference. A silent sound is -floor everywhere.
+    The level of the recording makes no difference. Silence is -floor everywhere.
     """
     x = as_sounds(audio)
     peak = x.abs().amax(-1, keepdim=True)
@@ -76,7 +76,7 @@ def as_sounds(audio: Tensor, name: str = "audio") -> Tensor:
     """(time,), (batch, time) or (batch, 1, time) as float32 (batch, time).
 
     Raises:
-        ValueError: another shape or dtype, no sounds, no samples, or a sound that is not finite.
+        ValueError: if the shape or dtype is wrong, there are no sounds or samples, or a sound is not finite.
     """
     x = torch.as_tensor(audio)
     x = x[None] if x.ndim == 1 else x
@@ -94,12 +94,12 @@ def feature_pair(x: Tensor, y: Tensor, least: int = 1) -> tuple[Tensor, Tensor]:
     """Two matrices (samples, dimensions) in float64.
 
     Raises:
-        ValueError: no matrices of equal width with `least` or more samples, or a sample that is not finite.
+        ValueError: unless they are matrices of equal width with at least `least` samples each, all of them finite.
     """
     x, y = (torch.as_tensor(z).detach().double() for z in (x, y))
     finite = x.isfinite().all() and y.isfinite().all()
     if not finite or x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or min(len(x), len(y)) < least:
-        wanted = f"two matrices (samples, dimensions) of one width, with {least} or more finite samples"
+        wanted = f"two matrices (samples, dimensions) of equal width, with {least} or more finite samples"
         raise ValueError(f"expected {wanted}; got {tuple(x.shape)} and {tuple(y.shape)}")
     return x, y
 
@@ -108,8 +108,8 @@ def as_labels(labels: Tensor | float, count: int, name: str, high: int) -> Tenso
     """One number per sound, (count,); a single number stands for all of them.
 
     Raises:
-        RuntimeError: another shape.
-        ValueError: a number that is not from 0 to `high`.
+        RuntimeError: if the shape is wrong.
+        ValueError: if a number is not from 0 to `high`.
     """
     x = torch.as_tensor(labels).expand(count)
     if (wrong := x[~((x >= 0) & (x <= high))]).numel():  # NaN is wrong too
@@ -118,7 +118,7 @@ def as_labels(labels: Tensor | float, count: int, name: str, high: int) -> Tenso
 
 
 def in_batches(function: Callable[[Tensor], Tensor], x: Tensor, size: int = 64) -> Tensor:
-    """`function` of `size` sounds at a time, so that memory does not grow with their number."""
+    """Apply `function` to `size` sounds at a time, so that memory use does not grow with their number."""
     with torch.no_grad():
         return torch.cat([function(part) for part in x.split(size)])
 
@@ -127,7 +127,7 @@ def in_batches(function: Callable[[Tensor], Tensor], x: Tensor, size: int = 64) 
 
 
 class InstrumentClassifier(Pretrained, nn.Module):
-    """Names the instrument of a note: a convolutional network on its log-mel spectrogram, insensitive to level.
+    """Names the instrument of a note with a convolutional network on its log-mel spectrogram, regardless of level.
 
     >>> import torch
     >>> classifier = InstrumentClassifier.from_pretrained("instrument-classifier")
@@ -138,9 +138,9 @@ class InstrumentClassifier(Pretrained, nn.Module):
 
     Args:
         names: the instruments.
-        channels: of the convolutions; the last is also the width of `embed`.
-        n_mels: mel bands.
-        sr: sample rate in Hz to which sounds are converted.
+        channels: channels of the convolutions; the last is also the width of `embed`.
+        n_mels: the number of mel bands.
+        sr: the sample rate in Hz to which sounds are converted.
 
     Chapter 4.
     """
@@ -157,7 +157,7 @@ class InstrumentClassifier(Pretrained, nn.Module):
         """The activations of the last hidden layer for sounds (batch, time): (batch, channels[-1]).
 
         Raises:
-            ValueError: audio of another shape or dtype, too short, or not finite.
+            ValueError: if the audio has another shape or dtype, is too short, or is not finite.
         """
         x = resample(as_sounds(audio), sr, self.config["sr"])
         if x.shape[1] < 0.24 * self.config["sr"]:  # each of four blocks halves the number of frames
@@ -180,7 +180,7 @@ def _block(inputs: int, outputs: int) -> nn.Sequential:
 
 @cache
 def instrument_classifier() -> InstrumentClassifier:
-    """The classifier that is shipped with musicai, loaded once.
+    """The classifier that ships with musicai, loaded once.
 
     >>> instrument_classifier().names[7]
     'violin'
@@ -194,14 +194,14 @@ def instrument_classifier() -> InstrumentClassifier:
 
 
 def timbre(audio: Tensor, sr: int = 16_000) -> Tensor:
-    """The embedding of the shipped classifier, for `frechet_audio_distance`.
+    """Embed sounds with the shipped classifier, for `frechet_audio_distance`.
 
     >>> import torch
     >>> timbre(torch.randn(2, 16_000)).shape
     torch.Size([2, 64])
 
-    It knows the 17 instruments of `MusicAINotes` and little else: for other sounds use `log_mel_statistics`. It was
-    trained to ignore a little noise (20 dB below the note or less), so it responds only to more than that.
+    It knows the 17 instruments of `MusicAINotes` and little else; for other sounds, use `log_mel_statistics`. It was
+    trained to ignore weak noise (20 dB or more below the note), so it only responds to stronger noise.
 
     Args:
         audio: (batch, time) or (batch, 1, time), about a second each.
@@ -211,7 +211,7 @@ def timbre(audio: Tensor, sr: int = 16_000) -> Tensor:
         (batch, 64).
 
     Raises:
-        ValueError: audio of another shape or dtype, shorter than 0.24 s, or not finite.
+        ValueError: if the audio has another shape or dtype, is shorter than 0.24 s, or is not finite.
 
     Chapter 4.
     """
@@ -226,7 +226,7 @@ def instrument_accuracy(
     >>> instrument_accuracy(generated, instrument=notes.instruments.index("violin"))  # doctest: +SKIP
     0.92
 
-    The classifier is not always right about real notes either, so read the number beside theirs (`judge` prints both).
+    The classifier isn't always right about real notes either, so compare the result with theirs (`judge` gives both).
 
     Args:
         audio: (batch, time) or (batch, 1, time).
@@ -235,10 +235,10 @@ def instrument_accuracy(
         classifier: from sounds (batch, time) to logits (batch, instruments); if None, the shipped one.
 
     Returns:
-        From 0 to 1.
+        A share from 0 to 1.
 
     Raises:
-        ValueError: an instrument that the classifier does not have.
+        ValueError: if the classifier does not have an instrument.
 
     Chapter 4.
     """

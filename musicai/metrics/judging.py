@@ -48,10 +48,10 @@ class MetricScore(NamedTuple):
     0.5
 
     Attributes:
-        name: of the metric.
-        value: for the model.
-        ceiling: for real sounds.
-        higher_is_better: which way is better.
+        name: the name of the metric.
+        value: its value for the model.
+        ceiling: its value for real sounds.
+        higher_is_better: whether higher is better.
 
     Chapter 4.
     """
@@ -70,18 +70,18 @@ class MetricScore(NamedTuple):
 def judge(
     generated: Sounds, held_out: Sounds, training: Sounds, sr=16_000, classifiers=CLASSIFIERS, embeddings=EMBEDDINGS
 ) -> list[MetricScore]:
-    """Every metric of this package, for a model and for real sounds that it never heard.
+    """Compute every metric in this package, for a model and for real sounds that it never heard.
 
     >>> held_out = Sounds.from_dataset(MusicAINotes("test"))  # doctest: +SKIP
     >>> generated = Sounds(model(z, *asked), held_out.pitch, held_out.instrument)  # doctest: +SKIP
     >>> print(report(judge(generated, held_out, Sounds.from_dataset(MusicAINotes("train")))))  # doctest: +SKIP
 
     The Frechet distances are measured from the training sounds; their ceiling is the distance of the held-out ones. The
-    ceiling of density and coverage is what as many training sounds reach.
+    ceiling of density and coverage is what the same number of training sounds reach.
 
     Args:
-        generated: what the model played, ideally with the labels of `held_out`. Without labels, no metric that needs
-            them is computed.
+        generated: what the model played, ideally with the labels of `held_out`. Without labels, metrics that need them
+            are left out.
         held_out: real sounds that were not in training. They set each ceiling.
         training: what the model was trained on.
         sr: sample rate in Hz.
@@ -92,7 +92,7 @@ def judge(
         A list of scores, for `report`.
 
     Raises:
-        ValueError: as the metrics do.
+        ValueError: in the same cases as the metrics.
 
     Chapter 4.
     """
@@ -117,7 +117,7 @@ def judge(
 
 
 def report(scores: Sequence[MetricScore]) -> str:
-    """The scores as a table: the model, the ceiling set by real sounds, their ratio; an arrow says which way is better.
+    """Format the scores as a table of model, ceiling (real sounds) and ratio; an arrow shows which way is better.
 
     >>> print(report([MetricScore("pitch accuracy, ours", 0.91, 0.98)]))
     judge                       ours  ceiling    ratio

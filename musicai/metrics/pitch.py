@@ -1,7 +1,7 @@
 """Did it play the pitch that was asked for, or all the notes of the score? Chapters 4 and 5.
 
-For single notes there is an estimator of our own and an independent one. `transcribe`, independent too, hears any
-number of voices, and `note_f1` compares its notes with the written ones.
+For single notes there are our own estimator and an independent one. `transcribe`, also independent, hears any number of
+voices, and `note_f1` compares its notes with the written ones.
 """
 
 import contextlib
@@ -28,34 +28,34 @@ from musicai.notes import Note, Score, Track, midi_to_hz
 from .features import as_labels, as_sounds, in_batches
 
 # A pitch estimator takes sounds (batch, time) and their sample rate, and returns one frequency per sound in Hz
-# (batch,), NaN where it finds none.
+# (batch,), NaN if it finds none.
 PitchEstimator = Callable[[Tensor, int], Tensor]
 FMIN, FMAX = 27.5, 4400  # Hz: the piano's range, and a little more
 FRAME, HOP, BIN = 0.128, 0.032, 10  # seconds, seconds, cents
 
 
 def estimate_pitch(audio: Tensor, sr: int = 16_000) -> Tensor:
-    """The fundamental frequency of each sound, taken to be a single note.
+    """Estimate the fundamental frequency of each sound, taking it to be a single note.
 
     >>> estimate_pitch(torch.sin(2 * torch.pi * 440 * torch.arange(16_000) / 16_000)).round()
     tensor([440.])
 
     YIN's difference function (de Cheveigne and Kawahara 2002) measures, for each frame and lag, how much the sound
     differs from itself that much later. Every dip is a candidate for the period. As in pYIN (Mauch and Dixon 2014),
-    each threshold below which a dip may be accepted has a prior probability, Beta(2, 8), and with it a frame votes for
-    its candidates. Where pYIN looks for a path through the frames, we add up all their votes, since a note keeps its
-    pitch. Pure harmonics are found within 10 cents up to 2.5 kHz and within 20 above, where a period is only a few
-    samples.
+    each threshold below which a dip may be accepted has a prior probability, Beta(2, 8), with which a frame votes for
+    its candidates. pYIN then looks for a path through the frames; we add up all their votes instead, since a note keeps
+    its pitch. Perfectly harmonic tones are found within 10 cents up to 2.5 kHz and within 20 above, where a period is
+    only a few samples long.
 
     Args:
         audio: (batch, time) or (batch, 1, time), notes of about a second.
         sr: sample rate in Hz.
 
     Returns:
-        (batch,) in Hz; NaN where nothing is periodic.
+        (batch,) in Hz; NaN if nothing is periodic.
 
     Raises:
-        ValueError: audio of a wrong shape or dtype, or not finite.
+        ValueError: if the audio has a wrong shape or dtype, or is not finite.
 
     Chapter 4.
     """
@@ -63,7 +63,7 @@ def estimate_pitch(audio: Tensor, sr: int = 16_000) -> Tensor:
 
 
 def pitch_errors(audio: Tensor, pitch: Tensor | float, sr=16_000, estimator: PitchEstimator | None = None) -> Tensor:
-    """How far each sound is from the pitch that was asked for, in cents.
+    """Measure how far each sound is from the pitch that was asked for, in cents.
 
     >>> pitch_errors(torch.sin(2 * torch.pi * 440 * torch.arange(16_000) / 16_000), 68).round()
     tensor([100.], dtype=torch.float64)
@@ -75,10 +75,10 @@ def pitch_errors(audio: Tensor, pitch: Tensor | float, sr=16_000, estimator: Pit
         estimator: `pyin_pitch`, or your own; if None, `estimate_pitch`.
 
     Returns:
-        (batch,) in cents; NaN where no pitch is found.
+        (batch,) in cents; NaN if no pitch is found.
 
     Raises:
-        ValueError: pitches outside 0 to 127; audio of a wrong shape or dtype, or not finite.
+        ValueError: if a pitch is outside 0 to 127, or the audio has a wrong shape or dtype, or is not finite.
 
     Chapter 4.
     """
@@ -95,8 +95,8 @@ def pitch_accuracy(audio: Tensor, pitch: Tensor | float, sr=16_000, estimator: P
     >>> pitch_accuracy(torch.stack([torch.sin(2 * torch.pi * f * t) for f in (440.0, 466.2)]), 69)
     0.5
 
-    No estimator is right about every real note, so read the number beside what the same estimator says of real notes
-    (`judge` prints both). An octave error is an error.
+    No estimator is right about every real note, so compare the result with the same estimator's on real notes (`judge`
+    gives both). Octave errors count as errors.
 
     Args:
         audio: (batch, time) or (batch, 1, time).
@@ -105,7 +105,7 @@ def pitch_accuracy(audio: Tensor, pitch: Tensor | float, sr=16_000, estimator: P
         estimator: `pyin_pitch`, or your own; if None, `estimate_pitch`.
 
     Returns:
-        From 0 to 1.
+        A share from 0 to 1.
 
     Raises:
         ValueError: as for `pitch_errors`.
@@ -146,7 +146,7 @@ def _difference(frames: Tensor, longest: int) -> Tensor:
 
 
 def _votes(d: Tensor) -> tuple[Tensor, Tensor]:
-    """The probability of each inner lag to be the period, and the lags refined by parabolic interpolation."""
+    """The probability that each inner lag is the period, and the lags refined by parabolic interpolation."""
     before, here, after = d[..., :-2], d[..., 1:-1], d[..., 2:]
     dips = torch.where((here < before) & (here <= after), here, torch.inf)
     lowest = F.pad(dips.cummin(-1).values[..., :-1], (1, 0), value=1.0).clamp(max=1)
@@ -173,22 +173,22 @@ def _mode(f: Tensor, votes: Tensor) -> Tensor:
 
 
 def pyin_pitch(audio: Tensor, sr: int = 16_000) -> Tensor:
-    """The pitch by pYIN, an independent judge: the median over the voiced frames.
+    """Estimate the pitch with pYIN, an independent judge: the median over the voiced frames.
 
     >>> pyin_pitch(torch.sin(2 * torch.pi * 440 * torch.arange(16_000) / 16_000))  # doctest: +SKIP
     tensor([440.])
 
-    Needs librosa: the `judges` or the `notebook` extra.
+    Needs librosa, from the `judges` or the `notebook` extra.
 
     Args:
         audio: (batch, time) or (batch, 1, time).
         sr: sample rate in Hz.
 
     Returns:
-        (batch,) in Hz; NaN where no frame is voiced.
+        (batch,) in Hz; NaN if no frame is voiced.
 
     Raises:
-        ModuleNotFoundError: librosa is missing; the message says how to install it.
+        ModuleNotFoundError: if librosa is missing; the message says how to install it.
 
     Source: Mauch and Dixon, "pYIN" (2014), as implemented by librosa.pyin.
     Chapter 4.
@@ -225,7 +225,7 @@ class NoteF1(NamedTuple):
 
 
 def note_f1(estimated: Score, reference: Score) -> NoteF1:
-    """How well the notes of one score match another's: precision, recall and F1.
+    """Measure how well the notes of one score match another's: precision, recall and F1.
 
     >>> from musicai.notes import Melody
     >>> scale = Melody.from_pitches([60, 62, 64, 65]).to_score()
@@ -235,14 +235,15 @@ def note_f1(estimated: Score, reference: Score) -> NoteF1:
 
     An estimated note is right if it has the pitch of a written one and its onset is within 50 ms of that one's. Each
     note is matched at most once, and as many pairs are formed as possible. Offsets and drums do not count. No
-    transcriber is right about all sounds, so read F1 beside what the same one gets from a real recording of the notes.
+    transcriber is right about every sound, so compare F1 with what the same one gets from a real recording of the
+    notes.
 
     Args:
         estimated: what was heard, such as a score from `transcribe`.
         reference: what is written.
 
     Returns:
-        All 0 if either has no notes.
+        Precision, recall and F1; all 0 if either score has no notes.
 
     Source: the onset-only measure of MIREX, as mir_eval.transcription with offset_ratio=None.
     Chapter 5.
@@ -260,14 +261,14 @@ def note_f1(estimated: Score, reference: Score) -> NoteF1:
 
 
 def transcribe(audio: Tensor, sr: int = 16_000) -> Score:
-    """The notes that basic-pitch, an independent judge, hears in a sound of any instrument and any number of voices.
+    """Transcribe a sound of any instrument and any number of voices with basic-pitch, an independent judge.
 
     >>> score = transcribe(audio)  # doctest: +SKIP
-    >>> score.notes[0]  # 60 beats a minute, so beats are seconds  # doctest: +SKIP
+    >>> score.notes[0]  # 60 beats per minute, so beats are seconds  # doctest: +SKIP
     Note(pitch=60, start=0.0116, duration=0.5689, velocity=79)
 
-    Its ceiling depends on the instrument: on clean sounds F1 is about 0.9 for a piano and 0.8 for a flute; it takes an
-    organ's octaves for notes. Needs basic-pitch, whose own requirements fit few versions of Python, so install it
+    Its ceiling depends on the instrument: on clean sounds F1 is about 0.9 for a piano and 0.8 for a flute; it mistakes
+    an organ's octaves for notes. Needs basic-pitch, whose own requirements fit few versions of Python, so install it
     without them: ``pip install 'musicai[judges]' && pip install --no-deps basic-pitch``.
 
     Args:
@@ -278,8 +279,8 @@ def transcribe(audio: Tensor, sr: int = 16_000) -> Score:
         A score of one track at 60 beats per minute; notes are at least 0.13 s long.
 
     Raises:
-        ModuleNotFoundError: basic-pitch or something it needs is missing; the message says how to install it.
-        ValueError: several sounds, none, or one that is not finite.
+        ModuleNotFoundError: if basic-pitch or something it needs is missing; the message says how to install it.
+        ValueError: if there is not exactly one sound, or it is not finite.
 
     Source: Bittner et al., "A lightweight instrument-agnostic model for polyphonic note transcription and multipitch
     estimation" (2022), with its published weights and settings.
@@ -309,7 +310,7 @@ def _heard(x: Tensor, sr: int) -> list[tuple]:
 
 @contextlib.contextmanager
 def _silenced() -> Iterator[None]:
-    """basic-pitch prints for each file, and warns about each library that it could use instead."""
+    """Silence basic-pitch, which prints for each file and warns about each library that it could use instead."""
     handlers, logging.root.handlers = logging.root.handlers, [logging.NullHandler()]
     try:
         with contextlib.redirect_stdout(io.StringIO()), np.errstate(invalid="ignore"):  # 0 / 0 near silence

@@ -13,7 +13,7 @@ FLOOR = 30.0  # dB below the loudest point: with 60, a copy with a little noise 
 
 
 class ModeCoverage(NamedTuple):
-    """The share of modes reached, the share of good samples, and how unevenly these are spread over the modes (0-1)."""
+    """The share of modes reached, the share of good samples, and how unevenly those cover the modes (0 to 1)."""
 
     modes: float
     quality: float
@@ -28,8 +28,8 @@ def frechet_distance(mean_a: Tensor, covariance_a: Tensor, mean_b: Tensor, covar
     27.0
 
     ``|m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2))``. With C_a = S S^T, C_a C_b has the eigenvalues of the
-    symmetric S^T C_b S, so there is no need for the root of a product that is not symmetric, nor to add to the diagonal
-    of covariances without full rank (fewer sounds than dimensions).
+    symmetric S^T C_b S. So there is no need to take the root of a product that is not symmetric, or to add to the
+    diagonal of covariances that lack full rank (fewer sounds than dimensions).
 
     Args:
         mean_a: (dimensions,).
@@ -41,7 +41,7 @@ def frechet_distance(mean_a: Tensor, covariance_a: Tensor, mean_b: Tensor, covar
         The squared distance, 0 or more; NaN if a number is not finite.
 
     Raises:
-        RuntimeError: shapes that do not fit.
+        RuntimeError: if the shapes do not match.
 
     Source: Dowson and Landau, "The Frechet distance between multivariate normal distributions" (1982).
     Chapter 4.
@@ -57,27 +57,27 @@ def frechet_distance(mean_a: Tensor, covariance_a: Tensor, mean_b: Tensor, covar
 def frechet_audio_distance(
     real: Tensor, fake: Tensor, sr: int = 16_000, embedding: Embedding = log_mel_statistics, features: bool = False
 ) -> float:
-    """The Frechet distance between the embeddings of real and of generated sounds; 0 for the same sounds.
+    """The Frechet distance between the embeddings of real and generated sounds; 0 for identical sets.
 
     >>> frechet_audio_distance(train.audio, generated, embedding=timbre)  # doctest: +SKIP
 
-    The number means something only beside others with the same embedding, the same real sounds, and about as many
-    generated ones (a small set looks farther away than it is: Chong and Forsyth 2020). `judge` puts the distance of
-    held-out real sounds beside it.
+    The number only means something in comparison with others that use the same embedding, the same real sounds, and
+    about as many generated ones (a small set looks farther away than it is: Chong and Forsyth 2020). `judge` compares
+    it with the distance of held-out real sounds.
 
     Args:
         real: sounds (batch, time) or (batch, 1, time), at least 2.
         fake: generated sounds, likewise.
         sr: sample rate in Hz.
         embedding: from sounds (batch, time) and their sample rate to (batch, dimensions). The paper uses VGGish. The
-            choice changes the order of systems (Gui et al. 2024), so report more than one.
-        features: real and fake are features (batch, dimensions) already.
+            choice changes the ranking of systems (Gui et al. 2024), so report more than one.
+        features: whether real and fake already are features (batch, dimensions).
 
     Returns:
         The squared distance, 0 or more.
 
     Raises:
-        ValueError: fewer than 2 sounds, a wrong shape, or numbers that are not finite.
+        ValueError: if there are fewer than 2 sounds, a shape is wrong, or a number is not finite.
 
     Source: Kilgour et al., "Frechet Audio Distance" (2019), after Heusel et al. (2017).
     Chapter 4.
@@ -90,7 +90,7 @@ def frechet_audio_distance(
 
 
 def density_coverage(real: Tensor, fake: Tensor, k: int = 5) -> tuple[float, float]:
-    """How much of `fake` lies where `real` is dense, and how much of `real` has a generated sample nearby.
+    """Measure how much of `fake` lies where `real` is dense, and how much of `real` has a generated sample nearby.
 
     >>> density_coverage(real_features, fake_features)  # doctest: +SKIP
     (0.97, 0.93)
@@ -103,13 +103,13 @@ def density_coverage(real: Tensor, fake: Tensor, k: int = 5) -> tuple[float, flo
     Args:
         real: features (samples, dimensions).
         fake: features (samples, dimensions).
-        k: which neighbour; below the number of real samples.
+        k: which neighbour sets a ball's radius; must be below the number of real samples.
 
     Returns:
         density and coverage.
 
     Raises:
-        ValueError: too few real samples, features that are not finite, or of different dimensions.
+        ValueError: if there are too few real samples, or features are not finite or differ in dimension.
 
     Source: Naeem et al., "Reliable fidelity and diversity metrics for generative models" (2020).
     Chapter 4.
@@ -125,7 +125,7 @@ def density_coverage(real: Tensor, fake: Tensor, k: int = 5) -> tuple[float, flo
 def mode_coverage(
     samples: Tensor, means: Tensor, covariances: Tensor, weights: Tensor | None = None, within: float = 3.0
 ) -> ModeCoverage:
-    """How well samples cover the modes of a known mixture.
+    """Measure how well samples cover the modes of a known mixture.
 
     >>> gmm = GaussianMixture(8).fit(data)  # doctest: +SKIP
     >>> mode_coverage(generated, gmm.means_, gmm.covariances_, gmm.weights_)  # doctest: +SKIP
@@ -140,14 +140,14 @@ def mode_coverage(
         means: (modes, dimensions).
         covariances: (modes, dimensions, dimensions).
         weights: (modes,); equal if None.
-        within: standard deviations.
+        within: the largest distance of a good sample, in standard deviations.
 
     Returns:
         modes (the share reached), quality (the share of good samples) and imbalance, each from 0 to 1.
 
     Raises:
-        ValueError: samples and means of different dimensions, or samples that are not finite.
-        LinAlgError: a covariance that is not positive definite.
+        ValueError: if samples and means differ in dimension, or samples are not finite.
+        LinAlgError: if a covariance is not positive definite.
 
     Source: Srivastava et al., "VEEGAN" (2017).
     Chapter 4.
@@ -165,14 +165,14 @@ def mode_coverage(
 
 
 def nearest(audio: Tensor, training: Tensor, sr: int = 16_000) -> tuple[Tensor, Tensor]:
-    """The nearest training example of each sound, regardless of level and up to a shift in time.
+    """Find the nearest training example of each sound, regardless of level and up to a shift in time.
 
     >>> distance, index = nearest(0.5 * training[7].roll(400), training)  # doctest: +SKIP
     >>> index  # doctest: +SKIP
     tensor([7])
 
     Each sound becomes a log-mel spectrogram (64 bands) in dB above a floor 30 dB below its own loudest point; anything
-    lower counts as 0. The distance between u and v, over the time that they share, is
+    lower counts as 0. The distance between u and v, over the time they share, is
     ``|u - v| / sqrt(|u|^2 + |v|^2)`` at the shift that makes it smallest: 0 for the same sound, 1 for sounds that never
     have energy in the same band at the same time.
 
@@ -185,13 +185,13 @@ def nearest(audio: Tensor, training: Tensor, sr: int = 16_000) -> tuple[Tensor, 
         distance (batch,) and index into `training` (batch,).
 
     Raises:
-        ValueError: sounds of different lengths.
+        ValueError: if the sounds differ in length.
 
     Chapter 4.
     """
     x, y = as_sounds(audio), as_sounds(training, "training")
     if x.shape[1] != y.shape[1]:
-        raise ValueError(f"{x.shape[1]} samples per sound, {y.shape[1]} per training example: cut them to one length")
+        raise ValueError(f"{x.shape[1]} samples per sound, {y.shape[1]} per training example: cut them to equal length")
     x, y = (in_batches(lambda part: FLOOR + levelled_log_mel(part, sr, 64, HOP, FLOOR), z) for z in (x, y))
     furthest = min(round(0.1 * sr / HOP), x.shape[-1] // 2)  # a copy may start 0.1 s earlier or later
     shifts = range(-furthest, furthest + 1)
@@ -208,7 +208,7 @@ def _distance(x: Tensor, y: Tensor) -> Tensor:
 
 
 def novelty(audio: Tensor, training: Tensor, held_out: Tensor, sr: int = 16_000) -> tuple[float, float, float]:
-    """Are the sounds farther from training than real sounds that were not in training?
+    """Are the sounds farther from the training set than real sounds that were not in it?
 
     >>> novelty(generated, train.audio, test.audio)  # doctest: +SKIP
     (0.34, 0.34, 0.0)
@@ -224,8 +224,8 @@ def novelty(audio: Tensor, training: Tensor, held_out: Tensor, sr: int = 16_000)
 
     Returns:
         distance: the median distance to the nearest training example.
-        ceiling: the same of held-out sounds; sounds as new as new recordings reach it.
-        copied: the share of sounds nearer to training than 99 % of the held-out ones; about 0.01 is chance.
+        ceiling: the same for held-out sounds, which is what sounds as new as new recordings reach.
+        copied: the share of sounds nearer to training than 99 % of the held-out ones; chance gives about 0.01.
 
     Source: nearest-neighbour checks as in Karras et al. (2018), and held-out sounds as the reference after Meehan et
     al., "A non-parametric test to detect data-copying" (2020).

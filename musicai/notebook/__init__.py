@@ -1,4 +1,4 @@
-"""What the chapters use to show things: figures, players, live source code, interactions.
+"""What the chapters use to show things: figures, players, live source code and interactions.
 
 The only part of `musicai` that imports matplotlib, IPython and ipywidgets (`pip install "musicai[notebook]"`).
 Importing it sets the book's figure style for the session; `matplotlib.rcdefaults()` undoes that.

@@ -1,4 +1,4 @@
-"""Show source code as it is now, rather than a copy that goes stale."""
+"""Show source code as it is now, rather than a copy that would go stale."""
 
 import ast
 import inspect
@@ -56,7 +56,7 @@ def source_of(item: Any, *, docstring: bool = True) -> str:
 
 
 def _place(item: Any, file: str, line: int) -> str:
-    """`# musicai/audio/frames.py, line 12`: from the package down, so the same on every machine."""
+    """`# musicai/audio/frames.py, line 12`: a path from the package down, so it is the same on every machine."""
     package = getattr(item, "__name__" if isinstance(item, ModuleType) else "__module__", "").split(".")[0]
     parts = Path(file).parts
     if package not in parts:
@@ -66,7 +66,7 @@ def _place(item: Any, file: str, line: int) -> str:
 
 
 def _without_docstrings(source: str) -> str:
-    """Remove the lines of each docstring, and the empty line after it, and leave the rest as it was written."""
+    """Remove the lines of each docstring and the empty line after it, and leave the rest as written."""
     lines = source.splitlines()
     holders = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
     for node in ast.walk(ast.parse(source)):

@@ -6,7 +6,7 @@ from typing import Any
 
 
 class Html:
-    """HTML for the notebook and the page, with a text that says the same where HTML cannot be shown.
+    """HTML for the notebook and the page, with equivalent text for places that cannot show HTML.
 
     >>> Html("<b>C4</b>", "C4")
     C4
@@ -35,7 +35,7 @@ def attribute(text: str) -> str:
 
 
 def data_uri(data: bytes, mime: str) -> str:
-    """Encode bytes as a data: URI, so that the page needs no file beside it."""
+    """Encode bytes as a data: URI, so that the page needs no separate file."""
     return f"data:{mime};base64,{base64.b64encode(data).decode('ascii')}"
 
 

@@ -35,14 +35,14 @@ def figure(
     squeeze: bool = True,
     width_ratios: Sequence[float] | None = None,
 ) -> tuple[Figure, Any]:
-    """A figure of the book's width and its axes, as from `plt.subplots`, but displayed only by `show`.
+    """Create a figure of the book's width and its axes, like `plt.subplots`, but display it only with `show`.
 
     >>> fig, ax = figure()
     >>> fig, (left, right) = figure(1, 2, sharey=True)
 
     Args:
         rows, cols: the grid of axes.
-        height: height of the whole figure, in inches; its width is always that of the page.
+        height: the height of the whole figure in inches; its width is always that of the page.
         sharex, sharey, squeeze, width_ratios: as for `matplotlib.pyplot.subplots`.
 
     Returns: (figure, axes): one axis, or an array of them.
@@ -61,7 +61,7 @@ def show(fig: Figure, alt: str) -> None:
 
     Args:
         fig: any matplotlib figure.
-        alt: a sentence that says what there is to see, for readers who cannot see it. Required.
+        alt: a sentence that describes the figure, for readers who cannot see it. Required.
 
     Raises:
         ValueError: if `alt` is empty.
@@ -76,7 +76,7 @@ def render(fig: Figure, alt: str) -> Html:
     if not isinstance(alt, str) or not alt.strip():
         raise ValueError(f"alt={alt!r} says nothing; describe the figure in a sentence for readers who cannot see it")
     picture = _webp(fig)
-    if "matplotlib.pyplot" in sys.modules:  # else nothing holds the figure open
+    if "matplotlib.pyplot" in sys.modules:  # otherwise nothing keeps the figure open
         sys.modules["matplotlib.pyplot"].close(fig)
     width = round(PAGE_PIXELS * fig.get_figwidth() / WIDTH)
     html = (
@@ -87,9 +87,9 @@ def render(fig: Figure, alt: str) -> Html:
 
 
 class LivePlot:
-    """A callback for `musicai.train.fit` that keeps drawing the losses in the same place.
+    """A callback for `musicai.train.fit` that keeps redrawing the losses in the same place.
 
-    Works in Jupyter and Colab and does nothing outside a notebook. Its last drawing remains as the cell's output.
+    It works in Jupyter and Colab and does nothing outside a notebook. The last drawing remains as the cell's output.
 
     >>> fit(step, batches, steps=20_000, state=state, callbacks=[(100, LivePlot())])  # doctest: +SKIP
 
@@ -124,7 +124,7 @@ class LivePlot:
 
 
 def _smoothed(column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Steps and values of a column, in which NaN means no value; long columns are averaged over stretches."""
+    """The steps and values of a column in which NaN means no value; long columns are averaged over stretches."""
     steps = np.flatnonzero(np.isfinite(column))
     parts = min(len(steps), MOST_POINTS)
     stretches = np.array_split(steps, parts) if parts else []

@@ -1,4 +1,4 @@
-"""Interactions: a function under sliders, live where Python runs; and EM to drag, which lives in the page itself."""
+"""Interactions: a function with sliders, live if Python is running, and a draggable EM that runs in the page itself."""
 
 import json
 from collections.abc import Callable
@@ -19,7 +19,7 @@ _number = count(1)
 
 
 def explore(fn: Callable[..., Any], **controls: Any) -> None:
-    """Call `fn` with the values of some controls, now and after each change, and show what it shows or returns.
+    """Call `fn` with the values of some controls, now and after each change, and show what it displays or returns.
 
     The first result is an ordinary output below the controls, so it stays on the rendered page; live results replace
     it after the first change.
@@ -61,7 +61,7 @@ def explore(fn: Callable[..., Any], **controls: Any) -> None:
 
 
 def drag_em(x: Any, means: tuple[float, float] = (-1.0, 0.0), label: str = "") -> Html:
-    """EM for a mixture of two Gaussians on a line; the reader drags the start and takes the steps, without Python.
+    """Show EM for a mixture of two Gaussians on a line; the reader drags the start and takes the steps, without Python.
 
     The weights start equal and the standard deviations at 0.5. At most one per page.
 
@@ -100,7 +100,7 @@ def drag_em(x: Any, means: tuple[float, float] = (-1.0, 0.0), label: str = "") -
 
 
 def _widget(name: str, value: Any) -> widgets.Widget:
-    """The control for one argument; a slider reports when it is released, so that slow functions keep up."""
+    """The control for one argument; a slider only reports when it is released, so that slow functions keep up."""
     *limits, first = value if isinstance(value, tuple) and len(value) == 4 else (value, None)
     made = widgets.interactive.widget_from_abbrev(value if first is None else tuple(limits))
     if made is None:

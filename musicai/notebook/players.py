@@ -1,4 +1,4 @@
-"""Sound inside the page: players, tables of players and a keyboard, each holding its sound as a small MP3."""
+"""Sound inside the page: players, tables of players and a keyboard, each of which holds its sound as a small MP3."""
 
 import io
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ KEY = "position:absolute;padding:0;border:1px solid #555;border-radius:0 0 4px 4
 
 
 def player(audio: Any, sr: int, label: str = "") -> Html:
-    """A sound with its label, played by the browser.
+    """Make a labelled player for a sound, played by the browser.
 
     The audio is stored in the page as MP3, about 5 kB per second at 16 kHz, so a chapter can hold minutes of it. It is
     turned down only if it exceeds [-1, 1].
@@ -32,12 +32,12 @@ def player(audio: Any, sr: int, label: str = "") -> Html:
     Args:
         audio: samples as a tensor or array, shape (time,) or (channels, time) with one or two channels.
         sr: sampling rate in Hz.
-        label: what is heard; also what a screen reader says.
+        label: what the listener hears; a screen reader says it too.
 
     Returns: the player, to be displayed.
 
     Raises:
-        ValueError: if the audio is empty, not finite or not one or two channels, or `sr` is not a positive number.
+        ValueError: if the audio is empty or not finite, does not have one or two channels, or `sr` is not positive.
 
     Chapter 1.
     """
@@ -55,13 +55,13 @@ def player(audio: Any, sr: int, label: str = "") -> Html:
 
 
 def listening_ladder(sounds: Mapping[Any, Any], sr: int, heading: str = "Step") -> Html:
-    """A table of players, one row per sound: for instance how a model sounds as it trains.
+    """Make a table of players, one row per sound, for instance to show how a model sounds as it trains.
 
     >>> listening_ladder({0: noise, 1_000: better, 10_000: good}, 16_000)  # doctest: +SKIP
 
     Args:
         sounds: audio by step (or any other label), in the order of the rows; each as for `player`.
-        sr: sampling rate of all of them, in Hz.
+        sr: sampling rate of all sounds, in Hz.
         heading: the heading of the column of labels.
 
     Returns: the table, to be displayed.
@@ -86,14 +86,14 @@ def listening_ladder(sounds: Mapping[Any, Any], sr: int, heading: str = "Step") 
 
 
 def keyboard(sounds: Mapping[int, Any], sr: int, label: str = "Keyboard") -> Html:
-    """Piano keys that play when clicked, touched, or reached with Tab and pressed with Enter; no Python needed.
+    """Make piano keys that play when clicked, touched, or reached with Tab and pressed with Enter, without Python.
 
     >>> keyboard({p: generator.play(p, "flute")[0] for p in range(60, 73)}, 16_000, "Flute")  # doctest: +SKIP
 
     Args:
         sounds: audio by MIDI pitch, each as for `player`; keys without a sound are drawn grey.
-        sr: sampling rate of all of them, in Hz.
-        label: what is heard.
+        sr: sampling rate of all sounds, in Hz.
+        label: what the listener hears.
 
     Returns: the keyboard, to be displayed.
 
@@ -119,7 +119,7 @@ def _without_caption(one: Html) -> str:
 
 
 def _samples(audio: Any, sr: int) -> np.ndarray:
-    """The audio as float32 (channels, time), checked, and scaled down if it exceeds [-1, 1]."""
+    """Check the audio and convert it to float32 (channels, time), scaled down if it exceeds [-1, 1]."""
     if not (np.isscalar(sr) and np.isfinite(sr) and sr > 0):
         raise ValueError(f"sr={sr!r} is not a sampling rate; give a number of samples per second, such as 16_000")
     if hasattr(audio, "detach"):

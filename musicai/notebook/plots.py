@@ -30,7 +30,7 @@ def plot_waveform(audio: Any, sr: int, *, start: float = 0.0, title: str = "", a
         audio: samples, shape (time,) or (channels, time).
         sr: sampling rate in Hz.
         start: time of the first sample, in seconds.
-        title: shown above.
+        title: the title above the plot.
         ax: axes to draw one channel on, instead of a new figure.
 
     Returns: the figure.
@@ -70,12 +70,12 @@ def plot_spectrogram(
 
     Args:
         values: shape (bins, frames). Complex values and magnitudes are shown in dB relative to the loudest; values that
-            include negative numbers are taken to be in dB already.
+            include negative numbers are assumed to be in dB already.
         sr: sampling rate in Hz.
         hop_length: samples between successive frames.
         axis: "linear" (bins of an FFT), "mel" (Slaney's mel bands up to sr / 2) or "cqt" (semitones from C1, 32.7 Hz).
-        decibels: False plots the values as they are.
-        title: shown above.
+        decibels: whether to convert the values to dB; False plots them as they are.
+        title: the title above the plot.
         ax: axes to draw on, instead of a new figure.
 
     Returns: the figure.
@@ -110,7 +110,7 @@ def plot_piano_roll(score: Any, *, step: float = 0.25, title: str = "", ax: Axes
     Args:
         score: a `Score`, a `Track`, a `Melody`, or a boolean roll of shape (88, frames) whose lowest key is A0.
         step: duration of one frame of the roll, in beats.
-        title: shown above; by default the score's name.
+        title: the title above the plot; by default the score's name.
         ax: axes to draw on, instead of a new figure.
 
     Returns: the figure.
@@ -134,14 +134,14 @@ def plot_piano_roll(score: Any, *, step: float = 0.25, title: str = "", ax: Axes
 
 
 def plot_melody(melody: Any, *, title: str = "", ax: Axes | None = None) -> Figure:
-    """Plot a melody, one bar per note, labelled with its name if there are only a few.
+    """Plot a melody, one bar per note, with note names if there are only a few notes.
 
     >>> from musicai.notes import Melody
     >>> fig = plot_melody(Melody.from_pitches([60, 64, 67]))
 
     Args:
         melody: a `Melody`, or its notes.
-        title: shown above; by default the melody's name.
+        title: the title above the plot; by default the melody's name.
         ax: axes to draw on, instead of a new figure.
 
     Returns: the figure.
@@ -185,7 +185,7 @@ def _bin_frequencies(axis: str, bins: int, sr: int) -> np.ndarray:
 
 
 def _hertz_ticks(axis: str, hertz: np.ndarray) -> list[float]:
-    """Round frequencies at which to label the axis."""
+    """Choose round frequencies at which to label the axis."""
     if axis != "linear":
         ticks = [tick for tick in HZ_TICKS if hertz[0] <= tick <= hertz[-1]]
         room = len(hertz) / 14  # mel bands below 500 Hz lie too close for every label

@@ -52,11 +52,11 @@ def perform(
     >>> perform(tune, "flute", performer="wavenet").save("flute.mp3")  # doctest: +SKIP
 
     Args:
-        score: tempo changes are followed.
-        instruments: one name for all tracks, or a mapping from the tracks' names; None, and tracks that the mapping
-            leaves out, use the tracks' General MIDI programs (`PROGRAMS`).
-        performer: "sampled" (drums too), "gan", "wavenet", or a `Performer` of your own.
-        seed: of what a neural performer draws; the same seed gives the same sound.
+        score: the score to play, including its tempo changes.
+        instruments: one name for all tracks, or a mapping from track names to instrument names. With None, and for
+            tracks that the mapping leaves out, the track's General MIDI program decides (`PROGRAMS`).
+        performer: "sampled" (including drums), "gan", "wavenet", or a `Performer` of your own.
+        seed: the seed of a neural performer; the same seed gives the same sound.
         progress: whether a slow performer shows a progress bar.
 
     Returns: stereo from "sampled", mono from the others.
@@ -80,14 +80,14 @@ def perform(
 
 @dataclass
 class SampledPerformer:
-    """Plays with the recorded notes in the wheel, drums too; `render` says how.
+    """Plays with the recorded notes in the wheel, including drums; see `render` for how.
 
     >>> SampledPerformer("harp")(Melody.from_pitches([60, 64, 67]))
     Audio(2 channels, 2.50 s at 16000 Hz)
 
     Args:
-        instruments: one name for all tracks, or a mapping from the tracks' names; None, and tracks that the mapping
-            leaves out, use the tracks' General MIDI programs (`PROGRAMS`).
+        instruments: one name for all tracks, or a mapping from track names to instrument names. With None, and for
+            tracks that the mapping leaves out, the track's General MIDI program decides (`PROGRAMS`).
 
     Chapter 1.
     """
@@ -104,7 +104,7 @@ class SampledPerformer:
 
 @dataclass
 class GANPerformer:
-    """Plays with an instrument GAN, every note another take; drums are left out.
+    """Plays with an instrument GAN, a new take for every note; drums are left out.
 
     >>> GANPerformer(instruments="flute")(Melody.from_pitches([67, 69]))
     Audio(1 channel, 1.20 s at 16000 Hz)
@@ -112,7 +112,7 @@ class GANPerformer:
     Args:
         model: an InstrumentGenerator, or the name of one.
         instruments: as for `SampledPerformer`.
-        seed: of the takes.
+        seed: the seed of the takes.
 
     Chapter 4.
     """
@@ -139,21 +139,21 @@ class GANPerformer:
 
 @dataclass
 class WaveNetPerformer:
-    """Plays with a ScoreWaveNet, each voice drawn as a stream of its own; drums are left out.
+    """Plays with a ScoreWaveNet, drawing each voice as a stream of its own; drums are left out.
 
     >>> player = WaveNetPerformer(instruments="flute", seconds=2.0)  # doctest: +SKIP
     >>> player(score).save("flute.wav")  # doctest: +SKIP
 
     The model has only heard instruments that play one note at a time. So each track is split into `voices`, each voice
-    is a stream (they are drawn side by side, one per core), and the mix is their sum. Only if it would exceed 0.98 is
-    it scaled down. Pitches off the piano's 88 keys are left out.
+    is a stream (they are drawn side by side, one per core), and the mix is their sum, scaled down only if it would
+    exceed 0.98. Pitches outside the piano's 88 keys are left out.
 
     Args:
         model: a ScoreWaveNet, or the name of one.
         instruments: as for `SampledPerformer`.
         temperature: below 1 for more likely samples, which means less noise.
-        seed: of the uniform numbers.
-        seconds: where to stop; None: half a second after the last note.
+        seed: the seed of the uniform numbers.
+        seconds: when to stop; None for half a second after the last note.
         precision: as in `sample`; "int8" is the fastest on a CPU.
         progress: whether to show a progress bar.
 
@@ -186,14 +186,14 @@ class WaveNetPerformer:
 
 
 def voices(notes: Sequence[Note]) -> list[tuple[Note, ...]]:
-    """Split overlapping notes into voices that have one note at a time, as few as possible.
+    """Split overlapping notes into as few voices of one note at a time as possible.
 
     >>> low, high, later = Note(60, 0, 2), Note(67, 1, 1), Note(65, 2, 1)
     >>> [[note.pitch for note in voice] for voice in voices([low, high, later])]
     [[60], [67, 65]]
 
-    Each note continues the free voice whose last pitch is nearest. A new voice starts only if none is free, so there
-    are as many voices as the largest number of notes at once. Overlaps below 1e-6 beats are ignored.
+    Each note continues the free voice whose last pitch is nearest. A new voice starts only if no voice is free, so
+    there are as many voices as notes that ever sound at once. Overlaps below 1e-6 beats are ignored.
 
     Args:
         notes: in any order.
@@ -213,7 +213,7 @@ def voices(notes: Sequence[Note]) -> list[tuple[Note, ...]]:
 
 
 def _cast(score: Score, instruments: Instruments, known: Sequence[str]) -> list[tuple[Track, str]]:
-    """Each track that has notes and is not drums, and who plays it."""
+    """Pair each track that has notes and is not drums with the name of its instrument."""
     tracks, chosen = [track for track in score.tracks if track.notes and not track.is_drum], instruments or {}
     if isinstance(chosen, str):
         chosen = dict.fromkeys((track.name for track in tracks), chosen)

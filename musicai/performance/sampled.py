@@ -1,7 +1,7 @@
-"""The sampled instruments: recorded notes placed in time, in loudness and in the stereo field. Chapter 1.
+"""The sampled instruments: recorded notes placed in time, loudness and the stereo field. Chapter 1.
 
-`data/shipped/general_midi.json` says which of the instruments plays each of the 128 General MIDI programs, and for each
-instrument how many seconds its notes take to fall silent, and whether a held note decays.
+`data/shipped/general_midi.json` says which instrument plays each of the 128 General MIDI programs and, for each
+instrument, how many seconds its notes take to fall silent and whether a held note decays.
 """
 
 import json
@@ -27,7 +27,7 @@ KITS |= dict.fromkeys(range(32, 40), "jazz_kit") | dict.fromkeys(range(40, 48), 
 
 SR = 16_000
 PEAK = 0.98
-DRUM_LEVEL = 2.0  # the note set stores drums at half the soundfont's level, so that none clips
+DRUM_LEVEL = 2.0  # the note set stores drums at half the soundfont's level, so that none of them clips
 DRUM_RELEASE = 0.05  # seconds
 HI_HATS = (42, 44, 46)  # closed, pedal, open: one pair of cymbals
 LONGEST_MINUTES = 60
@@ -47,22 +47,22 @@ def render(score: Score | Melody) -> Tensor:
     >>> render(Melody.from_pitches([60, 62, 64, 65])).shape  # half a second per note, and a release
     torch.Size([2, 36800])
 
-    A track's program picks the closest of the 17 sampled instruments (`PROGRAMS`), a drum track's the closest of five
-    kits. A pitch that was not sampled is a resampled neighbour; a velocity takes the nearest recorded layer (50, 75,
-    100) at amplitude (velocity / layer) squared, as in the General MIDI level 2 recommendation. A note longer than its
-    recording continues as a crossfaded loop and ends in its instrument's release. Drums ring out whatever their
-    duration; the next hi-hat stroke ends an open hi-hat. Pan is equal-power. No effects are added.
+    A track's program picks the closest of the 17 sampled instruments (`PROGRAMS`); a drum track's program picks the
+    closest of five kits. A pitch that was not sampled is resampled from a neighbour. A velocity uses the nearest
+    recorded layer (50, 75, 100) at amplitude (velocity / layer) squared, as General MIDI level 2 recommends. A note
+    longer than its recording continues as a crossfaded loop and ends with its instrument's release. Drums ring out
+    whatever their duration; the next hi-hat stroke ends an open hi-hat. Panning is equal-power. No effects are added.
 
-    Levels are those of the recordings. Only if the mix would exceed 0.98 is all of it scaled down by one factor, so
-    nothing is distorted. The end is the last note's release; a score without notes is half a second of silence.
+    Levels are those of the recordings. If the mix would exceed 0.98, all of it is scaled down by one factor, so nothing
+    is distorted. The sound ends with the last note's release; a score without notes gives half a second of silence.
 
     Args:
-        score: tempo changes are followed. At most 60 minutes.
+        score: at most 60 minutes; tempo changes are followed.
 
     Returns: float32 (2, time): left and right, in [-1, 1], at 16 kHz, the rate of the recordings.
 
     Raises:
-        ValueError: if the score lasts over an hour.
+        ValueError: if the score lasts longer than an hour.
 
     Source: SoundFont-style sampling; the recordings are `musicai.data.MusicAINotes`. Chapter 1.
     """
@@ -70,13 +70,13 @@ def render(score: Score | Melody) -> Tensor:
 
 
 def limited(mix: Tensor) -> Tensor:
-    """A mix, scaled down as a whole if its peak exceeds 0.98."""
+    """Scale a mix down as a whole if its peak exceeds 0.98."""
     peak = mix.abs().max()
     return mix * (torch.tensor(PEAK) / peak) if peak > PEAK else mix
 
 
 def as_score(score: Score | Melody) -> Score:
-    """A melody as a score, a score as it is; a ValueError for anything else."""
+    """Convert a melody to a score and return a score as it is; a ValueError for anything else."""
     score = score.to_score() if isinstance(score, Melody) else score
     if not isinstance(score, Score):
         raise ValueError(f"cannot play a {type(score).__name__}: give a musicai.notes.Score or Melody")
@@ -84,7 +84,7 @@ def as_score(score: Score | Melody) -> Score:
 
 
 def mix_tracks(score: Score) -> np.ndarray:
-    """All tracks at 16 kHz, float32 (2, time), not yet limited. Tracks with equal pan share one mono buffer."""
+    """Mix all tracks at 16 kHz, float32 (2, time), not yet limited; tracks with equal pan share one mono buffer."""
     tracks = [track for track in score.tracks if track.notes]
     minutes, last = score.seconds(score.duration) / 60, 0 if tracks else SR // 2
     if minutes > LONGEST_MINUTES:
@@ -98,7 +98,7 @@ def mix_tracks(score: Score) -> np.ndarray:
 
 
 def play_track(mono: np.ndarray, score: Score, track: Track) -> int:
-    """Add a track's notes to `mono`; returns the sample at which the last of them is silent."""
+    """Add a track's notes to `mono`; returns the sample at which the last one falls silent."""
     starts, ends = spans(score, track)
     name = KITS.get(track.program, "standard_kit") if track.is_drum else PROGRAMS[track.program]
     fall = release(DRUM_RELEASE if track.is_drum else BEHAVIOUR[name]["release"])
@@ -120,7 +120,7 @@ def spans(score: Score, track: Track) -> np.ndarray:
 
 
 def ringing(track: Track, starts: np.ndarray, longest: int) -> np.ndarray:
-    """For how many samples each drum sounds: `longest`, but an open hi-hat only until the next stroke of a hi-hat."""
+    """How many samples each drum sounds for: `longest`, but an open hi-hat only until the next hi-hat stroke."""
     keys = np.array([note.pitch for note in track.notes])
     strokes = starts[np.isin(keys, HI_HATS)]
     following = np.append(strokes, np.inf)[np.searchsorted(strokes, starts, "right")]
@@ -139,7 +139,7 @@ def voice(name: str, note: Note, length: int) -> tuple[np.ndarray, float]:
     sampled = nearest(layers(name), note.pitch)
     entry = layers(name)[sampled][nearest(layers(name)[sampled], note.velocity)]
     room = SR
-    while room < length:  # doubled, so that only a few lengths are made and cached
+    while room < length:  # doubled, so that only a few different lengths are made and cached
         room *= 2
     make = sustained if room <= LONGEST_CACHED else sustained.__wrapped__
     sound = make(entry.file, entry.slot, note.pitch - sampled, room, BEHAVIOUR[name]["decays"])
@@ -147,7 +147,7 @@ def voice(name: str, note: Note, length: int) -> tuple[np.ndarray, float]:
 
 
 def drum(kit: str, note: Note) -> tuple[np.ndarray, float]:
-    """A recorded drum and its gain: from the kit, else from the standard kit, else of the nearest key."""
+    """A recorded drum and its gain: from the kit, else from the standard kit, else from the nearest key."""
     table = layers(kit) if note.pitch in layers(kit) else layers("standard_kit")
     found = table[nearest(table, note.pitch)]
     entry = found[nearest(found, note.velocity)]
@@ -156,7 +156,7 @@ def drum(kit: str, note: Note) -> tuple[np.ndarray, float]:
 
 @lru_cache(maxsize=512)
 def sustained(file: str, slot: int, semitones: int, length: int, decays: bool) -> np.ndarray:
-    """A recording, `length` samples long and transposed, in the units of the file's codes."""
+    """A recording made `length` samples long and transposed, in the units of the file's codes."""
     x, loop = recordings(file)[slot].numpy().astype(np.float32), loop_of(file, slot)
     if not semitones:
         return extend(x, length, decays, loop)
@@ -174,7 +174,7 @@ def layers(name: str) -> dict[int, dict[int, Entry]]:
 
 
 def nearest(choices, value: int) -> int:
-    """The choice nearest to a value; the higher of two equally near ones, since transposing down keeps more treble."""
+    """The choice nearest to a value; of two equally near, the higher, since transposing down keeps more treble."""
     return min(choices, key=lambda choice: (abs(choice - value), -choice))
 
 
@@ -188,10 +188,10 @@ def nearest(choices, value: int) -> int:
 
 
 def find_loop(x: np.ndarray) -> tuple[float, int, float] | None:
-    """Where a recording (16000,) loops: its decay in nepers per second, the loop's length, how alike its ends are.
+    """Find a loop in a recording (16000,): its decay in nepers per second, its length, and how alike its ends are.
 
-    None if it is silent by then. The length maximises the normalised cross-correlation between the waveforms before the
-    loop's end and before its start, so it contains whole periods, of the vibrato too where possible.
+    None if the recording is silent by then. The length maximises the normalised cross-correlation between the waveforms
+    before the loop's end and before its start, so the loop contains whole periods, of the vibrato too if possible.
     """
     if np.abs(x[END - FADE : END]).max() < 1e-3 * np.abs(x).max():
         return None
@@ -208,16 +208,16 @@ def find_loop(x: np.ndarray) -> tuple[float, int, float] | None:
 
 @cache
 def loop_of(file: str, slot: int) -> tuple[float, int, float] | None:
-    """Where a recording loops; cached, since it is only three numbers."""
+    """The loop of a recording, cached, since it takes only three numbers."""
     return find_loop(recordings(file)[slot].numpy().astype(np.float32))
 
 
 def extend(x: np.ndarray, length: int, decays: bool, loop: tuple[float, int, float] | None) -> np.ndarray:
-    """A recording (16000,) extended or cut to `length` samples; float32.
+    """Extend or cut a recording (16000,) to `length` samples, as float32.
 
-    The sound is levelled and looped, and the crossfade hides what differs; a decaying sound keeps its rate of decay.
-    The crossfade's gain keeps the power constant given the correlation of the two sounds: it is linear if they are
-    equal, and an equal-power one if they are unrelated.
+    The sound is levelled and looped, and the crossfade hides any differences; a decaying sound keeps its rate of decay.
+    The crossfade's gain keeps the power constant given the correlation of the two sounds: the fade is linear if they
+    are equal and equal-power if they are uncorrelated.
     """
     if length <= END or loop is None:
         return np.pad(x, (0, max(0, length - len(x))))[:length].astype(np.float32)
@@ -234,7 +234,7 @@ def extend(x: np.ndarray, length: int, decays: bool, loop: tuple[float, int, flo
 
 
 def level(x: np.ndarray, rate: float) -> np.ndarray:
-    """`x` without its decay: as loud everywhere as it is at `END`."""
+    """Remove the decay of `x`, so that it is as loud everywhere as it is at `END`."""
     return x * np.exp(-rate * (np.arange(len(x), dtype=np.float32) - END) / SR)
 
 

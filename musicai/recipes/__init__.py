@@ -1,7 +1,8 @@
 """How each shipped model was trained: `musicai train NAME`, or `musicai.recipes.train(NAME)`.
 
-A recipe is one short file: the settings, the data, the model, the step and a call to `musicai.train.fit`. All data come
-with the package, except the folk tunes that the renderers read out of music21 (`pip install 'musicai[corpus]'`).
+A recipe is one short file: the settings, the data, the model, the step and a call to `musicai.train.fit`. All the data
+come with the package, except for the folk tunes, which the renderers read from music21
+(`pip install 'musicai[corpus]'`).
 """
 
 from difflib import get_close_matches
@@ -17,8 +18,8 @@ RECIPES: dict[str, str] = {
     "chorales": "a WaveNet that composes Bach chorales; ships as wavenet-chorales (chapter 5)",
     "nottingham": "a WaveNet that composes folk tunes with chords; ships as wavenet-nottingham (chapter 5)",
     "renderer": "a WaveNet that plays a score as flute or trumpet; ships as wavenet-renderer (chapter 5)",
-    "renderer-categorical": "the same with 256 codes for a head; ships as wavenet-renderer-categorical (chapter 5)",
-    "unconditional": "a WaveNet that babbles like flute and trumpet; ships as wavenet-unconditional (chapter 5)",
+    "renderer-categorical": "the same, with a head of 256 codes; ships as wavenet-renderer-categorical (chapter 5)",
+    "unconditional": "a WaveNet that babbles like a flute and a trumpet; ships as wavenet-unconditional (chapter 5)",
 }
 _FUNCTIONS = {name: f"gan.train_{name}" for name in ("instrument", "classifier", "drums")}
 _FUNCTIONS |= dict.fromkeys(("chorales", "nottingham"), "polyphony.train")  # the others: renderer.train
@@ -27,21 +28,21 @@ _FUNCTIONS |= dict.fromkeys(("chorales", "nottingham"), "polyphony.train")  # th
 def train(
     name: str, *, out: str | Path | None = None, steps: int | None = None, seed: int = 0, progress: bool = True
 ) -> Path:
-    """Train a model as the shipped one was trained, judge it briefly, and save it with its card.
+    """Train a model the way the shipped one was trained, evaluate it briefly, and save it with its card.
 
     >>> folder = train("chorales", steps=3)  # doctest: +SKIP
     >>> RollWaveNet.from_pretrained(folder)  # doctest: +SKIP
 
-    Safe to interrupt; rerun to resume. The folder ends up with what `musicai/checkpoints` holds of each model (config,
-    weights, card, curves, sounds by step) beside the checkpoint of the run. A trial of fewer than 100 steps uses only a
+    Safe to interrupt; rerun to resume. The folder ends up with what `musicai/checkpoints` holds for each model (config,
+    weights, card, curves, sounds by step), plus the checkpoint of the run. A trial of fewer than 100 steps uses only a
     little of the data.
 
     Args:
         name: one of `RECIPES`.
-        out: the folder of the run; None: "runs/NAME".
-        steps: training steps; None: as many as the shipped model had.
-        seed: of all random draws.
-        progress: whether to show bars and results.
+        out: the folder of the run; None for "runs/NAME".
+        steps: training steps; None for as many as the shipped model had.
+        seed: the seed of all random draws.
+        progress: whether to show progress bars and results.
 
     Returns: the folder, for `from_pretrained`.
 

@@ -1,9 +1,9 @@
 """Chapter 4's models: `musicai train instrument`, `musicai train classifier`, `musicai train drums`.
 
-The instrument GAN took 44 minutes on one crowded core. Its discriminator's loss should fall from 0.69 to about 0.45.
-Below 0.3 it has learned the recordings by heart, and gamma should be larger. The WaveGAN of drums (Donahue et al. 2019)
-is `wavegan-drums` on one CPU core: d = 12, 18 minutes. On a GPU it is larger: d = 48, which took 4 minutes on an H200
-and comes nearer to its data (Frechet distance 2.0 against 5.1).
+The instrument GAN took 44 minutes on one busy core. Its discriminator's loss should fall from 0.69 to about 0.45. Below
+0.3 it has memorised the recordings, and gamma should be larger. On one CPU core, the WaveGAN of drums (Donahue et al.
+2019) is trained as the shipped `wavegan-drums`: d = 12, 18 minutes. On a GPU it is larger: d = 48, which took 4 minutes
+on an H200 and comes closer to its data (a Frechet distance of 2.0 rather than 5.1).
 """
 
 from collections.abc import Mapping
@@ -25,12 +25,12 @@ LADDER = {
     "acoustic_grand_piano": (60, 100), "violin": (69, 90), "flute": (79, 90), "trumpet": (67, 100),
     "cello": (43, 90), "marimba": (72, 100), "choir": (64, 90), "electric_bass": (33, 100),
 }  # name -> pitch, velocity  # fmt: skip
-LR = 1e-3  # before the game, then half; down to a tenth over the last half of the run
+LR = 1e-3  # before the game, then half of it; falls to a tenth over the last half of the run
 D_LR, BETAS = 5e-4, (0.0, 0.95)
 
 
 def instrument_game(recordings: int, warm: int) -> gan.InstrumentGAN:
-    """Generator, discriminator and a z for each recording on this machine's device, with Adam."""
+    """Build the generator, the discriminator and a z for each recording on this machine's device, with Adam."""
     generator = gan.InstrumentGenerator(160).to(device())
     discriminator = gan.InstrumentDiscriminator().to(device())
     codes = nn.Embedding(recordings, generator.config["z_size"]).to(device())
@@ -41,7 +41,7 @@ def instrument_game(recordings: int, warm: int) -> gan.InstrumentGAN:
 
 
 def set_rates(game: gan.InstrumentGAN, steps: int) -> None:
-    """The learning rates of the next step: constant, then linearly down; lower in the game; higher for the codes."""
+    """Set the next step's learning rates: constant, then falling linearly; lower in the game, higher for the codes."""
     late = max(0.0, min(1.0, 2 * game.steps / steps - 1))
     weights, codes = game.g_optimizer.param_groups
     weights["lr"] = (1 - 0.9 * late) * LR * (1.0 if game.steps < game.warm else 0.5)
@@ -55,7 +55,7 @@ def train_instrument(name: str, out: Path, steps: int | None, seed: int, progres
     seed_all(seed)
     training, held_out = items_of(MusicAINotes("train"), steps), items_of(MusicAINotes("test"), steps, 8)
     notes = gan.CurveNotes(training, progress=progress)
-    game = instrument_game(notes.recordings, warm=steps // 4)  # a quarter of the steps comes before the game
+    game = instrument_game(notes.recordings, warm=steps // 4)  # a quarter of the steps come before the game
     pitches, velocities = zip(*LADDER.values(), strict=True)
     model = game.state["generator"]
     climb = listening_ladder(out, model, lambda g: {"": g.play(pitches, [*LADDER], velocities, seed=4).flatten()})
@@ -79,7 +79,7 @@ def train_instrument(name: str, out: Path, steps: int | None, seed: int, progres
 
 @torch.no_grad()
 def imitated(model: gan.InstrumentGenerator, items: list[dict]) -> Tensor:
-    """The same notes by the model, one random z each: (notes, time)."""
+    """The same notes played by the model, with one random z each: (notes, time)."""
     condition = [torch.tensor([item[key] for item in items]) for key in ("pitch", "instrument", "velocity")]
     z = torch.randn(len(items), model.config["z_size"])
     parts = zip(*(part.to(device()).split(32) for part in (z, *condition)), strict=True)
@@ -90,9 +90,9 @@ def imitated(model: gan.InstrumentGenerator, items: list[dict]) -> Tensor:
 
 
 def varied(x: Tensor) -> Tensor:
-    """The same notes through another room: up to 50 ms early or late, tone controls of up to 6 dB, half with noise.
+    """Augment the notes: up to 50 ms early or late, tone controls of up to 6 dB, and noise in half of them.
 
-    So the classifier learns the instrument rather than the recording.
+    This makes the classifier learn the instrument rather than the recording.
     """
     draw = torch.rand(4, len(x), 1)
     late = int(1600 * torch.rand(1)) - 800
@@ -105,7 +105,7 @@ def varied(x: Tensor) -> Tensor:
 
 
 def train_classifier(name: str, out: Path, steps: int | None, seed: int, progress: bool) -> Mapping[str, float]:
-    """Train the classifier on the training split alone; it is judged on pitches that are not in it."""
+    """Train the classifier on the training split alone and evaluate it on pitches that are not in it."""
     steps, notes = steps or 700, MusicAINotes("train")
     seed_all(seed)
     x, _, y = metrics.Sounds.from_dataset(items_of(notes, steps))
@@ -134,13 +134,13 @@ def train_classifier(name: str, out: Path, steps: int | None, seed: int, progres
 
 # ---- the drums
 
-# In equal minutes on one core WGAN-GP, with its five critics, was far behind.
+# Given the same time on one core, WGAN-GP, with its five critic steps, was far behind.
 CPU = {"size": 12, "batch": 16, "lr": 3e-4, "ema": 0.995, "steps": 4_400}
 GPU = {"size": 48, "batch": 64, "lr": 2e-4, "ema": 0.999, "steps": 9_000}
 
 
 def drum_sounds(split: str) -> Tensor:
-    """All drums of a split, each as loud as the others at its peak: (N, 1, 16384)."""
+    """All drums of a split, each with the same peak: (N, 1, 16384)."""
     audio = torch.stack([item["audio"] for item in MusicAIDrums(split)])
     return pad(0.9 * audio / audio.abs().amax(-1, keepdim=True), (0, 16_384 - SR))[:, None]
 

@@ -1,7 +1,7 @@
 """WaveNets over the frames of a piano roll: `musicai train chorales`, `musicai train nottingham`. Chapter 5.
 
-The settings are the same for both sets, except for the dropout: 14,000 frames of chorales need more of it than 177,000
-of folk tunes. Either takes minutes on one core.
+The settings are the same for both sets, except for dropout: 14,000 frames of chorales need more of it than 177,000
+frames of folk tunes. Either takes minutes on one core.
 """
 
 import math
@@ -28,7 +28,7 @@ def rolls_of(name: str, split: str) -> list[Tensor]:
 
 
 def train(name: str, out: Path, steps: int | None, seed: int, progress: bool) -> Mapping[str, float]:
-    """Train, keep the averaged weights that do best on the validation split, judge them and save them."""
+    """Train, keep the averaged weights that do best on the validation split, evaluate them and save them."""
     seed_all(seed)
     steps, dropout = steps or 1200, DROPOUT[name]
     rolls, valid = rolls_of(name, "train"), rolls_of(name, "valid")

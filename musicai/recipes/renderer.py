@@ -1,8 +1,8 @@
 """WaveNets that play a score at 16 kHz, or babble: `musicai train renderer`, `renderer-categorical`, `unconditional`.
 
 They learn from renderings of folk tunes by the sampled flute and trumpet, and from the sampled notes themselves. The
-partials of notes are fitted first (partials.safetensors), then held while the WaveNet learns the rest. On one core that
-takes 24 and 14 minutes; larger versions with seven instruments did not work (see DECISIONS.md). Chapter 5.
+partials of the notes are fitted first (partials.safetensors), then frozen while the WaveNet learns the rest. On one
+core that takes 24 and 14 minutes; larger versions with seven instruments did not work (see DECISIONS.md). Chapter 5.
 """
 
 import dataclasses
@@ -27,15 +27,15 @@ from musicai.train import TrainingRun, fit, seed_all, update
 from musicai.wavenet import ScoreConfig, ScoreWaveNet, WaveNet, WaveNetConfig, sample, score_frames
 
 HOP, SILENCE = 160, 128
-MARGIN = 2  # frames beyond its own that a sample's conditioning may look at
+MARGIN = 2  # frames on either side of its own that a sample's conditioning may see
 SHAPE = {"layers": 21, "stacks": 3, "residual_channels": 32, "skip_channels": 32, "end_channels": 64}
 INSTRUMENTS = ("flute", "trumpet")
 BATCH, FRAMES, LR = 2, 20, 3e-3  # crops per step; frames of 10 ms that count in each; the peak learning rate
 TUNES = 160
-PARTIAL_STEPS = 7_000  # before the WaveNet's, of 16 crops each
+PARTIAL_STEPS = 7_000  # before the WaveNet's steps, with 16 crops each
 
 
-# Longer training gives fewer bits and worse playing (the card has a table).
+# Longer training gives fewer bits but worse playing (the card has a table).
 STEPS = {"renderer": 4_000, "renderer-categorical": 12_000, "unconditional": 1_200}
 
 
@@ -44,7 +44,7 @@ STEPS = {"renderer": 4_000, "renderer-categorical": 12_000, "unconditional": 1_2
 
 @dataclasses.dataclass
 class Piece:
-    """A score for one instrument; `recording` is its audio if that is a sampled note rather than a rendering."""
+    """A score for one instrument; `recording` is its audio if it is a sampled note rather than a rendering."""
 
     name: str
     score: Score
@@ -53,18 +53,18 @@ class Piece:
 
     @cached_property
     def codes(self) -> np.ndarray:
-        """Its audio, one channel, as mu-law codes: uint8 (time,)."""
+        """The audio, one channel, as mu-law codes: uint8 (time,)."""
         audio = render(self.score).mean(0) * 2**0.5 if self.recording is None else self.recording
         return mu_law_encode(audio.clamp(-1, 1)).numpy().astype(np.uint8)
 
     @cached_property
     def frames(self) -> csr_array:
-        """Its score frames (frames, 528), of which few are not 0; making them takes longer than a step."""
+        """The score frames (frames, 528), sparse because few are nonzero; making them takes longer than a step."""
         return csr_array(score_frames(self.score, SR, HOP, len(self.codes)).T.numpy())
 
 
 def tune_pieces(split: str, count: int) -> list[Piece]:
-    """Folk tunes spread over the split, for each instrument in turn; for a few, only part of the corpus is read."""
+    """Folk tunes spread over the split, for each instrument in turn; a small count reads only part of the corpus."""
     tunes = spread(FolkCorpus(split, limit=192 if count < 10 else None), count)
     return [
         as_piece(f"{tune.collection} {tune.number} {tune.name}", tune.to_score(), INSTRUMENTS[i % len(INSTRUMENTS)])
@@ -83,7 +83,7 @@ def note_pieces(split: str) -> list[Piece]:
 
 
 def as_piece(name: str, score: Score, instrument: str) -> Piece:
-    """The opening of a score by one instrument, with a loudness for each note that depends on the name alone."""
+    """The opening of a score for one instrument, with a velocity for each note that depends only on the name."""
     rng = np.random.default_rng(list(hashlib.blake2b(name.encode(), digest_size=8).digest()))
     end, program = score.beats(20.0), PROGRAMS.index(instrument)  # 20 seconds
     notes = [note for track in score.tracks for note in track.notes if note.end <= end]
@@ -92,19 +92,19 @@ def as_piece(name: str, score: Score, instrument: str) -> Piece:
 
 
 def pieces_of(split: str, trial: bool = False) -> list[Piece]:
-    """The tunes and notes of a split; in a trial only a few."""
+    """The tunes and notes of a split; only a few in a trial."""
     tunes, notes = TUNES if split == "train" else TUNES // 5, note_pieces(split)
     pieces = tune_pieces(split, 2 if trial else tunes) + spread(notes, 4 if trial else len(notes))
     return [piece for piece in pieces if piece.score.notes]
 
 
 class Crops:
-    """Batch n: `batch` crops of FRAMES frames, a pure function of (seed, n); each with the context before it.
+    """Training crops: calling it with n gives batch n, `batch` crops of FRAMES frames, a function of (seed, n) only.
 
     >>> codes, local, instrument = Crops(pieces, receptive_field=382)(n)  # doctest: +SKIP
 
-    A crop is [context | FRAMES | margin]; `valid` cuts out the middle. Only there does a network see all that it would
-    see in the whole piece, so only that counts in a loss.
+    A crop is [context | FRAMES | margin]; `valid` cuts out the middle. Only there does a network see everything it
+    would see in the whole piece, so only that part counts in a loss.
     """
 
     def __init__(self, pieces: list[Piece], receptive_field: int, seed: int = 0, batch: int = BATCH):
@@ -113,7 +113,7 @@ class Crops:
         self.valid = slice(self.context * HOP, (self.context + FRAMES) * HOP)
 
     def places(self, n: int) -> list[tuple[Piece, int]]:
-        """(piece, first valid frame) of each crop of batch n: long pieces more often, so that each sample counts."""
+        """(piece, first valid frame) of each crop of batch n; long pieces come more often, so samples count alike."""
         rng, lengths = np.random.default_rng((self.seed, n)), np.array([len(piece.codes) for piece in self.pieces])
         chosen = rng.choice(len(lengths), self.batch, p=lengths / lengths.sum())
         return [(self.pieces[i], int(rng.integers(max(1, lengths[i] // HOP - FRAMES + 1)))) for i in chosen]
@@ -126,7 +126,7 @@ class Crops:
 
 
 def crop(piece: Piece, first: int, count: int) -> tuple[Tensor, Tensor, int]:
-    """Frames [first, first + count) of a piece, silence beyond its ends: codes, score frames, number of instrument."""
+    """Codes, score frames and instrument of frames [first, first + count) of a piece, with silence beyond its ends."""
     t, f = np.arange(first * HOP, (first + count) * HOP), np.arange(first, first + count)
     length, frames = len(piece.codes), piece.frames.shape[0]
     codes = np.where((t >= 0) & (t < length), piece.codes[t.clip(0, length - 1)], SILENCE)
@@ -134,11 +134,11 @@ def crop(piece: Piece, first: int, count: int) -> tuple[Tensor, Tensor, int]:
     return torch.from_numpy(codes).long(), torch.from_numpy(local.T).float(), INSTRUMENTS.index(piece.instrument)
 
 
-# ---- the model, and what it knows at the start
+# ---- the model and its initial weights
 
 
 def build(name: str, training: list[Piece]) -> WaveNet:
-    """The model that a run begins with."""
+    """Build the model that a run begins with."""
     if name == "unconditional":
         model = WaveNet(WaveNetConfig(**SHAPE))
     else:
@@ -150,10 +150,11 @@ def build(name: str, training: list[Piece]) -> WaveNet:
 
 @torch.no_grad()
 def good_start(model: WaveNet, training: list[Piece]) -> None:
-    """Begin with what need not be learned, for a CPU has no minutes to spare.
+    """Initialise what needn't be learned, because a CPU has no minutes to spare.
 
-    For a mixture: Gaussians from narrow to wide, as wide as errors and as values are, and inputs of size 1. For codes:
-    how common each is, which is half a bit; and neighbours as neighbours, as rows of a cosine basis.
+    For a mixture: Gaussians from narrow (as wide as the errors) to wide (as wide as the values), and inputs of size 1.
+    For codes: how common each is, which saves half a bit, and similar vectors for neighbouring codes, from the rows of
+    a cosine basis.
     """
     bias, k = model.head.linear.bias, model.config.mixtures
     if k:
@@ -172,7 +173,7 @@ def good_start(model: WaveNet, training: list[Piece]) -> None:
 
 
 def sketch_error(model: ScoreWaveNet, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-    """What the partials leave of the power of each crop, as a share of it: (batch,)."""
+    """The share of each crop's power that the partials do not explain: (batch,)."""
     codes, local, instrument = (part.to(device()) for part in batch)
     wave = mu_law_decode(codes)
     left = wave - model.upsample.sketch(local, instrument)
@@ -180,7 +181,7 @@ def sketch_error(model: ScoreWaveNet, batch: tuple[Tensor, Tensor, Tensor]) -> T
 
 
 def learn_partials(model: ScoreWaveNet, training: list[Piece], out: Path, steps: int, seed: int, progress: bool):
-    """Fit the partials by least squares: what is the same whenever a note is played. From then on they stay."""
+    """Fit the partials by least squares: they are what is the same whenever a note is played. Then freeze them."""
     partials, crops = model.upsample.partials, Crops(training, 1, seed, batch=16)
     optimizer = torch.optim.Adam(partials.parameters(), LR, betas=(0.9, 0.98))
 
@@ -200,10 +201,10 @@ def learn_partials(model: ScoreWaveNet, training: list[Piece], out: Path, steps:
 
 
 def log_prob(model: WaveNet, batch: tuple[Tensor, Tensor, Tensor], past: Tensor | None = None) -> Tensor:
-    """Log probability in nats of each code of a batch, with either head: (batch, time).
+    """Log probability, in nats, of each code in a batch, with either head: (batch, time).
 
-    A mixture reads the values that the codes stand for, and is judged by the mass it gives to a code's interval.
-    `past` is what the model hears of the codes, if not the codes themselves.
+    A mixture reads the values that the codes stand for, and is scored by the mass it gives to a code's interval.
+    `past` is what the model hears, if not the codes themselves.
     """
     codes, local, instrument = (part.to(device()) for part in batch)
     score = (local, instrument) if model.upsample is not None else ()
@@ -214,10 +215,11 @@ def log_prob(model: WaveNet, batch: tuple[Tensor, Tensor, Tensor], past: Tensor 
 
 
 def disturbed(codes: Tensor, seed: tuple[int, int], share: float = 0.9) -> Tensor:
-    """Codes as the model may hear its own past: a share of the crops with noise and an echo, each 0 to 35 dB below.
+    """Disturb the past: give a share of the crops noise and an echo, each 0 to 35 dB below the sound.
 
-    A model that only ever hears true pasts learns to follow them, and once alone it follows its own errors. Where the
-    past is in doubt, the score is what it can rely on. The echo, up to 12 ms late, is the right pitch at a wrong phase.
+    A model that only ever hears true pasts learns to follow them and, once on its own, follows its own errors. If it
+    can't trust the past, it has to rely on the score. The echo, up to 12 ms late, has the right pitch but a wrong
+    phase.
     """
     rng = np.random.default_rng((*seed, 1))
     x = mu_law_decode(codes)
@@ -230,13 +232,13 @@ def disturbed(codes: Tensor, seed: tuple[int, int], share: float = 0.9) -> Tenso
 
 @torch.no_grad()
 def bits(model: WaveNet, crops: Crops, batches: int) -> float:
-    """Bits per sample over so many batches of crops: the mean of -log2 p(sample | all before it, the score)."""
+    """Bits per sample over `batches` batches of crops: the mean of -log2 p(sample | all before it, the score)."""
     found = [log_prob(model, crops(n))[:, crops.valid].double().mean().item() for n in range(batches)]
     return -sum(found) / len(found) / math.log(2)
 
 
 def train(name: str, out: Path, steps: int | None, seed: int, progress: bool) -> Mapping[str, float]:
-    """Train the partials and the WaveNet, judge them and save them."""
+    """Train the partials and the WaveNet, evaluate them and save them."""
     steps, score = steps or STEPS[name], name != "unconditional"
     trial = steps < TRIAL
     training, valid, test = (pieces_of(split, trial) for split in ("train", "valid", "test"))
@@ -249,7 +251,7 @@ def train(name: str, out: Path, steps: int | None, seed: int, progress: bool) ->
     openings = {piece.instrument: piece for piece in reversed(valid) if piece.recording is None}.values()
 
     def play(model: WaveNet) -> dict[str, Tensor]:
-        """The opening of the first held-out tune of each instrument."""
+        """Play the opening of each instrument's first held-out tune."""
         length, sounds = int((0.1 if trial else 4.0) * SR), {}
         for piece in openings:
             given = model.conditioning(piece.score, piece.instrument, length) if score else None

@@ -1,4 +1,4 @@
-"""What the recipes have in common: the sounds to listen to on the way, the learning rate, the card."""
+"""What the recipes share: sounds to listen to during training, the learning rate, and the model card."""
 
 import json
 import math
@@ -18,14 +18,14 @@ from musicai.train import TrainingRun
 from musicai.train.loop import Callback
 
 SR = 16_000
-TRIAL = 100  # a run of fewer steps only checks that everything works, on a little of the data
+TRIAL = 100  # a run of fewer steps only checks that everything works, using a little of the data
 RUNGS = {step * 10**power for power in range(2, 6) for step in (1, 2, 5)}  # 100, 200, 500, 1,000, ...
 
 
 def listening_ladder(out: Path, model: nn.Module, play: Callable[[nn.Module], Mapping[str, Tensor]]) -> Callback:
-    """A callback that saves what the averaged model plays after 100, 200, 500, ... steps and after the last.
+    """Make a callback that saves what the averaged model plays after 100, 200, 500, ... steps and after the last.
 
-    `play` turns a model into sounds (time,) by name. Those of `model`, before its first step, are saved at once.
+    `play` turns a model into sounds (time,) by name. The sounds of `model` before its first step are saved right away.
     """
 
     def rung(model: nn.Module, step: int) -> None:
@@ -42,22 +42,22 @@ def listening_ladder(out: Path, model: nn.Module, play: Callable[[nn.Module], Ma
 
 
 def warm_cosine(n: int, steps: int, end: float) -> float:
-    """A factor for the learning rate at step n: up in 50 steps, then down along a cosine, to `end`."""
+    """A factor for the learning rate at step n: up over 50 steps, then down along a cosine to `end`."""
     return min(1.0, (n + 1) / 50) * (end + (1 - end) * 0.5 * (1 + math.cos(math.pi * n / steps)))
 
 
 def spread(items: Sequence, count: int) -> list:
-    """`count` of the items at even distances; all of them if there are fewer."""
+    """`count` evenly spaced items; all of them if there are fewer."""
     return [items[round(i)] for i in np.linspace(0, len(items) - 1, min(count, len(items)))] if count else []
 
 
 def items_of(dataset: Sequence, steps: int, trial: int = 12) -> list:
-    """The items of a dataset to train or judge with; a few of them in a trial."""
+    """The items of a dataset to train or evaluate with; a few of them in a trial."""
     return spread(dataset, trial if steps < TRIAL else len(dataset))
 
 
 def curves(history: Mapping[str, Sequence[float]], size: int) -> dict[str, list]:
-    """The mean of every column over blocks of `size` steps, and the step that ends each; None for an empty block."""
+    """Average every column over blocks of `size` steps, and list the step that ends each; None for an empty block."""
     steps = max(map(len, history.values()))
     table = {"step": [min(end, steps) for end in range(size, steps + size, size)]}
     for name, column in history.items():
@@ -69,7 +69,7 @@ def curves(history: Mapping[str, Sequence[float]], size: int) -> dict[str, list]
 def finish(
     name: str, out: Path, model: Pretrained, run: TrainingRun, data: str, scores: Mapping[str, float]
 ) -> Mapping[str, float]:
-    """Write history.json, the weights and the card with its tables of facts and scores. Returns the scores."""
+    """Write history.json, the weights, and the card with its tables of facts and scores; returns the scores."""
     with atomic_write(out / "history.json") as file:
         file.write(json.dumps(curves(run.history, max(1, run.steps // 160))).encode())
     facts = [
@@ -81,5 +81,5 @@ def finish(
     ]
     judged = [f"| {key} | {value:.3f} |" for key, value in scores.items()]
     card = [f"# {out.name}", "", "| | |", "|---|---|", *facts, "", "| held-out data | |", "|---|---|", *judged]
-    model.save_pretrained(out, card="\n".join([*card, "", "Licence: MIT, as the code and the data."]))
+    model.save_pretrained(out, card="\n".join([*card, "", "Licence: MIT, like the code and the data."]))
     return scores

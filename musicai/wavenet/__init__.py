@@ -2,7 +2,7 @@
 
 `WaveNet` reads samples and predicts the distribution of the next one. It is built from `CausalConv1d`, `ResidualBlock`
 and `DilatedStack`, and ends in a `CategoricalHead` or a `GaussianHead`. `RollWaveNet` does the same over the frames of
-a piano roll, with a `PianoRollHead`; `compose` draws new music from it. `ScoreWaveNet` plays a score.
+a piano roll, with a `PianoRollHead`; `compose` draws new music from it. `ScoreWaveNet` performs a score.
 """
 
 from musicai.wavenet.generate import sample, stream, total_variation

@@ -1,4 +1,4 @@
-"""Output heads: the last layer of a WaveNet and the distribution it stands for. Chapter 5."""
+"""Output heads: the last layer of a WaveNet and the distribution it parametrises. Chapter 5."""
 
 import math
 
@@ -10,10 +10,10 @@ from musicai.audio.signal import mu_law_edges
 from musicai.gmm import ConditionalMixture, MixtureHead
 
 TINY = 1e-12  # uniform numbers stay this far from 0 and 1, where a Gaussian's quantile is infinite
-FAR = 1e6  # further away than any component reaches: an infinite end would have no gradient
-REACH = 40  # how many of the keys above, already decided, a key sees
-MOST = 15  # keys down above are counted up to here
-BALANCE = 4  # and compared with the previous frame's count up to here
+FAR = 1e6  # farther away than any component reaches: an infinite end would have no gradient
+REACH = 40  # how many of the keys above it, already decided, a key sees
+MOST = 15  # the count of keys down above is capped here
+BALANCE = 4  # its difference from the previous frame's count is capped here
 
 
 def categorical_from_uniform(logits: Tensor, u: Tensor, temperature: float = 1.0, top_p: float | None = None) -> Tensor:
@@ -29,9 +29,9 @@ def categorical_from_uniform(logits: Tensor, u: Tensor, temperature: float = 1.0
 
 
 def keep_top_p(probs: Tensor, top_p: float) -> Tensor:
-    """Set all probabilities (..., K) to zero except the fewest that sum to at least top_p; not renormalised.
+    """Zero all probabilities (..., K) except the fewest that sum to at least top_p, without renormalising.
 
-    This is nucleus sampling (Holtzman et al. 2020, arXiv:1904.09751). Of equal probabilities, the first are kept.
+    This is nucleus sampling (Holtzman et al. 2020, arXiv:1904.09751). Among equal probabilities, the first are kept.
     """
     ordered, order = probs.sort(dim=-1, descending=True, stable=True)
     before = ordered.cumsum(-1) - ordered  # the mass of everything more likely
@@ -47,7 +47,7 @@ class CategoricalHead(nn.Module):
 
     Args:
         in_features: channels of the features.
-        classes: how many codes there are.
+        classes: the number of codes.
 
     Source: van den Oord et al. 2016 (arXiv:1609.03499), section 2.2. Chapter 5.
     """
@@ -70,8 +70,9 @@ class CategoricalHead(nn.Module):
     def sample(self, features: Tensor, u: Tensor, temperature: float = 1.0, top_p: float | None = None) -> Tensor:
         """One code (...) for each u (..., 1) in [0, 1): the first whose cumulative probability exceeds u.
 
-        The draw depends only on u, so every sampler draws the same from the same numbers. A temperature below 1 prefers
-        likely codes, and 0 takes the most likely one. `top_p` keeps the fewest codes whose probabilities sum to it.
+        The draw depends only on u, so every sampler draws the same codes from the same numbers. A temperature below 1
+        favours likely codes, and 0 takes the most likely one. `top_p` keeps the fewest codes whose probabilities sum to
+        at least `top_p`.
         """
         return categorical_from_uniform(self(features), u[..., 0], temperature, top_p)
 
@@ -104,11 +105,11 @@ class GaussianHead(MixtureHead):
         return self(features).log_prob(values[..., None])
 
     def log_prob_of_codes(self, features: Tensor, codes: Tensor, channels: int = 256) -> Tensor:
-        """Log probability, in nats, that a value falls where mu-law gives it these codes (...)."""
+        """Log probability, in nats, that a value falls in the mu-law interval of each of these codes (...)."""
         return log_mass(self(features), *mu_law_edges(codes, channels))
 
     def sample(self, features: Tensor, u: Tensor, temperature: float = 1.0, top_p: float | None = None) -> Tensor:
-        """A value (...) in [-1, 1] for each u (..., 2): u[0] picks the component, u[1] the place within it.
+        """A value (...) in [-1, 1] for each u (..., 2): u[0] picks the component, u[1] the position within it.
 
         The temperature also narrows the components; `top_p` chooses among the components.
         """
@@ -120,7 +121,7 @@ class GaussianHead(MixtureHead):
 
 
 def log_mass(mixture: ConditionalMixture, low: Tensor, high: Tensor) -> Tensor:
-    """Log of the probability that a mixture gives to an interval, exact where differences of the CDF are not.
+    """Log of the probability that a mixture gives to an interval, exact even where differencing the CDF is not.
 
     >>> standard = ConditionalMixture(torch.zeros(1), torch.zeros(1, 1), torch.ones(1, 1))
     >>> log_mass(standard, torch.tensor(-1.96), torch.tensor(1.96)).exp()
@@ -140,14 +141,14 @@ def log_mass(mixture: ConditionalMixture, low: Tensor, high: Tensor) -> Tensor:
     """
     means, scales = mixture.means[..., 0].double(), mixture.scales[..., 0].double()
     a, b = ((end.double().clamp(-FAR, FAR)[..., None] - means) / scales for end in (low, high))
-    a, b = torch.where(a + b > 0, -b, a), torch.where(a + b > 0, -a, b)  # by symmetry, into the left tail
+    a, b = torch.where(a + b > 0, -b, a), torch.where(a + b > 0, -a, b)  # by symmetry, move to the left tail
     upper, lower = torch.special.log_ndtr(b), torch.special.log_ndtr(a.clamp(min=-1e4))  # further out, nothing is left
     mass = upper + torch.log(-torch.expm1((lower - upper).clamp(max=-1e-15)))  # log(Phi(b) - Phi(a))
     return (mixture.log_weights + mass).logsumexp(-1).to(low.dtype)
 
 
 class PianoRollHead(nn.Module):
-    """Is each key down, given what the past says about it and the keys above it? Features in, logits out.
+    """Is each key down, given what the past says about it and given the keys above it? Features in, logits out.
 
     >>> head = PianoRollHead(channels=96)
     >>> frames, previous = torch.eye(88)[[60, 64]], torch.zeros(2, 88)
@@ -156,12 +157,12 @@ class PianoRollHead(nn.Module):
 
     p(frame) = product over the keys n of p(key n | past, keys above n): the chain rule once more, over pitch. All keys
     share the same weights, because a third is a third anywhere. A key sees the 40 keys above it, how many of all the
-    keys above it are down, and how that compares with the previous frame: together, which voice it would be.
+    keys above it are down, and how that compares with the previous frame; together, these suggest which voice it is.
 
     Args:
-        channels: H, of the features and the hidden layers.
-        layers: how many hidden layers.
-        dropout: of hidden units.
+        channels: H, the width of the features and the hidden layers.
+        layers: the number of hidden layers.
+        dropout: the dropout rate of hidden units.
 
     Source: NADE (Larochelle and Murray 2011), used over an RNN in Boulanger-Lewandowski et al. 2012. Chapter 5.
     """
@@ -178,7 +179,7 @@ class PianoRollHead(nn.Module):
             nn.init.zeros_(table.weight)
 
     def forward(self, features: Tensor, frames: Tensor, previous: Tensor, points: tuple[Tensor, Tensor]) -> Tensor:
-        """Logits (M,) that the keys at the points are down.
+        """Logits (M,) of the keys at the points being down.
 
         Args:
             features: (M, H), what the past says about the points.
@@ -191,7 +192,7 @@ class PianoRollHead(nn.Module):
         return self.logits(features, window[points], above[points], before[points])
 
     def logits(self, features: Tensor, window: Tensor, above: Tensor, before: Tensor) -> Tensor:
-        """The network: features (M, H), the REACH keys above (M, REACH), the counts above now and before: (M,)."""
+        """The network: logits (M,) from features (M, H), the keys above (M, REACH), and the counts now and before."""
         count = above.clamp(max=MOST).long()
         balance = (before - above).clamp(-BALANCE, BALANCE).long() + BALANCE
         h = F.relu(features + self.above(window) + self.count(count) + self.balance(balance))
@@ -208,9 +209,9 @@ class PianoRollHead(nn.Module):
             features: (F, K, H).
             previous: (F, K), the frame before each.
             u: (F, K), uniform in [0, 1).
-            bias: (K,) or (F, K), added to the logits; inf for keys that have to be down, -inf for up.
+            bias: (K,) or (F, K), added to the logits; inf for keys that must be down, -inf for keys that must be up.
             temperature: what the logits are divided by; 0 takes the more likely choice.
-            top_p: a choice that is at least this likely is certain.
+            top_p: a choice at least this likely is always made.
         """
         padded = F.pad(torch.zeros_like(previous), (REACH, 0))  # the frames, filled in from the highest key down
         before, bias = previous.cumsum(-1) - previous, bias.expand_as(previous)

@@ -1,4 +1,4 @@
-"""The layers of a WaveNet: causal convolutions, gated residual blocks, stacks, learned upsampling. Chapter 5."""
+"""The layers of a WaveNet: causal convolutions, gated residual blocks, stacks and learned upsampling. Chapter 5."""
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ DEEPEST, MOST_LAYERS = 40, 1000  # a deeper stack would look back further than a
 
 
 def receptive_field(dilations: list[int], kernel_size: int = 2) -> int:
-    """How many inputs an output sees, the latest included: 1 + (kernel_size - 1) x the sum of the dilations.
+    """How many inputs an output sees, including the latest: 1 + (kernel_size - 1) x the sum of the dilations.
 
     >>> receptive_field([1, 2, 4, 8])
     16
@@ -17,7 +17,7 @@ def receptive_field(dilations: list[int], kernel_size: int = 2) -> int:
         dilations: one per layer.
         kernel_size: taps of each convolution.
 
-    Returns: a number of samples, or of frames.
+    Returns: a number of samples or frames.
 
     Source: van den Oord et al. 2016 (arXiv:1609.03499), section 2.1. Chapter 5.
     """
@@ -25,14 +25,14 @@ def receptive_field(dilations: list[int], kernel_size: int = 2) -> int:
 
 
 def dilations_of(layers: int, stacks: int = 1) -> list[int]:
-    """The dilations 1, 2, 4, ... of a WaveNet's layers, starting again at 1 in every stack.
+    """The dilations 1, 2, 4, ... of a WaveNet's layers, restarting at 1 in every stack.
 
     >>> dilations_of(6, 2)
     [1, 2, 4, 1, 2, 4]
 
     Args:
-        layers: how many in all.
-        stacks: how many runs they are divided into.
+        layers: the total number of layers.
+        stacks: how many stacks they are divided into.
 
     Returns: one dilation per layer.
 
@@ -60,7 +60,7 @@ class CausalConv1d(nn.Conv1d):
         out_channels: C'.
         kernel_size: taps.
         dilation: distance between taps.
-        bias: whether to add one.
+        bias: whether to add a bias.
 
     Source: van den Oord et al. 2016 (arXiv:1609.03499), figures 2 and 3. Chapter 5.
     """
@@ -89,7 +89,7 @@ class ResidualBlock(nn.Module):
         kernel_size: taps of the causal convolution W.
         dilation: of the causal convolution W.
         condition: channels of the conditioning h; 0 for none.
-        last: the last block of a stack has no successor to pass x on to, hence no residual 1x1.
+        last: whether this is the last block, which has no successor to pass x on to and so no residual 1x1.
 
     Source: van den Oord et al. 2016 (arXiv:1609.03499), equations 2 and 3 and figure 4. Chapter 5.
     """
@@ -122,10 +122,10 @@ class DilatedStack(nn.Module):
 
     Args:
         dilations: one per block, such as `dilations_of(layers, stacks)`.
-        residual: R, see ResidualBlock.
-        skip: S, see ResidualBlock.
-        kernel_size: see ResidualBlock.
-        condition: see ResidualBlock.
+        residual: R, as in ResidualBlock.
+        skip: S, as in ResidualBlock.
+        kernel_size: as in ResidualBlock.
+        condition: as in ResidualBlock.
 
     Source: van den Oord et al. 2016 (arXiv:1609.03499), figure 4. Chapter 5.
     """

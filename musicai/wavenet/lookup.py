@@ -1,7 +1,7 @@
 """What the past of a piano roll says about its next frame: the conditioning of `RollWaveNet`. Chapter 5.
 
 Tunes repeat themselves. A convolution looks back by fixed distances, but how long ago the theme was heard differs from
-piece to piece. So for every frame we look up where the music before it resembled the music now, and what came next.
+piece to piece. So for every frame we look up where earlier music resembled the music now, and what came next there.
 """
 
 import numpy as np
@@ -23,7 +23,7 @@ PAST = PLANES * KEYS + FRAME_FEATURES
 
 
 def history(frames: Tensor) -> Tensor:
-    """What is known before every frame of a piece, and before the frame that would come next.
+    """Compute what is known before every frame of a piece, and before the frame that would come next.
 
     >>> past = history(torch.eye(88)[:3])
     >>> past.shape
@@ -32,7 +32,7 @@ def history(frames: Tensor) -> Tensor:
     (torch.Size([4, 9, 88]), torch.Size([4, 51]))
 
     Args:
-        frames: (T, 88) of 0 and 1.
+        frames: (T, 88), zeros and ones.
 
     Returns: float32 (T + 1, 9 x 88 + 51): nine planes, one number per key (the last four frames, two look-ups, two
         counts of recent use, and how long the key has been sounding), and 51 features of the frame (clocks, the number
@@ -52,7 +52,7 @@ def history(frames: Tensor) -> Tensor:
 
 
 def planes_of(past: Tensor) -> Tensor:
-    """The planes of a past (..., PAST): (..., PLANES, KEYS); the first of them is the previous frame."""
+    """The planes of a past (..., PAST): (..., PLANES, KEYS); the first is the previous frame."""
     return past[..., : PLANES * KEYS].unflatten(-1, (PLANES, KEYS))
 
 
@@ -64,14 +64,14 @@ def features_of(past: Tensor) -> Tensor:
 class RollMemory:
     """A piano roll that grows frame by frame: `past()` says what is known now, `append(frame)` extends it.
 
-    Appending a frame costs one product with the frames in memory, at most MEMORY of them; nothing is computed twice.
+    Appending a frame costs one product with the frames in memory (at most MEMORY); nothing is computed twice.
 
     The similarity of the present t to an earlier place j compares the frames that led up to both, with decay d:
     s[t, j] = d s[t - 1, j - 1] + (1 - d) alike(t - 1, j - 1), between -1 and 1. A look-up is the average of the frames
     at 0 < j < t - 1, weighted by softmax(sharpness x s[t]).
 
     Args:
-        capacity: how many frames there can be.
+        capacity: the largest number of frames.
     """
 
     def __init__(self, capacity: int):
@@ -82,7 +82,7 @@ class RollMemory:
         self.used, self.held = np.zeros((2, KEYS), np.float32), np.zeros(KEYS, np.float32)
 
     def append(self, frame: np.ndarray) -> None:
-        """Add a frame (KEYS,) of 0 and 1."""
+        """Append a frame (KEYS,) of zeros and ones."""
         t, first = self.count, max(self.count - MEMORY - 1, 0)
         self.frames[LAGS + t], self.sizes[t] = frame, frame.sum()
         s, alike = self.similarity[first:t], self._alike(slice(first, t))
@@ -93,7 +93,7 @@ class RollMemory:
         self.count += 1
 
     def past(self) -> np.ndarray:
-        """What is known now: (PAST,), the planes and the features of the frame."""
+        """What is known now, (PAST,): the planes and the features of the frame."""
         lagged = self.frames[self.count : self.count + LAGS][::-1]
         recalled, match = self._recall()
         planes = np.concatenate([lagged, recalled, self.used * USE_SCALE, np.minimum(self.held, 8)[None] / 4])
@@ -110,7 +110,7 @@ class RollMemory:
         return 2 * np.where(total > 0, 2 * common / np.maximum(total, 1), 1.0) - 1
 
     def _recall(self) -> tuple[np.ndarray, np.ndarray]:
-        """What followed where the music was like now, (2, KEYS); how similar and how certain that is, (2,)."""
+        """What followed where the music resembled the present, (2, KEYS); how similar and how certain that is, (2,)."""
         if self.count <= 3:
             return np.zeros_like(self.used), np.zeros(2, np.float32)
         places = slice(max(1, self.count - 1 - MEMORY), self.count - 1)

@@ -22,17 +22,17 @@ class WaveNetConfig:
     2
 
     Attributes:
-        layers: how many residual blocks.
+        layers: the number of residual blocks.
         stacks: how many runs of dilations 1, 2, 4, ... they form.
         kernel_size: taps of their convolutions.
         residual_channels: R.
         skip_channels: S.
-        end_channels: A, of the output layer before the head.
-        classes: mu-law codes, in and out.
+        end_channels: A, the channels of the output layer before the head.
+        classes: the number of mu-law codes, in and out.
         mixtures: if not 0, the model reads and predicts values instead of codes, with this many Gaussians.
-        global_classes: how many instruments (or voices) there are; 0 for no such conditioning.
-        global_channels: width of their embedding.
-        local_channels: channels of what changes with time, such as a score; 0 for none.
+        global_classes: the number of instruments (or voices); 0 for no global conditioning.
+        global_channels: the width of their embedding.
+        local_channels: channels of conditioning that changes with time, such as a score; 0 for none.
         upsample: strides that bring local conditioning to the sample rate, such as (10, 16) from 100 Hz to 16 kHz.
 
     Raises:
@@ -62,7 +62,7 @@ class WaveNetConfig:
 
 
 class WaveNet(Pretrained, nn.Module):
-    """A stack of gated, dilated, causal convolutions over samples, and a head that predicts the next one.
+    """A stack of gated, dilated, causal convolutions over samples, with a head that predicts the next one.
 
     >>> model = WaveNet(WaveNetConfig(layers=10, stacks=1))
     >>> codes = torch.randint(256, (2, 4000))
@@ -124,7 +124,7 @@ class WaveNet(Pretrained, nn.Module):
     def condition(
         self, batch: int, length: int, local: Tensor | None = None, instrument: Tensor | None = None
     ) -> Tensor | None:
-        """What the blocks see at each sample, (batch, channels, length), local channels first; None for nothing.
+        """What the blocks see at each sample, (batch, channels, length), local channels first; None without any.
 
         Raises a ValueError that says what is wrong with the conditioning.
         """

@@ -1,4 +1,4 @@
-"""What a score alone says about the wave: each note's partials, with learned levels and phases. Chapter 5."""
+"""What a score alone says about the waveform: each note's partials, with learned levels and phases. Chapter 5."""
 
 import itertools
 import math
@@ -15,7 +15,7 @@ VELOCITIES = 17  # velocities that are told apart
 
 
 class Partials(nn.Module):
-    """Sums of sines that follow a score, as a small network expects them of an instrument's notes.
+    """Sums of sines that follow a score; a small network predicts them for each instrument's notes.
 
     >>> partials = Partials([57, 69], instruments=1, sr=16_000, hop=160, count=2)
     >>> notes = torch.zeros(1, 3, 2, 2, 50)  # velocity, age, ended; two turns of two keys; frames
@@ -29,17 +29,17 @@ class Partials(nn.Module):
         c_k(t) sin(2 pi k (f t + d(t))) + s_k(t) cos(2 pi k (f t + d(t))),     k = 1 ... count,
 
     where c, s (level and phase) and d (mistuning and vibrato, in turns) come from a network that sees instrument, key,
-    velocity, t, and the time since the note's end. It answers once per frame; between frames it is interpolated.
-    Before its first sample a note is silent, and so is a partial above sr / 2. Where notes sound together, their waves
-    are summed. The sum of the first `count` channels is the network's guess of the wave.
+    velocity, t, and the time since the note's end. It answers once per frame; its output is interpolated in between.
+    A note is silent before its first sample, and so is any partial above sr / 2. When notes sound together, their waves
+    are summed. The sum of the first `count` channels is the network's guess of the waveform.
 
     Args:
         keys: MIDI numbers.
-        instruments: how many there are.
+        instruments: the number of instruments.
         sr: sample rate in Hz.
         hop: samples per frame.
         count: partials per note.
-        hidden: width of the network.
+        hidden: the width of the network.
 
     Source: sines at the wanted pitch as a network's excitation, Wang, Takaki and Yamagishi 2019 (arXiv:1810.11946),
     section 2.2; levels of harmonics from a network, Engel et al. 2020 (arXiv:2001.04643), section 3. Chapter 5.
@@ -66,8 +66,8 @@ class Partials(nn.Module):
         """Waves (B, 2 x count, frames x hop), and the network's last layer, (B, hidden, frames), summed over notes.
 
         Args:
-            notes: (B, 3, turns, keys, frames): velocity / 127, and at a frame's first sample the seconds since a note's
-                first sample and since its end. A velocity of 0 means no note.
+            notes: (B, 3, turns, keys, frames): velocity / 127, and the seconds from the note's first sample and from
+                its end to the frame's first sample. A velocity of 0 means no note.
             instrument: int64 (B,).
         """
         b, turn, key, f = notes[:, 0].nonzero(as_tuple=True)  # few sound at a time
@@ -94,7 +94,7 @@ class Partials(nn.Module):
         return h, self.curves(h) * size
 
     def sines(self, hertz: Tensor, since: Tensor, curves: Tensor) -> Tensor:
-        """The partials of notes, and the same a quarter turn later: (sounding, 2 x count, hop)."""
+        """The partials of the notes, and the same partials a quarter turn later: (sounding, 2 x count, hop)."""
         c, s, drift = curves.split([self.count, self.count, 1], dim=1)
         turns = (hertz[:, None] * since)[:, None] + drift
         angles = 2 * math.pi * self.overtones[:, None] * (turns - turns.detach().floor())
@@ -105,6 +105,6 @@ class Partials(nn.Module):
 
 
 def _summed(parts: Tensor, notes: Tensor, b: Tensor, f: Tensor) -> Tensor:
-    """The parts added up per example and frame: (B, frames, ...)."""
+    """Sum the parts per example and frame: (B, frames, ...)."""
     total = parts.new_zeros(len(notes), notes.shape[-1], *parts.shape[1:])
     return total.index_put((b, f), parts, accumulate=True)

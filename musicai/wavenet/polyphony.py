@@ -32,30 +32,30 @@ def compose(
 
     Args:
         model: such as `RollWaveNet.from_pretrained("wavenet-chorales")`.
-        frames: how many frames in all, including the opening.
+        frames: the total number of frames, including the opening.
         opening: (88, n), how the piece begins.
         fixed: (88, frames): 1 for keys that sound, 0 for keys that do not, NaN for keys the model chooses. See
-            `under_melody`. The opening takes precedence. What is fixed is kept exactly, whatever the tonic.
+            `under_melody`. The opening takes precedence. Fixed keys are kept exactly, whatever the tonic.
         tonic: the pitch class of the keynote, 0 for C to 11 for B. The shipped models only know music in C, so the
             opening and the fixed keys are transposed for the model, and the result is transposed back.
-        pitch_classes: the only ones that may sound where the model chooses, as in (0, 2, 4, 5, 7, 9, 11).
+        pitch_classes: the only ones that the model may choose, as in (0, 2, 4, 5, 7, 9, 11).
         density: added to the log-odds of every key the model chooses: above 0 for more notes, below 0 for fewer.
         temperature: below 1 for more likely music; 0 always takes the more likely choice.
-        top_p: below 1, whatever is at least this probable is certain.
+        top_p: if below 1, any choice at least this probable is always made.
         seed: the same seed gives the same music.
         progress: whether to show a progress bar.
 
     Returns: bool (88, frames), row 0 = A0.
 
     Raises:
-        ValueError: if an argument has the wrong shape or range; the message names it.
+        ValueError: if an argument has the wrong shape or is out of range; the message names it.
 
     Source: ancestral sampling, as in van den Oord et al. 2016 (arXiv:1609.03499), section 2. Chapter 5.
     """
     frames, tonic = _number("frames", frames, 1, 10**9, whole=True), _number("tonic", tonic, 0, 11, whole=True)
     seed, density = _number("seed", seed, 0, 2**63 - 1, whole=True), _number("density", density, -1000, 1000)
     temperature, top_p = _number("temperature", temperature, 0, 1000), _number("top_p", top_p, 0, 1)
-    given = _given(frames, opening, fixed).T.flip(-1)  # (frames, 88), the highest key first, as all that follows
+    given = _given(frames, opening, fixed).T.flip(-1)  # (frames, 88), the highest key first, as in all that follows
     nearer_first = (tonic, tonic - 12) if tonic <= 6 else (tonic - 12, tonic)
     up = max(nearer_first, key=lambda up: (transposed(given, -up) == 1).sum())  # keep what is given on the keyboard
     device = model.base.device
@@ -76,7 +76,7 @@ def compose(
 
 
 def under_melody(melody: Tensor) -> Tensor:
-    """What `compose` should keep `fixed` to harmonise a melody.
+    """Make the `fixed` argument of `compose` that harmonises a melody.
 
     >>> fixed = under_melody(torch.eye(88)[:, 60:62])
     >>> fixed[59:63]
@@ -85,12 +85,13 @@ def under_melody(melody: Tensor) -> Tensor:
             [0., 1.],
             [0., 0.]])
 
-    The highest key of each frame sounds and none above it does; all keys below are free. Frames without a key are free.
+    The highest key of each frame sounds, and none above it does; all keys below it are free. Frames without any keys
+    are free.
 
     Args:
-        melody: a roll (88, frames) of 0 and 1.
+        melody: a roll (88, frames) of zeros and ones.
 
-    Returns: (88, frames) of 0, 1 and NaN for free.
+    Returns: (88, frames): 0, 1, or NaN for a free key.
 
     Raises:
         ValueError: if the melody has another shape, or holds anything but 0 and 1.
@@ -103,7 +104,7 @@ def under_melody(melody: Tensor) -> Tensor:
 
 
 def _given(frames: int, opening: Tensor | None, fixed: Tensor | None) -> Tensor:
-    """What is given of the piece: (88, frames) of 0, 1 and NaN for free."""
+    """The keys of the piece that are given, (88, frames): 0, 1, or NaN for a free key."""
     given = as_roll("fixed", torch.full((KEYS, frames), torch.nan) if fixed is None else fixed, free=True).cpu().clone()
     start = as_roll("opening", given[:, :0] if opening is None else opening)
     if given.shape[1] != frames or start.shape[1] > frames:
@@ -114,7 +115,7 @@ def _given(frames: int, opening: Tensor | None, fixed: Tensor | None) -> Tensor:
 
 
 def _bias(pitch_classes: Iterable[int], density: float, up: int) -> Tensor:
-    """What is added to the logits of each key (88,), the highest first, if the piece is `up` semitones above C."""
+    """What to add to the logits of each key (88,), the highest first, for a piece `up` semitones above C."""
     allowed = {_number("a pitch class", number, 0, 11, whole=True) for number in pitch_classes}
     keys = range(LOWEST + KEYS - 1, LOWEST - 1, -1)
     return torch.tensor([density if (key + up) % 12 in allowed else -torch.inf for key in keys])

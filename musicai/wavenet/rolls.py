@@ -29,15 +29,15 @@ class RollConfig:
 
     Attributes:
         layers: blocks of the WaveNet over time.
-        stacks: runs of dilations 1, 2, 4, ... that share the blocks.
-        residual_channels: R, see WaveNetConfig.
-        skip_channels: S, see WaveNetConfig.
-        end_channels: A, see WaveNetConfig.
+        stacks: runs of dilations 1, 2, 4, ... that the blocks form.
+        residual_channels: R, as in WaveNetConfig.
+        skip_channels: S, as in WaveNetConfig.
+        end_channels: A, as in WaveNetConfig.
         key_channels: how many numbers the WaveNet passes to each key.
-        head_channels: H, of the PianoRollHead.
+        head_channels: H, the channels of the PianoRollHead.
         head_layers: hidden layers of the PianoRollHead.
-        dropout: of the WaveNet, in training.
-        head_dropout: of the head, in training.
+        dropout: the dropout rate of the WaveNet in training.
+        head_dropout: the dropout rate of the head in training.
 
     Chapter 5.
     """
@@ -61,9 +61,9 @@ class RollWaveNet(Pretrained, nn.Module):
     >>> model.log_prob(roll).mean()  # roll (88, frames): nats per frame  # doctest: +SKIP
 
     The parts in order: `input` (the previous frame and its features -> R), `stack` (R -> S), ReLU, `output` (S -> A),
-    ReLU; `to_keys` passes something to each key and `to_all` the same to all; `around` adds what a key sees around
-    itself in the past; and `head` decides key after key. Internally the highest key comes first, because the head
-    decides from the top: the melody, then what goes with it.
+    ReLU; `to_keys` passes different features to each key and `to_all` the same features to all; `around` adds what a
+    key sees around itself in the past; and `head` decides one key after another. Internally the highest key comes
+    first, because the head decides from the top down: the melody, then what goes with it.
 
     Args:
         config: the shape; None for `RollConfig(**settings)`.
@@ -95,7 +95,7 @@ class RollWaveNet(Pretrained, nn.Module):
 
     @torch.no_grad()
     def log_prob(self, roll: Tensor) -> Tensor:
-        """The log probability in nats of each frame of a roll (88, frames) given those before it: (frames,).
+        """The log probability, in nats, of each frame of a roll (88, frames) given those before it: (frames,).
 
         Raises ValueError for a roll of another shape, or with numbers other than 0 and 1.
         """
@@ -106,12 +106,12 @@ class RollWaveNet(Pretrained, nn.Module):
         return -F.binary_cross_entropy_with_logits(logits.view_as(frames), frames, reduction="none").sum(-1)
 
     def forward(self, frames: Tensor, past: Tensor, points: Points | None = None) -> Tensor:
-        """Logits (M,) that the keys at the points are down.
+        """Logits (M,) of the keys at the points being down.
 
         Args:
             frames: (B, T, 88), the highest key first.
             past: (B, T, PAST), their history.
-            points: rows (0 to B T - 1) and keys, int64 (M,) each; None: all keys of all frames.
+            points: rows (0 to B T - 1) and keys, int64 (M,) each; None for all keys of all frames.
         """
         return self.logits(*(x.flatten(0, 1) for x in (self.context(past), frames, past)), points)
 
@@ -143,7 +143,7 @@ class RollWaveNet(Pretrained, nn.Module):
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Switch a model to eval mode, and every part of it back to the mode it was in, also after an error or Ctrl-C."""
+    """Switch a model to eval mode, then restore every part's own mode, even after an error or Ctrl-C."""
     modes = {module: module.training for module in model.modules()}
     try:
         model.eval()
@@ -154,7 +154,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def as_roll(name: str, roll: Tensor, free: bool = False) -> Tensor:
-    """A piano roll as float32 (88, frames); a ValueError unless it holds only 0 and 1, and NaN if keys may be free."""
+    """A piano roll as float32 (88, frames); a ValueError unless it holds only 0 and 1 (or NaN, if keys may be free)."""
     roll = torch.as_tensor(roll).float()
     if roll.dim() != 2 or len(roll) != KEYS:
         raise ValueError(f"{name} must be a piano roll ({KEYS}, frames); got {tuple(roll.shape)}")
@@ -164,12 +164,12 @@ def as_roll(name: str, roll: Tensor, free: bool = False) -> Tensor:
 
 
 def as_frames(roll: Tensor) -> Tensor:
-    """A roll (88, frames) of 0 and 1 as float frames (frames, 88), the highest key first."""
+    """A roll (88, frames) of zeros and ones as float frames (frames, 88), the highest key first."""
     return as_roll("roll", roll).T.flip(-1)
 
 
 def transposed(frames: Tensor, up: int) -> Tensor:
-    """Frames (..., 88) `up` semitones higher, the highest key first; what leaves the keyboard is dropped."""
+    """Transpose frames (..., 88), the highest key first, `up` semitones; keys that leave the keyboard are dropped."""
     first = max(up, 0)
     return F.pad(frames, (first - up, first))[..., first : first + KEYS]
 
@@ -197,7 +197,7 @@ def nats_per_frame(model: RollWaveNet, rolls: Sequence[Tensor]) -> float:
 
 
 def log_odds(rolls: Sequence[Tensor]) -> Tensor:
-    """The log-odds of each key over all frames, which is where a model's `base` begins.
+    """The log-odds of each key over all frames, the initial value of a model's `base`.
 
     >>> log_odds([torch.zeros(88, 10)]).shape
     torch.Size([88])
@@ -217,7 +217,7 @@ def log_odds(rolls: Sequence[Tensor]) -> Tensor:
 
 
 class RollBatches:
-    """Crops of piano rolls to learn from: `batches(n)` is batch n, a pure function of (seed, n).
+    """Training crops of piano rolls: `batches(n)` is batch n, a pure function of (seed, n).
 
     >>> frames, past, weights = RollBatches([torch.eye(88)] * 2, batch_size=2)(0)
     >>> frames.shape, past.shape, weights.shape
@@ -226,16 +226,16 @@ class RollBatches:
     A batch holds frames (B, T, 88), the highest key first, with shorter pieces padded with silence; their `history`
     (B, T, 843); and what each key counts for in the loss, (B, T, 88), which is 0 for padding and for most keys.
 
-    Most keys of most frames are up beyond doubt. So only some of the keys that are up are used: each with a probability
-    that grows with how often it was down lately, and weighted by one over that probability. The loss stays unbiased,
-    and becomes several times cheaper.
+    In most frames, most keys are obviously up. So only some of the keys that are up are used, each with a probability
+    that grows with how often it was down lately, and a weight of one over that probability. The loss stays unbiased and
+    becomes several times cheaper.
 
     Args:
         rolls: the pieces, (88, frames) each.
         batch_size: B.
         length: frames per crop; shorter pieces are padded. A piece is drawn in proportion to its own length.
-        transpose: up and down by at most this many semitones; what would leave the keyboard is dropped. 0 for none.
-        seed: of the choice of pieces, crops, transpositions and points.
+        transpose: the most semitones to transpose by, up or down; keys that leave the keyboard are dropped. 0 for none.
+        seed: the seed for choosing pieces, crops, transpositions and points.
 
     Raises:
         ValueError: for a roll of another shape, or with other numbers than 0 and 1.
@@ -261,7 +261,7 @@ class RollBatches:
 
 
 def weights_of(frames: Tensor, past: Tensor, real: Tensor, rng: np.random.Generator) -> Tensor:
-    """What each key counts for (B, T, 88): all that are down and some that are up, of the frames that are real."""
+    """The weight of each key (B, T, 88): in real frames, all keys that are down and some that are up get one."""
     previous, recalled, used = planes_of(past)[:, :, [0, LAGS, LAGS + 3]].unbind(2)
     chance = (0.06 + 0.5 * used + previous + recalled).clamp(max=1.0)
     chance = torch.where(frames > 0, 1.0, chance) * real[..., None]
@@ -270,7 +270,7 @@ def weights_of(frames: Tensor, past: Tensor, real: Tensor, rng: np.random.Genera
 
 
 def roll_loss(model: RollWaveNet, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-    """The average negative log-likelihood of a batch, in nats per frame, estimated from the keys that it counts.
+    """The average negative log-likelihood of a batch, in nats per frame, estimated from the keys with a weight.
 
     >>> roll_loss(RollWaveNet(), RollBatches([torch.eye(88)], batch_size=2)(0)).backward()
 
@@ -289,6 +289,6 @@ def roll_loss(model: RollWaveNet, batch: tuple[Tensor, Tensor, Tensor]) -> Tenso
 
 
 def _transposed_past(past: Tensor, up: int) -> Tensor:
-    """A past `up` semitones higher; both counts by pitch class rotate (key n, from the highest, is class n % 12)."""
+    """Transpose a past by `up` semitones; both pitch-class counts rotate (key n, from the highest, is class n % 12)."""
     planes, clocks, counts = transposed(planes_of(past), up), past[..., PLANES * KEYS : -24], past[..., -24:]
     return torch.cat([planes.flatten(-2), clocks, counts.unflatten(-1, (2, 12)).roll(-up, -1).flatten(-2)], dim=-1)

@@ -1,4 +1,4 @@
-"""A score as the conditioning of a WaveNet over samples, and the WaveNet that plays it. Chapter 5."""
+"""A score as conditioning for a WaveNet over samples, and the WaveNet that plays it. Chapter 5."""
 
 import math
 from dataclasses import dataclass, replace
@@ -15,8 +15,8 @@ from musicai.wavenet.partials import Partials
 ROWS = ("velocity", "age", "ended")  # the numbers that describe a note
 TURNS = 2  # a key's notes take turns, so that one can fade while the next begins
 CHANNELS = len(ROWS) * TURNS * KEYS
-RELEASE = 0.5  # seconds after its end for which a note is still described
-LOUDER = 5.0  # waves are small numbers, and layers want larger ones
+RELEASE = 0.5  # seconds for which a note is still described after its end
+LOUDER = 5.0  # samples are small numbers, and layers want larger ones
 
 
 def score_frames(score, sr: int = 16_000, hop: int = 160, length: int | None = None) -> Tensor:
@@ -30,14 +30,14 @@ def score_frames(score, sr: int = 16_000, hop: int = 160, length: int | None = N
     Frame f covers samples f x hop up to (f + 1) x hop. Three numbers describe the note that a key plays: "velocity" is
     its velocity / 127, from the frame with the note's first sample to half a second after its end, else 0; "age" is the
     time in seconds from its first sample to the frame's (negative in the frame in which it begins); "ended" is the time
-    since its end (negative while the key is down). A key's notes alternate between two places: while one note fades,
-    the next may begin. Keys off the piano are left out; drum tracks have no keys.
+    since its end (negative while the key is down). A key's notes alternate between two slots, so that the next may
+    begin while one fades. Pitches outside the piano's range are left out; drum tracks have no keys.
 
     Args:
         score: a musicai.notes.Score (for a Melody, `to_score()`).
         sr: sample rate in Hz.
         hop: samples per frame.
-        length: samples to cover; None: up to the end of the last note.
+        length: samples to cover; None for up to the end of the last note.
 
     Returns: float32 (528, frames), the three rows of two turns of 88 keys.
 
@@ -53,7 +53,7 @@ def score_frames(score, sr: int = 16_000, hop: int = 160, length: int | None = N
             first, stop = start // hop, (end + round(RELEASE * sr)) // hop + 1
             edges = np.arange(first, min(stop, frames.shape[-1])) * hop  # where each frame begins
             rows = frames[:, played[key] % TURNS, key, first:]
-            rows[:] = 0  # the last but one note of this key ends here
+            rows[:] = 0  # this key's last note but one ends here
             rows[:, : len(edges)] = np.full(len(edges), note.velocity / 127), (edges - start) / sr, (edges - end) / sr
             played[key] += 1
     return torch.from_numpy(frames.reshape(CHANNELS, -1))
@@ -61,20 +61,20 @@ def score_frames(score, sr: int = 16_000, hop: int = 160, length: int | None = N
 
 @dataclass(frozen=True)
 class ScoreConfig(WaveNetConfig):
-    """The shape of a ScoreWaveNet: that of a WaveNet, and what it plays.
+    """The shape of a ScoreWaveNet: that of a WaveNet, plus what it plays.
 
     >>> ScoreConfig(instruments=("flute", "cello")).global_classes
     2
 
     Attributes:
-        layers: see WaveNetConfig, as for stacks, kernel_size, residual_channels, skip_channels, end_channels, classes,
-            mixtures and global_channels.
+        layers: see WaveNetConfig, also for stacks, kernel_size, residual_channels, skip_channels, end_channels,
+            classes, mixtures and global_channels.
         local_channels: the rows, turns and keys of `score_frames`, 528.
         upsample: strides from frames to samples; their product is the samples per frame.
         global_classes: the number of instruments; set from their names.
         instruments: their names.
         score_channels: channels that describe a frame's notes, upsampled to the sample rate.
-        partials: how many each note has.
+        partials: partials per note.
         wave_channels: channels that the partials are mixed down to.
         sr: sample rate in Hz.
 
@@ -103,7 +103,7 @@ def notes_of(frames: Tensor) -> Tensor:
 
 
 class ScoreConditioner(nn.Module):
-    """A score's frames (B, 528, frames) at the sample rate: (B, score_channels + wave_channels, time).
+    """Brings a score's frames (B, 528, frames) to the sample rate: (B, score_channels + wave_channels, time).
 
     The wave channels are the partials of the notes, mixed down; the score channels are the last layer of the partials'
     network, projected and upsampled. Chapter 5.
@@ -124,18 +124,18 @@ class ScoreConditioner(nn.Module):
         return torch.cat([self.upsample(self.project(hidden)), self.mix(waves)], dim=1)
 
     def sketch(self, frames: Tensor, instrument: Tensor) -> Tensor:
-        """The wave that the partials alone make, (B, time)."""
+        """The waveform that the partials make on their own, (B, time)."""
         return self.partials(notes_of(frames), instrument)[0][:, : self.partials.count].sum(1)
 
 
 class ScoreWaveNet(WaveNet):
-    """A WaveNet that plays a score: conditioned locally on what the 88 keys do, globally on the instrument.
+    """A WaveNet that plays a score, conditioned locally on what the 88 keys do and globally on the instrument.
 
     >>> model = ScoreWaveNet(ScoreConfig(instruments=("flute", "cello")))
     >>> conditioning = model.conditioning(score, "cello", 32_000)  # doctest: +SKIP
     >>> codes = sample(model, 32_000, conditioning)  # doctest: +SKIP
 
-    All layers see what a ScoreConditioner makes of the notes. Its partials are learned first, then kept fixed.
+    All layers see the notes through a ScoreConditioner. Its partials are learned first, then kept fixed.
 
     Args:
         config: the shape; None for `ScoreConfig(**settings)`.
@@ -155,7 +155,7 @@ class ScoreWaveNet(WaveNet):
         self.upsample = ScoreConditioner(config)
 
     def upsampled(self, local: Tensor, instrument: Tensor | None) -> Tensor:
-        """Frames at the sample rate; the partials depend on the instrument."""
+        """Bring frames to the sample rate; the partials depend on the instrument."""
         return self.upsample(local, instrument)
 
     def conditioning(self, score, instrument: str, length: int) -> dict[str, Tensor | int]:
@@ -171,7 +171,7 @@ class ScoreWaveNet(WaveNet):
 
 
 def _mixing(partials: int, channels: int) -> Tensor:
-    """Initial weights: the sum of all partials, then single ones from the first on; and all a quarter turn later."""
+    """Initial weights: the sum of all partials, then each one from the first on; and the same a quarter turn later."""
     chosen = torch.cat([torch.ones(1, partials), torch.eye(partials)])[: -(-channels // 2)]
     mixed = LOUDER * torch.block_diag(chosen, chosen)[:channels]
     return nn.functional.pad(mixed, (0, 0, 0, channels - len(mixed)))

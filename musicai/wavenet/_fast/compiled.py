@@ -1,10 +1,10 @@
-"""The compiled sampler for the CPU: a block of samples of one stream in one call, and each core takes one stream.
+"""The compiled sampler for the CPU: each call draws a block of samples of one stream, and each core takes one stream.
 
 Everything that happens to a sample is here, in order. The inputs of the network's matrices are float32, or integers
-with one scale for each vector.
+with one scale per vector.
 
-A past tap of dilation d needs only the layer's input of d samples ago. So where d is a multiple of COLUMNS, those of
-COLUMNS samples are multiplied at once, and their weights are read once for all.
+A past tap of dilation d needs only the layer's input from d samples ago. So if d is a multiple of COLUMNS, the inputs
+of COLUMNS samples are multiplied at once, and the weights are read once for all of them.
 """
 
 import hashlib
@@ -26,15 +26,15 @@ from musicai.wavenet.generate.samplers import Conditioning, Draw
 from musicai.wavenet.heads import TINY
 from musicai.wavenet.model import WaveNet
 
-AHEAD = 256  # samples whose conditioning is multiplied out at once: it should still be in the cache when it is read
-STRIDE = 32  # classes that are passed by at once on the way to the one that is drawn
+AHEAD = 256  # samples whose conditioning is multiplied at once: few enough that it is still in the cache when read
+STRIDE = 32  # classes skipped at once on the way to the one that is drawn
 NOTHING, BIG_ENOUGH = np.float32(0), np.float32(3e38)
 NO_RAW = np.zeros((0, 0), np.float32)
 
 OPTIONS = {"fastmath": {"contract", "nsz"}, "error_model": "numpy", "nogil": True}
 inline = njit(**OPTIONS)
-within = njit(**OPTIONS | {"inline": "always"})  # by numba: a call counts references to arrays, one by one
-reduce = njit(**OPTIONS | {"fastmath": {"contract", "nsz", "reassoc", "nnan"}})  # sums in any order
+within = njit(**OPTIONS | {"inline": "always"})  # by numba: a call would count references to arrays, one by one
+reduce = njit(**OPTIONS | {"fastmath": {"contract", "nsz", "reassoc", "nnan"}})  # sums may be computed in any order
 
 
 @reduce
@@ -59,7 +59,7 @@ def largest(p, n):
 def nucleus(p, n, top_p):
     """`heads.keep_top_p`, in place."""
     wanted, before = top_p * mass(p, 0, n), 0.0
-    for i in np.argsort(-p[:n], kind="mergesort"):  # the likeliest first, and of equals the first
+    for i in np.argsort(-p[:n], kind="mergesort"):  # the most likely first, and among equals the first
         if before >= wanted:
             p[i] = 0
         before += p[i]
@@ -67,7 +67,7 @@ def nucleus(p, n, top_p):
 
 @within
 def choose(logits, n, u, temperature, top_p, p):
-    """The first class whose cumulative probability is above u; the likeliest at temperature 0."""
+    """The first class whose cumulative probability exceeds u; the most likely class at temperature 0."""
     if temperature == 0:
         return np.argmax(logits[:n])
     vectors.exponentials(logits, 0, p, 0, n, largest(logits, n), 1 / temperature)
@@ -82,14 +82,14 @@ def choose(logits, n, u, temperature, top_p, p):
     while i < n and below + p[i] <= target:
         below, i = below + p[i], i + 1
     i = min(i, n - 1)
-    while p[i] == 0:  # all but a rounding error of the mass is below
+    while p[i] == 0:  # all the mass but a rounding error lies below
         i -= 1
     return i
 
 
 @within
 def draw(values, raw, n, uniforms, t, temperature, top_p, low, high, p):
-    """A sample from the answer of the last layer: a code, or a value from a mixture of Gaussians."""
+    """Draw a sample from the output of the last layer: a code, or a value from a mixture of Gaussians."""
     k = choose(raw, n, uniforms[t, 0], temperature, top_p, p)
     if not values:
         return np.float64(k)
@@ -100,9 +100,9 @@ def draw(values, raw, n, uniforms, t, temperature, top_p, low, high, p):
 
 @inline
 def past(weight, w, rows, m, ring, scale, row, place, dilation, taps, r, out, o):
-    """Where in `out` is what this sample's past taps give, after o.
+    """Return where in `out`, after o, this sample's past taps have their products.
 
-    They are computed for COLUMNS samples at once; a layer with too short a dilation computes them sample by sample.
+    They are computed for COLUMNS samples at once; a layer whose dilation is too short computes them sample by sample.
     """
     length, block = (taps - 1) * dilation, vectors.COLUMNS if dilation % vectors.COLUMNS == 0 else 1
     o += place % block * 2 * r
@@ -122,7 +122,7 @@ def past(weight, w, rows, m, ring, scale, row, place, dilation, taps, r, out, o)
 
 @within
 def network(model, state, cond, at):
-    """One sample through the layers, from x[:R]; leaves the answer of the last layer in z."""
+    """Take one sample through the layers, from x[:R]; leaves the output of the last layer in z."""
     shape, limits, dilations, weight, rows, bias, _ = model
     ring, ring_scale, places, ahead, _, (x, z, _, q, q_scale) = state
     taps, r, s, a, k = shape[2:]
@@ -154,7 +154,7 @@ def network(model, state, cond, at):
 
 
 def run(model, state, cond, uniforms, choice, forced, samples, raw):
-    """Fill samples, or follow those that are there if they are forced; raw holds the answers of the last layer.
+    """Fill `samples`, or follow the ones already there if they are forced; `raw` holds the outputs of the last layer.
 
     See `_Stream` and `Layout` for what the tuples hold.
     """
@@ -175,9 +175,9 @@ def run(model, state, cond, uniforms, choice, forced, samples, raw):
 
 
 def code_key(folder: Path = Path(__file__).parent) -> str:
-    """Names what machine code depends on: all source files of this folder, numba, LLVM and the processor.
+    """Hash what the machine code depends on: all source files in this folder, numba, LLVM and the processor.
 
-    numba's own cache looks at the file of the compiled function only, and would go on using old helpers.
+    numba's own cache looks only at the file of the compiled function, and would keep using outdated helpers.
     """
     versions = repr((numba.__version__, llvmlite.__version__, vectors.FEATURES)).encode()
     sources = b"".join(path.read_bytes() for path in sorted(folder.glob("*.py")))
@@ -185,16 +185,16 @@ def code_key(folder: Path = Path(__file__).parent) -> str:
 
 
 def jitted(precision: str, key: str):
-    """`run` for one precision, with a cache on disk where one can be written.
+    """`run` for one precision, cached on disk if possible.
 
-    Each precision and each version of the code has a name of its own, so that a file of the cache has only one possible
-    content, also where several processes fill it at once.
+    Each precision and each version of the code has its own name, so a cache file can have only one possible content,
+    even if several processes fill it at once.
     """
     own = FunctionType(run.__code__, run.__globals__, f"run_{precision}_{key}")
     own.__qualname__ = own.__name__
     try:
         return njit(cache=True, **OPTIONS)(own)
-    except RuntimeError:  # nowhere to put it: a read-only installation without a home
+    except RuntimeError:  # nowhere to put it: a read-only installation without a home folder
         return njit(**OPTIONS)(own)
 
 
@@ -202,10 +202,10 @@ RUN = {precision: jitted(precision, code_key()) for precision in ("float32", "in
 
 
 class Compiled:
-    """Streams in compiled code, without Python between samples: one stream a core at a time, weights packed once.
+    """Draws in compiled code, without Python between samples: one stream per core at a time, weights packed once.
 
-    precision: "float32"; "int16" (12 bits are used) or "int8" for the weights as integers with a scale for each row,
-    and for their inputs as integers of 16 or 8 bits with a scale for each vector. See `Sampler`.
+    precision: "float32"; or "int16" (of which 12 bits are used) or "int8", with weights as integers with one scale per
+    row, and their inputs as integers of 16 or 8 bits with one scale per vector. See `Sampler`.
     """
 
     def __init__(self, model: WaveNet, conditioning: Conditioning, draw: Draw, previous: Tensor, precision: str):
@@ -221,7 +221,7 @@ class Compiled:
         return torch.from_numpy(np.stack(list(done))).to(self.dtype)
 
     def answers(self, forced: Tensor) -> Tensor:
-        """What the head's linear layer gives at each sample of forced (streams, T): (streams, T, classes)."""
+        """The output of the head's linear layer at each sample of forced (streams, T): (streams, T, classes)."""
         raw = np.zeros((*forced.shape, self.streams[0].draw.head.linear.out_features), np.float32)
         for stream, known, place in zip(self.streams, forced, raw, strict=True):
             stream.block(0, torch.zeros(len(known), 1), known, place)
@@ -229,7 +229,7 @@ class Compiled:
 
 
 class _Stream:
-    """One stream: its rings of past inputs, and its place in the conditioning."""
+    """One stream: its ring buffers of past inputs, and its place in the conditioning."""
 
     def __init__(self, packed: Layout, conditioning: Conditioning, draw: Draw, previous: float):
         self.packed, self.conditioning, self.draw = packed, conditioning, draw
@@ -237,8 +237,8 @@ class _Stream:
         self.state = (
             aligned(packed.ring_rows * r, number),
             aligned(packed.ring_rows, np.float32),  # their scales
-            np.zeros(layers, np.int64),  # where each layer is in its ring
-            aligned(layers * vectors.COLUMNS * 2 * r, np.float32),  # what past taps give
+            np.zeros(layers, np.int64),  # each layer's position in its ring
+            aligned(layers * vectors.COLUMNS * 2 * r, np.float32),  # products of the past taps
             np.array([previous]),
             tuple(aligned(packed.widest, kind) for kind in (np.float32, np.float32, np.float32, number, np.float32)),
         )

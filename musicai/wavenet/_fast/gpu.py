@@ -1,4 +1,4 @@
-"""The sampler for a GPU: one Triton kernel that stays for a whole block of samples."""
+"""The sampler for a GPU: one Triton kernel that runs for a whole block of samples."""
 
 import torch
 import triton
@@ -9,23 +9,24 @@ from musicai.wavenet._fast.weights import Weights
 from musicai.wavenet.generate.samplers import Conditioning, Draw
 from musicai.wavenet.model import WaveNet
 
-GROUP = 16  # streams of one program: the fewest rows that a tensor core multiplies
-CHUNK = 64  # channels of the output layer that are held at once, so that they fit into shared memory
-COLDEST = 1e-20  # a temperature of 0, which takes the likeliest
+GROUP = 16  # streams per program: the fewest rows that a tensor core multiplies
+CHUNK = 64  # channels of the output layer held at once, so that they fit into shared memory
+COLDEST = 1e-20  # stands for a temperature of 0, which takes the most likely code
 HALF = torch.float16
 
 
 class Fused:
-    """As `Cached`, but a block of samples is one launch, with none between layers or samples. See `Sampler`.
+    """Like `Cached`, but with one launch per block of samples instead of many per sample. See `Sampler`.
 
-    Each program of the kernel takes 16 streams through the whole network, sample after sample. What goes on from layer
-    to layer stays in registers; weights and the rings of past inputs, in float16, lie in global memory, which the L2
-    cache holds. Sums and the draw are in float32. Measured on an H200 at the reference shape (20 layers, R = 64,
-    S = 128, A = 256), all streams together: 8,300 samples per second for one stream, 225,000 for 16, 2.7 million for
-    256. It draws codes only, from models of kernel size 2, and without `top_p`.
+    Each program of the kernel takes 16 streams through the whole network, sample after sample. What passes from layer
+    to layer stays in registers; weights and the rings of past inputs, in float16, lie in global memory and stay in the
+    L2 cache. Sums and the draw are in float32. Measured on an H200 at the reference shape (20 layers, R = 64, S = 128,
+    A = 256), all streams together: 8,300 samples per second for one stream, 225,000 for 16, 2.7 million for 256. It
+    only draws codes, from models with kernel size 2, and without `top_p`.
 
-    The floor: a program reads all weights for each sample, 1.3 MB. One multiprocessor of an H100 reads about 64 bytes a
-    clock from L2, hence 12 us a sample; besides, about 70 products follow one another, and each waits for its weights.
+    The floor: a program reads all 1.3 MB of weights for each sample. One multiprocessor of an H100 reads about 64 bytes
+    per clock cycle from L2, hence 12 us per sample; in addition, about 70 products follow one another, and each waits
+    for its weights.
     """
 
     def __init__(self, model: WaveNet, conditioning: Conditioning, draw: Draw, previous: Tensor):
@@ -37,7 +38,7 @@ class Fused:
         self.weights = w = Weights(model, *self.sizes.values())
         inner = torch.cat([w.taps.flatten(1, 2), w.residual[:, None]], dim=1)  # (layers, 5, R, R)
         w.head_bias[c.classes :] = -1e15  # the probability of padded codes is 0
-        # What `_advance` multiplies with and adds, inputs before outputs, in its order of arguments.
+        # What `_advance` multiplies by and adds, inputs before outputs, in the order of its arguments.
         self.arrays = [matrix.mT.to(HALF).contiguous() for matrix in (inner, w.skip, w.output, w.head)]
         self.arrays += [w.input, w.residual_bias, w.skip_bias, w.output_bias, w.head_bias]
         self.groups, self.depth = triton.cdiv(streams, GROUP), c.layers // c.stacks
@@ -51,7 +52,7 @@ class Fused:
         numbers = uniforms[..., 0].float().clamp(max=1 - 2**-24).to(self.previous.device).contiguous()
         samples = (torch.empty_like(numbers) if forced is None else forced).to(self.previous).contiguous()
         if self.draw.temperature == 0:
-            numbers.zero_()  # the first of those that are equally likely
+            numbers.zero_()  # the first of equally likely codes
         h = self.conditioning.block(start, start + (1 if self.conditioning.local is None else length))
         given = self.weights.conditions(h).contiguous().expand(length, streams, -1)  # constant ones have a stride of 0
         with torch.cuda.device_of(self.previous):  # which need not be the current one
@@ -75,7 +76,7 @@ def _product(x, weights, C: tl.constexpr, D: tl.constexpr, STRIDE: tl.constexpr)
 
 @triton.jit
 def _drawn(logits, u, temperature, K: tl.constexpr):
-    """The first code whose cumulative probability is above u, as `categorical_from_uniform`: (GROUP,)."""
+    """The first code whose cumulative probability exceeds u, as in `categorical_from_uniform`: (GROUP,)."""
     p = tl.exp((logits - tl.max(logits, 1)[:, None]) / temperature)
     cumulative = tl.where(p > 0, tl.cumsum(p, 1), 0.0)
     above = cumulative > (u * tl.max(cumulative, 1))[:, None]
@@ -90,7 +91,7 @@ def _advance(
     LAYERS: tl.constexpr, DEPTH: tl.constexpr, R: tl.constexpr, S: tl.constexpr, A: tl.constexpr, K: tl.constexpr,
     CHUNK: tl.constexpr, GROUP: tl.constexpr, FORCED: tl.constexpr,
 ):  # fmt: skip
-    """`length` samples of GROUP streams, of which each program has its own."""
+    """Draw `length` samples of GROUP streams; each program has its own streams."""
     group = tl.program_id(0)
     stream = group * GROUP + tl.arange(0, GROUP)
     here, r = stream < streams, tl.arange(0, R)[None, :]
@@ -105,7 +106,7 @@ def _advance(
             dilation = 1 << (layer % DEPTH)
             row = layer // DEPTH * ((1 << DEPTH) - 1) + dilation - 1 + (time + t) % dilation
             past = tl.load(ring + row * (GROUP * R) + cell)
-            tl.debug_barrier()  # all threads have read what is written over
+            tl.debug_barrier()  # all threads have read what is about to be overwritten
             tl.store(ring + row * (GROUP * R) + cell, x.to(past.dtype))
             known = given + t * given_time + at[:, None] * given_stream + layer * (2 * R) + r
             w = inner + layer * (5 * R * R)
@@ -128,4 +129,4 @@ def _advance(
             u = tl.load(uniforms + place, mask=here, other=0.0)
             code = _drawn(logits, u, temperature, K)
             tl.store(samples + place, code, mask=here)
-        tl.debug_barrier()  # what was written to the rings is there for all threads
+        tl.debug_barrier()  # what was written to the rings is visible to all threads

@@ -1,10 +1,10 @@
-"""The machine code of the compiled sampler: LLVM's portable vectors with Python's operators, and functions of them.
+"""The machine code of the compiled sampler: LLVM's portable vectors with Python operators, and functions on them.
 
 numba's own loops keep sums in memory and use half of the registers. With vectors we say what stays in a register; the
 same lines become AVX-512, AVX2 or NEON. First come the functions between the products, such as the gate, for lengths
 that are multiples of 16. Then comes what the sampler spends its time on, matrix times vector: a block of outputs stays
-in registers while its weights stream past once, in the order in which `pack` lays them out. Sums of integers are exact,
-so all kinds of integer arithmetic give the same, to the bit.
+in registers while its weights stream past once, in the order in which `pack` lays them out. Integer sums are exact, so
+all kinds of integer arithmetic give bit-identical results.
 """
 
 import inspect
@@ -20,21 +20,21 @@ from numba.core import cgutils
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
-FEATURES = cpu_target.target_context.codegen().magic_tuple()[2].split(",")  # of the processor that numba compiles for
-LANES = 16 if "+avx512bw" in FEATURES else 8  # float32 numbers in a register: 512 bits or 256
+FEATURES = cpu_target.target_context.codegen().magic_tuple()[2].split(",")  # of the processor numba compiles for
+LANES = 16 if "+avx512bw" in FEATURES else 8  # float32 numbers in a register of 512 or 256 bits
 F32, I32, I64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 FLOATS, INTS = ir.VectorType(F32, LANES), ir.VectorType(I32, LANES)
-MIDDLE = 96  # added to the inputs of int8 weights, -95 to 95, it gives bytes without a sign
-ROUND = 1.5 * 2**23  # added to a float32 below 2^22, it leaves its nearest integer in the low bits
+MIDDLE = 96  # added to the inputs of int8 weights, -95 to 95, it gives unsigned bytes
+ROUND = 1.5 * 2**23  # added to a float32 below 2^22, it leaves the nearest integer in the low bits
 LOG2E, LN2 = 1.4426950408889634, 0.6931471805599453
 LN2_HIGH = 0.693359375  # ln 2 in two parts: few bits, so that a multiple of it is exact, and the rest
 # (exp(r) - 1 - r) / r^2 on |r| <= ln(2) / 2, from r^0 up: our own fit, which leaves a relative error of 3e-9 in exp.
 SERIES = (0.49999994, 0.1666652, 0.04166839, 0.00836878, 0.00138145)
 MOST = 87.0  # e^87 is still a float32
-MUCH = 1e18  # 1 / (1 + MUCH) is 0 beside a float32's own error, and MUCH^2 is still a float32
+MUCH = 1e18  # 1 / (1 + MUCH) is negligible in float32, and MUCH^2 is still a float32
 TINY = 1e-30  # keeps a vector of zeros from being divided by zero
-COLUMNS = 4  # vectors that `matmat` multiplies with: each weight is read once for all of them
-WIDE = (64, 32)  # outputs of a block: as many wide ones as fit, then narrow ones
+COLUMNS = 4  # vectors that `matmat` multiplies by: each weight is read once for all of them
+WIDE = (64, 32)  # outputs per block: as many wide blocks as fit, then narrow ones
 SHORTS, BYTES = ir.VectorType(ir.IntType(16), 2 * LANES), ir.VectorType(ir.IntType(8), 4 * LANES)
 HAS_BYTES = "+avx2" in FEATURES  # products of bytes by vpmaddubsw
 HAS_DOT = ("+avx512vnni" if LANES == 16 else "+avxvnni") in FEATURES  # vpdpbusd, which does more at once
@@ -53,7 +53,7 @@ def _operator(name: str) -> Callable:
 
 
 class Vector:
-    """Numbers in a register, integers or floats; operators work lane by lane, also with a Python number."""
+    """Numbers in a register, integers or floats; operators work lane by lane, and accept a Python number."""
 
     def __init__(self, builder: ir.IRBuilder, value: ir.Value):
         self.builder, self.value = builder, value
@@ -69,7 +69,7 @@ class Vector:
         return self.call(f"llvm.minnum.v{LANES}f32", FLOATS, Vector(self.builder, self._like(other)))
 
     def to(self, operation: str, kind: ir.Type) -> "Vector":
-        """As numbers of another kind, by LLVM's "bitcast", "sext", "trunc" or "sitofp"."""
+        """Convert to another kind of number by LLVM's "bitcast", "sext", "trunc" or "sitofp"."""
         return Vector(self.builder, getattr(self.builder, operation)(self.value, kind))
 
     def lanes(self, places: range) -> "Vector":
@@ -95,29 +95,29 @@ def every(number: float, kind: ir.VectorType) -> ir.Constant:
 
 
 class Memory:
-    """An array from one of its numbers on. `dtype` is numba's type of these numbers."""
+    """An array from one of its elements on. `dtype` is numba's type of the elements."""
 
     def __init__(self, builder: ir.IRBuilder, pointer: ir.Value, dtype: types.Type):
         self.builder, self.pointer, self.dtype = builder, pointer, dtype
 
     def after(self, *counts: ir.Value | int) -> "Memory":
-        """The same array, further on by so many numbers."""
+        """The same array, starting this many elements later."""
         pointer = self.pointer
         for count in counts:
             pointer = self.builder.gep(pointer, [I64(count) if isinstance(count, int) else count])
         return Memory(self.builder, pointer, self.dtype)
 
     def load(self, kind: ir.Type = FLOATS) -> Vector:
-        """The first numbers as a vector (or one number) of this kind."""
+        """The first elements as a vector (or a single number) of this kind."""
         pointer = self.builder.bitcast(self.pointer, kind.as_pointer())
         return Vector(self.builder, self.builder.load(pointer, align=self.dtype.bitwidth // 8))
 
     def spread(self, kind: ir.Type = FLOATS) -> Vector:
-        """The first number in all lanes."""
+        """The first element in all lanes."""
         return spread(self.builder, self.load(kind.element).value)
 
     def store(self, vector: Vector) -> None:
-        """Write a vector where the array begins."""
+        """Write a vector to the start of the array."""
         pointer = self.builder.bitcast(self.pointer, vector.value.type.as_pointer())
         self.builder.store(vector.value, pointer, align=self.dtype.bitwidth // 8)
 
@@ -136,15 +136,15 @@ def spread(builder: ir.IRBuilder, number: ir.Value) -> Vector:
 
 
 def each(builder: ir.IRBuilder, last: ir.Value, step: int = LANES, first: ir.Value | None = None) -> Iterator[ir.Value]:
-    """for i in range(first, last, step): the code that is built for one turn runs for every i."""
+    """for i in range(first, last, step): the code built for one iteration runs for every i."""
     with cgutils.for_range_slice(builder, first or I64(0), last, I64(step)) as (place, _):
         yield place
 
 
 def vectorised(build: Callable) -> Callable:
-    """Make a function that numba can call out of `build(builder, *arguments)`, which writes its machine code.
+    """Make a function that numba can call from `build(builder, *arguments)`, which writes its machine code.
 
-    For an argument that is annotated as `Memory`, the caller gives an array and the place in it where to begin.
+    For an argument annotated as `Memory`, the caller passes an array and the index in it to start from.
     """
     names = []
     for name, parameter in list(inspect.signature(build).parameters.items())[1:]:
@@ -195,7 +195,7 @@ def exponentials(builder, x: Memory, out: Memory, n, most, factor):
 def gate(builder, z: Memory, out: Memory, r, limit):
     """gate(z, i, out, o, r, limit): out[o:] = tanh(z[i : i + r]) sigmoid(z[i + r : i + 2 r]), within 3e-7.
 
-    Where out holds integers, they are the rounded multiples by `limit`.
+    If out holds integers, they are the values times `limit`, rounded.
     """
     limit = spread(builder, limit)
     for i in each(builder, r):
@@ -206,10 +206,10 @@ def gate(builder, z: Memory, out: Memory, r, limit):
 
 @vectorised
 def encode(builder, x: Memory, out: Memory, scale: Memory, n, low, limit):
-    """encode(x, i, out, o, scale, s, n, low, limit): out[o:] = max(x[i : i + n], low) as `matvec` takes it.
+    """encode(x, i, out, o, scale, s, n, low, limit): out[o:] = max(x[i : i + n], low) in the form `matvec` takes.
 
-    Of integers the largest becomes `limit`, and scale[s] is what to multiply them by to have x again. float32 stays as
-    it is, and needs no scale.
+    If out holds integers, the largest becomes `limit`, and multiplying them by scale[s] recovers x. float32 stays as it
+    is and needs no scale.
     """
     low, up = spread(builder, low), None
     if out.dtype != types.float32:
@@ -239,7 +239,7 @@ def _exp(x: Vector) -> Vector:
 
 
 def _put(target: Memory, value: Vector, scale: Vector | None) -> None:
-    """Store a vector as it is; or times scale, rounded, as small integers."""
+    """Store a vector as it is, or multiplied by scale and rounded to small integers."""
     if target.dtype == types.float32:
         target.store(value)
         return
@@ -259,17 +259,17 @@ class Arithmetic(NamedTuple):
 
 
 def _plus_shorts(sums: Vector, weights: Vector, x: Vector) -> Vector:
-    """Two by two: to LLVM, a pattern for vpmaddwd, or vpdpwssd where there is one."""
+    """Two by two: LLVM recognises it as vpmaddwd, or vpdpwssd if the processor has it."""
     both = ir.VectorType(I32, 2 * LANES)
     products = weights.to("sext", both) * x.to("sext", both)
     return sums + (products.lanes(range(0, 2 * LANES, 2)) + products.lanes(range(1, 2 * LANES, 2)))
 
 
 def _plus_bytes(sums: Vector, weights: Vector, x: Vector) -> Vector:
-    """Four by four: vpdpbusd, or vpmaddubsw and vpmaddwd where there is only AVX2.
+    """Four by four: vpdpbusd, or vpmaddubsw and vpmaddwd if there is only AVX2.
 
-    Both multiply a byte with a sign by one without. So x is kept as x + MIDDLE, and MIDDLE times the sum of a row's
-    weights is taken away at the end. vpmaddubsw wants the sum of two products to fit in 16 bits: `weights.PAIR`.
+    Both multiply a signed byte by an unsigned one. So x is kept as x + MIDDLE, and MIDDLE times the sum of a row's
+    weights is subtracted at the end. vpmaddubsw needs the sum of two products to fit in 16 bits: `weights.PAIR`.
     """
     if HAS_DOT:
         fours = x.to("bitcast", INTS), weights.to("bitcast", INTS)
@@ -286,9 +286,9 @@ ARITHMETIC = {"float32": FLOATING, "int16": SHORT, "int8": BYTE if HAS_BYTES els
 
 
 def pack(weight: np.ndarray, unit: int) -> np.ndarray:
-    """Weights (out, in) in the order in which they are read, flat; `unit` inputs lie beside each other.
+    """Flatten weights (out, in) in the order in which they are read; `unit` inputs lie side by side.
 
-    Blocks of outputs, in each the inputs in turn, in each the block's outputs: out must be a multiple of 32.
+    The order is by block of outputs, then by input, then by output within the block. `out` must be a multiple of 32.
     """
     edge, inner = len(weight) // WIDE[0] * WIDE[0], (weight.shape[1] // unit, unit)
     parts = zip(WIDE, (weight[:edge], weight[edge:]), strict=True)
@@ -296,7 +296,7 @@ def pack(weight: np.ndarray, unit: int) -> np.ndarray:
 
 
 def pack_rows(scale: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """What belongs to rows of integer weights, flat: for each vector their scales, then what to take away again."""
+    """What goes with rows of integer weights, flat: for each vector their scales, then what to subtract again."""
     away = (MIDDLE * weight.sum(1)).astype(np.int32)
     both = scale.astype(np.float32), away.view(np.float32)
     return np.stack([part.reshape(-1, LANES) for part in both], axis=1).ravel()
@@ -305,11 +305,11 @@ def pack_rows(scale: np.ndarray, weight: np.ndarray) -> np.ndarray:
 def _product(columns, builder, out: Memory, weight: Memory, rows: Memory, x: Memory, scale: Memory, n_in, n_out):
     """matvec(out, o, weight, w, rows, 2 r, x, i, scale, s, n_in, n_out): out[o:] += weight @ x[i:], see `pack`.
 
-    float32 weights go with float32 x, and scales are not used; int16 or int8 weights with x as `encode` gives it: each
-    output is then its row's scale x scale[s] x an exact sum of integers. n_in must be a multiple of 8, n_out of 32.
-    `matmat` does so for COLUMNS vectors that follow each other in x, with their scales from s and their sums from o.
+    float32 weights go with float32 x, and scales are not used. int16 or int8 weights go with x from `encode`: each
+    output is then its row's scale x scale[s] x an exact integer sum. n_in must be a multiple of 8, n_out of 32.
+    `matmat` does the same for COLUMNS consecutive vectors in x, with their scales from s on and their sums from o on.
     """
-    tall, broad = (LANES // 4, columns) if columns > 1 else (WIDE[0], 1)  # as many sums as there are registers for
+    tall, broad = (LANES // 4, columns) if columns > 1 else (WIDE[0], 1)  # as many sums as fit in the registers
     first = I64(0)
     for wide in WIDE:
         last, vectors = builder.and_(n_out, I64(-wide)), range(wide // LANES)

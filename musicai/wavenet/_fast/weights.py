@@ -1,4 +1,4 @@
-"""A WaveNet's weights as the fast samplers read them: padded with zeros, and for the CPU packed in the order of use."""
+"""A WaveNet's weights as the fast samplers read them: zero-padded and, for the CPU, packed in order of use."""
 
 import numpy as np
 import torch
@@ -9,16 +9,16 @@ from musicai.wavenet._fast.vectors import ARITHMETIC, WIDE, pack, pack_rows
 from musicai.wavenet.layers import dilations_of
 from musicai.wavenet.model import WaveNet
 
-# The largest integers for weights, and for what they are multiplied with.
+# The largest integers for weights, and for what they are multiplied by.
 LARGEST = {"float32": (1, 1), "int16": (2047, 32767), "int8": (127, 95)}
-PAIR = 170  # of the sizes of two neighbouring int8 weights before they are rounded: (170 + 1) (95 + MIDDLE) < 2^15
+PAIR = 170  # limits |a| + |b| of two neighbouring int8 weights before rounding: (170 + 1) (95 + MIDDLE) < 2^15
 
 
 class Weights:
     """Each kind of weight as one tensor, in float32, outputs before inputs.
 
-    L is the number of layers; r, s, a and k are the channels of the layers, of the skips, of the output layer and of
-    the head after padding. The shapes stand beside the tensors.
+    L is the number of layers; r, s, a and k are the channels of the layers, the skips, the output layer and the head
+    after padding. The shapes are given beside the tensors.
     """
 
     @torch.no_grad()
@@ -26,7 +26,7 @@ class Weights:
         blocks = list(model.stack.blocks)
         convs, skips = [block.conv for block in blocks], [block.skip for block in blocks]
         table = model.input.weight
-        if model.config.mixtures:  # a row to add, and a row to multiply the value with
+        if model.config.mixtures:  # a row to add, and a row to multiply by the value
             table = torch.stack([model.input.bias, table[:, 0, 0]])
         self.input = _pad(table, r)  # (classes or 2, r)
         taps = torch.stack([conv.weight for conv in convs]).unflatten(
@@ -47,14 +47,14 @@ class Weights:
         self.head, self.head_bias = _both(model.head.linear, k, a)
 
     def conditions(self, h: Tensor | None) -> Tensor:
-        """What bias and conditioning h (streams, C, T) add to all layers: (T, streams, L x 2 r), or (1, 1, L x 2 r)."""
+        """What biases and conditioning h (streams, C, T) add to all layers: (T, streams, L x 2 r) or (1, 1, ...)."""
         if h is None:
             return self.bias.reshape(1, 1, -1)
         return linear(h.permute(2, 0, 1).float(), self.condition.flatten(0, 2), self.bias.flatten())
 
 
 def _pad(x: Tensor, *sizes: int) -> Tensor:
-    """The last axes padded to these sizes."""
+    """Pad the last axes to these sizes."""
     out = torch.zeros(*x.shape[: x.ndim - len(sizes)], *sizes, device=x.device)
     out[tuple(map(slice, x.shape))] = x
     return out
@@ -66,15 +66,15 @@ def _both(layer: torch.nn.Module, n_out: int, n_in: int) -> tuple[Tensor, Tensor
 
 
 class Layout:
-    """A model as the kernel reads it: flat, padded to whole vectors, in the order of use, past taps before all else.
+    """A model as the kernel reads it: flat, padded to whole vectors, in the order of use, with the past taps first.
 
     arrays: the kernel's tuple `model`: shape, limits, dilations, weight, rows, bias, table. The limits are the largest
-    integers for R, S and A, and the scale of the gate's.
+    integers for R, S and A, and the scale of the gate's integers.
     """
 
     def __init__(self, model: WaveNet, precision: str):
         c, taps, classes = model.config, model.config.kernel_size, model.head.linear.out_features
-        r = _up(c.residual_channels, 16)  # to whole vectors, and the outputs of a matrix to whole blocks of `pack`
+        r = _up(c.residual_channels, 16)  # pad to whole vectors, and the outputs of a matrix to whole blocks of `pack`
         s, a, k = _up(r + c.skip_channels, WIDE[-1]) - r, _up(c.end_channels, WIDE[-1]), _up(classes, WIDE[-1])
         w, dilations = Weights(model, r, s, a, k), np.array(dilations_of(c.layers, c.stacks))
         self.precision, self.weights, self.layers, self.r, self.widest = (
@@ -103,12 +103,12 @@ class Layout:
 
 
 def aligned(n: int, dtype: type | str) -> np.ndarray:
-    """Zeros that begin where a line of the cache does, as torch's do: across two, a vector is read half as fast."""
+    """Zeros aligned to a cache line, as torch's are: a vector that straddles two lines is read half as fast."""
     return torch.zeros(n * np.dtype(dtype).itemsize, dtype=torch.uint8).numpy().view(dtype)
 
 
 def _pack(matrix: np.ndarray, precision: str) -> tuple[np.ndarray, np.ndarray]:
-    """A matrix (out, in) as `matvec` reads it: float32, or integers with what belongs to their rows."""
+    """A matrix (out, in) as `matvec` reads it: float32, or integers with what goes with their rows."""
     numbers = ARITHMETIC[precision]
     if precision == "float32":
         return pack(matrix.astype(np.float32), numbers.unit), np.zeros(2 * len(matrix), np.float32)

@@ -1,4 +1,4 @@
-"""Drawing from a WaveNet, and how exactly it was done: `sample`, `stream`, `total_variation`. Chapter 5."""
+"""Sampling from a WaveNet, and measuring its accuracy: `sample`, `stream`, `total_variation`. Chapter 5."""
 
 import warnings
 from collections.abc import Iterator, Mapping
@@ -43,40 +43,40 @@ def sample(
 
     All methods draw sample t of stream s with the same uniform numbers. In float32 they give the same codes, unless a
     number falls within about 1e-6 of the edge between two codes; values from a mixture agree to about 1e-5. (On a GPU,
-    "naive" and "cached" need `torch.backends.cudnn.allow_tf32 = False` for that: TF32 has 10 bits after the point.)
-    Ctrl-C warns, and returns the blocks that are finished.
+    "naive" and "cached" need `torch.backends.cudnn.allow_tf32 = False` for that: TF32 has a 10-bit mantissa.) Ctrl-C
+    issues a warning and returns the finished blocks.
 
     Args:
         model: a WaveNet, on any device.
-        n: how many samples each stream gets.
+        n: samples per stream.
         conditioning: {"local": tensor (local_channels, frames) or (streams, local_channels, frames), "instrument": a
-            number, or one for each stream}; frames as for `WaveNet.forward`, covering the opening and n samples.
+            number, or one per stream}; frames as for `WaveNet.forward`, covering the opening and n samples.
         streams: how many to draw at once, each with its own numbers; stream s is the same however many there are.
         temperature: below 1 for more likely samples; 0 always takes the most likely one.
-        top_p: draw only from the nucleus, the fewest codes (or components of a mixture) that have this much probability
-            together.
-        seed: seed of the uniform numbers.
+        top_p: draw only from the nucleus: the fewest codes (or components of a mixture) that together have at least
+            this much probability.
+        seed: the seed of the uniform numbers.
         uniforms: numbers to use instead, (streams, n), or (streams, n, 2) for mixtures, in [0, 1).
         opening: samples (length,) or (streams, length) to continue; they are not repeated in the result.
         method: "naive", the definition; "cached" (Paine et al. 2016), in PyTorch on the model's device; "cpu", compiled
             by numba, one stream per core (if the model is on another device, its weights are copied); "triton", on an
             NVIDIA GPU, all samples of a block in one launch (codes only, kernel_size 2, no top_p, compute capability
             8.0 or newer); or "auto", the fastest for this precision: "triton" for float16, otherwise "cpu". With
-            precision="auto", it is "triton" from 16 streams on if that is available, and otherwise "cpu".
-        precision: "float32", the model itself; "int16" or "int8" weights, with "cpu" only; "float16", with "triton"
-            only; or "auto", which is int16 with "cpu" and float16 with "triton": about equally exact, and faster than
-            float32. On one core int8 is about five to seven times as fast as float32, int16 three to four times.
-            `total_variation` measures what that costs a model: at the reference shape with random weights a mean of
-            0.0001 (int16) and 0.004 (int8), for "wavenet-renderer" on held-out tunes 0.001 and 0.02.
-        block: samples per block. With local conditioning, "triton" holds 8 x layers x R x streams bytes for each.
+            precision="auto", it is "triton" for 16 streams or more if that is available, and otherwise "cpu".
+        precision: "float32", the model itself; "int16" or "int8" weights, only with "cpu"; "float16", only with
+            "triton"; or "auto", which is int16 with "cpu" and float16 with "triton": about equally exact, and faster
+            than float32. On one core, int8 is about five to seven times as fast as float32, int16 three to four times.
+            `total_variation` measures what that costs a model: at the reference shape with random weights, a mean of
+            0.0001 (int16) and 0.004 (int8); for "wavenet-renderer" on held-out tunes, 0.001 and 0.02.
+        block: samples per block. With local conditioning, "triton" needs 8 x layers x R x streams bytes for each.
         record: a file that grows with each block. If a run is killed, the same call continues from there and returns
-            what it would have returned, to the bit; only the block that was being drawn is lost.
+            exactly what it would have returned; only the block in progress is lost.
         progress: whether to show a progress bar.
 
-    Returns: samples (streams, n): codes of int64, or values of float32 if the model predicts a mixture.
+    Returns: samples (streams, n): int64 codes, or float32 values if the model predicts a mixture.
 
     Raises:
-        TypeError: if the model is not a WaveNet, or the conditioning has a part with another name.
+        TypeError: if the model is not a WaveNet, or the conditioning has a part with an unknown name.
         ValueError: if an argument or the conditioning is wrong, or the record belongs to another call.
 
     Chapter 5.
@@ -95,7 +95,7 @@ def sample(
                 raise
     samples = torch.cat(done, dim=1)
     if samples.shape[1] < n:
-        warnings.warn(f"stopped after {samples.shape[1]:,} of {n:,} samples, which are returned", stacklevel=2)
+        warnings.warn(f"stopped after {samples.shape[1]:,} of {n:,} samples; returning those", stacklevel=2)
     return samples
 
 
@@ -115,7 +115,7 @@ def stream(
     block: int = 2048,
     record: str | Path | None = None,
 ) -> Iterator[Tensor]:
-    """Draw n samples from a WaveNet, as `sample` does, but yield each block as soon as it is ready.
+    """Draw n samples from a WaveNet, like `sample`, but yield each block as soon as it is ready.
 
     >>> from musicai.wavenet import WaveNet
     >>> model = WaveNet(layers=4, stacks=2, residual_channels=8)
@@ -124,12 +124,12 @@ def stream(
 
     Args:
         model: a WaveNet, on any device.
-        n: how many samples each stream gets.
+        n: samples per stream.
         conditioning: "local" and "instrument", as for `sample`.
         streams: how many to draw at once.
         temperature: below 1 for more likely samples.
-        top_p: draw only from the fewest codes that have this much probability together.
-        seed: seed of the uniform numbers.
+        top_p: draw only from the fewest codes that together have at least this much probability.
+        seed: the seed of the uniform numbers.
         uniforms: numbers to use instead, (streams, n), or (streams, n, 2) for mixtures.
         opening: samples (length,) or (streams, length) to continue.
         method: "auto", "naive", "cached", "cpu" or "triton", as for `sample`.
@@ -140,7 +140,7 @@ def stream(
     Yields: samples (streams, block); the last block may be shorter.
 
     Raises:
-        TypeError: if the model is not a WaveNet, or the conditioning has a part with another name.
+        TypeError: if the model is not a WaveNet, or the conditioning has a part with an unknown name.
         ValueError: if an argument, the conditioning or the record is wrong; raised at once, not with the first block.
 
     Chapter 5.
@@ -154,15 +154,15 @@ def stream(
 def total_variation(
     model: WaveNet, samples: Tensor, conditioning: Mapping | None = None, *, precision: str = "int8"
 ) -> Tensor:
-    """The total variation distance between the model's distribution of each sample and the compiled sampler's.
+    """Measure the total variation distance between each sample's distribution in the model and the compiled sampler.
 
     >>> model = WaveNet(layers=4, stacks=2, residual_channels=8)
     >>> total_variation(model, torch.randint(256, (1, 50)), precision="int16").mean() < 0.01
     tensor(True)
 
-    It is half the sum of the absolute differences of all probabilities, so the probability of no event differs by more.
-    Both distributions are given the same past, so errors don't add up. For a mixture of Gaussians, the probabilities of
-    the 256 mu-law codes are compared.
+    It is half the sum of the absolute differences between all probabilities, so no event's probability differs by more
+    than that. Both distributions are given the same past, so errors don't accumulate. For a mixture of Gaussians, the
+    probabilities of the 256 mu-law codes are compared.
 
     Args:
         model: a WaveNet.
@@ -190,7 +190,7 @@ def total_variation(
 
 
 def _probabilities(model: WaveNet, raw: Tensor) -> Tensor:
-    """The probability of each code, (..., classes), from what the head's linear layer gives."""
+    """The probability of each code, (..., classes), from the output of the head's linear layer."""
     if not model.config.mixtures:
         return raw.double().softmax(-1)
     return log_mass(model.head.mixture(raw.double()[..., None, :]), *mu_law_edges(torch.arange(256))).exp()

@@ -1,4 +1,4 @@
-"""One request for samples: its arguments checked, its sampler chosen, its blocks in order, its record. Chapter 5."""
+"""One request for samples: checks its arguments, chooses a sampler, draws the blocks, keeps a record. Chapter 5."""
 
 import hashlib
 import itertools
@@ -23,7 +23,7 @@ MANY = 16  # streams from which a GPU with Triton (225,000 samples/s at 16) beat
 
 
 class Request:
-    """One call of `sample` or `stream`, with their arguments: checked, the sampler chosen, its blocks in order."""
+    """One call of `sample` or `stream`: checks its arguments, chooses the sampler and draws the blocks in order."""
 
     def __init__(
         self, model, n, conditioning, streams, temperature, top_p, seed, uniforms, opening, method, precision, block
@@ -48,14 +48,14 @@ class Request:
         self.kind = "<f4" if model.config.mixtures else "<i4"  # of the samples in a record
 
     def blocks(self, record: Path | None = None) -> Iterator[Tensor]:
-        """The blocks, each added to the record if there is one; what the record already holds comes first."""
+        """Yield the blocks, adding each to the record if there is one; what the record already holds comes first."""
         return self._drawn(self.opening[:, :0] if record is None else self._recorded(record), record)
 
     def _drawn(self, before: Tensor, record: Path | None) -> Iterator[Tensor]:
         if before.shape[1]:
             yield before
         if before.shape[1] == self.n:
-            return  # there is nothing to prepare for
+            return  # nothing is left to draw
         sampler, offset = self._primed(torch.cat([self.opening, before], dim=1)), self.opening.shape[1]
         for start in range(before.shape[1], self.n, self.block):
             uniforms = self.uniforms(start, min(start + self.block, self.n))
@@ -66,10 +66,10 @@ class Request:
             yield samples
 
     def _primed(self, known: Tensor) -> Sampler:
-        """A sampler that has heard what is known; only a receptive field and a block of it matter.
+        """A sampler that has heard the known samples; only a receptive field and a block of them matter.
 
-        It hears this in the blocks in which it was drawn. Cut elsewhere, the same sums would be rounded differently:
-        codes forgive that, but values don't.
+        It hears them in the same blocks in which they were drawn. Cut elsewhere, the same sums would be rounded
+        differently: codes forgive that, but values don't.
         """
         length, field, offset = known.shape[1], self.model.receptive_field, self.opening.shape[1]
         edges = [*range(max(offset - field, 0), offset, self.block), *range(offset, length, self.block), length]
@@ -94,9 +94,9 @@ class Request:
         return {"naive": Naive, "cached": Cached}[self.method](*parts)
 
     def _recorded(self, path: Path) -> Tensor:
-        """The samples (streams, t) in a record; a block that was written only in part is cut off.
+        """Read the samples (streams, t) in a record; a partly written block is cut off.
 
-        A record is a line that says which call it belongs to, then the samples of each time in turn, 4 bytes each.
+        A record is a line that says which call it belongs to, then the samples at each time in turn, 4 bytes each.
         """
         head, width = self._identity(), 4 * len(self.opening)
         if not path.exists() or not path.stat().st_size:
@@ -113,7 +113,7 @@ class Request:
         return torch.from_numpy(samples.T.copy()).to(self.opening.dtype)
 
     def _identity(self) -> bytes:
-        """A line that two calls share if one can go on where the other was stopped."""
+        """A line that two calls share if one can continue where the other stopped."""
         heard = {"local": self.conditioning.local, "instrument": self.conditioning.instrument, "opening": self.opening}
         given = self.model.state_dict() | heard | {"uniforms": self.uniforms.given}
         tensors = {name: value.cpu().contiguous() for name, value in given.items() if value is not None}
@@ -123,7 +123,7 @@ class Request:
 
 
 def choose_method(config, device: torch.device, streams: int, top_p, method: str, precision: str) -> tuple[str, str]:
-    """The method and the precision that "auto" stands for, or those that were asked for, if they go together."""
+    """The method and precision that "auto" stands for, or the ones asked for, if they go together."""
     problem = _without_triton(config, device, top_p)
     if method == "auto":
         many = precision == "auto" and streams >= MANY and problem is None
@@ -139,7 +139,7 @@ def choose_method(config, device: torch.device, streams: int, top_p, method: str
 
 
 def _without_triton(config, device: torch.device, top_p: float | None) -> str | None:
-    """What the Triton kernel would need to serve this request, if anything."""
+    """What the Triton kernel still needs to serve this request, if anything."""
     gpu = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
     if not gpu and os.environ.get("TRITON_INTERPRET") != "1":  # Triton's own switch, for tests
         return f"the model on a CUDA device of compute capability 8.0 or newer, and it is on {device}"

@@ -1,4 +1,4 @@
-"""What draws samples: what a sampler is given, the definition, and the network that keeps its past. Chapter 5."""
+"""Samplers: their inputs, the definition, and the network that caches its past. Chapter 5."""
 
 import math
 from copy import copy, deepcopy
@@ -17,17 +17,17 @@ AHEAD = 64  # samples whose conditioning Cached computes at once
 
 
 class Conditioning:
-    """What the streams of a request hear: as `WaveNet.condition` gives it, but block by block.
+    """The conditioning that the streams of a request hear: like `WaveNet.condition`, but block by block.
 
     Args:
         model: the WaveNet to condition.
-        streams: how many sequences are drawn.
+        streams: the number of sequences to draw.
         length: samples in each.
         local: (local_channels, frames) for all streams, or (streams, local_channels, frames).
         instrument: a number for all streams, or int64 (streams,).
 
     Raises:
-        ValueError: if the model needs something else, or a number isn't finite or out of range.
+        ValueError: if the model needs something else, or a number isn't finite or is out of range.
 
     Chapter 5.
     """
@@ -36,7 +36,7 @@ class Conditioning:
         self, model: WaveNet, streams: int, length: int, local: Tensor | None = None, instrument: Tensor | None = None
     ):
         self.model, self.streams, self.factor = model, streams, math.prod(model.config.upsample)
-        self.margin = len(model.config.upsample) + 1  # frames on either side of a block that its upsampling may look at
+        self.margin = len(model.config.upsample) + 1  # frames on either side of a block that its upsampling may see
         self.local, self.instrument, like = None, None, next(model.parameters())
         if local is not None:
             local = torch.as_tensor(local).to(like)
@@ -51,7 +51,7 @@ class Conditioning:
         self.block(0, 1)  # lets the model refuse what it cannot use
 
     def select(self, stream: int) -> "Conditioning":
-        """The conditioning of one stream alone."""
+        """The conditioning of a single stream."""
         one, here = copy(self), slice(stream, stream + 1)
         one.streams = 1
         one.local, one.instrument = (None if x is None else x[here] for x in (self.local, self.instrument))
@@ -72,7 +72,7 @@ class Uniforms:
 
     Those from a seed don't depend on the number of streams or their length, or on where a run was interrupted.
 
-    Raises ValueError if the given ones have another shape or lie outside [0, 1). If k = 1, (streams, length) will do.
+    Raises ValueError if given numbers have the wrong shape or lie outside [0, 1). If k = 1, (streams, length) will do.
     """
 
     def __init__(self, seed: int, streams: int, length: int, k: int, given: Tensor | np.ndarray | None = None):
@@ -84,7 +84,7 @@ class Uniforms:
                 raise ValueError(f"uniforms must be (streams, n, k) = {(streams, length, k)}, in [0, 1); got {shape}")
 
     def __call__(self, start: int, stop: int) -> Tensor:
-        """Those of samples [start, stop): (streams, stop - start, k), float64."""
+        """The numbers for samples [start, stop): (streams, stop - start, k), float64."""
         if self.given is not None:
             return self.given[:, start:stop]
         chunks, skipped = range(start // CHUNK, -(-stop // CHUNK)), start // CHUNK * CHUNK
@@ -96,8 +96,8 @@ class Uniforms:
 class Draw:
     """A draw from the model's head: features (B, A) and uniforms (B, k) in float64 give samples (B,).
 
-    The head, its softmax and its cumulative sum are computed in float64. So only float32's error in the features can
-    move the edges between two codes, and samplers that add in different orders almost never fall on two sides of one.
+    The head, its softmax and its cumulative sum are computed in float64. So only the float32 error in the features can
+    move the edges between codes, and samplers that add in different orders almost never land on opposite sides of one.
     """
 
     def __init__(self, model: WaveNet, temperature: float, top_p: float | None):
@@ -112,7 +112,7 @@ class Draw:
 
 
 class Sampler(Protocol):
-    """What every sampler does: it is built for some streams at time 0, and then asked for one block after another.
+    """What every sampler does: it is built for some streams at time 0, then asked for one block after another.
 
     All samplers draw sample t of a stream with the same uniform numbers, so they all give the same samples.
 
@@ -136,15 +136,15 @@ class Sampler(Protocol):
         """The next T samples, (streams, T), for uniforms (streams, T, k).
 
         Args:
-            start: the time of the first. Blocks follow one another without gaps; the first may begin anywhere, and
-                then the past is silent.
-            uniforms: float64 in [0, 1), k for each sample.
-            forced: samples (streams, T) to take as they are instead of drawing: a known past.
+            start: the time of the first sample. Blocks follow one another without gaps; the first may begin anywhere,
+                with silence before it.
+            uniforms: float64 in [0, 1), k per sample.
+            forced: samples (streams, T) of a known past, to take as they are instead of drawing.
         """
 
 
 class Naive:
-    """The definition: for each sample, one run of the whole network over all that it depends on. See `Sampler`.
+    """The definition: for each sample, one run of the whole network over all it depends on. See `Sampler`.
 
     Its cost per sample grows with the receptive field; `Cached` computes the same without repeating itself.
     """
@@ -167,7 +167,7 @@ class Naive:
 
 
 def features(model: WaveNet, inputs: Tensor, h: Tensor | None) -> Tensor:
-    """`WaveNet.forward` after its conditioning: inputs (B, T), h (B, C, T) or None: (B, T, A)."""
+    """`WaveNet.forward` with its conditioning ready: inputs (B, T), h (B, C, T) or None -> (B, T, A)."""
     x = model.input(inputs[:, None]) if model.config.mixtures else model.input(inputs).transpose(1, 2)
     return F.relu(model.output(F.relu(model.stack(x, h)))).transpose(1, 2)
 
@@ -175,8 +175,8 @@ def features(model: WaveNet, inputs: Tensor, h: Tensor | None) -> Tensor:
 class Cached:
     """One column of the network per sample, for all streams at once, in plain PyTorch on any device. See `Sampler`.
 
-    Layer l reads its input of d_l samples ago from a ring of that length, instead of computing it again: the work per
-    sample falls from (receptive field x layers) to (layers). Source: Paine et al. 2016, "Fast Wavenet Generation
+    Layer l reads its input from d_l samples ago from a ring buffer of that length instead of recomputing it: the work
+    per sample falls from (receptive field x layers) to (layers). Source: Paine et al. 2016, "Fast Wavenet Generation
     Algorithm" (arXiv:1611.09482). Chapter 5.
     """
 
@@ -222,7 +222,7 @@ class _Layer:
         self.bias = torch.cat([layer.bias for layer in both])
 
     def conditions(self, h: Tensor | None) -> Tensor:
-        """Conditioning h (streams, C, T) and bias at each sample: (T, streams, 2 R); without any, (AHEAD, 1, 2 R)."""
+        """Conditioning h (streams, C, T) and bias at each sample: (T, streams, 2 R), or (AHEAD, 1, 2 R) without h."""
         bias = self.block.conv.bias
         if h is None:
             return bias.expand(AHEAD, 1, -1)
