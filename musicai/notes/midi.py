@@ -234,7 +234,7 @@ def _bpm(tempo: bytes) -> float:
 def _decoded(name: bytes) -> str:
     """Text in the encoding that it is most likely in; MIDI does not say."""
     name = name.rstrip(b"\0")
-    for encoding in ("utf-8", "cp932", "cp1252"):  # cp932 is Shift-JIS as Windows writes it
+    for encoding in ("utf-8-sig", "cp932", "cp1252"):  # cp932 is Shift-JIS as Windows writes it
         with suppress(UnicodeDecodeError):
             text = name.decode(encoding)
             if encoding != "cp932" or JAPANESE.search(text):
