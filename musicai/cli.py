@@ -32,7 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
             options = _parser().parse_args(arguments)
             return options.run(options) or 0
         finally:
-            sys.stdout.flush()
+            if sys.stdout is not None:  # as it is after `musicai data >&-`
+                sys.stdout.flush()
     except BrokenPipeError:  # `musicai data | head -1`: the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

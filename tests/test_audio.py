@@ -466,6 +466,15 @@ def test_what_is_not_finite_stays_visible(bad):
         (lambda: audio.mel_to_stft(-torch.ones(8, 3), SR), "negative"),
         (lambda: audio.log_mel(torch.zeros(SR), SR, fmax=math.inf), "fmax=inf"),
         (lambda: audio.cqt(torch.zeros(SR), SR, fmin=math.nan), "fmin must be above 0 Hz"),
+        (lambda: audio.power_to_db(torch.ones(9)), "power_to_db needs power"),
+        (lambda: audio.power_to_db(torch.ones(2, 0)), "power_to_db needs power"),
+        (lambda: audio.istft(audio.stft(torch.zeros(1))), "less than two frames; give its length"),
+        (lambda: audio.istft(audio.stft(torch.zeros(SR)), length=0), "length must be at least 1, not 0"),
+        (lambda: audio.griffin_lim(torch.ones(9, 3), -1), "n_iter must be at least 0, not -1"),
+        (lambda: audio.griffin_lim(torch.ones(9, 3), 2, momentum=-1), "momentum must be at least 0, not -1"),
+        (lambda: audio.griffin_lim(torch.ones(9, 3), 2, momentum=math.nan), "momentum must be at least 0, not nan"),
+        (lambda: audio.mu_law_edges(torch.tensor([0]), 1), "channels must be at least 2, not 1"),
+        (lambda: audio.Audio(torch.zeros(9), 0), "sr must be at least 1, not 0"),
     ],
 )
 def test_bad_input_is_named(call, words):

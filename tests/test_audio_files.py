@@ -196,6 +196,24 @@ def test_ogg_headers_that_lie(tmp_path, real):
     refused(path, "checksum of page")
 
 
+@pytest.mark.parametrize("suffix", [".ogg", ".opus"])
+def test_a_chained_ogg_is_not_cut_short(tmp_path, real, suffix):
+    path = tmp_path / f"a{suffix}"
+    save(path, real, 24_000)
+    path.write_bytes(2 * path.read_bytes())
+    refused(path, "several sounds one after another")
+
+
+def test_a_tag_before_a_flac_is_skipped(tmp_path, real):
+    path = tmp_path / "a.flac"
+    save(path, real, 24_000)
+    sound, _ = load(path)
+    path.write_bytes(b"ID3\4\0\0\0\0\1\0" + bytes(128) + path.read_bytes())
+    assert torch.equal(load(path)[0], sound)
+    assert info(path) == (sound.shape[1], 24_000)
+    assert torch.equal(load(path, start=0.5)[0], sound[:, 12_000:])
+
+
 def test_ogg_checksum_against_its_definition():
     """One bit at a time: polynomial 0x04C11DB7, start 0, highest bit first (RFC 3533)."""
     data = bytes(np.random.default_rng(0).integers(0, 256, 200, dtype=np.uint8))

@@ -174,7 +174,18 @@ def test_train_fails_in_one_line(capsys, recipes):
 
 def test_train_suggests_a_recipe_and_refuses_no_steps(capsys):
     assert "did you mean drums" in run(capsys, "train", "drum", code=1)[1][0]
+    assert "'xyz'; the recipes are instrument, " in run(capsys, "train", "xyz", code=1)[1][0]
     assert "steps=0: give a whole number" in run(capsys, "train", "drums", "--steps", "0", code=1)[1][0]
+
+
+def test_nothing_is_left_of_a_run_with_a_bad_seed(capsys, tmp_path):
+    assert "seed=-1: give a whole number of 0 or more" in run(capsys, "train", "drums", "--seed=-1", code=1)[1][0]
+    assert not list(tmp_path.iterdir())
+
+
+def test_stdout_may_be_closed(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)  # as after `musicai train >&-`
+    assert cli.main(["train"]) == 0
 
 
 # ---- data

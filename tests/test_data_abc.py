@@ -184,7 +184,9 @@ def test_line_ends_of_other_systems(newline):
 
 def test_unreadable_tunes_are_named_and_the_rest_read():
     tunes = {"K:C\nM:2/4\nCDE|": None, "M:x/y\nK:C\nCDE|": "M:x/y", "K:C": "no notes", "CDE|": "no key"}
-    tunes |= {"K:C\n^/C": "microtone", "K:zz\nC": "K:zz", "L:1/G\nK:C\nC": "1/G", "K:C\nC/0": ""}
+    tunes |= {"K:C\n^/C": "microtone", "K:zz\nC": "K:zz", "K:C\nC/0": "a length is divided by zero"}
+    tunes |= {f"{field}\nK:C\nC": f"{field}: not a length" for field in ("L:1/G", "L:1/0", "L:0")}
+    tunes |= {f"{field}\nK:C\nC": f"{field}: not a metre" for field in ("M:0/4", "M:4/0", "M:4")}
     for row, reason in zip(parse_block([f"X:8\nT:Broken\n{text}\n" for text in tunes]), tunes.values(), strict=True):
         assert (row["number"], row["name"], "error" in row) == ("8", "Broken", reason is not None)
         assert reason is None or reason in row["error"]

@@ -189,6 +189,8 @@ def test_nothing_there_is_said(tmp_path):
     ("make", "message"),
     [
         (lambda path: AudioFolder(path, segment=0), "segment=0"),
+        (lambda path: AudioFolder(path, segment=1e-9), "segment=1e-09: give the seconds of one sample or more"),
+        (lambda path: AudioFolder(path, segment=float("inf")), "segment=inf: give the seconds"),
         (lambda path: AudioFolder(path, "dev"), "'dev' is not one of train, valid, test"),
     ],
 )

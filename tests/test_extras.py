@@ -1,5 +1,6 @@
 """A missing optional library is one error that says what to install."""
 
+import subprocess
 import sys
 
 import pytest
@@ -20,6 +21,13 @@ def test_a_missing_library_names_itself_its_extra_and_who_needs_it(monkeypatch):
     with pytest.raises(ModuleNotFoundError, match=r"^a plot needs no_such_thing: ") as error:
         require("no_such_thing.pyplot", "notebook", "a plot")
     assert error.value.name == "no_such_thing"
+
+
+@pytest.mark.parametrize("library", ["IPython", "ipywidgets", "matplotlib"])
+def test_the_notebook_says_what_it_lacks(library):
+    code = f"import sys; sys.modules[{library!r}] = None; import musicai.notebook"
+    failed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert failed.stderr.endswith(f"musicai.notebook needs {library}: pip install 'musicai[notebook]'\n")
 
 
 def test_a_library_that_lacks_one_of_its_own_says_so(tmp_path, monkeypatch):

@@ -240,6 +240,7 @@ def test_longer_headers_other_chunks_and_riff_are_read():
         ("Vn さくら".encode("cp932"), "Vn さくら"),
         ("Für Elise – ピアノ".encode(), "Für Elise – ピアノ"),
         (b"padded\x00\x00", "padded"),
+        (b"\xef\xbb\xbfmarked", "marked"),
     ],
 )
 def test_names_keep_their_letters(raw, text, folder):

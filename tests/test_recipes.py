@@ -75,9 +75,11 @@ def test_an_interrupted_run_ends_as_an_unbroken_one(name, module, tmp_path, monk
 
 
 @pytest.mark.parametrize(("given", "match"), [
-    ({"name": "instruments"}, "no recipe 'instruments'; choose one of instrument, classifier"),
+    ({"name": "instruments"}, "no recipe 'instruments'; did you mean instrument?"),
+    ({"name": "xyz"}, "no recipe 'xyz'; the recipes are instrument, classifier"),
     ({"name": "drums", "steps": 0}, "steps=0: give a whole number of 1 or more"),
     ({"name": "drums", "steps": 2.5}, r"steps=2\.5"),
+    ({"name": "drums", "seed": -1}, "seed=-1: give a whole number of 0 or more"),
 ])  # fmt: skip
 def test_what_cannot_be_trained_is_refused_with_the_way_out(given, match, tmp_path):
     with pytest.raises(ValueError, match=match):

@@ -482,6 +482,8 @@ def test_whole_numbers_of_any_kind_are_numbers(model, frames):
         *(("density", bad) for bad in (math.nan, math.inf, -1e5)),
         *(("temperature", bad) for bad in (math.nan, -1)),
         *(("top_p", bad) for bad in (math.nan, -0.1, 1.5)),
+        *((name, "1") for name in ("frames", "tonic", "seed", "density", "temperature", "top_p")),
+        *(("frames", bad) for bad in (None, [2], np.array([2]), np.array([2, 3]), torch.ones(2))),
     ],
 )
 def test_bad_numbers_are_refused_by_name(model, name, bad):

@@ -13,7 +13,7 @@ from typing import BinaryIO, NamedTuple
 from .signal import AudioError, require
 
 MAX_CHANNELS, UNKNOWN = 256, -1
-OGG_LAST_PAGE = 4
+OGG_FIRST_PAGE, OGG_LAST_PAGE = 2, 4
 SAME_STREAM = 0xFFFE0C00  # the bits of an mpeg header that stay the same: sync word, version, layer and sample rate
 MPEG_RATES = (44_100, 48_000, 32_000)
 MPEG_KBITS = {  # kbit/s for the layer 3 bit rate codes 1 to 14; the key says whether it is MPEG-1
@@ -39,6 +39,9 @@ def examine(file: BinaryIO, size: int) -> SoundStream:
     """Identify the format from the file's first bytes and check its structure; raise `AudioError` if it is damaged."""
     require(size > 0, "the file is empty (0 bytes)")
     head = file.read(26)
+    file.seek(_tag_size(head))
+    behind = file.read(26)
+    head = behind if behind[:4] == b"fLaC" else head  # a flac may have an ID3 tag in front, which libsndfile skips
     kind, order = head[:4], ">" if head[:4] in (b"RIFX", b"FORM") else "<"
     if head[8:12] in (b"WAVE", b"AIFF", b"AIFC") and kind in (b"RIFF", b"RIFX", b"RF64", b"FORM"):
         finished = 0 <= size - 8 - struct.unpack(order + "I", head[4:8])[0] <= 1
@@ -122,6 +125,8 @@ def _check_ogg(file: BinaryIO, size: int) -> None:
         checksum = ogg_checksum(header[:22] + bytes(4) + header[26:] + table + body)
         right = checksum == int.from_bytes(header[22:26], "little")
         require(right, f"damaged: the checksum of page {number} (byte {position}) is wrong")
+        chained = ended and header[5] & OGG_FIRST_PAGE  # libsndfile reads only the first
+        require(not chained, "it holds several sounds one after another (a chained ogg); split it first")
         position, number, ended = position + 27 + len(table) + len(body), number + 1, bool(header[5] & OGG_LAST_PAGE)
     require(ended, f"truncated: page {number - 1} is the last in the file, but not the last of the sound")
 
@@ -153,12 +158,17 @@ def _mpeg_frames(data: bytes) -> list[tuple[int, int]]:
             first, position = header, stop
             if stop <= len(data):
                 frames.append((stop - size, stop))
-        elif data[position : position + 3] == b"ID3" and len(data) > position + 10:
-            digits = data[position + 6 : position + 10]  # four groups of seven bits
-            position += 10 + sum((digit & 127) << 7 * i for i, digit in enumerate(reversed(digits)))
+        elif size_of_tag := _tag_size(data[position : position + 10]):
+            position += size_of_tag
         else:
             position = data.find(b"\xff", position + 1)
     return frames
+
+
+def _tag_size(head: bytes) -> int:
+    """The bytes of the ID3 tag that begins so; 0 if none does."""
+    digits = head[9:5:-1] if head[:3] == b"ID3" and len(head) >= 10 else b""  # four times seven bits
+    return sum((digit & 127) << 7 * i for i, digit in enumerate(digits)) + 10 * bool(digits)
 
 
 def _followed(data: bytes, header: int, stop: int) -> bool:

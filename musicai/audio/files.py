@@ -45,7 +45,7 @@ class Audio:
         sr: sample rate in Hz.
 
     Raises:
-        AudioError: if the samples have another shape.
+        AudioError: if the samples have another shape, or the sample rate is not a whole number above 0.
 
     Chapter 1.
     """
@@ -57,6 +57,7 @@ class Audio:
         samples = torch.as_tensor(self.samples).detach().cpu().float()
         if samples.dim() not in (1, 2):
             raise AudioError(f"samples must be (channels, time) or (time,); got {tuple(samples.shape)}")
+        whole("sr", self.sr)
         object.__setattr__(self, "samples", torch.atleast_2d(samples))
 
     def __repr__(self) -> str:

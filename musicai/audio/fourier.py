@@ -67,6 +67,9 @@ def istft(X: Tensor, hop_length: int | None = None, length: int | None = None) -
     require(isinstance(X, Tensor) and X.is_complex() and X.ndim > 1, "istft needs a complex (..., frequencies, frames)")
     n_fft = 2 * (X.shape[-2] - 1)
     hop = whole("hop_length", n_fft // 4 if hop_length is None else hop_length)
+    whole("length", 1 if length is None else length)
+    enough = length is not None or X.shape[-1] > 1
+    require(enough and X.numel() > 0, f"a spectrogram {tuple(X.shape)} is less than two frames; give its length")
     window = constant_for(X.real, hann, n_fft)
     x = torch.istft(X.reshape(-1, *X.shape[-2:]), n_fft, hop, window=window, length=length)
     return x.reshape(*X.shape[:-2], x.shape[-1])

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .fourier import istft, stft
 from .mel import db_to_power, dct_matrix, mel_filterbank
-from .signal import constant_for, require
+from .signal import constant_for, require, whole
 
 
 def griffin_lim(S: Tensor, n_iter=32, hop_length=None, momentum=0.99, length: int | None = None, seed=0) -> Tensor:
@@ -36,6 +36,8 @@ def griffin_lim(S: Tensor, n_iter=32, hop_length=None, momentum=0.99, length: in
     """
     good = isinstance(S, Tensor) and S.is_floating_point() and S.ndim > 1 and S.shape[-1] > 1
     require(good, "griffin_lim needs magnitudes (..., frequencies, frames), at least 2 frames")
+    whole("n_iter", n_iter, 0)
+    require(0 <= momentum < math.inf, f"momentum must be at least 0, not {momentum!r}")
     n_fft = 2 * (S.shape[-2] - 1)
     turns = torch.rand(S.shape, generator=torch.Generator("cpu").manual_seed(seed), device="cpu").to(S)
     phase, last = torch.polar(torch.ones_like(S), 2 * math.pi * turns), 0

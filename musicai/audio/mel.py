@@ -175,8 +175,12 @@ def power_to_db(S: Tensor, top_db: float | None = 80.0) -> Tensor:
 
     Returns: decibels in the shape of S.
 
+    Raises:
+        AudioError: S is not a tensor (..., features, frames), or is empty.
+
     Chapter 2.
     """
+    require(isinstance(S, Tensor) and S.ndim > 1 and S.numel() > 0, "power_to_db needs power (..., features, frames)")
     db = 10 * torch.log10(S.clamp(min=AMIN))
     return db if top_db is None else torch.maximum(db, db.amax((-2, -1), keepdim=True) - top_db)
 

@@ -150,7 +150,7 @@ def mu_law_edges(codes: Tensor, channels: int = 256) -> tuple[Tensor, Tensor]:
 
     Chapter 5.
     """
-    mu = channels - 1
+    mu = whole("channels", channels, 2) - 1
     low, high = (_expand((codes + half) / mu * 2 - 1, mu) for half in (-0.5, 0.5))
     return low.masked_fill(codes == 0, -math.inf), high.masked_fill(codes == mu, math.inf)
 

@@ -67,7 +67,8 @@ def parse_block(texts: Iterable[str]) -> list[dict]:
         try:
             rows.append(parse_tune(text))
         except (ValueError, ZeroDivisionError) as error:
-            rows.append({"number": _first_field(text, "X"), "name": _first_field(text, "T"), "error": str(error)})
+            reason = str(error) if isinstance(error, ValueError) else "a length is divided by zero"
+            rows.append({"number": _first_field(text, "X"), "name": _first_field(text, "T"), "error": reason})
     return rows
 
 
@@ -162,6 +163,8 @@ class _Voice:
             self.unit = self.unit or ("1/8" if 4 * beats >= 3 * part else "1/16")
         elif letter == "L" and value:
             self.unit = value.replace(" ", "")
+            if not re.fullmatch(r"0*[1-9]\d*(/0*[1-9]\d*)?", self.unit):
+                raise ValueError(f"L:{value}: not a length")
 
     _inline_field = _field
 
@@ -256,9 +259,10 @@ def _metre(value: str) -> tuple[int, int] | None:
     if value.lower() in {"", "none"}:
         return None
     found = re.search(r"(\d[\d+ ]*)\)?[ \t]*/[ \t]*(\d+)", {"C": "4/4", "C|": "2/2"}.get(value, value))
-    if found is None:
+    beats, unit = (sum(map(int, re.findall(r"\d+", found[1]))), int(found[2])) if found else (0, 0)
+    if not beats or not unit:
         raise ValueError(f"M:{value}: not a metre")
-    return sum(map(int, re.findall(r"\d+", found[1]))), int(found[2])
+    return beats, unit
 
 
 def _tempo(value: str) -> float:

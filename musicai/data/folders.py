@@ -1,5 +1,6 @@
 """Your own music: every audio or MIDI file below a folder, split without a list and identically in every run."""
 
+import math
 import re
 from pathlib import Path
 
@@ -81,8 +82,8 @@ class AudioFolder(_Folder):
         on_error: "raise" to stop at the first unreadable file, or "skip" to leave such files out; `skipped` says why.
 
     Raises:
-        DataError: if the folder or a file cannot be read; the message names it.
-        ValueError: for an unknown split, or a segment length that is not above 0.
+        DataError: naming the folder, or the file that cannot be read.
+        ValueError: for an unknown split, or a segment shorter than a sample.
 
     Chapter 1.
     """
@@ -90,8 +91,8 @@ class AudioFolder(_Folder):
     suffixes = AUDIO
 
     def __init__(self, path, split=None, sr=16_000, *, mono=True, segment=None, on_error="raise"):
-        if segment is not None and not segment > 0:
-            raise ValueError(f"segment={segment!r}: give seconds above 0, or None for whole files")
+        if segment is not None and not 1 <= segment * sr < math.inf:
+            raise ValueError(f"segment={segment!r}: give the seconds of one sample or more, or None for whole files")
         self.sr, self.mono, self.segment = sr, mono, segment
         self._pieces: list[tuple[Path, float]] = []
         self._last: tuple[Path | None, Tensor] = None, torch.empty(0)

@@ -8,6 +8,12 @@ Importing it sets the book's figure style for the session; `matplotlib.rcdefault
 >>> player(audio, sr, "Piano, C4")  # doctest: +SKIP
 """
 
+# ruff: noqa: E402 (a missing library is named before the parts below need it)
+from musicai.extras import require
+
+for _library in ("matplotlib", "IPython", "ipywidgets"):
+    require(_library, "notebook", "musicai.notebook")
+
 from .code import show_code
 from .display import Html
 from .figures import PALETTE, LivePlot, figure, show

@@ -236,7 +236,7 @@ def _bpm(tempo: bytes) -> float:
 def _decoded(name: bytes) -> str:
     """Decode text in its most likely encoding, since MIDI does not say which it is."""
     name = name.rstrip(b"\0")
-    for encoding in ("utf-8", "cp932", "cp1252"):  # cp932 is the Windows variant of Shift-JIS
+    for encoding in ("utf-8-sig", "cp932", "cp1252"):  # cp932 is Shift-JIS as Windows writes it
         with suppress(UnicodeDecodeError):
             text = name.decode(encoding)
             if encoding != "cp932" or JAPANESE.search(text):

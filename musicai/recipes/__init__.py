@@ -47,15 +47,18 @@ def train(
     Returns: the folder, for `from_pretrained`.
 
     Raises:
-        ValueError: for an unknown name or fewer than one step.
+        ValueError: for an unknown name, fewer than one step, or a seed below 0.
         ImportError: if the recipe needs music21 and it is not installed.
         CheckpointError: if the folder holds a run made with other settings.
 
     Chapters 4 and 5.
     """
     if name not in RECIPES:
-        near = get_close_matches(name, RECIPES, n=1) or [", ".join(RECIPES)]
-        raise ValueError(f"there is no recipe {name!r}; did you mean {near[0]}?")
+        near = get_close_matches(name, RECIPES, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"the recipes are {', '.join(RECIPES)}"
+        raise ValueError(f"there is no recipe {name!r}; {hint}")
+    if not seed == int(seed) >= 0:
+        raise ValueError(f"seed={seed!r}: give a whole number of 0 or more")
     if steps is not None and not steps == int(steps) >= 1:
         raise ValueError(f"steps={steps!r}: give a whole number of 1 or more")
     file, function = _FUNCTIONS.get(name, "renderer.train").split(".")

@@ -1,6 +1,7 @@
 """Composing with a RollWaveNet: continue an opening, harmonise a melody, stay in a key. Chapter 5."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 
 import torch
 from torch import Tensor
@@ -123,6 +124,7 @@ def _bias(pitch_classes: Iterable[int], density: float, up: int) -> Tensor:
 
 def _number(name: str, value: float, low: float, high: float, whole: bool = False) -> float:
     """A number in [low, high], and a whole one (2 or 2.0) if it has to be; a ValueError for any other, such as NaN."""
-    if not low <= value <= high or (whole and value % 1):
-        raise ValueError(f"{name} must be a {'whole ' * whole}number from {low} to {high}; got {value!r}")
-    return int(value) if whole else float(value)
+    with suppress(TypeError, ValueError, RuntimeError):  # a text, None, a list, an array of several numbers
+        if low <= value <= high and not (whole and value % 1):
+            return int(value) if whole else float(value)
+    raise ValueError(f"{name} must be a {'whole ' * whole}number from {low} to {high}; got {value!r}")
