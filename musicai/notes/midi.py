@@ -233,6 +233,13 @@ def _bpm(tempo: bytes) -> float:
     return next((bpm for bpm in rounded if bpm and round(60e6 / bpm) == microseconds), exact)
 
 
+def _encoded(name: str) -> bytes:
+    try:
+        return name.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"the name {name!r} contains half of a character, which no file can hold; rename it") from None
+
+
 def _decoded(name: bytes) -> str:
     """Decode text in its most likely encoding, since MIDI does not say which it is."""
     name = name.rstrip(b"\0")
@@ -270,7 +277,7 @@ def _channels(instruments: list[tuple[int, int]]) -> Iterator[int]:
 
 def _conductor(score: Score) -> bytes:
     """A first track without notes: the title, tempos, time signatures and key."""
-    events = [(0, 0, _meta(NAME, score.name.encode()))]
+    events = [(0, 0, _meta(NAME, _encoded(score.name)))]
     for beat, bpm in score.tempos:
         microseconds = round(60e6 / bpm)  # per quarter note
         possible = f"tempo {bpm} is outside the 3.58 to 60,000,000 beats per minute that MIDI can hold"
@@ -287,7 +294,7 @@ def _conductor(score: Score) -> bytes:
 def _track_chunk(track: Track, channel: int, restate: bool) -> bytes:
     """Encode a track's notes; `restate` repeats its sound before each, if other sounds share the channel."""
     sound = bytes([PROGRAM | channel, track.program, 0, CONTROL | channel, PAN, _pan(track)])
-    events = [(0, 0, _meta(NAME, track.name.encode())), (0, 2, sound)]
+    events = [(0, 0, _meta(NAME, _encoded(track.name))), (0, 2, sound)]
     for note in track.notes:
         start = _tick(note.start)
         stop = max(start + 1, _tick(note.end))
