@@ -320,7 +320,7 @@ def test_a_failed_run_leaves_the_old_file(stored, tmp_path, code, capsys):
     assert run_notebooks.run_all([path], timeout=500) == 1
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
-    assert "the old outputs stay" in capsys.readouterr().err
+    assert "its old outputs stay" in capsys.readouterr().err
 
 
 def test_check_runs_nothing_and_tells_stale_from_fresh(stored, tmp_path, capsys):
