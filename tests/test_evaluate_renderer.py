@@ -69,12 +69,12 @@ def test_the_table_adds_up(script, monkeypatch):
         "WaveNet 0.0 0.0 0.0",
         "sketch 100.0 100.0 100.0",
         "synth without mu-law 100.0 100.0 100.0",
-        "WaveNet's F1 less synth's: -100.0 points (standard error nan)",
+        "WaveNet's F1 minus the sampled instruments': -100.0 points (standard error nan)",
     ]
-    assert lines[11] == "WaveNet's F1 less synth's: +0.0 points (standard error nan)"
+    assert lines[11] == "WaveNet's F1 minus the sampled instruments': +0.0 points (standard error nan)"
     assert lines[12] == "all: 2 pieces, 8 notes; precision, recall, F1 of what is heard"
     assert lines[14] == "WaveNet 50.0 50.0 50.0"
-    assert lines[17] == "WaveNet's F1 less synth's: -50.0 points (standard error 50.0)"
+    assert lines[17] == "WaveNet's F1 minus the sampled instruments': -50.0 points (standard error 50.0)"
 
 
 def test_without_the_transcriber_the_pitches_are_judged_still(script, monkeypatch):

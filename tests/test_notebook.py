@@ -271,7 +271,7 @@ def test_source_is_live_and_says_where_it_is():
     source = source_of(nb.player)
     assert source.startswith("# musicai/notebook/players.py, line ")
     assert "def player(" in source
-    assert '"""A sound with its label' in source
+    assert '"""Make a labe' in source
 
 
 def test_docstrings_can_go_while_comments_stay():
