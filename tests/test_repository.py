@@ -34,6 +34,7 @@ ARROWS = {
     "gan": FLOOR,
     "wavenet": FLOOR | {"gmm"},
     "performance": FLOOR | MODELS,
+    "search": FLOOR | {"data", "gmm"},
     "metrics": FLOOR | {"data"},
     "recipes": FLOOR | MODELS | VERBS,
     "__main__": {"cli"},

@@ -1,0 +1,5 @@
+"""Find a melody in a large collection, from notes, a hum or a recording. Chapter 6."""
+
+from .lines import Lines
+
+__all__ = ["Lines"]
