@@ -18,11 +18,11 @@ SECOND = np.arange(SR) / SR
 @pytest.fixture(scope="module")
 def index() -> MelodyIndex:
     rng = np.random.default_rng(1)
-    steps = rng.choice([-4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 7], size=(60, 40))
-    lines = np.clip(67 + np.cumsum(steps, axis=1), 40, 90).tolist()
-    pieces = [
-        Melody.from_pitches(line, rng.choice([0.5, 1.0, 1.5], 40), name=f"tune {i}") for i, line in enumerate(lines)
-    ]
+    pieces = []
+    for i in range(60):
+        steps = rng.choice([-4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 7], size=40)
+        pitches = np.clip(67 + np.cumsum(steps), 40, 90).tolist()
+        pieces.append(Melody.from_pitches(pitches, rng.choice([0.5, 1.0, 1.5], 40), name=f"tune {i}"))
     return MelodyIndex.build(pieces, progress=False)
 
 
@@ -83,24 +83,25 @@ OTHERS = {
 }
 
 
+def outcome(query, index) -> str:
+    """The error's message, or "nothing" if no match is claimed to be likely."""
+    try:
+        matches = musicai.find(query, index=index)
+    except ValueError as error:
+        return str(error)
+    return "nothing" if all(match.unlikely for match in matches) else f"found {matches[0]}"
+
+
 @pytest.mark.parametrize("kind", SOUNDS)
 def test_bad_sound(index, kind):
-    try:
-        matches = musicai.find((SOUNDS[kind], SR), index=index)
-    except ValueError as error:
-        assert 10 < len(str(error)) < 500
-        assert "\n" not in str(error)
-    else:
-        assert all(match.unlikely for match in matches)
+    said = outcome((SOUNDS[kind], SR), index)
+    assert not said.startswith("found")
+    assert said == "nothing" or (10 < len(said) < 500 and "\n" not in said)
 
 
 def test_drums_are_no_melody(index):
-    try:
-        matches = musicai.find((drums(), SR), index=index)
-    except ValueError as error:
-        assert "pitch" in str(error)
-    else:
-        assert all(match.unlikely for match in matches)
+    said = outcome((drums(), SR), index)
+    assert said == "nothing" or "pitch" in said
 
 
 @pytest.mark.parametrize("kind", OTHERS)
@@ -134,7 +135,7 @@ def test_damaged_file_of_notes(index, tmp_path, suffix):
 
 
 def test_empty_index():
-    with pytest.raises(ValueError, match="empty|no "):
+    with pytest.raises(ValueError, match=r"empty|no "):
         MelodyIndex.build([], progress=False).find("E4 F4 G4 A4")
 
 
