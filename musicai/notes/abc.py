@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from functools import cache
 
+from musicai.notes.repeats import unfold_repeats
+
 MODES = ("lydian", "major", "mixolydian", "dorian", "minor", "phrygian", "locrian")  # each has one sharp fewer
 FIFTHS = "FCGDAEB"  # the order of the sharps in a signature; that of the flats is its reverse
 STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
@@ -22,7 +24,7 @@ _TOKEN = re.compile(
     rf"""
       (?P<field>^[ \t]*([A-Zmrsw+]):(?![|:])(.*))
     | (?P<inline_field>\[([A-Za-z]):([^\]\n]*)\])
-    | (?P<bar>\[?[|:]*\|[|:\]]*|:+|\[\d)
+    | (?P<bar>((?:\[?[|:]*\|[|:\]]*|:+)(?:[ \t]*\d[\d,.-]*)?|\[\d[\d,.-]*))
     | (?P<tuplet>\(([2-9])(?::(\d*))?(?::(\d*))?)
     | (?P<grace>\{{([^}}\n]*)\}})
     | (?P<chord>\[([^\]\[|\n]*)\]{_LENGTH})
@@ -48,7 +50,7 @@ _NOT_NOTES = re.compile(
 )
 
 
-def parse_block(texts: Iterable[str]) -> list[dict]:
+def parse_block(texts: Iterable[str], expand_repeats: bool = False) -> list[dict]:
     """Parse tunes; a tune that cannot be read gives {"number", "name", "error"} instead.
 
     >>> parse_block(["X:1\\nT:Scale\\nM:2/4\\nL:1/8\\nK:G\\nFG|"])[0]["notes"]
@@ -56,6 +58,7 @@ def parse_block(texts: Iterable[str]) -> list[dict]:
 
     Args:
         texts: the ABC text of each tune, starting at its `X:` line.
+        expand_repeats: whether to write out repeats, as they are played (`musicai.notes.repeats`).
 
     Returns: for each tune, a dict with number, name, key ("A minor"), tempo (quarter notes per minute), time_signature
         and notes: [MIDI pitches, starts, durations], both times in beats (quarter notes).
@@ -65,14 +68,14 @@ def parse_block(texts: Iterable[str]) -> list[dict]:
     rows = []
     for text in texts:
         try:
-            rows.append(parse_tune(text))
+            rows.append(parse_tune(text, expand_repeats))
         except (ValueError, ZeroDivisionError) as error:
             reason = str(error) if isinstance(error, ValueError) else "a length is divided by zero"
             rows.append({"number": _first_field(text, "X"), "name": _first_field(text, "T"), "error": reason})
     return rows
 
 
-def parse_tune(text: str) -> dict:
+def parse_tune(text: str, expand_repeats: bool = False) -> dict:
     """Parse the first voice of one ABC tune, as in `parse_block`; a ValueError says why a tune cannot be read."""
     text = "\n".join(text.splitlines())  # also reads files from Windows and old Macs
     clean = _NOT_NOTES.sub(" ", _OLD_CHORD.sub(r"[\1]", _COMMENT.sub("", text)))
@@ -83,7 +86,7 @@ def parse_tune(text: str) -> dict:
     body = re.split(r"\n[ \t]*\n", clean[key_line.end() :].strip())[0]  # an empty line ends a tune
     for lines in _voices(body):
         voice = _Voice(f"{header}\n{lines}")
-        if notes := join_ties(voice.sounding()):
+        if notes := join_ties(voice.sounding(expand_repeats)):
             return {
                 "number": _first_field(text, "X"),
                 "name": _first_field(text, "T"),
@@ -133,6 +136,7 @@ class _Voice:
     def __init__(self, text: str):
         # each event: [(natural MIDI pitch, alteration) or None for a rest, duration in beats, tied to the next note]
         self.events: list[list] = [[None, Fraction(0), False]]
+        self.bars: dict[int, str] = {}  # bar lines by the number of events before them
         self.keys: list[str] = []
         self.metres: list[tuple[int, int] | None] = []
         self.unit = ""  # the length of a note without a number, as a part of a whole note: "1/8"
@@ -143,13 +147,14 @@ class _Voice:
         for token in _TOKEN.finditer(text):
             getattr(self, f"_{token.lastgroup}")(*token.groups()[token.lastindex :])
 
-    def sounding(self) -> Iterator[tuple]:
+    def sounding(self, expand_repeats: bool) -> Iterator[tuple]:
         """Yield (pitch, start, duration, tied to the next) for every note, in beats."""
-        start = Fraction(0)
-        for pitch, duration, tied in self.events:
-            if pitch and duration > 0:
-                yield sum(pitch), start, duration, tied
-            start += duration
+        start, whole = Fraction(0), len(self.events)
+        for first, stop in unfold_repeats(self.bars, whole) if expand_repeats else [(0, whole)]:
+            for pitch, duration, tied in self.events[first:stop]:
+                if pitch and duration > 0:
+                    yield sum(pitch), start, duration, tied
+                start += duration
 
     def _field(self, letter: str, value: str, *_) -> None:
         value = value.strip()
@@ -168,8 +173,9 @@ class _Voice:
 
     _inline_field = _field
 
-    def _bar(self, *_) -> None:
+    def _bar(self, text: str, *_) -> None:
         self.accidentals.clear()
+        self.bars[len(self.events)] = f"{self.bars.get(len(self.events), '')} {text}"
 
     def _tuplet(self, p: str, q: str | None, r: str | None, *_) -> None:
         in_time_of = int(q or TUPLETS.get(int(p), 3 if self.metres[-1] in {(6, 8), (9, 8), (12, 8)} else 2))
