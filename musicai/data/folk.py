@@ -10,8 +10,8 @@ from torch.utils.data import Dataset
 
 from musicai.data.catalogue import SETS
 from musicai.data.splits import check_split, split_tunes
-from musicai.notes import Melody, Note
-from musicai.notes.abc import parse_block
+from musicai.notes import Melody
+from musicai.notes.abc import notes_of, parse_block, tunes_in
 
 COLLECTIONS = ("ryansMammoth", "oneills1850", "airdsAirs")
 ESSEN = "essenFolksong"
@@ -118,8 +118,9 @@ def _tune(text: str, collection: str, expand: bool) -> FolkTune | str:
     (row,) = parse_block([text], expand)
     if "error" in row:
         return f"{collection} {row['number']} {row['name']!r}: {row['error']}"
-    notes = tuple(Note(pitch, start, duration) for pitch, start, duration in zip(*row["notes"], strict=True))
-    return FolkTune(notes, row["name"], row["key"], row["tempo"], row["time_signature"], collection, row["number"])
+    return FolkTune(
+        notes_of(row), row["name"], row["key"], row["tempo"], row["time_signature"], collection, row["number"]
+    )
 
 
 @cache
@@ -131,10 +132,9 @@ def read_texts(collection: str) -> list[str]:
     if not (paths := sorted((corpus / collection).glob("*.abc"))):
         choice = ", ".join((*COLLECTIONS, ESSEN))
         raise ValueError(f"{collection!r} is not an ABC collection in music21's corpus; choose from {choice}")
-    return [tune for path in paths for tune in _tunes_in(path.read_text("utf-8", errors="replace"))]
+    return [tune for path in paths for tune in tunes_in(_mended(path.read_text("utf-8", errors="replace")))]
 
 
-def _tunes_in(text: str) -> list[str]:
-    """The tunes of an ABC file, each from its `X:` line up to the next one."""
-    text = re.sub(r"=(20)?$", "", text.replace("=3D", "="), flags=re.MULTILINE)  # relics of e-mail in Ryan's Mammoth
-    return re.split(r"^(?=[ \t]*X:)", text, flags=re.MULTILINE)[1:]
+def _mended(text: str) -> str:
+    """Remove what e-mail did to Ryan's Mammoth."""
+    return re.sub(r"=(20)?$", "", text.replace("=3D", "="), flags=re.MULTILINE)
