@@ -124,7 +124,9 @@ def track_contour(audio, sr: int, name: str = "the sound") -> Contour:
     pitch = np.where(path < CANDIDATES, pitches[rows, np.minimum(path, CANDIDATES - 1)], np.nan)
     confidence = np.where(path < CANDIDATES, 1 - costs[rows, np.minimum(path, CANDIDATES - 1)], 0)
     if np.isfinite(pitch).sum() < SOUNDING * RATE / HOP:
-        raise ValueError(f"no pitch found in {name}: sing or play one melody, for two seconds or more, near the microphone")
+        raise ValueError(
+            f"no pitch found in {name}: sing or play one melody, for two seconds or more, near the microphone"
+        )
     return Contour(np.float32(pitch), np.float32(confidence.clip(0, 1)), RATE / HOP)
 
 

@@ -1,0 +1,232 @@
+"""Contours against every line of a collection: all keys and tempos roughly, then the best lines finely. Chapter 6.
+
+Roughly, pitches count modulo the octave, so there are 12 keys. Their costs are 16-bit integers that lie side by side in
+one register, and each step of the dynamic programming does all keys at once.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+import torch
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from musicai.search.contours import Contour
+from musicai.search.lines import Lines
+from musicai.search.warping import BEND, CAP, OCTAVE, TEMPOS, pitch_cost, query_frames
+from musicai.threads import Workers
+
+ROUGH, FINE = 4.0, 8.0  # frames per second
+REFINED = 300  # lines that are compared finely
+WAYS = 2  # keys and tempos per line that are compared finely
+LANES, FULL = 16, 32767  # keys in a register, of which 12 are used; the cost of what is impossible
+LONGEST = 4096  # frames of a line; what comes later in it is not searched
+LOT = 256  # lines handed to a thread at once
+
+I16, I32 = ir.IntType(16), ir.IntType(32)
+ROW = ir.VectorType(I16, LANES)
+compiled = njit(error_model="numpy", nogil=True)
+
+
+def warp_all(
+    contours: Sequence[Contour], lines: Lines, candidates: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Compare the excerpts of one recording with every line, at any key and tempo.
+
+    Args:
+        contours: the excerpts, all in the same key and about the same tempo; the cost is that of all together.
+        lines: the collection.
+        candidates: the lines to compare, by number; None for all.
+
+    Returns: for every line or candidate, in that order: float32 costs in semitones per frame; where the first excerpt
+        starts and ends in beats, NaN for lines that were only compared roughly; semitones from the contour to the
+        line; and beats per second. Lines compared finely have lower costs than the others.
+
+    Chapter 6.
+    """
+    which = np.arange(len(lines)) if candidates is None else np.asarray(candidates, dtype=np.int64)
+    rough = sum(_rough(contour, lines, which) for contour in contours)[..., :12]  # (lines, tempos, 12 keys)
+    flat = rough.reshape(len(which), -1)
+    costs = flat.min(1) if len(which) else np.zeros(0, np.float32)
+    best = np.argsort(costs, kind="stable")[:REFINED]
+    ways = np.argsort(flat[best], axis=1, kind="stable")[:, :WAYS]
+    fine = _fine(contours, lines, which[best], *np.divmod(ways, 12))
+    rest = np.setdiff1d(np.arange(len(which)), best)
+    if len(rest) and len(best):
+        costs[rest] += max(0.0, np.max(fine[0], where=np.isfinite(fine[0]), initial=0) - costs[rest].min())
+    empty = np.full(len(which), np.nan, np.float32)
+    results = (costs, empty.copy(), empty.copy(), empty.copy(), empty.copy())
+    for result, values in zip(results, fine, strict=True):
+        result[best] = values
+    return tuple(result.astype(np.float32) for result in results)
+
+
+def _rough(contour: Contour, lines: Lines, which: np.ndarray) -> np.ndarray:
+    """Costs (lines, tempos, LANES) in semitones per frame."""
+    pitches, weights = query_frames(contour, ROUGH)
+    pitches = pitches - _tuning(pitches, weights)
+    scale = min(100.0, 0.8 * FULL / (CAP * weights.sum() + 1))
+    keys = np.arange(LANES) - np.arange(12)[:, None]
+    table = weights[:, None, None] * pitch_cost(_fold(pitches[:, None, None] + keys))  # (frames, pitch classes, keys)
+    table = np.rint(scale * table).astype(np.int16)
+    bend = np.int16(round(scale * BEND))
+    compare = partial(_rough_lot, table, bend, lines.offsets, lines.pitches, lines.starts, lines.durations)
+    with Workers(torch.device("cpu")) as workers:
+        lots = [which[i : i + LOT] for i in range(0, len(which), LOT)]
+        costs = np.concatenate([np.zeros((0, len(TEMPOS), LANES), np.int16), *workers.map(compare, lots)])
+    return np.where(costs == FULL, np.inf, costs / (scale * weights.sum())).astype(np.float32)
+
+
+def _tuning(pitches: np.ndarray, weights: np.ndarray) -> float:
+    """How far the pitches are from whole semitones, on average around the circle."""
+    return float(np.angle((weights * np.exp(2j * np.pi * pitches)).sum()) / (2 * np.pi))
+
+
+def _fold(difference: np.ndarray) -> np.ndarray:
+    return difference - 12 * np.round(difference / 12)
+
+
+def _fine(contours, lines: Lines, which: np.ndarray, tempos: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The least cost over `tempos` and `keys` (lines, ways), and where and how it is reached."""
+    frames = [query_frames(contour, FINE) for contour in contours]
+    tunings = [_tuning(*query) for query in frames]
+    best = np.full((5, len(which)), np.nan)
+    best[0] = np.inf
+    for way in range(tempos.shape[1]):
+        for above in (0, 1):  # the two nearest octaves
+            found = np.zeros((len(contours), 5, len(which)))
+            for n, ((pitches, weights), tuning) in enumerate(zip(frames, tunings, strict=True)):
+                args = (lines.offsets, lines.pitches, lines.starts, lines.durations, which)
+                steps = TEMPOS[tempos[:, way]] / FINE
+                found[n] = _fine_lot(pitches - tuning, weights, *args, steps, keys[:, way], above)
+                found[n, 3] -= tuning
+                found[n, 4] = (found[n, 2] - found[n, 1]) * FINE / len(pitches)
+            total = found[:, 0].mean(0)
+            better = total < best[0]
+            best[0, better] = total[better]
+            best[1:, better] = found[0, 1:, better].T
+    return tuple(best)
+
+
+@intrinsic
+def relax(_, before, skip, twice, twice_cost, cost, out, bend):
+    """One cell of `warp` for all keys; the arguments but the last are addresses of LANES int16 each."""
+
+    def generate(context, builder, signature, args):
+        saturating = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(ROW, [ROW, ROW]), f"llvm.sadd.sat.v{LANES}i16"
+        )
+        undefined, zeros = ir.Constant(ROW, ir.Undefined), ir.Constant(ir.VectorType(I32, LANES), [0] * LANES)
+        bends = builder.insert_element(undefined, args[6], ir.Constant(I32, 0))
+        bends = builder.shuffle_vector(bends, undefined, zeros)
+
+        def load(i):
+            return builder.load(builder.inttoptr(args[i], ROW.as_pointer()), align=2)
+
+        def add(a, b):
+            return builder.call(saturating, [a, b])
+
+        def lower(a, b):
+            return builder.select(builder.icmp_signed("<", a, b), a, b)
+
+        bent = add(lower(load(1), add(load(2), load(3))), bends)
+        total = add(lower(load(0), bent), load(4))
+        builder.store(total, builder.inttoptr(args[5], ROW.as_pointer()), align=2)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 6, types.int16), generate
+
+
+@compiled
+def _row(one, two, out, cost_before, cost, classes, bend):
+    """A row of the table from the rows one and two before it, all given by their addresses."""
+    for u in range(classes.size):
+        cell, row = 2 * LANES * u, 2 * LANES * np.int64(classes[u])
+        after = cell + 2 * LANES
+        relax(one + after, one + cell, two + after, cost_before + row, cost + row, out + after + 2 * LANES, bend)
+
+
+@compiled
+def _cells(pitches, starts, durations, step, out, modulus=128):
+    """`line_frames` into `out`, modulo 12 for pitch classes; returns how many there are."""
+    count = int((starts[-1] + durations[-1] - starts[0]) / step)
+    count = min(max(1, count), out.size)
+    note = 0
+    for u in range(count):
+        middle = starts[0] + (u + 0.5) * step
+        while note + 1 < starts.size and starts[note + 1] <= middle:
+            note += 1
+        out[u] = pitches[note] % modulus
+    return count
+
+
+@compiled
+def _rough_lot(table, bend, offsets, pitches, starts, durations, which):
+    total = np.empty((3, (LONGEST + 2) * LANES), np.int16)
+    classes = np.empty(LONGEST, np.uint8)
+    costs = np.full((which.size, TEMPOS.size, LANES), FULL, np.int16)
+    base, size, tables, height = total.ctypes.data, 2 * total.shape[1], table.ctypes.data, 2 * 12 * LANES
+    for i in range(which.size):
+        a, b = offsets[which[i]], offsets[which[i] + 1]
+        for k in range(TEMPOS.size):
+            count = _cells(pitches[a:b], starts[a:b], durations[a:b], TEMPOS[k] / ROUGH, classes, 12)
+            total[:, : (count + 2) * LANES] = FULL
+            total[2, LANES : (count + 1) * LANES] = 0  # before the first frame, a path may be anywhere
+            for t in range(len(table)):
+                one, two, out = (t + 2) % 3, (t + 1) % 3, t % 3
+                before = tables + max(t - 1, 0) * height
+                _row(base + one * size, base + two * size, base + out * size, before, tables + t * height,
+                     classes[:count], bend)  # fmt: skip
+                if t == 0:
+                    total[2, : (count + 2) * LANES] = FULL
+            last = total[(len(table) - 1) % 3]
+            for u in range(2, count + 2):
+                for lane in range(LANES):
+                    costs[i, k, lane] = min(costs[i, k, lane], last[u * LANES + lane])
+    return costs
+
+
+@compiled
+def warp_line(pitches, weights, line, bend):
+    """`warp` of a contour and a line's frames; returns the cost, the start and the end."""
+    n, m = pitches.size, line.size
+    total, start = np.full((3, m + 2), np.inf, np.float32), np.zeros((3, m + 2), np.int32)
+    cost, before = np.zeros(m, np.float32), np.zeros(m, np.float32)
+    for t in range(n):
+        one, two, out = (t + 2) % 3, (t + 1) % 3, t % 3
+        for u in range(m):
+            difference = abs(pitches[t] - line[u])
+            folded = abs(difference - 12 * np.rint(difference / 12))
+            before[u], cost[u] = cost[u], weights[t] * min(difference, OCTAVE + folded, CAP)
+        for u in range(m):
+            if t == 0:
+                total[out, u + 2], start[out, u + 2] = cost[u], u
+                continue
+            best, origin = total[one, u + 1], start[one, u + 1]
+            if total[one, u] + bend < best:
+                best, origin = total[one, u] + bend, start[one, u]
+            if total[two, u + 1] + before[u] + bend < best:
+                best, origin = total[two, u + 1] + before[u] + bend, start[two, u + 1]
+            total[out, u + 2], start[out, u + 2] = best + cost[u], origin
+    last = (n - 1) % 3
+    end = np.argmin(total[last])
+    return total[last, end], start[last, end], end - 1
+
+
+@compiled
+def _fine_lot(contour, weights, offsets, pitches, starts, durations, which, steps, keys, above):
+    """Costs per frame, starts and ends in beats, and transpositions, for one key and tempo per line."""
+    out = np.zeros((5, which.size))
+    line, middle = np.empty(2 * LONGEST, np.uint8), np.median(contour[weights > 0])
+    for i in range(which.size):
+        a, b = offsets[which[i]], offsets[which[i] + 1]
+        count = _cells(pitches[a:b], starts[a:b], durations[a:b], steps[i], line)
+        octaves = np.floor((np.median(line[:count]) - middle - keys[i]) / 12) + above
+        shift = keys[i] + 12 * octaves
+        cost, start, end = warp_line(contour + shift, weights, line[:count], BEND)
+        out[0, i], out[3, i] = cost / weights.sum(), shift
+        out[1, i], out[2, i] = starts[a] + start * steps[i], starts[a] + end * steps[i]
+    return out
