@@ -10,10 +10,11 @@ import torch.nn.functional as F
 from musicai.audio import AudioError, frame, resample
 from musicai.audio.pitch import dips, yin_difference
 
+BAND = 6000  # Hz: twice the highest frequency that is listened to
 RATE, HOP, SIZE = 16_000, 160, 1024  # Hz and samples: a contour has 100 frames per second, each made from 64 ms
 LOWEST, HIGHEST = 55.0, 2500.0  # Hz: from a bass to a tin whistle
 CANDIDATES = 6  # periods considered per frame
-UNVOICED, SWITCH = 0.45, 0.08  # the cost of a frame without pitch, and of a change from or to one
+UNVOICED, SWITCH = 0.6, 0.08  # the cost of a frame without pitch, and of a change from or to one
 JUMP, FAR = 0.35, 1.0  # the cost of a leap of an octave between neighbouring frames; no leap costs more than FAR
 LONGER = 0.03  # per octave: a multiple of a period is as good a period, so among equals take the shortest
 SOUNDING = 0.25  # seconds of pitch without which nothing can be found
@@ -115,7 +116,7 @@ def track_contour(audio, sr: int, name: str = "the sound") -> Contour:
     x = torch.as_tensor(audio).detach().cpu().float()
     if x.ndim not in (1, 2) or x.numel() == 0 or not bool(x.isfinite().all()):
         raise AudioError(f"{name} must hold finite samples (time,) or (channels, time), not {tuple(x.shape)}")
-    x = resample(x if x.ndim == 1 else x.mean(0), sr, RATE)
+    x = resample(resample(x if x.ndim == 1 else x.mean(0), sr, BAND), BAND, RATE)  # what is above is mostly noise
     x = F.pad(x - x.mean(), (SIZE // 2, SIZE // 2 + HOP))
     blocks = [_candidates(part) for part in frame(x, SIZE, HOP).split(BLOCK)]
     costs, pitches = (torch.cat(part).numpy() for part in zip(*blocks, strict=True))
@@ -123,11 +124,10 @@ def track_contour(audio, sr: int, name: str = "the sound") -> Contour:
     rows = np.arange(len(path))
     pitch = np.where(path < CANDIDATES, pitches[rows, np.minimum(path, CANDIDATES - 1)], np.nan)
     confidence = np.where(path < CANDIDATES, 1 - costs[rows, np.minimum(path, CANDIDATES - 1)], 0)
-    if np.isfinite(pitch).sum() < SOUNDING * RATE / HOP:
-        raise ValueError(
-            f"no pitch found in {name}: sing or play one melody, for two seconds or more, near the microphone"
-        )
-    return Contour(np.float32(pitch), np.float32(confidence.clip(0, 1)), RATE / HOP)
+    contour = Contour(np.float32(pitch), np.float32(confidence.clip(0, 1)), RATE / HOP)
+    if contour.voiced.sum() < SOUNDING * contour.rate or not len(contour.notes()[0]):  # drums have pitch, but no notes
+        raise ValueError(f"no pitch found in {name}: sing or play one melody, close to the microphone")
+    return contour
 
 
 def _candidates(frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

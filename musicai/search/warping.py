@@ -4,6 +4,8 @@ Both are cut into equal frames: the contour in seconds, the line in beats, by on
 frame of the contour with a frame of the line, and it may start and end anywhere in the line.
 """
 
+from itertools import pairwise
+
 import numpy as np
 
 from .contours import Contour
@@ -49,7 +51,7 @@ def query_frames(contour: Contour, rate: float) -> tuple[np.ndarray, np.ndarray]
     count = max(1, int(contour.seconds * rate))
     which = np.minimum((np.arange(len(contour.pitches)) * rate / contour.rate).astype(int), count - 1)
     edges = np.searchsorted(which, np.arange(count + 1))
-    spans = [(contour.pitches[a:b], contour.confidences[a:b]) for a, b in zip(edges, edges[1:], strict=False)]
+    spans = [(contour.pitches[a:b], contour.confidences[a:b]) for a, b in pairwise(edges)]
     pitches = np.array([np.nanmedian(p) if np.isfinite(p).any() else 0.0 for p, _ in spans])
     return pitches, np.array([c.mean() for _, c in spans])
 
