@@ -12,6 +12,7 @@ from musicai.audio.pitch import dips, yin_difference
 
 BAND = 6000  # Hz: twice the highest frequency that is listened to
 RATE, HOP, SIZE = 16_000, 160, 1024  # Hz and samples: a contour has 100 frames per second, each made from 64 ms
+MIDDLE = 400  # samples: the middle of what is compared within a frame, at 200 Hz
 LOWEST, HIGHEST = 55.0, 2500.0  # Hz: from a bass to a tin whistle
 CANDIDATES = 6  # periods considered per frame
 UNVOICED, SWITCH = 0.6, 0.08  # the cost of a frame without pitch, and of a change from or to one
@@ -117,7 +118,7 @@ def track_contour(audio, sr: int, name: str = "the sound") -> Contour:
     if x.ndim not in (1, 2) or x.numel() == 0 or not bool(x.isfinite().all()):
         raise AudioError(f"{name} must hold finite samples (time,) or (channels, time), not {tuple(x.shape)}")
     x = resample(resample(x if x.ndim == 1 else x.mean(0), sr, BAND), BAND, RATE)  # what is above is mostly noise
-    x = F.pad(x - x.mean(), (SIZE // 2, SIZE // 2 + HOP))
+    x = F.pad(x - x.mean(), (MIDDLE, SIZE - MIDDLE))
     blocks = [_candidates(part) for part in frame(x, SIZE, HOP).split(BLOCK)]
     costs, pitches = (torch.cat(part).numpy() for part in zip(*blocks, strict=True))
     path = _cheapest(costs, pitches)

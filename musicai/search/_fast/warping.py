@@ -16,7 +16,7 @@ from numba.extending import intrinsic
 
 from musicai.search.contours import Contour
 from musicai.search.lines import Lines
-from musicai.search.warping import BEND, CAP, OCTAVE, TEMPOS, pitch_cost, query_frames
+from musicai.search.warping import BEND, TEMPOS, pitch_cost, query_frames
 from musicai.threads import Workers
 
 ROUGH, FINE = 4.0, 8.0  # frames per second
@@ -24,11 +24,20 @@ REFINED = 300  # lines that are compared finely
 WAYS = 2  # keys and tempos per line that are compared finely
 LANES, FULL = 16, 32767  # keys in a register, of which 12 are used; the cost of what is impossible
 LONGEST = 4096  # frames of a line; what comes later in it is not searched
+MARGIN = 48  # semitones: contours this much lower or higher than a line's range fit into the tables
 LOT = 256  # lines handed to a thread at once
 
 I16, I32 = ir.IntType(16), ir.IntType(32)
 ROW = ir.VectorType(I16, LANES)
-compiled = njit(error_model="numpy", nogil=True)
+
+
+def compiled(function):
+    """Compile, and keep the machine code on disk if there is a place for it; all it depends on is in this file."""
+    options = {"error_model": "numpy", "nogil": True}
+    try:
+        return njit(cache=True, **options)(function)
+    except RuntimeError:
+        return njit(**options)(function)
 
 
 def warp_all(
@@ -49,8 +58,8 @@ def warp_all(
     """
     which = np.arange(len(lines)) if candidates is None else np.asarray(candidates, dtype=np.int64)
     rough = sum(_rough(contour, lines, which) for contour in contours)[..., :12]  # (lines, tempos, 12 keys)
-    flat = rough.reshape(len(which), -1)
-    costs = flat.min(1) if len(which) else np.zeros(0, np.float32)
+    flat = rough.reshape(len(which), 12 * len(TEMPOS))
+    costs = flat.min(1)
     best = np.argsort(costs, kind="stable")[:REFINED]
     ways = np.argsort(flat[best], axis=1, kind="stable")[:, :WAYS]
     fine = _fine(contours, lines, which[best], *np.divmod(ways, 12))
@@ -66,42 +75,37 @@ def warp_all(
 
 def _rough(contour: Contour, lines: Lines, which: np.ndarray) -> np.ndarray:
     """Costs (lines, tempos, LANES) in semitones per frame."""
-    pitches, weights = query_frames(contour, ROUGH)
-    pitches = pitches - _tuning(pitches, weights)
-    scale = min(100.0, 0.8 * FULL / (CAP * weights.sum() + 1))
+    pitches, weights, _ = _query(contour, ROUGH)
     keys = np.arange(LANES) - np.arange(12)[:, None]
-    table = weights[:, None, None] * pitch_cost(_fold(pitches[:, None, None] + keys))  # (frames, pitch classes, keys)
-    table = np.rint(scale * table).astype(np.int16)
-    bend = np.int16(round(scale * BEND))
-    compare = partial(_rough_lot, table, bend, lines.offsets, lines.pitches, lines.starts, lines.durations)
+    difference = pitches[:, None, None] + keys  # (frames, pitch classes, keys)
+    table = weights[:, None, None] * pitch_cost(difference - 12 * np.round(difference / 12))
+    scale = min(100.0, 0.8 * FULL / (table.max((1, 2)).sum() + 1))
+    compare = partial(
+        _rough_lot, np.rint(scale * table).astype(np.int16), np.int16(round(scale * BEND)), TEMPOS / ROUGH
+    )
+    arrays = (lines.offsets, lines.pitches, lines.starts, lines.durations)
     with Workers(torch.device("cpu")) as workers:
         lots = [which[i : i + LOT] for i in range(0, len(which), LOT)]
-        costs = np.concatenate([np.zeros((0, len(TEMPOS), LANES), np.int16), *workers.map(compare, lots)])
+        costs = list(workers.map(lambda lot: compare(*arrays, lot), lots))
+    costs = np.concatenate([np.zeros((0, len(TEMPOS), LANES), np.int16), *costs])
     return np.where(costs == FULL, np.inf, costs / (scale * weights.sum())).astype(np.float32)
-
-
-def _tuning(pitches: np.ndarray, weights: np.ndarray) -> float:
-    """How far the pitches are from whole semitones, on average around the circle."""
-    return float(np.angle((weights * np.exp(2j * np.pi * pitches)).sum()) / (2 * np.pi))
-
-
-def _fold(difference: np.ndarray) -> np.ndarray:
-    return difference - 12 * np.round(difference / 12)
 
 
 def _fine(contours, lines: Lines, which: np.ndarray, tempos: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, ...]:
     """The least cost over `tempos` and `keys` (lines, ways), and where and how it is reached."""
-    frames = [query_frames(contour, FINE) for contour in contours]
-    tunings = [_tuning(*query) for query in frames]
     best = np.full((5, len(which)), np.nan)
     best[0] = np.inf
+    queries = [_query(contour, FINE) for contour in contours]
+    tables = [_tables(pitches, weights) for pitches, weights, _ in queries]
     for way in range(tempos.shape[1]):
+        steps = TEMPOS[tempos[:, way]] / FINE
         for above in (0, 1):  # the two nearest octaves
             found = np.zeros((len(contours), 5, len(which)))
-            for n, ((pitches, weights), tuning) in enumerate(zip(frames, tunings, strict=True)):
-                args = (lines.offsets, lines.pitches, lines.starts, lines.durations, which)
-                steps = TEMPOS[tempos[:, way]] / FINE
-                found[n] = _fine_lot(pitches - tuning, weights, *args, steps, keys[:, way], above)
+            for n, (pitches, weights, tuning) in enumerate(queries):
+                middle = np.median(pitches[weights > 0])
+                args = (lines.offsets, lines.pitches, lines.starts, lines.durations, which, steps, keys[:, way])
+                found[n] = _fine_lot(tables[n], BEND, *args, middle, above)
+                found[n, 0] /= weights.sum()
                 found[n, 3] -= tuning
                 found[n, 4] = (found[n, 2] - found[n, 1]) * FINE / len(pitches)
             total = found[:, 0].mean(0)
@@ -109,6 +113,20 @@ def _fine(contours, lines: Lines, which: np.ndarray, tempos: np.ndarray, keys: n
             best[0, better] = total[better]
             best[1:, better] = found[0, 1:, better].T
     return tuple(best)
+
+
+def _query(contour: Contour, rate: float) -> tuple[np.ndarray, np.ndarray, float]:
+    """Pitches (frames,) moved to whole semitones, weights, and by how many semitones they were too high."""
+    pitches, weights = query_frames(contour, rate)
+    tuning = float(np.angle((weights * np.exp(2j * np.pi * pitches)).sum()) / (2 * np.pi))
+    return pitches - tuning, weights, tuning
+
+
+def _tables(pitches: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Costs (12 keys, frames, pitches of the line from 0 to 127 and MARGIN to either side)."""
+    line = np.arange(-MARGIN, 128 + MARGIN)
+    difference = pitches[:, None] + np.arange(12)[:, None, None] - line
+    return (weights[:, None] * pitch_cost(difference)).astype(np.float32)
 
 
 @intrinsic
@@ -150,8 +168,8 @@ def _row(one, two, out, cost_before, cost, classes, bend):
 
 
 @compiled
-def _cells(pitches, starts, durations, step, out, modulus=128):
-    """`line_frames` into `out`, modulo 12 for pitch classes; returns how many there are."""
+def _cells(pitches, starts, durations, step, out):
+    """`line_frames` into `out`; returns how many there are."""
     count = int((starts[-1] + durations[-1] - starts[0]) / step)
     count = min(max(1, count), out.size)
     note = 0
@@ -159,27 +177,29 @@ def _cells(pitches, starts, durations, step, out, modulus=128):
         middle = starts[0] + (u + 0.5) * step
         while note + 1 < starts.size and starts[note + 1] <= middle:
             note += 1
-        out[u] = pitches[note] % modulus
+        out[u] = pitches[note]
     return count
 
 
 @compiled
-def _rough_lot(table, bend, offsets, pitches, starts, durations, which):
+def _rough_lot(table, bend, steps, offsets, pitches, starts, durations, which):
+    """Costs (lines, steps, LANES) of the best path; `table` is int16 (frames, 12 pitch classes, LANES)."""
     total = np.empty((3, (LONGEST + 2) * LANES), np.int16)
-    classes = np.empty(LONGEST, np.uint8)
-    costs = np.full((which.size, TEMPOS.size, LANES), FULL, np.int16)
+    classes = np.empty(LONGEST, np.int16)
+    costs = np.full((which.size, steps.size, LANES), FULL, np.int16)
     base, size, tables, height = total.ctypes.data, 2 * total.shape[1], table.ctypes.data, 2 * 12 * LANES
     for i in range(which.size):
         a, b = offsets[which[i]], offsets[which[i] + 1]
-        for k in range(TEMPOS.size):
-            count = _cells(pitches[a:b], starts[a:b], durations[a:b], TEMPOS[k] / ROUGH, classes, 12)
+        for k in range(steps.size):
+            count = _cells(pitches[a:b], starts[a:b], durations[a:b], steps[k], classes)
+            for u in range(count):
+                classes[u] %= 12
             total[:, : (count + 2) * LANES] = FULL
             total[2, LANES : (count + 1) * LANES] = 0  # before the first frame, a path may be anywhere
             for t in range(len(table)):
                 one, two, out = (t + 2) % 3, (t + 1) % 3, t % 3
-                before = tables + max(t - 1, 0) * height
-                _row(base + one * size, base + two * size, base + out * size, before, tables + t * height,
-                     classes[:count], bend)  # fmt: skip
+                before, now = tables + max(t - 1, 0) * height, tables + t * height
+                _row(base + one * size, base + two * size, base + out * size, before, now, classes[:count], bend)
                 if t == 0:
                     total[2, : (count + 2) * LANES] = FULL
             last = total[(len(table) - 1) % 3]
@@ -190,43 +210,40 @@ def _rough_lot(table, bend, offsets, pitches, starts, durations, which):
 
 
 @compiled
-def warp_line(pitches, weights, line, bend):
-    """`warp` of a contour and a line's frames; returns the cost, the start and the end."""
-    n, m = pitches.size, line.size
+def warp_line(table, line, bend):
+    """`warp` with the costs `table[t, line[u]]`; returns the cost, the start and the end."""
+    n, m = len(table), line.size
     total, start = np.full((3, m + 2), np.inf, np.float32), np.zeros((3, m + 2), np.int32)
-    cost, before = np.zeros(m, np.float32), np.zeros(m, np.float32)
     for t in range(n):
         one, two, out = (t + 2) % 3, (t + 1) % 3, t % 3
         for u in range(m):
-            difference = abs(pitches[t] - line[u])
-            folded = abs(difference - 12 * np.rint(difference / 12))
-            before[u], cost[u] = cost[u], weights[t] * min(difference, OCTAVE + folded, CAP)
-        for u in range(m):
             if t == 0:
-                total[out, u + 2], start[out, u + 2] = cost[u], u
+                total[out, u + 2], start[out, u + 2] = table[0, line[u]], u
                 continue
             best, origin = total[one, u + 1], start[one, u + 1]
-            if total[one, u] + bend < best:
-                best, origin = total[one, u] + bend, start[one, u]
-            if total[two, u + 1] + before[u] + bend < best:
-                best, origin = total[two, u + 1] + before[u] + bend, start[two, u + 1]
-            total[out, u + 2], start[out, u + 2] = best + cost[u], origin
+            skip, twice = total[one, u] + bend, total[two, u + 1] + table[t - 1, line[u]] + bend
+            if skip < best:
+                best, origin = skip, start[one, u]
+            if twice < best:
+                best, origin = twice, start[two, u + 1]
+            total[out, u + 2], start[out, u + 2] = best + table[t, line[u]], origin
     last = (n - 1) % 3
     end = np.argmin(total[last])
     return total[last, end], start[last, end], end - 1
 
 
 @compiled
-def _fine_lot(contour, weights, offsets, pitches, starts, durations, which, steps, keys, above):
-    """Costs per frame, starts and ends in beats, and transpositions, for one key and tempo per line."""
+def _fine_lot(tables, bend, offsets, pitches, starts, durations, which, steps, keys, middle, above):
+    """Costs, starts and ends in beats, and transpositions, for one key and tempo per line."""
     out = np.zeros((5, which.size))
-    line, middle = np.empty(2 * LONGEST, np.uint8), np.median(contour[weights > 0])
+    line = np.empty(2 * LONGEST, np.int16)
     for i in range(which.size):
         a, b = offsets[which[i]], offsets[which[i] + 1]
         count = _cells(pitches[a:b], starts[a:b], durations[a:b], steps[i], line)
-        octaves = np.floor((np.median(line[:count]) - middle - keys[i]) / 12) + above
-        shift = keys[i] + 12 * octaves
-        cost, start, end = warp_line(contour + shift, weights, line[:count], BEND)
-        out[0, i], out[3, i] = cost / weights.sum(), shift
+        octaves = np.int64(np.floor((np.median(line[:count]) - middle - keys[i]) / 12)) + above
+        for u in range(count):
+            line[u] = min(max(line[u] - 12 * octaves + MARGIN, 0), tables.shape[2] - 1)
+        cost, start, end = warp_line(tables[keys[i]], line[:count], bend)
+        out[0, i], out[3, i] = cost, keys[i] + 12 * octaves
         out[1, i], out[2, i] = starts[a] + start * steps[i], starts[a] + end * steps[i]
     return out
