@@ -11,13 +11,13 @@ from musicai.audio import AudioError, frame, resample
 from musicai.audio.pitch import dips, yin_difference
 
 BAND = 6000  # Hz: twice the highest frequency that is listened to
-RATE, HOP, SIZE = 16_000, 160, 1024  # Hz and samples: a contour has 100 frames per second, each made from 64 ms
-MIDDLE = 400  # samples: the middle of what is compared within a frame, at 200 Hz
+RATE, HOP, SIZE = 16_000, 160, 896  # Hz and samples: a contour has 100 frames per second, each made from 56 ms
+MIDDLE = 340  # samples: the middle of what is compared within a frame, at 200 Hz
 LOWEST, HIGHEST = 55.0, 2500.0  # Hz: from a bass to a tin whistle
-CANDIDATES = 6  # periods considered per frame
-UNVOICED, SWITCH = 0.6, 0.08  # the cost of a frame without pitch, and of a change from or to one
-JUMP, FAR = 0.35, 1.0  # the cost of a leap of an octave between neighbouring frames; no leap costs more than FAR
-LONGER = 0.03  # per octave: a multiple of a period is as good a period, so among equals take the shortest
+CANDIDATES = 10  # periods considered per frame
+UNVOICED, SWITCH = 0.7, 0.08  # the cost of a frame without pitch, and of a change from or to one
+JUMP, FAR = 0.7, 1.0  # the cost of a leap of an octave between neighbouring frames; no leap costs more than FAR
+LONGER = 0.02  # per octave: a multiple of a period is as good a period, so among equals take the shortest
 SOUNDING = 0.25  # seconds of pitch without which nothing can be found
 BLOCK = 2000  # frames analysed at once
 
@@ -133,7 +133,10 @@ def track_contour(audio, sr: int, name: str = "the sound") -> Contour:
 
 def _candidates(frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The costs and pitches (frames, CANDIDATES) of the deepest dips; the cost of a missing one is infinite."""
-    depth, lags = dips(yin_difference(frames, round(RATE / LOWEST) + 2))
+    d = yin_difference(frames, round(RATE / LOWEST) + 2)
+    depth, lags = dips(d)
+    beside = lags - lags.round()  # the bottom of the parabola is deeper than the sample beside it
+    depth = depth - (d[..., :-2] - d[..., 2:]) * beside / 4
     frequency = RATE / lags
     octaves = (frequency / HIGHEST).log2().neg()
     cost = torch.where((frequency >= LOWEST) & (octaves >= 0), depth + LONGER * octaves, torch.inf)

@@ -11,26 +11,27 @@ import numpy as np
 from .contours import Contour
 
 TEMPOS = 0.6 * 2 ** (np.arange(7) / 2)  # beats per second: a path may run at half or at twice each of them
-CAP = 2.5  # semitones: a wrong note costs no more, however wrong it is
-OCTAVE = 0.5  # semitones: the cost of a note in another octave, where trackers often land
-BEND = 0.3  # semitones: the cost of a step at half or at twice the tempo
+CAP = 3.0  # semitones: a wrong note costs no more, however wrong it is
+OCTAVE = 0.5  # semitones added to a note in another octave, where trackers often land
+BEND = 0.3  # the cost of a step at half or at twice the tempo
 
 
 def pitch_cost(difference: np.ndarray) -> np.ndarray:
-    """What it costs to hear a pitch where the line has another: semitones, gentle on octaves, and capped.
+    """What it costs to hear a pitch where the line has another: squared, gentle on octaves, and from 0 to 1.
 
-    >>> pitch_cost(np.array([0.0, 1.0, -12.0, 6.0])).tolist()
-    [0.0, 1.0, 0.5, 2.5]
+    >>> pitch_cost(np.array([0.0, 1.5, -12.0, 6.0])).round(2).tolist()
+    [0.0, 0.25, 0.03, 1.0]
 
     Args:
         difference: semitones, any shape.
 
-    Returns: semitones, of the same shape.
+    Returns: costs of the same shape.
 
     Chapter 6.
     """
     folded = np.abs(difference - 12 * np.round(difference / 12))
-    return np.minimum(np.minimum(np.abs(difference), OCTAVE + folded), CAP)
+    semitones = np.minimum(np.abs(difference), OCTAVE + folded)
+    return np.minimum(semitones / CAP, 1) ** 2
 
 
 def query_frames(contour: Contour, rate: float) -> tuple[np.ndarray, np.ndarray]:

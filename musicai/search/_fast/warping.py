@@ -20,8 +20,9 @@ from musicai.search.warping import BEND, TEMPOS, pitch_cost, query_frames
 from musicai.threads import Workers
 
 ROUGH, FINE = 4.0, 8.0  # frames per second
-REFINED = 300  # lines that are compared finely
+REFINED, POLISHED = 300, 30  # lines that are compared finely, and at other tunings and tempos too
 WAYS = 2  # keys and tempos per line that are compared finely
+FRACTIONS = 3  # of a semitone
 LANES, FULL = 16, 32767  # keys in a register, of which 12 are used; the cost of what is impossible
 LONGEST = 4096  # frames of a line; what comes later in it is not searched
 MARGIN = 48  # semitones: contours this much lower or higher than a line's range fit into the tables
@@ -50,36 +51,41 @@ def warp_all(
         lines: the collection.
         candidates: the lines to compare, by number; None for all.
 
-    Returns: for every line or candidate, in that order: float32 costs in semitones per frame; where the first excerpt
-        starts and ends in beats, NaN for lines that were only compared roughly; semitones from the contour to the
-        line; and beats per second. Lines compared finely have lower costs than the others.
+    Returns: float32 arrays with an entry for every line or candidate, in that order: costs per frame, from 0 to about
+        1; where the first excerpt starts and ends, in beats; semitones from the contour to the line; and beats per
+        second. All but the costs are NaN for lines that were only compared roughly, which cost more than the others.
 
     Chapter 6.
     """
     which = np.arange(len(lines)) if candidates is None else np.asarray(candidates, dtype=np.int64)
-    rough = sum(_rough(contour, lines, which) for contour in contours)[..., :12]  # (lines, tempos, 12 keys)
-    flat = rough.reshape(len(which), 12 * len(TEMPOS))
-    costs = flat.min(1)
-    best = np.argsort(costs, kind="stable")[:REFINED]
-    ways = np.argsort(flat[best], axis=1, kind="stable")[:, :WAYS]
-    fine = _fine(contours, lines, which[best], *np.divmod(ways, 12))
+    rough = sum(_rough(contour, lines, which) for contour in contours)[..., :12] / len(contours)  # 12 keys
+    rough = rough.reshape(len(which), 12 * len(TEMPOS))
+    results = np.full((5, len(which)), np.nan, np.float32)
+    results[0] = rough.min(1)
+    best = np.argsort(results[0], kind="stable")[:REFINED]
+    tempos, keys = np.divmod(np.argsort(rough[best], axis=1, kind="stable")[:, :WAYS], 12)
+    fine = _fine(contours, lines, which[best], TEMPOS[tempos], _octaves(contours, lines, which[best], keys))
+    top = np.argsort(fine[0], kind="stable")[:POLISHED]
+    tempos, shifts = (grid.ravel() for grid in np.meshgrid(2.0 ** (np.arange(-1, 2) / 4), np.arange(-1, 2) / FRACTIONS))
+    fine[:, top] = _fine(contours, lines, which[best[top]], fine[4, top, None] * tempos, fine[3, top, None] + shifts)
     rest = np.setdiff1d(np.arange(len(which)), best)
-    if len(rest) and len(best):
-        costs[rest] += max(0.0, np.max(fine[0], where=np.isfinite(fine[0]), initial=0) - costs[rest].min())
-    empty = np.full(len(which), np.nan, np.float32)
-    results = (costs, empty.copy(), empty.copy(), empty.copy(), empty.copy())
-    for result, values in zip(results, fine, strict=True):
-        result[best] = values
-    return tuple(result.astype(np.float32) for result in results)
+    if len(rest):
+        reached = np.max(fine[0], where=np.isfinite(fine[0]), initial=0)
+        results[0, rest] += max(0.0, reached - results[0, rest].min())
+    tunings = [_query(contour, FINE)[2] for contour in contours]
+    fine[3] -= tunings[0]
+    fine[4] = (fine[2] - fine[1]) / contours[0].seconds
+    results[:, best] = fine
+    return tuple(results)
 
 
 def _rough(contour: Contour, lines: Lines, which: np.ndarray) -> np.ndarray:
-    """Costs (lines, tempos, LANES) in semitones per frame."""
+    """Costs (lines, tempos, LANES), per frame."""
     pitches, weights, _ = _query(contour, ROUGH)
     keys = np.arange(LANES) - np.arange(12)[:, None]
     difference = pitches[:, None, None] + keys  # (frames, pitch classes, keys)
     table = weights[:, None, None] * pitch_cost(difference - 12 * np.round(difference / 12))
-    scale = min(100.0, 0.8 * FULL / (table.max((1, 2)).sum() + 1))
+    scale = min(300.0, 0.8 * FULL / (table.max((1, 2)).sum() + 1))
     compare = partial(
         _rough_lot, np.rint(scale * table).astype(np.int16), np.int16(round(scale * BEND)), TEMPOS / ROUGH
     )
@@ -91,28 +97,30 @@ def _rough(contour: Contour, lines: Lines, which: np.ndarray) -> np.ndarray:
     return np.where(costs == FULL, np.inf, costs / (scale * weights.sum())).astype(np.float32)
 
 
-def _fine(contours, lines: Lines, which: np.ndarray, tempos: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, ...]:
-    """The least cost over `tempos` and `keys` (lines, ways), and where and how it is reached."""
-    best = np.full((5, len(which)), np.nan)
-    best[0] = np.inf
-    queries = [_query(contour, FINE) for contour in contours]
-    tables = [_tables(pitches, weights) for pitches, weights, _ in queries]
-    for way in range(tempos.shape[1]):
-        steps = TEMPOS[tempos[:, way]] / FINE
-        for above in (0, 1):  # the two nearest octaves
-            found = np.zeros((len(contours), 5, len(which)))
-            for n, (pitches, weights, tuning) in enumerate(queries):
-                middle = np.median(pitches[weights > 0])
-                args = (lines.offsets, lines.pitches, lines.starts, lines.durations, which, steps, keys[:, way])
-                found[n] = _fine_lot(tables[n], BEND, *args, middle, above)
-                found[n, 0] /= weights.sum()
-                found[n, 3] -= tuning
-                found[n, 4] = (found[n, 2] - found[n, 1]) * FINE / len(pitches)
-            total = found[:, 0].mean(0)
-            better = total < best[0]
-            best[0, better] = total[better]
-            best[1:, better] = found[0, 1:, better].T
-    return tuple(best)
+def _octaves(contours, lines: Lines, which: np.ndarray, keys: np.ndarray) -> np.ndarray:
+    """Semitones (lines, 2 * keys) that bring the first contour to each key, near the middle of each line."""
+    pitches, weights, _ = _query(contours[0], FINE)
+    middles = np.array([np.median(lines.pitches[slice(*lines.offsets[i : i + 2])]) for i in which])
+    below = np.floor((middles[:, None] - np.median(pitches[weights > 0]) - keys) / 12)
+    return np.concatenate([keys + 12 * below, keys + 12 * (below + 1)], axis=1)
+
+
+def _fine(contours, lines: Lines, which: np.ndarray, tempos: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+    """The cheapest of several ways (lines, ways) to play each line: cost, start, end, shift and tempo (5, lines)."""
+    tempos = np.tile(tempos, (1, shifts.shape[1] // tempos.shape[1]))
+    whole, part = np.divmod(np.rint(shifts * FRACTIONS).astype(np.int64), FRACTIONS)
+    found = []
+    for contour in contours:
+        pitches, weights, _ = _query(contour, FINE)
+        line, parts = np.arange(-MARGIN, 128 + MARGIN), np.arange(FRACTIONS)[:, None, None] / FRACTIONS
+        tables = weights[:, None] * pitch_cost(pitches[:, None] + parts - line) / weights.sum()
+        arrays = (lines.offsets, lines.pitches, lines.starts, lines.durations)
+        bend = np.float32(BEND / weights.sum())
+        found.append(_fine_lot(tables.astype(np.float32), bend, *arrays, which, tempos / FINE, whole - MARGIN, part))
+    total = np.mean([one[0] for one in found], axis=0)
+    rows, way = np.arange(len(which)), total.argmin(1) if len(which) else np.zeros(0, int)
+    columns = (total, *found[0][1:], shifts, tempos)
+    return np.stack([column[rows, way] for column in columns])
 
 
 def _query(contour: Contour, rate: float) -> tuple[np.ndarray, np.ndarray, float]:
@@ -120,13 +128,6 @@ def _query(contour: Contour, rate: float) -> tuple[np.ndarray, np.ndarray, float
     pitches, weights = query_frames(contour, rate)
     tuning = float(np.angle((weights * np.exp(2j * np.pi * pitches)).sum()) / (2 * np.pi))
     return pitches - tuning, weights, tuning
-
-
-def _tables(pitches: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Costs (12 keys, frames, pitches of the line from 0 to 127 and MARGIN to either side)."""
-    line = np.arange(-MARGIN, 128 + MARGIN)
-    difference = pitches[:, None] + np.arange(12)[:, None, None] - line
-    return (weights[:, None] * pitch_cost(difference)).astype(np.float32)
 
 
 @intrinsic
@@ -233,17 +234,18 @@ def warp_line(table, line, bend):
 
 
 @compiled
-def _fine_lot(tables, bend, offsets, pitches, starts, durations, which, steps, keys, middle, above):
-    """Costs, starts and ends in beats, and transpositions, for one key and tempo per line."""
-    out = np.zeros((5, which.size))
-    line = np.empty(2 * LONGEST, np.int16)
+def _fine_lot(tables, bend, offsets, pitches, starts, durations, which, steps, whole, part):
+    """Costs, starts and ends in beats (3, lines, ways); the contour is moved by `part` in the tables, and `whole`."""
+    out = np.zeros((3, *steps.shape))
+    line = np.empty(LONGEST, np.int16)
     for i in range(which.size):
         a, b = offsets[which[i]], offsets[which[i] + 1]
-        count = _cells(pitches[a:b], starts[a:b], durations[a:b], steps[i], line)
-        octaves = np.int64(np.floor((np.median(line[:count]) - middle - keys[i]) / 12)) + above
-        for u in range(count):
-            line[u] = min(max(line[u] - 12 * octaves + MARGIN, 0), tables.shape[2] - 1)
-        cost, start, end = warp_line(tables[keys[i]], line[:count], bend)
-        out[0, i], out[3, i] = cost, keys[i] + 12 * octaves
-        out[1, i], out[2, i] = starts[a] + start * steps[i], starts[a] + end * steps[i]
+        for way in range(steps.shape[1]):
+            step = steps[i, way]
+            count = _cells(pitches[a:b], starts[a:b], durations[a:b], step, line)
+            for u in range(count):
+                line[u] = min(max(line[u] - whole[i, way], 0), tables.shape[2] - 1)
+            cost, start, end = warp_line(tables[part[i, way]], line[:count], bend)
+            out[0, i, way] = cost
+            out[1, i, way], out[2, i, way] = starts[a] + start * step, starts[a] + end * step
     return out
