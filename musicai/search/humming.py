@@ -1,4 +1,10 @@
-"""People's mistakes, simulated: tunes typed wrongly, and tunes hummed out of tune into a telephone. Chapter 6."""
+"""People's mistakes, simulated: tunes typed wrongly, and tunes hummed out of tune into a telephone. Chapter 6.
+
+The singer's habits below were set beside three real voices and then frozen: two people who hum (16 s in all, 53 notes
+of known tunes, from Jang's query-by-singing corpus) and one who sings (9 s, from vocadito). What was measured stands
+beside each constant, in the order hum, hum, singer; "guess" marks what so little singing cannot tell.
+`scripts/calibrate_humming.py` repeats part of it.
+"""
 
 import numpy as np
 import scipy.signal as dsp
@@ -9,27 +15,46 @@ from musicai.notes import Melody, Note, midi_to_hz
 SR = 16_000  # of the simulated voice
 RATE = 250  # frames per second of its pitch and loudness
 
-PACE = 0.27, 0.25  # seconds from note to note: the median of a hum, and its spread between people (log)
-TIMING = 0.03  # seconds by which an onset misses the beat
-RUBATO = 0.06  # spread of the change of tempo over ten seconds (log)
-PITCH = (0.8, 0.2), (0.3, 0.8)  # errors of notes: shares and standard deviations (semitones) of two kinds of note
-SKILL = 0.3  # spread of those errors between people (log)
-MEMORY = 0.3  # how much of its error a note hands on to the next one
-DRIFT = 0.5  # spread of the change of tuning over ten seconds, in semitones
-WANDER = 0.18  # semitones: the slow unsteadiness of a held note
-VIBRATO = (5.5, 0.7), (0.2, 0.5)  # Hz: mean, spread; semitones: median, spread between people (log)
-SCOOP = (0.0, 0.9, 0.05)  # semitones by which a note begins beside its pitch: mean, spread; seconds it takes
-RELEASE = (-0.5, 0.7, 0.015)  # likewise at its end
-GLIDE = 0.02  # seconds: time constant of the way from one pitch to the next
-ATTACKED = 0.1, 1.0  # share of the notes that begin out of silence: the least and the most, between people
-GAP = 0.16, 0.3  # seconds of that silence: median, spread (log)
-BREATH = 0.35  # share of the long notes that are cut short to breathe in
-SPLIT, DROP, WRONG, OCTAVE = 0.02, 0.01, 0.02, 0.004  # chances of a note: sung as two, left out, wrong, octave off
-REGISTER = (53, 5), (82, 4)  # MIDI pitch, mean and spread of the middle of a voice, and of a whistle
+PACE = 0.3, 0.2  # seconds from note to note: the median of a hum (0.27, 0.26, 0.37), its spread between people (log)
+TIMING = 0.03  # seconds by which an onset misses the beat (0.032, 0.035 after a steady change of tempo)
+RUBATO = 0.06  # spread of the change of tempo over ten seconds, log (-0.06, 0.03)
+PITCH = (
+    (0.85, 0.15),
+    (0.3, 0.75),
+)  # errors of notes: shares and spreads of two kinds of note (0.40, 0.47 over all notes)
+SKILL = 0.25  # spread of those errors between people, log (guess)
+MEMORY = 0.3  # how much of its error a note hands on to the next one (0.34, 0.25)
+DRIFT = 0.5  # spread of the change of tuning over ten seconds, in semitones (-0.94, 0.04)
+WANDER = 0.18  # semitones: how unsteady a note is below 2 Hz; with vibrato, 0.15 around its trend (0.18, 0.14, 0.24)
+VIBRATO = (5.5, 0.7), (0.2, 0.6)  # Hz (5.6, 5.9, 5.4) and spread; semitones (0.16, 0.33, 0.41), spread in people (log)
+SCOOP = (0.0, 0.9, 0.05)  # semitones beside its pitch where a note begins (|0.8|, |0.5|, |1.0|): mean, spread; seconds
+RELEASE = (-0.5, 0.7, 0.015)  # likewise where it ends (-1.1, -0.5, 0.1)
+GLIDE = 0.02  # seconds: time constant of the way from one pitch to the next; 90 % of the way take 0.08 s (0.05 to 0.1)
+ATTACKED = 0.1, 1.0  # share of the notes that begin out of silence (0.6, 0.9, 0.4): the least and the most
+GAP = 0.16, 0.3  # seconds of that silence, median and spread (log); a tracker hears 0.08 of them (0.10, 0.10, 0.11)
+BREATH = 0.35  # share of the long notes that are cut short to breathe in (guess)
+SPLIT, DROP, WRONG, OCTAVE = (
+    0.02,
+    0.01,
+    0.02,
+    0.004,
+)  # chances of a note: sung twice, left out, wrong, octave off (guess)
+REGISTER = (
+    (53, 5),
+    (82, 4),
+)  # MIDI pitch of the middle of a voice (52, 53, 47), mean and spread, and of a whistle (guess)
 
 # Formants of five vowels: frequencies in Hz (first, second, third); the fourth and fifth hardly change.
 VOWELS = ((700, 1200, 2500), (450, 850, 2500), (320, 750, 2300), (480, 1800, 2500), (290, 2200, 2900))
 NASAL = (250, 1000, 2200)  # of a hum with the lips closed
+
+# How many notes are how far off, in semitones, once the tuning of the whole is taken away. Sung: 53 notes of two hums.
+# Played: notes that pYIN hears in 23 excerpts of recordings, beside the written tune in any octave (30 are beyond).
+PITCH_ERROR_EDGES = np.r_[-3, -2, np.arange(-12, 13) / 10, 2, 3]
+PITCH_ERRORS = {
+    "sung": (0, 0, 0, 2, 0, 0, 1, 0, 4, 4, 3, 3, 4, 5, 6, 4, 2, 4, 5, 1, 1, 2, 2, 0, 0, 0, 0, 0),
+    "played": (4, 5, 0, 2, 0, 2, 0, 0, 2, 2, 9, 5, 27, 349, 356, 35, 12, 5, 2, 1, 0, 0, 1, 0, 0, 0, 2, 7),
+}
 
 
 def excerpt(melody: Melody, notes: int, seed: int | np.random.Generator = 0) -> Melody:
