@@ -10,22 +10,31 @@ from .alignment import Alignment, align
 from .contours import Contour, track_contour
 from .costs import Costs
 from .humming import excerpt, hum, perturb, sing
+from .index import Match, MelodyIndex
 from .lines import Lines
+from .ngrams import InvertedIndex, interval_ngrams, rhythm_ngrams, words_of, worth
 from .queries import Query, read_query
 
 __all__ = [
     "Alignment",
     "Contour",
     "Costs",
+    "InvertedIndex",
     "Lines",
+    "Match",
+    "MelodyIndex",
     "Query",
     "align",
     "align_all",
     "excerpt",
     "hum",
+    "interval_ngrams",
     "perturb",
     "read_query",
+    "rhythm_ngrams",
     "sing",
     "track_contour",
     "warp_all",
+    "words_of",
+    "worth",
 ]
