@@ -1,4 +1,4 @@
-"""Music to learn from: shipped and public data sets, the folk corpus, your own folders; splits without leaks; shards.
+"""Music to learn from: shipped and public data sets, the folk corpus, your own folders; splits without leaks.
 
 Every one is a `torch.utils.data.Dataset` with a `split`; its class documents the items. Names load on first use.
 """
@@ -11,7 +11,6 @@ _HOME = {
     "polyphonic": ("JSBChorales", "Nottingham", "PianoRolls"),
     "folk": ("FolkCorpus", "FolkTune", "variants"),
     "folders": ("AudioFolder", "MidiFolder"),
-    "shards": ("ShardedArrays", "ShardedMelodies", "variations", "write_shards"),
     "public": ("MAESTRO", "SC09", "Groove", "NSynth", "SpeechCommands"),
     "transport": ("DataError", "download", "extract"),
 }
