@@ -122,9 +122,7 @@ class Costs:
         whole = _in_tune(np.asarray(pitches, dtype=float))
         if not len(whole) or (starts is not None and len(starts) != len(whole)):
             count = "none" if starts is None else len(starts)
-            raise ValueError(
-                f"a query needs at least one note, and a start for each: {len(whole)} notes, {count} starts"
-            )
+            raise ValueError(f"a query needs a note or more, and a start for each: {len(whole)} notes, {count} starts")
         units = min(UNITS, ROOM * UNITS / (16 * len(whole)))
         intervals = np.diff(whole).clip(-24, 24) + 24
         gains = np.append(0, -np.array(self.intervals)[intervals])

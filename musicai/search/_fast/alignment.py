@@ -15,7 +15,7 @@ from musicai.search.alignment import LONGEST, NEVER, Alignment, Chains, trace
 from musicai.search.costs import FAR, OCTAVE, STEPS, TICKS, Costs
 from musicai.search.lines import Lines
 
-SIZE = 4096  # cells of a block
+SIZE = 2048  # cells of a block
 GAP = 5  # cells between lines, more than any step
 ROWS = 5  # rows that are kept, more than any step
 LOGS = np.rint(OCTAVE * np.log2(np.arange(LONGEST + 1).clip(1) / TICKS)).astype(np.int16)
