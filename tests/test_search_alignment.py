@@ -68,7 +68,7 @@ def best_chain_by_brute_force(weights, line) -> int:
 
     def ending(i, j):
         scores = [edge * i]
-        for number, (a, b) in enumerate(STEPS):
+        for number, (a, b) in enumerate(STEPS[: len(weights.steps)]):
             if a <= i and b <= j:
                 same = line[j] - line[j - b] == weights.pitches[i] - weights.pitches[i - a]
                 if same or number == 0:

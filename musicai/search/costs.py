@@ -15,7 +15,8 @@ from typing import NamedTuple, Self
 import numpy as np
 
 # From one note of the query that agrees with the line to the next one: how many notes further in each of them.
-STEPS = ((1, 1), (1, 2), (2, 1), (2, 2), (1, 3), (3, 1), (2, 3), (3, 2), (3, 3), (3, 4), (4, 3), (4, 4))
+PLACES = [(a, b) for a in range(1, 7) for b in range(1, 7) if abs(a - b) < (2 if max(a, b) > 4 else 3)]
+STEPS = tuple(sorted(PLACES, key=max))
 UNITS = 16  # scores are whole numbers of this fraction of a nat, so that 16 bits hold them,
 ROOM = 1_250  # nats that fit into them
 OCTAVE = 32  # logarithms of times are whole numbers, of which a factor of two has this many
@@ -31,7 +32,7 @@ class Weights(NamedTuple):
         spans: int16 (notes, notes + 1), log2 of the time from note i to note i + k.
         gains: int16 (notes,), what it is worth that a note has the right pitch.
         beats: int16 (notes,), likewise the right time until the next note.
-        steps: int16 (steps,), what each of STEPS costs.
+        steps: int16 (steps,), what each of STEPS costs, up to those that pass over a quarter of the query.
         rates: int16 (7,): edge, change, slip, wrong, octave, and how much being out of time costs: slope, most.
         units: how many of these numbers make a nat.
         timed: whether the query has a rhythm.
@@ -131,7 +132,7 @@ class Costs:
         if starts is not None:
             quarters = np.rint(np.diff(spans[:-1, 1]) * 4 / OCTAVE).astype(int).clip(-16, 16)
             beats[:-1] = self.steady - np.array(self.ratios)[np.append(0, quarters)[: len(whole) - 1] + 16]
-        steps = [self.step(*step) for step in STEPS]
+        steps = [self.step(*step) for step in STEPS if max(step) <= max(2, len(whole) // 4 + 1)]
         rates = [self.edge, self.change, self.slip, self.wrong, self.octave, 16 / OCTAVE * self.slope, self.loose]
         scaled = (np.rint(units * np.array(x)).astype(np.int16) for x in (gains, beats, steps, rates))
         return Weights(whole.astype(np.int16), spans.astype(np.int16), *scaled, units, starts is not None)
