@@ -7,7 +7,7 @@ from musicai.notes import Melody
 from musicai.search import Lines
 from musicai.search._fast import warping as fast
 from musicai.search.contours import Contour, track_contour
-from musicai.search.warping import BEND, TEMPOS, line_frames, pitch_cost, warp
+from musicai.search.warping import BEND, PACES, beats_per_note, line_frames, pitch_cost, warp
 
 
 def walk(rng, notes=40):
@@ -74,12 +74,13 @@ def test_the_compiled_path_is_that_of_the_definition():
 
 def test_all_keys_at_once_agree_with_the_definition():
     lines, melodies = lines_and_melodies(3)
-    contour = contour_of(melodies[1], rng=np.random.default_rng(1))
+    contour = contour_of(melodies[1], beats=6, rng=np.random.default_rng(1))
     rough = fast._rough(contour, lines, np.arange(3))
-    pitches, weights, _ = fast._query(contour, fast.ROUGH)
+    pitches, weights, _ = fast._query(contour, fast.RATE)
     for i, melody in enumerate(melodies):
-        for k, tempo in enumerate(TEMPOS):
-            line = line_frames(melody.pitches, melody.starts, melody.durations, tempo / fast.ROUGH)
+        for k, pace in enumerate(PACES):
+            step = beats_per_note(melody.starts) / pace / fast.RATE
+            line = line_frames(melody.pitches, melody.starts, melody.durations, step)
             for key in range(0, 12, 5):
                 difference = pitches[:, None] + key - line
                 costs = weights[:, None] * pitch_cost(difference - 12 * np.round(difference / 12))

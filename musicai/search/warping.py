@@ -1,7 +1,7 @@
 """Where in a line does a contour fit, at any key and tempo? Subsequence dynamic time warping. Chapter 6.
 
-Both are cut into equal frames: the contour in seconds, the line in beats, by one of `TEMPOS`. A path then pairs every
-frame of the contour with a frame of the line, and it may start and end anywhere in the line.
+Both are cut into equal frames, the contour in seconds and the line in beats, as if its notes came at one of `PACES`. A
+path then pairs every frame of the contour with a frame of the line, and it may start and end anywhere in the line.
 """
 
 from itertools import pairwise
@@ -10,10 +10,10 @@ import numpy as np
 
 from .contours import Contour
 
-TEMPOS = 0.6 * 2 ** (np.arange(7) / 2)  # beats per second: a path may run at half or at twice each of them
-CAP = 3.0  # semitones: a wrong note costs no more, however wrong it is
+PACES = 0.14 * 2 ** (np.arange(5) / 2)  # seconds per note: a path may run at half or at twice each of them
+CAP = 2.0  # semitones: a wrong note costs no more, however wrong it is
 OCTAVE = 0.5  # semitones added to a note in another octave, where trackers often land
-BEND = 0.3  # the cost of a step at half or at twice the tempo
+BEND = 0.25  # the cost of a step at half or at twice the tempo
 
 
 def pitch_cost(difference: np.ndarray) -> np.ndarray:
@@ -76,6 +76,22 @@ def line_frames(pitches: np.ndarray, starts: np.ndarray, durations: np.ndarray, 
     count = max(1, int((starts[-1] + durations[-1] - starts[0]) / step))
     middles = starts[0] + (np.arange(count) + 0.5) * step
     return pitches[np.searchsorted(starts, middles, side="right") - 1]
+
+
+def beats_per_note(starts: np.ndarray) -> float:
+    """How far apart the notes of a line are, as a geometric mean, so that a few long rests hardly count.
+
+    >>> beats_per_note(np.array([0.0, 1.0, 3.0, 4.0, 6.0])).round(3)
+    1.414
+
+    Args:
+        starts: in beats (notes,).
+
+    Returns: beats; 1 for a single note.
+
+    Chapter 6.
+    """
+    return np.exp(np.mean(np.log(np.diff(starts)))) if len(starts) > 1 else 1.0
 
 
 def warp(costs: np.ndarray, bend: float = BEND) -> tuple[float, int, int]:

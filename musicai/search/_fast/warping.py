@@ -16,11 +16,11 @@ from numba.extending import intrinsic
 
 from musicai.search.contours import Contour
 from musicai.search.lines import Lines
-from musicai.search.warping import BEND, TEMPOS, pitch_cost, query_frames
+from musicai.search.warping import BEND, PACES, beats_per_note, pitch_cost, query_frames
 from musicai.threads import Workers
 
-ROUGH, FINE = 4.0, 8.0  # frames per second
-REFINED, POLISHED = 300, 30  # lines that are compared finely, and at other tunings and tempos too
+RATE = 8.0  # frames per second
+REFINED, POLISHED = 150, 30  # lines that are compared finely, and at other tunings and tempos too
 WAYS = 2  # keys and tempos per line that are compared finely
 FRACTIONS = 3  # of a semitone
 LANES, FULL = 16, 32767  # keys in a register, of which 12 are used; the cost of what is impossible
@@ -66,12 +66,14 @@ def warp_all(
     if not contours:
         raise ValueError("no contour has a pitch: track_contour says so where it finds none")
     rough = sum(_rough(contour, lines, which) for contour in contours)[..., :12] / len(contours)  # 12 keys
-    rough = rough.reshape(len(which), 12 * len(TEMPOS))
+    rough = rough.reshape(len(which), 12 * len(PACES))
     results = np.full((5, len(which)), np.nan, np.float32)
     results[0] = rough.min(1)
     best = np.argsort(results[0], kind="stable")[:REFINED]
-    tempos, keys = np.divmod(np.argsort(rough[best], axis=1, kind="stable")[:, :WAYS], 12)
-    fine = _fine(contours, lines, which[best], TEMPOS[tempos], _octaves(contours, lines, which[best], keys))
+    paces, keys = np.divmod(np.argsort(rough[best], axis=1, kind="stable")[:, :WAYS], 12)
+    beats = np.array([beats_per_note(lines.starts[slice(*lines.offsets[i : i + 2])]) for i in which[best]])
+    tempos = beats.reshape(-1, 1) / PACES[paces]
+    fine = _fine(contours, lines, which[best], tempos, _octaves(contours, lines, which[best], keys))
     top = np.argsort(fine[0], kind="stable")[:POLISHED]
     tempos, shifts = (grid.ravel() for grid in np.meshgrid(2.0 ** (np.arange(-1, 2) / 4), np.arange(-1, 2) / FRACTIONS))
     fine[:, top] = _fine(contours, lines, which[best[top]], fine[4, top, None] * tempos, fine[3, top, None] + shifts)
@@ -79,7 +81,7 @@ def warp_all(
     if len(rest):
         reached = np.max(fine[0], where=np.isfinite(fine[0]), initial=0)
         results[0, rest] += max(0.0, reached - results[0, rest].min())
-    tunings = [_query(contour, FINE)[2] for contour in contours]
+    tunings = [_query(contour, RATE)[2] for contour in contours]
     fine[3] -= tunings[0]
     fine[4] = (fine[2] - fine[1]) / contours[0].seconds
     results[:, best] = fine
@@ -88,25 +90,25 @@ def warp_all(
 
 def _rough(contour: Contour, lines: Lines, which: np.ndarray) -> np.ndarray:
     """Costs (lines, tempos, LANES), per frame."""
-    pitches, weights, _ = _query(contour, ROUGH)
+    pitches, weights, _ = _query(contour, RATE)
     keys = np.arange(LANES) - np.arange(12)[:, None]
     difference = pitches[:, None, None] + keys  # (frames, pitch classes, keys)
     table = weights[:, None, None] * pitch_cost(difference - 12 * np.round(difference / 12))
     scale = min(300.0, 0.8 * FULL / (table.max((1, 2)).sum() + 1))
     compare = partial(
-        _rough_lot, np.rint(scale * table).astype(np.int16), np.int16(round(scale * BEND)), TEMPOS / ROUGH
+        _rough_lot, np.rint(scale * table).astype(np.int16), np.int16(round(scale * BEND)), 1 / (RATE * PACES)
     )
     arrays = (lines.offsets, lines.pitches, lines.starts, lines.durations)
     with Workers(torch.device("cpu")) as workers:
         lots = [which[i : i + LOT] for i in range(0, len(which), LOT)]
         costs = list(workers.map(lambda lot: compare(*arrays, lot), lots))
-    costs = np.concatenate([np.zeros((0, len(TEMPOS), LANES), np.int16), *costs])
+    costs = np.concatenate([np.zeros((0, len(PACES), LANES), np.int16), *costs])
     return np.where(costs == FULL, np.inf, costs / (scale * weights.sum())).astype(np.float32)
 
 
 def _octaves(contours, lines: Lines, which: np.ndarray, keys: np.ndarray) -> np.ndarray:
     """Semitones (lines, 2 * keys) that bring the first contour to each key, near the middle of each line."""
-    pitches, weights, _ = _query(contours[0], FINE)
+    pitches, weights, _ = _query(contours[0], RATE)
     middles = np.array([np.median(lines.pitches[slice(*lines.offsets[i : i + 2])]) for i in which])
     below = np.floor((middles[:, None] - np.median(pitches[weights > 0]) - keys) / 12)
     return np.concatenate([keys + 12 * below, keys + 12 * (below + 1)], axis=1)
@@ -118,12 +120,12 @@ def _fine(contours, lines: Lines, which: np.ndarray, tempos: np.ndarray, shifts:
     whole, part = np.divmod(np.rint(shifts * FRACTIONS).astype(np.int64), FRACTIONS)
     found = []
     for contour in contours:
-        pitches, weights, _ = _query(contour, FINE)
+        pitches, weights, _ = _query(contour, RATE)
         line, parts = np.arange(-MARGIN, 128 + MARGIN), np.arange(FRACTIONS)[:, None, None] / FRACTIONS
         tables = weights[:, None] * pitch_cost(pitches[:, None] + parts - line) / weights.sum()
         arrays = (lines.offsets, lines.pitches, lines.starts, lines.durations)
         bend = np.float32(BEND / weights.sum())
-        found.append(_fine_lot(tables.astype(np.float32), bend, *arrays, which, tempos / FINE, whole - MARGIN, part))
+        found.append(_fine_lot(tables.astype(np.float32), bend, *arrays, which, tempos / RATE, whole - MARGIN, part))
     total = np.mean([one[0] for one in found], axis=0)
     rows, way = np.arange(len(which)), total.argmin(1) if len(which) else np.zeros(0, int)
     columns = (total, *found[0][1:], shifts, tempos)
@@ -176,6 +178,15 @@ def _row(one, two, out, cost_before, cost, classes, bend):
 
 
 @compiled
+def _beats_per_note(starts):
+    """`beats_per_note`."""
+    total = 0.0
+    for i in range(1, starts.size):
+        total += np.log(starts[i] - starts[i - 1])
+    return np.exp(total / max(1, starts.size - 1))
+
+
+@compiled
 def _cells(pitches, starts, durations, step, out):
     """`line_frames` into `out`; returns how many there are."""
     count = int((starts[-1] + durations[-1] - starts[0]) / step)
@@ -191,15 +202,16 @@ def _cells(pitches, starts, durations, step, out):
 
 @compiled
 def _rough_lot(table, bend, steps, offsets, pitches, starts, durations, which):
-    """Costs (lines, steps, LANES) of the best path; `table` is int16 (frames, 12 pitch classes, LANES)."""
+    """Costs (lines, steps, LANES) of the best path; steps are in notes, the table is (frames, pitch classes, LANES)."""
     total = np.empty((3, (LONGEST + 2) * LANES), np.int16)
     classes = np.empty(LONGEST, np.int16)
     costs = np.full((which.size, steps.size, LANES), FULL, np.int16)
     base, size, tables, height = total.ctypes.data, 2 * total.shape[1], table.ctypes.data, 2 * 12 * LANES
     for i in range(which.size):
         a, b = offsets[which[i]], offsets[which[i] + 1]
+        beats = _beats_per_note(starts[a:b])
         for k in range(steps.size):
-            count = _cells(pitches[a:b], starts[a:b], durations[a:b], steps[k], classes)
+            count = _cells(pitches[a:b], starts[a:b], durations[a:b], beats * steps[k], classes)
             for u in range(count):
                 classes[u] %= 12
             total[:, : (count + 2) * LANES] = FULL
