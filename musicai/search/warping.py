@@ -16,21 +16,22 @@ OCTAVE = 0.5  # semitones added to a note in another octave, where trackers ofte
 BEND = 0.25  # the cost of a step at half or at twice the tempo
 
 
-def pitch_cost(difference: np.ndarray) -> np.ndarray:
+def pitch_cost(difference: np.ndarray, octave: float = OCTAVE) -> np.ndarray:
     """What it costs to hear a pitch where the line has another: squared, gentle on octaves, and from 0 to 1.
 
-    >>> pitch_cost(np.array([0.0, 1.5, -12.0, 6.0])).round(2).tolist()
-    [0.0, 0.25, 0.03, 1.0]
+    >>> pitch_cost(np.array([0.0, 1.0, -12.0, 6.0])).tolist()
+    [0.0, 0.25, 0.0625, 1.0]
 
     Args:
         difference: semitones, any shape.
+        octave: semitones that a change of octave counts; 0 compares pitch classes.
 
     Returns: costs of the same shape.
 
     Chapter 6.
     """
     folded = np.abs(difference - 12 * np.round(difference / 12))
-    semitones = np.minimum(np.abs(difference), OCTAVE + folded)
+    semitones = np.minimum(np.abs(difference), octave + folded)
     return np.minimum(semitones / CAP, 1) ** 2
 
 
