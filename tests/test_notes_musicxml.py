@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from musicai.notes import Melody, Note, Score, Track, read_abc, read_musicxml, read_score, write_score
-from musicai.notes.notation import Speller, bars, signature_of, values, voices
+from musicai.notes.notation import Speller, bars, beams, signature_of, values, voices
 
 WRITTEN = ["song.musicxml", "song.mxl", "song.abc", "song.mid"]
 
@@ -81,12 +81,6 @@ def test_accidentals_transposition_key_time_tempo_and_names():
     assert (score.name, score.key, score.time_signatures) == ("Air", "C major", ((0, 5, 8),))
     assert score.tempos == ((0, 120), (0.5, 90))
     assert score.tracks == (Track([Note(76, 0, 2)], 71, name="Clarinet", pan=-0.5),)
-
-
-def test_a_metronome_mark_counts_where_no_tempo_is_given():
-    mark = "<beat-unit>quarter</beat-unit><beat-unit-dot/><per-minute>c. 80</per-minute>"
-    direction = f"<direction><direction-type><metronome>{mark}</metronome></direction-type></direction>"
-    assert read_musicxml(document(f"<measure>{direction}{note('C', 1)}</measure>")).tempos == ((0, 120),)
 
 
 def test_drums_are_what_their_instruments_say():
@@ -194,7 +188,7 @@ def test_damaged_files_give_a_score_or_one_error(patch, at, zipped):
 @settings(max_examples=80)
 def test_any_text_in_any_place_gives_a_score_or_one_error(data):
     text = files(Melody.from_pitches([60, None, 64], [1, 0.5, 3]))[0].decode()
-    places = [i for i in range(len(text) - 1) if text[i] == ">" and text[i + 1] != "<"]
+    places = [i for i in range(len(text) - 1) if text[i] == ">" and text[i + 1] not in "<\n"]
     at = data.draw(st.sampled_from(places)) + 1
     odd = st.sampled_from(
         ["", "-1", "0", "1e9", "9" * 5000, "nan", "inf", "1_0", "٣", "x", "</note>", "<rest/>", "<chord/>"]
@@ -294,6 +288,15 @@ def test_a_triplet_is_written_as_a_triplet():
         (True, False),
         (False, True),
     ]
+
+
+def test_beams_join_what_is_shorter_than_a_quarter_within_a_beat():
+    melody = Melody.from_pitches([60, 62, 64, 65, None, 67, 69, 71], [0.5, 0.25, 0.25, 0.75, 0.25, 0.75, 0.25, 1])
+    (voice,) = voices(melody.to_score().tracks[0], chords=True)
+    line = list(values(voice, Fraction(0), Fraction(4)))
+    one = [["begin"], ["continue", "begin"], ["end", "end"]]
+    assert beams(line, (4, 4)) == [*one, [], [], ["begin"], ["end", "backward hook"], []]
+    assert beams(line, (12, 8))[:4] == [["begin"], ["continue", "begin"], ["continue", "end"], ["end"]]
 
 
 @given(st.integers(-7, 7), st.integers(0, 127))
