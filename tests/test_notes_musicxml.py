@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from musicai.notes import Melody, Note, Score, Track, read_abc, read_musicxml, read_score, write_score
 from musicai.notes.notation import Speller, bars, beams, signature_of, values, voices
 
+DIVISIONS = "<attributes><divisions>2</divisions></attributes>"
 WRITTEN = ["song.musicxml", "song.mxl", "song.abc", "song.mid"]
 
 
@@ -107,6 +108,11 @@ def test_repeats_are_played_on_request():
     assert heard(data, expand_repeats=True) == [(60, 0, 4), (62, 4, 4), (60, 8, 4), (64, 12, 4)]
     data = document(f"<measure>{note('C', 8)}</measure><measure>{forward}{note('D', 8)}{backward}</measure>")
     assert heard(data, expand_repeats=True) == [(60, 0, 4), (62, 4, 4), (62, 8, 4)]
+    body = f"<measure>{note('C', 8)}{backward}</measure><measure>{forward}{note('D', 8)}{backward}</measure>"
+    other = body.replace("<step>C", "<step>E").replace("<step>D", "<step>F")
+    data = document(f'{body}</part><part id="P2">{other.replace("<measure>", "<measure>" + DIVISIONS, 1)}')
+    twice = [(60, 0), (64, 0), (60, 4), (64, 4), (62, 8), (65, 8), (62, 12), (65, 12)]
+    assert [(pitch, start) for pitch, start, _ in heard(data, expand_repeats=True)] == twice
 
 
 def test_parts_stay_together_where_one_has_an_empty_measure():

@@ -407,14 +407,14 @@ def write_abc(path: str | os.PathLike, score: Score | Melody) -> None:
     lines = fields.split("\n")
     tracks = [(track.name, line) for track in score.tracks if not track.is_drum for line in voices(track, chords=False)]
     for i, (name, line) in enumerate(tracks, 1):
-        lines += [f'V:{i} name="{_one_line(name)}"'] * (len(tracks) > 1)
+        lines += [f'V:{i} name="{_one_line(name.replace(chr(34), ""))}"'] * (len(tracks) > 1)
         lines += _music(line, measures, Speller(signature[0] if signature else 0))
     with atomic_write(path) as file:
         file.write("\n".join([*lines, ""]).encode("utf-8", "replace"))
 
 
 def _one_line(name: str) -> str:
-    return " ".join(name.split()).replace("%", "\\%").replace('"', "'")
+    return " ".join(name.split()).replace("%", "\\%")
 
 
 def _music(line: list[Chord], measures: list[tuple], speller: Speller) -> list[str]:

@@ -5,12 +5,10 @@ score-partwise = part-list, then parts; part = measures; measure = notes, attrib
 """
 
 import io
-import lzma
 import math
 import os
 import re
 import zipfile
-import zlib
 from bisect import bisect_left
 from collections.abc import Iterator
 from fractions import Fraction
@@ -32,7 +30,6 @@ MAX_BEATS = 1 << 20
 NAMES = ("breve", "whole", "half", "quarter", "eighth", *(f"{2**k}{'nd' if k == 5 else 'th'}" for k in range(4, 11)))
 TYPES = {3 - i: name for i, name in enumerate(NAMES)}  # by power of two, from a quarter note
 ACCIDENTALS = {-2: "flat-flat", -1: "flat", 0: "natural", 1: "sharp", 2: "double-sharp"}
-DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, KeyError, RuntimeError, OSError)  # of zipfile
 UNPRINTABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # what XML cannot hold
 
 
@@ -73,14 +70,14 @@ def _unzip(data: bytes) -> bytes:
     """The score in a compressed file: the one that the container names, or else the first."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            names = [name for name in archive.namelist() if not name.startswith("META-INF/")]
-            if "META-INF/container.xml" in archive.namelist():
-                root = _parse(archive.open("META-INF/container.xml").read(MAX_BYTES + 1)).find(".//{*}rootfile")
-                names = [root.get("full-path", "")] if root is not None else names
-            name = next((name for name in names if name.lower().endswith((".xml", ".musicxml"))), None)
-            _require(name is not None, "no score in the archive")
-            return archive.open(name).read(MAX_BYTES + 1)
-    except DAMAGED as error:
+            names = sorted(archive.namelist(), key=lambda name: name.startswith("META-INF/"))
+            if names[-1] == "META-INF/container.xml":
+                found = re.search(rb"full-path\s*=\s*[\"'](.+?)[\"']", archive.open(names[-1]).read(MAX_BYTES))
+                names = [found[1].decode()] if found else names[:-1]
+            return archive.open(next(one for one in names if one.endswith("xml"))).read(MAX_BYTES + 1)
+    except StopIteration:
+        raise ValueError("no score in the archive") from None
+    except Exception as error:  # a damaged archive makes zipfile raise any of a dozen kinds
         raise ValueError(f"a damaged archive ({error})") from None
 
 
@@ -136,7 +133,9 @@ class _Reader:
         _require(starts[-1] <= MAX_BEATS, f"it lasts {float(starts[-1]):,.0f} beats, over {MAX_BEATS:,}")
         spans = [(Fraction(0), starts[-1])]
         if expand:
-            marks = {starts[i] + beat: text for (i, beat), text in sorted(self.bars.items())}
+            marks: dict[Fraction, str] = {}
+            for (i, beat), text in sorted(self.bars.items()):
+                marks[starts[i] + beat] = f"{marks.get(starts[i] + beat, '')} {text}"
             spans = unfold_repeats(marks, starts[-1])
         ids = {one.get("id"): one for one in self.root.iterfind("part-list/score-part")}
         tracks = []
@@ -221,7 +220,7 @@ class _Reader:
         repeat, ending = item.find("repeat"), item.find("ending[@type='start']")
         text = "" if repeat is None else "|:" if repeat.get("direction") == "forward" else ":|"
         text += f" [{ending.get('number', '')}" if ending is not None else ""
-        if text:
+        if text not in self.bars.get(place, ""):  # as other parts have said
             self.bars[place] = f"{self.bars.get(place, '')} {text}"
 
 

@@ -60,8 +60,8 @@ def voices(track: Track, chords: bool) -> list[list[Chord]]:
     """Divide a track into voices in which nothing overlaps; the first one tends to be the highest."""
     together: dict[tuple, list] = {}
     for note in track.notes:
-        start = on_grid(note.start)
-        stop = max(on_grid(note.end), start + Fraction(1, COARSE))
+        start, stop = on_grid(note.start), on_grid(note.end)
+        stop = stop if stop > start else start + Fraction(1, COARSE)
         alone = () if chords else (note.pitch, len(together))
         together.setdefault((start, stop, *alone), []).append(note)
     found: list[list[Chord]] = []
