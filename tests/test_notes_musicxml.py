@@ -84,16 +84,16 @@ def test_accidentals_transposition_key_time_tempo_and_names():
     assert score.tracks == (Track([Note(76, 0, 2)], 71, name="Clarinet", pan=-0.5),)
 
 
-def test_drums_are_what_their_instruments_say():
+def test_a_part_on_channel_10_is_drums_and_notes_without_pitch_are_dropped():
     about = (
         "<part-list><score-part id='P1'><part-name>Kit</part-name><midi-instrument id='d1'>"
-        "<midi-channel>10</midi-channel><midi-unpitched>37</midi-unpitched></midi-instrument></score-part></part-list>"
+        "<midi-channel>10</midi-channel></midi-instrument></score-part></part-list>"
     )
     where = "<unpitched><display-step>F</display-step><display-octave>4</display-octave></unpitched>"
-    hit = f"<note>{where}<duration>1</duration><instrument id='d1'/></note>"
-    (track,) = read_musicxml(document(f"<measure>{hit}</measure>", about)).tracks
+    hit = f"<note>{where}<duration>1</duration></note>"
+    (track,) = read_musicxml(document(f"<measure>{hit}{note('C', 1, octave=2)}</measure>", about)).tracks
     assert track.is_drum
-    assert [n.pitch for n in track.notes] == [36]
+    assert [(n.pitch, n.start) for n in track.notes] == [(36, 0.5)]
 
 
 def test_repeats_are_played_on_request():

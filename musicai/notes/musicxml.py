@@ -37,7 +37,7 @@ def read_musicxml(source: str | os.PathLike | bytes, expand_repeats: bool = Fals
     """Read a score from MusicXML: `.musicxml` or `.xml`, or compressed, `.mxl`.
 
     A part becomes a `Track`; its voices and staves are put together, and parts without notes are left out. Ties are
-    joined, transposing instruments sound as they do, and grace and cue notes are dropped.
+    joined, transposing instruments sound as they do, and grace notes, cue notes and notes without pitch are dropped.
 
     >>> score = read_musicxml("song.musicxml")  # doctest: +SKIP
 
@@ -122,9 +122,6 @@ class _Reader:
         self.root, self.parts = root, root.findall("part")
         self.lengths = [Fraction(0)] * max((len(part.findall("measure")) for part in self.parts), default=0)
         self.tempos, self.metres, self.keys, self.bars = {}, {}, {}, {}  # by (measure, beat in it)
-        self.drums = {}  # MIDI pitches by the ids of instruments
-        for one in root.iterfind("part-list/score-part/midi-instrument[midi-unpitched]"):
-            self.drums[one.get("id")] = int(_number(one.findtext("midi-unpitched"), "midi-unpitched")) - 1
         self.heard = [list(self._part(part)) for part in self.parts]
 
     def score(self, expand: bool) -> Score:
@@ -141,8 +138,7 @@ class _Reader:
         tracks = []
         for part, rows in zip(self.parts, self.heard, strict=True):
             if notes := _joined(_played([(starts[i] + beat, *row) for i, beat, *row in rows], spans)):
-                drum = any(note.find("unpitched") is not None for note in part.iter("note"))
-                tracks.append(_track(notes, ids.get(part.get("id")), drum))
+                tracks.append(_track(notes, ids.get(part.get("id"))))
         changes = []
         for events, before in ((self.tempos, (120.0,)), (self.metres, (4, 4))):
             rows = _played([(starts[i] + beat, *what) for (i, beat), what in events.items()], spans)
@@ -163,7 +159,7 @@ class _Reader:
                     _require(clock >= 0, f"measure {i + 1} goes back to before it begins")
                 elif item.tag == "note" and item.find("grace") is None:
                     length, onset = self._length(item, "duration"), onset if item.find("chord") is not None else clock
-                    if length > 0 and item.find("rest") is None and item.find("cue") is None:
+                    if length > 0 and item.find("pitch") is not None and item.find("cue") is None:
                         yield i, onset, length, *self._note(item)
                     clock = max(clock, onset + length)
                 elif item.tag == "attributes":
@@ -179,16 +175,11 @@ class _Reader:
 
     def _note(self, item: ElementTree.Element) -> tuple:
         """(pitch, velocity, voice, tied from, tied to) of a note."""
-        if (pitch := item.find("pitch")) is not None:
-            step, octave = pitch.findtext("step", ""), int(_number(pitch.findtext("octave"), "octave"))
-            _require(step in STEPS, f"step {step[:40]!r} is not a letter from A to G")
-            alter = round(_number(pitch.findtext("alter") or "0", "alter"))
-            number = STEPS[step] + alter + 12 * (octave + 1) + self.shift
-        else:
-            step, octave = item.findtext("unpitched/display-step", "C"), item.findtext("unpitched/display-octave", "4")
-            sound = item.find("instrument")
-            number = STEPS.get(step, 0) + 12 * (int(_number(octave, "octave")) + 1)
-            number = self.drums.get(sound.get("id"), number) if sound is not None else number
+        pitch = item.find("pitch")
+        step, octave = pitch.findtext("step", ""), int(_number(pitch.findtext("octave"), "octave"))
+        _require(step in STEPS, f"step {step[:40]!r} is not a letter from A to G")
+        alter = round(_number(pitch.findtext("alter") or "0", "alter"))
+        number = STEPS[step] + alter + 12 * (octave + 1) + self.shift
         loud = item.get("dynamics")
         velocity = min(127, max(1, round(_number(loud, "dynamics") * 9 / 10))) if loud else 80
         ties = {tie.get("type") for tie in (*item.iterfind("tie"), *item.iterfind("notations/tied"))}
@@ -250,12 +241,12 @@ def _joined(rows: list[tuple]) -> list[Note]:
     return [Note(pitch, float(beat), float(length), velocity) for pitch, beat, length, velocity in notes]
 
 
-def _track(notes: list[Note], about: ElementTree.Element | None, is_drum: bool) -> Track:
+def _track(notes: list[Note], about: ElementTree.Element | None) -> Track:
     """Make a track of a part's notes and of what the list of parts says about it."""
     about = ElementTree.Element("score-part") if about is None else about
     program = int(_number(about.findtext("midi-instrument/midi-program") or "1", "midi-program")) - 1
     pan = float(_number(about.findtext("midi-instrument/pan") or "0", "pan")) / 90
-    is_drum |= about.findtext("midi-instrument/midi-channel") == str(DRUMS + 1)
+    is_drum = about.findtext("midi-instrument/midi-channel") == str(DRUMS + 1)
     return Track(notes, program, is_drum, about.findtext("part-name", "").strip(), min(1.0, max(-1.0, pan)))
 
 
