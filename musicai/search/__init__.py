@@ -11,6 +11,7 @@ from .contours import Contour, track_contour
 from .costs import Costs
 from .humming import excerpt, hum, perturb, sing
 from .index import Match, MelodyIndex
+from .library import find, read_folder
 from .lines import Lines
 from .ngrams import InvertedIndex, interval_ngrams, rhythm_ngrams, words_of, worth
 from .queries import Query, read_query
@@ -27,9 +28,11 @@ __all__ = [
     "align",
     "align_all",
     "excerpt",
+    "find",
     "hum",
     "interval_ngrams",
     "perturb",
+    "read_folder",
     "read_query",
     "rhythm_ngrams",
     "sing",
