@@ -202,9 +202,10 @@ class MelodyIndex:
 
         firsts, lasts = find_windows(self._store, query.pitches, query.starts, CANDIDATES)
         low, high = np.searchsorted(offsets, [firsts, lasts - 1], side="right") - 1
-        which = np.concatenate([low, high[high > low]])  # one that crosses the border of two lines is a run in each
-        firsts = np.maximum(np.concatenate([firsts, firsts[high > low]]), offsets[which])
-        lasts = np.minimum(np.concatenate([lasts, lasts[high > low]]), offsets[which + 1])
+        parts = high - low + 1  # what crosses the border between two lines is a run in each
+        which = np.repeat(low - np.cumsum(parts) + parts, parts) + np.arange(parts.sum())
+        firsts = np.maximum(np.repeat(firsts, parts), offsets[which])
+        lasts = np.minimum(np.repeat(lasts, parts), offsets[which + 1])
         keep = lasts - firsts >= LEAST
         return which[keep], read_runs(self._store, which[keep], firsts[keep], lasts[keep])
 
