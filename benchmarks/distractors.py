@@ -12,14 +12,11 @@ could pass for a version of that tune and would then be a right answer.
 only the right tune real. If a model's tunes are too easy to tell from real ones, the second figure is much higher.
 """
 
-import argparse
-import time
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numba import njit
 
-from musicai.data import FolkCorpus
 from musicai.notes import Melody
 from musicai.notes.keys import pitch_class
 from musicai.search.lines import Lines
@@ -50,7 +47,9 @@ class TuneModel:
         self.last = here == lengths - 1
         family = np.repeat(2 * self.bars + [_minor(tune) for tune in tunes], np.diff(self.offsets))
         self.groups = [_groups(context, self.notes, self.last) for context in self._contexts(family, here)]
-        self.forms = [_form(self.notes[a:b], bar) for a, b, bar in zip(self.offsets, self.offsets[1:], self.bars)]
+        self.forms = [
+            _form(self.notes[a:b], bar) for a, b, bar in zip(self.offsets, self.offsets[1:], self.bars, strict=False)
+        ]
         self.runs = _table(tunes)
 
     def _contexts(self, family: np.ndarray, here: np.ndarray) -> Iterator[np.ndarray]:
@@ -73,7 +72,7 @@ class TuneModel:
         while made < count:
             donors = rng.integers(len(self.bars), size=chunk)
             model = (self.notes, self.last, members, first, size, types)
-            music, lengths = _draw(int(rng.integers(2**31)), donors, self.offsets, self.bars, forms, bounds, *model)
+            music, lengths = _draw(rng, donors, self.offsets, self.bars, forms, bounds, *model)
             pitches = music[:, :, 0] + self.tonics[donors][:, None]
             keep = (lengths >= 16) & (near_copies | ~_known(pitches, lengths, self.runs))
             keep &= np.cumsum(keep) <= count - made
@@ -141,9 +140,8 @@ def _groups(codes: np.ndarray, notes: np.ndarray, last: np.ndarray) -> tuple[np.
 
 
 @njit(cache=True)
-def _draw(seed, donors, offsets, bars, forms, bounds, notes, last, members, first, size, types):
+def _draw(rng, donors, offsets, bars, forms, bounds, notes, last, members, first, size, types):
     """(tunes, LONGEST, 3): degree, start and duration in ticks; and the number of notes of each tune."""
-    np.random.seed(seed)
     music = np.zeros((len(donors), LONGEST, 3), np.int16)
     lengths = np.zeros(len(donors), np.int64)
     begins = np.zeros(LONGEST, np.int64)  # the first note of each bar, -1 if none begins with it
@@ -169,12 +167,12 @@ def _draw(seed, donors, offsets, bars, forms, bounds, notes, last, members, firs
                         now, order, at = now + bar, 2, origin[n - 1] + 1
                         continue
             while order > 0 and (
-                size[order, at] == 0 or np.random.rand() * (size[order, at] + types[order, at]) < types[order, at]
+                size[order, at] == 0 or rng.random() * (size[order, at] + types[order, at]) < types[order, at]
             ):
                 order -= 1
             if size[order, at] == 0:
                 break  # nothing ever followed here: the tune ends early
-            at = members[order, first[order, at] + np.random.randint(size[order, at])]
+            at = members[order, first[order, at] + rng.integers(0, size[order, at])]
             music[t, n, 0], music[t, n, 1], music[t, n, 2] = notes[at, 0], now, notes[at, 2]
             origin[n] = at
             now += notes[at, 1]

@@ -2,9 +2,8 @@
 
 `FolkFriendStyle` works as FolkFriend (github.com/TomWyllie/folkfriend) describes itself: tunes as text, one letter per
 eighth note and pitch, 4-grams to find candidates, then Needleman and Wunsch's alignment. `Music21Windows` compares the
-strings of music21.search with difflib, as its own `scoreSimilarity` does, window by window. `LanceText` is LanceDB's
-full-text search (BM25) with n-grams of intervals as words. The first two know no transposition, so they are asked in
-the key of the tune.
+strings of music21.search with difflib, as its own `scoreSimilarity` does, window by window. Neither knows any
+transposition, so they are asked in the key of the tune.
 """
 
 import difflib
@@ -87,31 +86,5 @@ class Music21Windows:
         matcher, scores = difflib.SequenceMatcher(None, b=query), []
         for text in self.texts:
             windows = (text[i : i + len(query)] for i in range(0, max(1, len(text) - len(query) + step), step))
-            scores.append(max(map(lambda window: (matcher.set_seq1(window), matcher.ratio())[1], windows)))
+            scores.append(max(matcher.set_seq1(window) or matcher.ratio() for window in windows))
         return np.argsort(scores, kind="stable")[::-1].tolist()
-
-
-class LanceText:
-    """LanceDB's full-text search over interval 3- and 4-grams written as words."""
-
-    def __init__(self, tunes: Sequence[Melody], folder: str):
-        import lancedb
-
-        rows = [{"id": i, "words": words(tune.pitches)} for i, tune in enumerate(tunes)]
-        self.table = lancedb.connect(folder).create_table("tunes", rows, mode="overwrite")
-        self.table.create_fts_index("words", base_tokenizer="whitespace", stem=False, remove_stop_words=False)
-
-    def rank(self, pitches: Sequence, k: int = 10) -> list[int]:
-        """The numbers of the best k tunes, best first."""
-        hits = self.table.search(words(pitches), query_type="fts", fts_columns="words").select(["id"]).limit(k)
-        return [hit["id"] for hit in hits.to_list()]
-
-
-def words(pitches: Sequence) -> str:
-    """Interval 3- and 4-grams as words of letters.
-
-    >>> words([60, 62, 64, 65])
-    'kkj'
-    """
-    text = "".join(chr(ord("i") + max(-8, min(17, x))) for x in np.diff(np.rint(pitches)).astype(int))
-    return " ".join(text[i : i + n] for n in (3, 4) for i in range(len(text) - n + 1))

@@ -2,12 +2,13 @@
 
     python benchmarks/search.py --eval FOLDER [--only recordings,million] [--quick] [--json FILE] [--million 1000000]
 
-Each figure stands beside the bar it has to reach, with a 95 % bootstrap interval over queries; for real recordings, over
-recordings, as the excerpts of one succeed and fail together. Simulated queries are cut out of random tunes at random
-positions and transposed by up to six semitones. "Mild" errors are 8 % substitutions, 4 % deletions, 4 % insertions, 2 %
-octaves, and durations 15 % longer or shorter. The right answer is the tune itself: a version of it counts as wrong. Peers get the same
-queries, in the key of the tune if they know no transposition. They are described in matchers.py; what is not installed
-is left out. The million is made of the folk corpus and of tunes that nobody wrote (distractors.py).
+Each figure stands beside the bar it has to reach, with a 95 % bootstrap interval over queries; for real recordings,
+over recordings, because the excerpts of one succeed and fail together. Simulated queries are cut out of random tunes at
+random positions and transposed by up to six semitones. "Mild" errors are 8 % substitutions, 4 % deletions, 4 %
+insertions, 2 % octaves, and durations up to 15 % longer or shorter. Only the tune itself is a right answer: a version
+of it counts as wrong. Peers get the same queries, in the key of the tune if they know no transposition; matchers.py
+describes them, and those that are not installed are left out. The million consists of the folk corpus and of tunes that
+nobody wrote (distractors.py).
 
 `--eval` names a folder of hums and recordings that may not be distributed; without it, their rows say "not at hand".
 """
@@ -28,13 +29,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+from musicai.search.contours import Contour
+from musicai.search.humming import excerpt, hum, perturb
 
 from musicai.data import FolkCorpus
 from musicai.data.splits import group_duplicates
 from musicai.notes import Melody, hz_to_midi
 from musicai.search import MelodyIndex
-from musicai.search.contours import Contour
-from musicai.search.humming import excerpt, hum, perturb
 from musicai.search.queries import Query, read_query
 
 TYPED = [  # notes, errors compared with "mild", rhythm, bar for Top-10
@@ -163,12 +164,6 @@ class Bench:
 
         return FolkFriendStyle(self.tunes)
 
-    @cached_property
-    def lance(self):
-        from matchers import LanceText
-
-        return LanceText(self.tunes, tempfile.mkdtemp(prefix="musicai-lance-")) if find_spec("lancedb") else None
-
     def queries(self, count: int, notes: int, times: float, seed: int) -> Iterator[tuple]:
         """(number of the tune, shift in semitones, (pitches, starts, durations) in the key of the tune)."""
         rng = np.random.default_rng(seed)
@@ -197,8 +192,6 @@ def typed(bench: Bench) -> Iterator[Result]:
                 peers.setdefault("FolkFriend-style", []).append(
                     rank_of(bench.friend.rank(pitches, durations, 0.5), {i})
                 )
-            if bench.lance:
-                peers.setdefault("LanceDB", []).append(rank_of(bench.lance.rank(pitches), {i}))
         yield from scored(what, {in_top_10: bar}, ranks, peers)
         limit = 60 if notes == 12 else math.nan
         yield Result(f"{what}: median ms", limit, statistics.median(spent[1:]), count=len(spent), at_most=True)
@@ -267,7 +260,7 @@ def runner_up(index: MelodyIndex, query: Query) -> float:
 
 @row
 def recordings(bench: Bench) -> Iterator[Result]:
-    """Excerpts of 12 seconds of commercial recordings, alone and four together. A version with the same title counts."""
+    """Excerpts of 12 seconds of commercial recordings, alone and four together. Any tune of the same title is right."""
     if not (folder := bench.real("recordings")):
         return
     titles = {r["recording"]: r["titles in our corpus"].split("; ") for r in read_csv(folder / "same_title.csv")}
@@ -330,7 +323,7 @@ def simulated_hums(bench: Bench) -> Iterator[Result]:
 
 @row
 def variants(bench: Bench) -> Iterator[Result]:
-    """Versions of a tune in two collections, adjudicated: the whole of one, or its first 24 notes, has to find the other."""
+    """Versions of a tune in two collections, adjudicated: one of them, or its first 24 notes, has to find the other."""
     from musicai.search.variants import variant_pairs
 
     pairs = [(a, b) for a, b, same in variant_pairs(bench.tunes) if same]
@@ -376,26 +369,140 @@ def rejection(bench: Bench) -> Iterator[Result]:
 @row
 def million(bench: Bench) -> Iterator[Result]:
     """The corpus and made-up tunes: built in one process, searched in another, whose memory is measured."""
-    from million import ask, build
+    with tempfile.TemporaryDirectory(prefix="musicai-million-") as folder:
+        path = str(Path(folder, "million.index"))
+        built, size = stage("build", path, bench.million), Path(path).stat().st_size
+        yield Result(f"{built['tunes']:,} tunes: minutes to build", 15, built["seconds"] / 60, at_most=True)
+        yield Result("bytes per tune", 1200, size / built["tunes"], count=int(built["notes"]), at_most=True)
+        asked = stage("ask", path, bench.some(400))
+    for notes, bar in (("12", 0.7), ("24", 0.94)):
+        yield from scored(f"{notes} mild notes among them", {in_top_10: bar}, asked[notes]["ranks"])
+        late = float(np.quantile(asked[notes]["ms"], 0.95))
+        yield Result(f"{notes} mild notes: ms, 95th percentile", 100, late, count=len(asked[notes]["ms"]), at_most=True)
+    yield Result("MB resident, with Python and its libraries", 500, asked["mb"], at_most=True)
 
-    yield from ()
+
+def stage(name: str, *arguments) -> dict:
+    """Run a part of the row `million` in a process of its own."""
+    command = [sys.executable, __file__, "--stage", name, *map(str, arguments)]
+    return json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[-1])
+
+
+def build_million(path: str, count: str) -> dict:
+    """Build the index of `count` tunes; the time to make them up does not count."""
+    from distractors import TuneModel
+
+    tunes, waited, notes = list(FolkCorpus()), 0.0, 0
+    made = TuneModel(tunes).lines(int(count) - len(tunes))
+
+    def pieces() -> Iterator:
+        nonlocal waited, notes
+        yield from tunes
+        while True:
+            began = time.perf_counter()
+            lines = next(made, None)
+            waited += time.perf_counter() - began
+            if lines is None:
+                return
+            notes += len(lines.pitches)
+            yield lines
+
+    began = time.perf_counter()
+    index = MelodyIndex.build(pieces(), path, progress=False)
+    return {"seconds": time.perf_counter() - began - waited, "tunes": len(index), "notes": notes}
+
+
+def ask_million(path: str, count: str) -> dict:
+    """Ranks and times of mild queries from the corpus, which stands first in the index, and the most memory held."""
+    index, bench, found = MelodyIndex.open(path), Bench(), {}
+    bench.tunes = list(FolkCorpus())
+    ids = index.ids[: len(bench.tunes)]
+    for notes in (12, 24):
+        ranks, spent = [], []
+        for i, shift, played in bench.queries(int(count), notes, 1, 300 + notes):
+            query, began = as_query(played, shift, False), time.perf_counter()
+            matches = index.find(query)
+            spent.append(1000 * (time.perf_counter() - began))
+            ranks.append(rank_of([match.id for match in matches], {ids[i]}))
+        found[str(notes)] = {"ranks": ranks, "ms": spent[1:]}
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return found | {"mb": int(status["VmHWM"].split()[0]) / 1024}
+
+
+STAGES = {"build": build_million, "ask": ask_million}
+
+
+@row
+def fingerprints(bench: Bench) -> Iterator[Result]:
+    """Clips of 1 to 10 seconds, with noise in a room, among recordings of 30 seconds."""
+    import soundfile
+
+    from musicai.search import AudioIndex
+
+    rng, count = np.random.default_rng(7), 100 if bench.quick else 1000
+    with tempfile.TemporaryDirectory(prefix="musicai-clips-") as folder:
+        clips = [record(bench.tunes, rng) for _ in range(count)]
+        for i, clip in enumerate(clips):
+            soundfile.write(f"{folder}/{i}.wav", clip, 16000)
+        index = AudioIndex.build(folder)
+    for seconds, bar in ((1, 0.70), (2, 0.90), (3, 0.95), (5, 0.98), (10, 0.99)):
+        hits = []
+        for i in rng.integers(count, size=bench.some(1000)).tolist():
+            start = rng.uniform(0, 30 - seconds)
+            found = index.find((spoiled(clips[i], start, seconds, rng), 16000), k=1)
+            hits.append(bool(found) and Path(found[0].path).stem == str(i) and abs(found[0].start - start) < 0.5)
+        yield Result(
+            f"fingerprint, {seconds} s at 5 dB in a room: first", bar, np.mean(hits), *interval(hits), len(hits)
+        )
+
+
+def record(tunes: list[Melody], rng: np.random.Generator) -> np.ndarray:
+    """Thirty seconds of two tunes at once on two instruments, as int16 at 16 kHz."""
+    from musicai.performance import INSTRUMENTS, perform
+
+    total = np.zeros(30 * 16000, np.float32)
+    for _ in range(2):
+        tune, sound = tunes[rng.integers(len(tunes))], np.zeros(0, np.float32)
+        sound = perform(tune, str(rng.choice(sorted(INSTRUMENTS)))).samples.mean(0).numpy()
+        total += np.resize(sound, len(total))
+    return np.int16(30000 * total / np.abs(total).max())
+
+
+def spoiled(clip: np.ndarray, start: float, seconds: float, rng: np.random.Generator) -> np.ndarray:
+    """Part of a clip in a room that rings for half a second, with noise that is 5 dB softer."""
+    from scipy.signal import lfilter, oaconvolve
+
+    first = int(16000 * start)
+    part = clip[first : first + int(16000 * seconds)].astype(np.float32)
+    tail = rng.standard_normal(8000) * 10 ** (-3 * np.arange(8000) / 8000)
+    wet = part + oaconvolve(part, tail / np.sqrt((tail**2).sum()))[: len(part)]
+    noise = lfilter([1], [1, -0.9], rng.standard_normal(len(part)))
+    wet = wet + noise * np.sqrt((wet**2).mean() / (noise**2).mean()) * 10 ** (-5 / 20)
+    return (wet / np.abs(wet).max()).astype(np.float32)
 
 
 @row
 def lance(bench: Bench) -> Iterator[Result]:
-    """The same Top-10 from LanceDB as from one machine."""
+    """LanceDB: the same answers as on one machine, and its full-text search alone as a peer."""
     if not (find_spec("lancedb") and find_spec("lance_ray")):
         return
     from musicai.search._scale.lance import write_lance
 
-    with tempfile.TemporaryDirectory() as folder:
+    ranks, text, same = [], [], []
+    with tempfile.TemporaryDirectory(prefix="musicai-lance-") as folder:
         ids = [str(i) for i in range(len(bench.tunes))]
-        write_lance(bench.tunes, f"{folder}/tunes", ids=ids, workers=2)
-        index, same = MelodyIndex.open(f"lance://{folder}/tunes"), []
-        for _, shift, played in bench.queries(bench.some(100), 12, 1, 200):
+        write_lance(bench.tunes, f"lance://{folder}/tunes", ids=ids, workers=2)
+        index = MelodyIndex.open(f"lance://{folder}/tunes")
+        for i, shift, played in bench.queries(bench.some(200), 12, 1, 400):
             query = as_query(played, shift, True)
-            same.append(float(numbers(index.find(query)) == numbers(bench.index.find(query))))
-    yield Result("LanceDB by two Ray workers: same Top-10", 1.0, np.mean(same), *interval(same), len(same))
+            ours, theirs = (numbers(one.find(query)) for one in (bench.index, index))
+            same.append(float(ours == theirs))
+            ranks.append(rank_of(theirs, {i}))
+            rows = index._candidates(query).sort_by([("_score", "descending")])
+            text.append(rank_of(list(map(int, rows["id"].to_pylist())), {i}))
+    yield Result("LanceDB, built by two Ray workers: same Top-10", 1.0, np.mean(same), *interval(same), len(same))
+    peers = {"LanceDB full text": text}
+    yield from scored("12 mild notes with rhythm, LanceDB", {in_top_10: math.nan}, ranks, peers)
 
 
 def main() -> None:
@@ -405,7 +512,11 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a tenth of the queries")
     parser.add_argument("--json", type=Path, help="also write the results to this file")
     parser.add_argument("--million", type=int, default=1_000_000, help="how many tunes the row `million` has")
+    parser.add_argument("--stage", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.stage:
+        print(json.dumps(STAGES[options.stage[0]](*options.stage[1:])))
+        return
     bench, results = Bench(options.quick, options.eval, options.million), []
     print(f"   {'':<58}{'bar':>9} {'ours':>9} {'95 %':16} {'n':>6}  peers")
     for name in options.only.split(","):

@@ -60,12 +60,6 @@ def test_peers_find_what_they_are_asked_for(load):
     assert matchers.Music21Windows([SCALE, SONG]).rank(SONG.pitches[2:7])[0] == 1
 
 
-def test_words_do_not_depend_on_the_key(load):
-    words = load("matchers").words
-    assert words([60, 62, 64, 65]) == "kkj"
-    assert words(SONG.pitches) == words(SONG.transpose(5).pitches)
-
-
 @pytest.fixture(scope="module")
 def model(load):
     music21 = pytest.importorskip("music21")
