@@ -486,20 +486,20 @@ def lance(bench: Bench) -> Iterator[Result]:
     """LanceDB: the same answers as on one machine, and its full-text search alone as a peer."""
     if not (find_spec("lancedb") and find_spec("lance_ray")):
         return
-    from musicai.search._scale.lance import write_lance
+    from musicai.search._scale.lance import _words, write_lance
 
     ranks, text, same = [], [], []
     with tempfile.TemporaryDirectory(prefix="musicai-lance-") as folder:
         ids = [str(i) for i in range(len(bench.tunes))]
-        write_lance(bench.tunes, f"lance://{folder}/tunes", ids=ids, workers=2)
-        index = MelodyIndex.open(f"lance://{folder}/tunes")
+        write_lance(bench.tunes, f"lance://{folder}", ids=ids, workers=2)
+        index = MelodyIndex.open(f"lance://{folder}")
         for i, shift, played in bench.queries(bench.some(200), 12, 1, 400):
             query = as_query(played, shift, True)
             ours, theirs = (numbers(one.find(query)) for one in (bench.index, index))
             same.append(float(ours == theirs))
             ranks.append(rank_of(theirs, {i}))
-            rows = index._candidates(query).sort_by([("_score", "descending")])
-            text.append(rank_of(list(map(int, rows["id"].to_pylist())), {i}))
+            found = index._table.search(_words(query.pitches), query_type="fts", fts_columns="words").limit(10)
+            text.append(rank_of([int(row["id"]) for row in found.select(["id"]).to_list()], {i}))
     yield Result("LanceDB, built by two Ray workers: same Top-10", 1.0, np.mean(same), *interval(same), len(same))
     peers = {"LanceDB full text": text}
     yield from scored("12 mild notes with rhythm, LanceDB", {in_top_10: math.nan}, ranks, peers)
