@@ -1,4 +1,4 @@
-"""Peers that benchmarks/search.py measures beside ours: written from descriptions, or other people's libraries.
+"""Peers that benchmarks/search.py measures beside ours, written from descriptions or with other people's libraries.
 
 `FolkFriendStyle` works as FolkFriend (github.com/TomWyllie/folkfriend) describes itself: tunes as text, one letter per
 eighth note and pitch, 4-grams to find candidates, then Needleman and Wunsch's alignment. `Music21Windows` compares the
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numba import njit
+from scipy.signal import lfilter, oaconvolve
 
 from musicai.notes import Melody
 
@@ -88,3 +89,12 @@ class Music21Windows:
             windows = (text[i : i + len(query)] for i in range(0, max(1, len(text) - len(query) + step), step))
             scores.append(max(matcher.set_seq1(window) or matcher.ratio() for window in windows))
         return np.argsort(scores, kind="stable")[::-1].tolist()
+
+
+def spoiled(sound: np.ndarray, rng: np.random.Generator, snr: float = 5.0) -> np.ndarray:
+    """Play a sound (16 kHz) in a room that rings for half a second, with noise that is `snr` decibels softer."""
+    tail = rng.standard_normal(8000) * 10 ** (-3 * np.arange(8000) / 8000)
+    wet = sound + oaconvolve(sound, tail / np.sqrt((tail**2).sum()))[: len(sound)]
+    noise = lfilter([1], [1, -0.9], rng.standard_normal(len(sound)))
+    wet += noise * np.sqrt((wet**2).mean() / (noise**2).mean()) * 10 ** (-snr / 20)
+    return (wet / np.abs(wet).max()).astype(np.float32)

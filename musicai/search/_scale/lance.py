@@ -123,7 +123,8 @@ class LanceIndex(MelodyIndex):
             melodies = [contour.notes()[0] for contour in query.contours] or [query.pitches]
             words = " ".join(_words(pitches) for pitches in melodies)
             found = self._table.search(words, query_type="fts", fts_columns="words").limit(CANDIDATES)
-        return found.select(["number", *FACTS, *ARRAYS]).to_arrow().sort_by("number")
+        columns = ["number", *FACTS, *ARRAYS, *(["_score"] if query else [])]
+        return found.select(columns).to_arrow().sort_by("number")
 
 
 def _folder(address: str) -> str:
