@@ -32,7 +32,8 @@ import numpy as np
 from matchers import FolkFriendStyle, Music21Windows, spoiled
 
 from musicai.audio import load
-from musicai.data import FolkCorpus
+from musicai.data import FolkCorpus, FolkTune
+from musicai.data import variants as known_variants
 from musicai.data.splits import group_duplicates
 from musicai.notes import Melody, hz_to_midi, read_midi
 from musicai.search import Contour, MelodyIndex, Query, excerpt, hum, perturb, read_query, warp_all
@@ -145,9 +146,13 @@ class Bench:
         return path if path and path.exists() else None
 
     @cached_property
+    def corpus(self) -> list[FolkTune]:
+        return list(FolkCorpus(expand_repeats=True))
+
+    @cached_property
     def tunes(self) -> list[Melody]:
         # as melodies, so that an index calls them by their positions
-        return [Melody(t.notes, t.name, t.key, t.tempo, t.time_signature) for t in FolkCorpus(expand_repeats=True)]
+        return [Melody(t.notes, t.name, t.key, t.tempo, t.time_signature) for t in self.corpus]
 
     @cached_property
     def index(self) -> MelodyIndex:
@@ -291,9 +296,8 @@ def simulated(bench: Bench) -> Iterator[Result]:
 @row
 def variants(bench: Bench) -> Iterator[Result]:
     """Adjudicated versions of a tune in two collections: one, or its first 24 notes, has to find the other."""
-    from musicai.search.variants import variant_pairs
-
-    pairs = [(a, b) for a, b, same in variant_pairs(bench.tunes) if same]
+    places = {f"{tune.collection}/{tune.number}": i for i, tune in enumerate(bench.corpus)}
+    pairs = [(places[a], places[b]) for a, b, same in known_variants() if same]
     for what, notes, bar in (("whole tune", None, 0.85), ("first 24 notes", 24, math.nan)):
         ranks = []
         for asked, right in (both for a, b in pairs for both in ((a, b), (b, a))):
