@@ -12,7 +12,7 @@ from itertools import count, islice, pairwise
 from pathlib import Path
 
 import numpy as np
-from musicai.search._scale.postings import RHYTHMS, number_words
+from musicai.search._scale.postings import number_words
 from musicai.search.index import Match, MelodyIndex
 
 from musicai.extras import require
@@ -166,9 +166,9 @@ def _add_words(rows):
 
 
 def _words(pitches: np.ndarray) -> str:
-    """The numbers of a line's words, without their rhythm."""
+    """The numbers of a line's words, as if all notes were equally long."""
     numbers = number_words(np.rint(pitches).astype(np.int64), np.zeros(len(pitches))).ravel()
-    return " ".join(map(str, (numbers[numbers >= 0] // len(RHYTHMS)).tolist()))
+    return " ".join(map(str, numbers[numbers >= 0].tolist()))
 
 
 def _lines(rows) -> Lines:
