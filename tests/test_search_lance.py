@@ -75,9 +75,8 @@ def test_addresses(tmp_path, monkeypatch):
 
 
 def test_words_are_those_of_the_readable_definition():
-    from musicai.search.ngrams import words_of
-
     from musicai.search._scale.lance import _words
+    from musicai.search.ngrams import words_of
 
     melody, other = tune(5), tune(6)
     readable = [(pattern, intervals) for _, pattern, intervals, _ in words_of(melody.pitches)]

@@ -12,11 +12,11 @@ from itertools import count, islice, pairwise
 from pathlib import Path
 
 import numpy as np
-from musicai.search._scale.postings import number_words
-from musicai.search.index import Match, MelodyIndex
 
 from musicai.extras import require
 from musicai.notes import Melody, Score
+from musicai.search._scale.postings import number_words
+from musicai.search.index import Match, MelodyIndex
 from musicai.search.lines import Lines, lines_of
 from musicai.search.queries import Query, read_query
 
