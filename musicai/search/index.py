@@ -13,6 +13,11 @@ from tqdm.auto import tqdm
 
 from musicai.data.splits import group_duplicates
 from musicai.notes import Melody, Score
+from musicai.search._fast.alignment import align, align_all
+from musicai.search._fast.warping import warp_all
+from musicai.search._scale.builder import Builder
+from musicai.search._scale.decoding import read_melody, read_runs
+from musicai.search._scale.postings import find_windows
 from musicai.search._scale.store import VERSION, Store
 from musicai.search.confidence import probability, threshold
 from musicai.search.lines import Lines
@@ -105,8 +110,6 @@ class MelodyIndex:
             FileNotFoundError: if the folder of `path` does not exist.
             ValueError: if there are not as many ids as pieces.
         """
-        from musicai.search._scale.builder import Builder
-
         folder = None if path is None else Path(path).expanduser().parent
         if folder and not folder.is_dir():
             raise FileNotFoundError(f"{path}: there is no folder {folder}; create it first")
@@ -154,8 +157,6 @@ class MelodyIndex:
     @cached_property
     def lines(self) -> Lines:
         """All lines, read into memory: 9 bytes per note."""
-        from musicai.search._scale.decoding import read_runs
-
         offsets = self._store["offsets"]
         return read_runs(self._store, np.arange(len(offsets) - 1), offsets[:-1], offsets[1:])
 
@@ -181,8 +182,6 @@ class MelodyIndex:
         return self._find_sound(query, k) if query.contours else self._find_notes(query, k)
 
     def _find_notes(self, query: Query, k: int) -> list[Match]:
-        from musicai.search._fast.alignment import align_all
-
         which, lines = self._candidates(query)
         scores = align_all(query.pitches, query.starts, lines)[0].astype(float)
         # a score is that of a random place in a run; make it that of a random place in the whole line
@@ -197,9 +196,6 @@ class MelodyIndex:
         offsets = self._store["offsets"]
         if offsets[-1] <= EXHAUSTIVE:
             return np.arange(len(offsets) - 1), self.lines
-        from musicai.search._scale.decoding import read_runs
-        from musicai.search._scale.postings import find_windows
-
         firsts, lasts = find_windows(self._store, query.pitches, query.starts, CANDIDATES)
         low, high = np.searchsorted(offsets, [firsts, lasts - 1], side="right") - 1
         parts = high - low + 1  # what crosses the border between two lines is a run in each
@@ -210,9 +206,6 @@ class MelodyIndex:
         return which[keep], read_runs(self._store, which[keep], firsts[keep], lasts[keep])
 
     def _match(self, query: Query, line: int) -> Match:
-        from musicai.search._fast.alignment import align
-        from musicai.search._scale.decoding import read_melody
-
         name, piece = read_melody(self._store, line)
         found = align(query.pitches, query.starts, piece.pitches, piece.starts)
         ratio = np.nan
@@ -224,9 +217,6 @@ class MelodyIndex:
         return Match(piece, piece.name, name, float(found.score), 0.0, *span)
 
     def _find_sound(self, query: Query, k: int) -> list[Match]:
-        from musicai.search._fast.warping import warp_all
-        from musicai.search._scale.decoding import read_melody
-
         which, lines = self._sung_candidates(query)
         costs, *spans = warp_all(query.contours, lines)
         matches = []
@@ -243,9 +233,6 @@ class MelodyIndex:
         offsets = self._store["offsets"]
         if len(offsets) - 1 <= SUNG:
             return np.arange(len(offsets) - 1), self.lines
-        from musicai.search._scale.decoding import read_runs
-        from musicai.search._scale.postings import find_windows
-
         notes = [contour.notes() for contour in query.contours]
         runs = [find_windows(self._store, pitches, starts, SUNG // len(notes)) for pitches, starts, *_ in notes]
         which = np.unique(np.searchsorted(offsets, [(first + last) // 2 for first, last in runs], side="right") - 1)
