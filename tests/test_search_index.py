@@ -16,7 +16,7 @@ from musicai.search._scale import builder, store
 
 ODD = Melody(
     (
-        Note(60, 0.5, Fraction(1, 3)),
+        Note(60, 0.5, 1 / 3),
         Note(127, 5 / 6, 1 / 3),
         Note(0, 7 / 6, 1 / 3),
         Note(61, 4, 0.0625),
