@@ -27,7 +27,7 @@ from musicai.storage import atomic_write
 FORMAT = VERSION  # of the file; an index of another version has to be built again
 LEAST = 3  # notes of a query
 EXHAUSTIVE = 600_000  # notes: in smaller collections, the query is aligned with every line
-CANDIDATES = 8_000  # windows that the query is aligned with otherwise
+CANDIDATES = 200_000  # windows that it is aligned with otherwise, divided by the number of its notes
 SUNG = 20_000  # lines that a contour is compared with at most
 RIVALS = 5  # matches that are looked at to judge the best
 
@@ -78,6 +78,9 @@ class MelodyIndex:
 
     Make one with `build` or `open`. The query is aligned with every line of a small collection. In a large one, the
     words of the query (`musicai.search.ngrams`) vote first on which windows of a few notes are worth it.
+
+    Args:
+        store: the file's arrays; `build` and `open` take care of this.
 
     Chapter 6.
     """
@@ -196,7 +199,7 @@ class MelodyIndex:
         offsets = self._store["offsets"]
         if offsets[-1] <= EXHAUSTIVE:
             return np.arange(len(offsets) - 1), self.lines
-        firsts, lasts = find_windows(self._store, query.pitches, query.starts, CANDIDATES)
+        firsts, lasts = find_windows(self._store, query.pitches, query.starts, CANDIDATES // len(query.pitches) + 1)
         low, high = np.searchsorted(offsets, [firsts, lasts - 1], side="right") - 1
         parts = high - low + 1  # what crosses the border between two lines is a run in each
         which = np.repeat(low - np.cumsum(parts) + parts, parts) + np.arange(parts.sum())
