@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.ndimage import maximum_filter, maximum_filter1d, uniform_filter
+from scipy.ndimage import maximum_filter, uniform_filter
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -33,11 +33,11 @@ REACH, SPREAD = 20, 36  # a pair spans at most so many frames and so many steps
 KEYS = ((HIGH - LOW) * STEPS + 1) * (2 * SPREAD + 1) * REACH
 BLOCK, MARGIN = 2**11 * HOP, 2**5 * HOP  # samples analysed at once, with a little on both sides
 GAP = 640  # frames between two recordings on the common time axis
-AROUND = 21, 33  # bins and frames whose mean a value of a clip's spectrum is compared with
+AROUND = 11, 33  # bins and frames whose mean a value of a clip's spectrum is compared with
 LONGEST, SHORTEST = 20.0, 0.5  # seconds of a clip that are used, and that are needed
 SPEEDS = tuple(1 + sign * i / 100 for i in range(1, 6) for sign in (1, -1))
 BINS = 440 * 2 ** ((np.arange(12_800) / 100 - 69) / 12) * WINDOW / SR  # the frequency of each cent
-VOTES, LOOKS = 500_000, 2_000_000  # the work per clip: postings read per speed, and landmarks compared
+VOTES, LOOKS = 300_000, 2_000_000  # the work per clip: postings read per speed, and landmarks compared
 REFINED = 5  # recordings whose speed is determined to 0.1 %
 MAGIC = b"musicai AudioIndex 1".ljust(63) + b"\n"
 
@@ -302,7 +302,7 @@ class AudioIndex:
             (place + (speed - s) * query.length / 2 + delay, s, shift)
             for s in speed + np.arange(-6, 7) / 1000
             for shift in (0.0, -12 * math.log2(s))
-            for delay in (-1, 0, 1)
+            for delay in (-0.5, 0, 0.5)
         ]
         scores = self._score(query, *np.array(grid).T)
         best = int(scores.argmax())
@@ -329,8 +329,9 @@ class _Query:
         self.frames, self.pitches = landmarks(audio)
         X = stft(audio, WINDOW, HOP).abs().numpy()
         S = np.log(X + QUIET * X.max() + 1e-12)
-        S = maximum_filter1d(S - uniform_filter(S, AROUND), 3)  # along time: a landmark may be a frame off
-        self.loudness = ((S - S.mean()) / (S.std() + 1e-12)).clip(-2.5, 2.5)
+        S -= uniform_filter(S, AROUND)
+        S -= S.mean(axis=1, keepdims=True) / 2  # what sounds all the time says less
+        self.loudness = (S / (S.std() + 1e-12)).clip(-3.5, 3.5)
         self.length = X.shape[1]
 
 
