@@ -296,22 +296,28 @@ class AudioIndex:
         return np.searchsorted(self.bases[1:], place + query.length / 2 * speed, side="right")
 
     def _refined(self, query: "_Query", row: tuple[float, ...]) -> tuple[float, ...]:
-        """Look for a better fit around a place, in steps of 0.1 % of speed, with the clip's middle held in place."""
-        _, place, speed, _ = row
-        grid = [
-            (place + (speed - s) * query.length / 2 + delay, s, shift)
-            for s in speed + np.arange(-6, 7) / 1000
-            for shift in (0.0, -12 * math.log2(s))
-            for delay in (-0.5, 0, 0.5)
-        ]
-        scores = self._score(query, *np.array(grid).T)
-        best = int(scores.argmax())
-        return max(row, (float(scores[best]), *map(float, grid[best])))
+        """Look for a better fit at other speeds, first in steps of 1 %, then of 0.1 %.
+
+        What is already in place may be the beginning, the middle or the end of the clip.
+        """
+        for step in (0.01, 0.001):
+            _, place, speed, _ = row
+            grid = [
+                (place + (speed - s) * query.length * held + delay, s, shift)
+                for s in speed + step * np.arange(-6, 7)
+                for shift in (0.0, -12 * math.log2(s))
+                for held in (0, 0.5, 1)
+                for delay in (-0.5, 0, 0.5)
+            ]
+            scores = self._score(query, *np.array(grid).T)
+            best = int(scores.argmax())
+            row = max(row, (float(scores[best]), *map(float, grid[best])))
+        return row
 
     def _match(self, query: "_Query", row: tuple[float, ...], skipped: float, seconds: float) -> AudioMatch:
         score, place, speed, _ = row
         i = int(self._recording(query, place, speed))
-        start = (place - self.bases[i]) * FRAME - skipped * speed
+        start = (place - int(self.bases[i])) * FRAME - skipped * speed
         probability = 1 / (1 + math.exp(-self._logit(query, score)))
         path = self.paths[i]
         return AudioMatch(
