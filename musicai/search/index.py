@@ -258,6 +258,7 @@ def _judge(matches: list[Match], kind: str, length: float, size: int) -> list[Ma
         others = [other.score for other, tune in zip(matches[i:], tunes[i:], strict=True) if tune != tunes[i]]
         margin = match.score - others[0] if others else match.score
         share = left * probability(match.score, margin, length, size, kind)
-        judged.append(replace(match, probability=share, unlikely=share < threshold(kind)))
+        share = min([share, *(other.probability for other in judged[-1:])])  # a lower score is no likelier
+        judged.append(replace(match, probability=share, unlikely=share < threshold(kind, length)))
         left -= share if tunes[i] not in tunes[i + 1 :] else 0.0
     return judged
