@@ -20,7 +20,7 @@ def pitch_cost(difference: np.ndarray, octave: float = OCTAVE) -> np.ndarray:
     """What it costs to hear a pitch where the line has another: squared, gentle on octaves, and from 0 to 1.
 
     >>> pitch_cost(np.array([0.0, 1.0, -12.0, 6.0])).tolist()
-    [0.0, 0.25, 0.0625, 1.0]
+    [0.0, 0.25, 0.015625, 1.0]
 
     Args:
         difference: semitones, any shape.

@@ -131,7 +131,7 @@ def _compare(
 
 @intrinsic
 def relax(_, before, skip, twice, twice_cost, cost, out, bend, far):
-    """One cell of `warp` in all lanes, from addresses of int16. Starts lie `far` bytes behind totals, if it is given."""
+    """One cell of `warp` in all lanes, from addresses of int16. Starts lie `far` bytes behind totals, or nowhere."""
     tracked = not isinstance(far, types.NoneType)
 
     def generate(context, builder, signature, args):
