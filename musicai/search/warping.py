@@ -39,8 +39,8 @@ def query_frames(contour: Contour, rate: float) -> tuple[np.ndarray, np.ndarray]
     """Cut a contour into frames: the median pitch of each, and a weight that is lower where the pitch is unsure.
 
     >>> contour = Contour(np.float32([60, 60, 62, np.nan]), np.float32([1, 1, 1, 0]), rate=4.0)
-    >>> query_frames(contour, rate=2.0)
-    (array([60., 62.]), array([1. , 0.5]))
+    >>> [values.tolist() for values in query_frames(contour, rate=2.0)]
+    [[60.0, 62.0], [1.0, 0.5]]
 
     Args:
         contour: the query.
