@@ -48,6 +48,13 @@ def warp_all(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Compare the excerpts of one recording with every line, at any key and tempo.
 
+    >>> from musicai.notes import Melody
+    >>> lines = Lines.from_pieces(Melody.from_pitches(p) for p in ([67, 60, 67, 60, 67], [60, 62, 64, 65, 67]))
+    >>> sung = Contour(np.repeat(np.float32([65, 67, 69, 70, 72]), 30), np.ones(150, np.float32), rate=100.0)
+    >>> costs, starts, ends, transpositions, tempos = warp_all([sung], lines)
+    >>> int(costs.argmin()), round(float(transpositions[1])), round(float(tempos[1]), 1)
+    (1, -5, 3.3)
+
     Args:
         contours: the excerpts, all in the same key and about the same tempo; the cost is that of all together.
         lines: the collection.
