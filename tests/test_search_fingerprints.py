@@ -10,7 +10,7 @@ import torch
 from musicai import audio
 from musicai.search import AudioIndex, fingerprints
 from musicai.search._fast.fingerprints import fit, vote
-from musicai.search.fingerprints import FRAME, KEYS, SR, landmarks, pairs
+from musicai.search.fingerprints import KEYS, SR, landmarks, pairs
 
 SECONDS = 15
 
@@ -141,7 +141,7 @@ def test_a_clip_is_found_where_it_is(index, sound):
     assert best.title == f"piece {seed}"
     assert best.start == pytest.approx(start, abs=0.05)
     assert best.end - best.start == pytest.approx(seconds * speed, abs=0.05)
-    assert best.speed == pytest.approx(speed, abs=0.006)
+    assert best.speed == pytest.approx(speed, abs=0.01)
     assert best.probability > 0.9
     assert not best.unlikely
     assert all(other.score < best.score and other.title != best.title for other in others)
