@@ -1,4 +1,4 @@
-"""Fingerprints on made-up music: landmarks by hand, postings against a dict, and clips found through noise and speed."""
+"""Fingerprints of made-up music: landmarks by hand, postings against a dict, clips found through noise and speed."""
 
 from collections import defaultdict
 
