@@ -256,9 +256,10 @@ def recordings(bench: Bench) -> Iterator[Result]:
             (float(r["pitch_midi"]), float(r["duration_s"]))
         )
     ranks, friend, owners, together = [], [], [], {}
-    for name, hertz in np.load(folder / "contours.npz").items():
+    contours = np.load(folder / "contours.npz")
+    for name in contours.files[: 32 if bench.quick else None]:
         owners.append(name.split(".")[0])
-        contour = contour_of(hertz)
+        contour = contour_of(contours[name])
         together.setdefault(owners[-1], []).append(contour)
         ranks.append(rank_of(ask(bench.index, contour, 1000), right[owners[-1]]))
         friend.append(rank_of(bench.friend.rank(*np.transpose(notes[name])), right[owners[-1]]))
@@ -266,7 +267,7 @@ def recordings(bench: Bench) -> Iterator[Result]:
     yield from scored("real, 12 s excerpts", {in_top_10: 0.58, reciprocal_rank: 0.48}, ranks, both, owners)
     ratio = reciprocal_rank(ranks).mean() / max(reciprocal_rank(friend).mean(), 1e-9)
     yield Result("real, 12 s excerpts: MRR / that of FolkFriend's way", 1.5, ratio, count=len(ranks))
-    joined = [rank_of(ask(bench.index, contours, 1000), right[owner]) for owner, contours in together.items()]
+    joined = [rank_of(ask(bench.index, parts, 1000), right[owner]) for owner, parts in together.items()]
     yield from scored("real, four excerpts together", {in_top_10: 0.66, reciprocal_rank: 0.57}, joined)
 
 
