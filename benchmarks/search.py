@@ -414,7 +414,7 @@ def fingerprints(bench: Bench) -> Iterator[Result]:
             mix = sum(np.resize(sound, 30 * 16000) for sound in sounds)
             clips.append(np.int16(30000 * mix / np.abs(mix).max()))
             soundfile.write(f"{folder}/{i}.wav", clips[-1], 16000)
-        index = AudioIndex.build(folder)
+        index = AudioIndex.build(folder, progress=False)
     for seconds, bar in ((1, 0.70), (2, 0.90), (3, 0.95), (5, 0.98), (10, 0.99)):
         hits, exact = [], []
         for i in rng.integers(len(clips), size=bench.some(1000)).tolist():
