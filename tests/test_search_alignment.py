@@ -64,19 +64,12 @@ def best_chains_by_brute_force(weights, line) -> list[int]:
     last = len(weights.pitches) - 1
 
     def pair(i, j, back):
-        """Notes so many before (i, j), or after it, as a wrong pair."""
-        inside = 0 <= j - back < len(line)
-        error = (
-            abs(int(line[j] - line[j - back]) - int(weights.pitches[i] - weights.pitches[i - back])) if inside else 99
-        )
+        """Notes so many before (i, j), as a wrong pair."""
+        error = abs(int(line[j] - line[j - back]) - int(weights.pitches[i] - weights.pitches[i - back]))
         return int(weights.gains[i - back]) + (octave if error == 12 else slip if error <= 2 else wrong)
 
-    def outside(i, j, backs, gain):
-        few = 0 < len(backs) <= 3
-        return max(edge * len(backs), sum(pair(i, j, back) for back in backs) + gain if few else -9999)
-
     def ending(i, j):
-        scores = [outside(i, j, range(1, i + 1), int(weights.gains[i]))]
+        scores = [edge * i]
         for number, (a, b) in enumerate(STEPS[: len(weights.steps)]):
             if a <= i and b <= j:
                 same = line[j] - line[j - b] == weights.pitches[i] - weights.pitches[i - a]
@@ -86,10 +79,7 @@ def best_chains_by_brute_force(weights, line) -> list[int]:
                     scores.append(ending(i - a, j - b) + int(step) + int(weights.gains[i]) + between)
         return max(scores)
 
-    def ended(i, j):
-        return ending(i, j) + outside(i, j, range(-1, i - last - 1, -1), 0)
-
-    return [max(ended(i, j) for i in range(last + 1)) for j in range(len(line))]
+    return [max(ending(i, j) + edge * (last - i) for i in range(last + 1)) for j in range(len(line))]
 
 
 @pytest.mark.parametrize("seed", range(5))

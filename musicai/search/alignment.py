@@ -16,7 +16,6 @@ import numpy as np
 
 from musicai.search.costs import FAR, OCTAVE, STEPS, TICKS, Costs, QueryWeights
 
-REACH = 3  # notes before or after a chain that are compared with the line
 NEVER = -20_000  # the score of what is impossible
 LONGEST = 2**15 - 1  # ticks: longer times count as this
 
@@ -113,10 +112,7 @@ def chain(weights: QueryWeights, pitches: np.ndarray, starts: np.ndarray | None)
     notes, ticks = len(weights.pitches), _ticks(starts, len(pitches))
     best, tempo, step = (np.zeros((notes, len(pitches)), dtype=int) for _ in range(3))
     for i in range(notes):
-        best[i], tempo[i] = (
-            _outside(weights, pitches, i, range(1, i + 1)),
-            _guess(weights, ticks),
-        )  # a chain starts here
+        best[i], tempo[i] = i * weights.rates[0], _guess(weights, ticks)  # a chain that starts here
         for number, (a, b) in enumerate(STEPS[: len(weights.steps)]):
             if a > i or b >= len(pitches):
                 continue
@@ -134,30 +130,15 @@ def _extend(weights, pitches, ticks, i, number, best, tempo):
     score = best + weights.gains[i] + np.where(agree, weights.steps[number], otherwise)
     if a == b:
         score = score + sum(_wrong(weights, pitches, i, back)[b:] for back in range(1, a))
-    if not weights.timed:
-        return score, tempo
     beat, pace = _keep_time(weights, ticks, i, number, tempo)
     return score + beat, pace
-
-
-def _outside(weights, pitches, i, backs):
-    """The score of the query's notes before a chain that starts or after one that ends with note i.
-
-    They count as extra notes or, if they are few and that is better, as wrong ones.
-    """
-    extra = np.full(len(pitches), len(backs) * weights.rates[0])
-    if not 0 < len(backs) <= REACH:
-        return extra
-    wrong = sum(_wrong(weights, pitches, i, back) for back in backs)
-    return np.maximum(extra, wrong + (weights.gains[i] if backs[0] > 0 else 0))
 
 
 def _wrong(weights, pitches, i, back):
     """The score of the pair of notes so many steps before note i and each note of the line, which disagree."""
     _, _, slip, wrong, octave, *_ = weights.rates
-    here = np.arange(len(pitches))
-    others = np.where((here >= back) & (here < len(pitches) + back), np.roll(pitches, back), 1000)
-    error = np.abs(pitches - others - (weights.pitches[i] - weights.pitches[i - back]))
+    error = np.zeros(len(pitches), dtype=int)
+    error[back:] = np.abs(pitches[back:] - pitches[:-back] - (weights.pitches[i] - weights.pitches[i - back]))
     return weights.gains[i - back] + np.where(error == 12, octave, np.where(error <= 2, slip, wrong))
 
 
@@ -205,9 +186,8 @@ def trace(chains: Chains, weights: QueryWeights, pitches: np.ndarray) -> Alignme
 
     Chapter 6.
     """
-    last = len(weights.pitches) - 1
-    rest = [_outside(weights, pitches, i, range(-1, i - last - 1, -1)) for i in range(last + 1)]
-    ends = chains.best + np.array(rest)
+    left = np.arange(len(weights.pitches))[::-1]
+    ends = chains.best + weights.rates[0] * left[:, None]  # the notes of the query after the chain
     j = np.argmax(ends.max(axis=0))
     i = np.argmax(ends[:, j])
     nats = ends.max(axis=0) / weights.units

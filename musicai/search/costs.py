@@ -38,7 +38,6 @@ class QueryWeights(NamedTuple):
         steps: int16 (steps,), what each of STEPS costs, up to those that pass over a quarter of the query.
         rates: int16 (7,): edge, change, slip, wrong, octave, and how much being out of time costs: slope, most.
         units: how many of these numbers make a nat.
-        timed: whether the query has a rhythm.
 
     Chapter 6.
     """
@@ -50,7 +49,6 @@ class QueryWeights(NamedTuple):
     steps: np.ndarray
     rates: np.ndarray
     units: float
-    timed: bool
 
 
 @dataclass(frozen=True)
@@ -162,9 +160,10 @@ class Costs:
             quarters = np.rint(np.diff(spans[:-1, 1]) * 4 / OCTAVE).astype(int).clip(-16, 16)
             beats[:-1] = self.steady - np.array(self.ratios)[np.append(0, quarters)[: len(whole) - 1] + 16]
         steps = [self.step(*step) for step in STEPS if max(step) <= max(2, len(whole) // 4 + 1)]
-        rates = [self.edge, self.change, self.slip, self.wrong, self.octave, 16 / OCTAVE * self.slope, self.loose]
+        slope = 0 if starts is None else 16 / OCTAVE * self.slope
+        rates = [self.edge, self.change, self.slip, self.wrong, self.octave, slope, self.loose]
         scaled = (np.rint(units * np.array(x)).astype(np.int16) for x in (gains, beats, steps, rates))
-        return QueryWeights(whole.astype(np.int16), spans.astype(np.int16), *scaled, units, starts is not None)
+        return QueryWeights(whole.astype(np.int16), spans.astype(np.int16), *scaled, units)
 
 
 @cache

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from musicai.search.alignment import LONGEST, NEVER, REACH, Alignment, Chains, trace
+from musicai.search.alignment import LONGEST, NEVER, Alignment, Chains, trace
 from musicai.search.costs import FAR, OCTAVE, STEPS, TICKS, Costs
 from musicai.search.lines import Lines
 
@@ -102,7 +102,7 @@ def _block(size: int, rows: int) -> Block:
     tables = [np.full((rows, size), NEVER, i16) for _ in range(3)]
     lags, wrong, bounds = np.zeros((GAP, size), i16), np.zeros((2, size), i16), np.zeros((size // GAP, 2), np.int64)
     guess, end, shift = (np.zeros(size, i16) for _ in range(3))
-    pitches = np.full(size + GAP, 1000, i16)
+    pitches = np.full(size, 1000, i16)
     return Block(pitches, np.zeros(size, np.int32), lags, guess, wrong, *tables, end, shift, bounds)
 
 
@@ -113,8 +113,7 @@ def _run(block, pitches, starts, offsets, chosen, weights, moves, logs, scores, 
     while done < len(chosen):
         count = _fill(block, pitches, starts, offsets, chosen[done:])
         size = block.bounds[count - 1, 1] + GAP if count else GAP
-        if weights.timed:
-            _measure(block, count, size, weights, logs)
+        _measure(block, count, size, weights, logs)
         block.end[:] = NEVER
         for i in range(len(weights.pitches)):
             _row(block, i, size, weights, moves)
@@ -165,8 +164,7 @@ def _measure(block, count, size, weights, logs):
 def _row(block, i, size, weights, moves):
     """Row i of the tables."""
     rows, now, back = len(block.best), i % len(block.best), 0
-    _outside(block, i, i, 1, size, weights)
-    block.best[now, GAP:size] = block.wrong[0, GAP:size]
+    block.best[now, GAP:size] = i16(i * weights.rates[0])
     block.tempo[now, :size], block.step[now, :size] = block.guess[:size], 0
     block.wrong[0, :size] = 0
     for number in range(len(weights.steps)):
@@ -177,24 +175,7 @@ def _row(block, i, size, weights, moves):
             back += 1
             _add_wrong(block, i, back, size, weights)
         then, between = (i - a) % rows, int(a != b or a == 1)
-        if weights.timed:
-            _extend_in_time(block, now, then, between, i, number, a, b, size, weights)
-        else:
-            _extend(block, now, then, between, i, number, a, b, size, weights)
-
-
-@fast
-def _outside(block, i, count, sign, size, weights):
-    """`alignment._outside`, left where the scores of wrong pairs are."""
-    total, edge = block.wrong[0, GAP:size], i16(count * weights.rates[0])
-    if not 0 < count <= REACH:
-        total[:] = edge
-        return
-    total[:] = weights.gains[i] if sign > 0 else i16(0)
-    for back in range(1, count + 1):
-        _add_wrong(block, i, sign * back, size, weights)
-    for j in range(len(total)):
-        total[j] = max(total[j], edge)
+        _extend(block, now, then, between, i, number, a, b, size, weights)
 
 
 @fast
@@ -214,25 +195,7 @@ def _add_wrong(block, i, back, size, weights):
 
 @fast
 def _extend(block, now, then, between, i, number, a, b, size, weights):
-    """`alignment._extend` without rhythm."""
-    best, step = block.best[now, GAP:size], block.step[now, GAP:size]
-    before, wrong = block.best[then, GAP - b : size - b], block.wrong[between, GAP:size]
-    pitches, others = block.pitches[GAP:size], block.pitches[GAP - b : size - b]
-    interval, mark = i16(weights.pitches[i] - weights.pitches[i - a]), i16(number + 1)
-    agree = i16(weights.steps[number] + weights.gains[i])
-    other = i16((weights.rates[1] if number == 0 else NEVER // 2) + weights.gains[i])
-    for j in range(len(best)):
-        old, how = best[j], step[j]
-        score = agree if i16(pitches[j] - others[j]) == interval else other
-        score = i16(i16(before[j] + wrong[j]) + score)
-        better = score > old
-        best[j] = score if better else old
-        step[j] = mark if better else how
-
-
-@fast
-def _extend_in_time(block, now, then, between, i, number, a, b, size, weights):
-    """`alignment._extend` with rhythm."""
+    """`alignment._extend`."""
     best, tempo, step = block.best[now, GAP:size], block.tempo[now, GAP:size], block.step[now, GAP:size]
     before, pace = block.best[then, GAP - b : size - b], block.tempo[then, GAP - b : size - b]
     wrong = block.wrong[between, GAP:size]
@@ -263,11 +226,10 @@ def _extend_in_time(block, now, then, between, i, number, a, b, size, weights):
 @fast
 def _end(block, i, size, weights):
     """Let the chains end here, if that is better than where they ended before."""
-    _outside(block, i, len(weights.pitches) - 1 - i, -1, size, weights)
-    best, rest, pitches = block.best[i % len(block.best), GAP:size], block.wrong[0, GAP:size], block.pitches[GAP:size]
-    end, shift, pitch = block.end[GAP:size], block.shift[GAP:size], weights.pitches[i]
-    for j in range(len(end)):
-        old, old_shift, score, now = end[j], shift[j], i16(best[j] + rest[j]), i16(pitches[j] - pitch)
+    best, end, shift, pitches = block.best[i % len(block.best)], block.end, block.shift, block.pitches
+    rest, pitch = i16(weights.rates[0] * (len(weights.pitches) - 1 - i)), weights.pitches[i]
+    for j in range(size):
+        old, old_shift, score, now = end[j], shift[j], i16(best[j] + rest), i16(pitches[j] - pitch)
         better = score > old
         end[j] = score if better else old
         shift[j] = now if better else old_shift
