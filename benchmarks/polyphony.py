@@ -70,7 +70,7 @@ def table(name: str, sets: dict[str, list[torch.Tensor]], model: str) -> None:
     except PretrainedError as error:
         print(f"  no model: {error}")
     for row, score in sorted(rows.items(), key=lambda item: -item[1]):
-        print(f"  {row:<40} {score:6.2f}")
+        print(f"  {row:<40} {round(score, 3):>7}")
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """Music AI: find a melody, compose with it, perform it.
 
-`import musicai` is instant: each part (`musicai.audio`, `musicai.notes`, ...) loads on first use.
+`import musicai` is instant: each part (`musicai.audio`, `musicai.notes`, ...) and each verb (`musicai.find`) loads on
+first use.
 
 >>> import musicai
 >>> audio, sr = musicai.audio.load("song.flac")  # doctest: +SKIP
@@ -11,12 +12,20 @@ from pkgutil import iter_modules
 
 __version__ = "0.1.0"
 
+VERBS = {"find": "search"}  # function: the part that it comes from
+
 
 def __dir__() -> list[str]:
-    return ["__version__", *(module.name for module in iter_modules(__path__) if not module.name.startswith("_"))]
+    return [
+        "__version__",
+        *VERBS,
+        *(module.name for module in iter_modules(__path__) if not module.name.startswith("_")),
+    ]
 
 
 def __getattr__(name: str):
+    if name in VERBS:
+        return getattr(import_module(f"{__name__}.{VERBS[name]}"), name)
     if name in __dir__()[1:]:
         return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module 'musicai' has no attribute {name!r}; it has {', '.join(__dir__()[1:])}")

@@ -1,6 +1,7 @@
 """The command line, `musicai`. Each verb is one function that adds its arguments and names the one that runs it."""
 
 import argparse
+import json
 import os
 import shutil
 import sys
@@ -60,6 +61,48 @@ def _parser() -> argparse.ArgumentParser:
 
 
 # ---- the verbs
+
+
+def _find(parser: argparse.ArgumentParser) -> None:
+    """find the tunes that contain a melody: notes, or a file with notes, a hum or a recording"""
+    parser.epilog = 'For example: musicai find "E4 E4 F4 G4 G4 F4 E4 D4"; musicai find hum.wav --json'
+    parser.add_argument("query", nargs="+", metavar="QUERY", help="notes, or files (excerpts of one recording)")
+    parser.add_argument("-k", type=int, default=10, help="the most matches to show (default: 10)")
+    parser.add_argument("--index", metavar="FILE", help="an index that `musicai index` made (default: the folk corpus)")
+    parser.add_argument("--json", action="store_true", help="print the matches, with their notes, as JSON")
+    parser.set_defaults(run=_run_find)
+
+
+def _run_find(options: argparse.Namespace) -> None:
+    from musicai.search import find
+
+    words = options.query
+    files = len(words) > 1 and all(Path(word).suffix for word in words)
+    matches = find(words if files else " ".join(words), options.k, index=options.index)
+    if options.json:
+        print(json.dumps([match.to_dict() for match in matches], indent=1))
+    elif not matches:
+        print("nothing found")
+    else:
+        for rank, match in enumerate(matches, 1):
+            print(f"{rank:3}  {match.probability:4.0%}{' ?' if match.unlikely else '  '}  {match.describe()}")
+        if any(match.unlikely for match in matches):
+            print("\n?  unlikely: a tune that is not in the index would do as well in more than 1 of 100 searches")
+
+
+def _index(parser: argparse.ArgumentParser) -> None:
+    """make a search index of the MIDI, MusicXML and ABC files below a folder"""
+    parser.add_argument("folder", metavar="FOLDER", help="where the files are")
+    parser.add_argument("--out", metavar="FILE", required=True, help="the index to write")
+    parser.set_defaults(run=_run_index)
+
+
+def _run_index(options: argparse.Namespace) -> None:
+    from musicai.search import MelodyIndex, read_folder
+
+    pieces, ids = read_folder(options.folder)
+    index = MelodyIndex.build(pieces, options.out, ids=ids)
+    print(f"{options.out}: {len(index):,} pieces, {Path(options.out).stat().st_size / 1e6:.1f} MB")
 
 
 def _train(parser: argparse.ArgumentParser) -> None:
@@ -129,7 +172,7 @@ def _remove(options: argparse.Namespace) -> None:
     if not paths:
         raise FileNotFoundError(f"{options.name} is not in the cache folder, so there is nothing to remove")
     for path in paths:
-        if not options.yes and input(f"remove {path}? [y/N] ").strip().lower() not in ("y", "yes"):
+        if not options.yes and _ask(f"remove {path}? [y/N] ") not in ("y", "yes"):
             print("kept", path)
         elif path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -137,4 +180,12 @@ def _remove(options: argparse.Namespace) -> None:
             path.unlink()  # for a link, this removes only the link
 
 
-VERBS = (_train, _data)
+def _ask(question: str) -> str:
+    print(question, end="", flush=True)
+    answer = sys.stdin.readline()  # not input(), which loses a Ctrl-C that comes while it flushes
+    if not answer:
+        raise EOFError("no answer: the input ended")
+    return answer.strip().lower()
+
+
+VERBS = (_find, _index, _train, _data)

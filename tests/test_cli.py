@@ -324,9 +324,9 @@ def test_fetch_verify_remove(capsys, cache, tmp_path, monkeypatch):
         archive.unlink(missing_ok=True)
     assert [path.name for path in cache.iterdir()] == ["groove"]
     assert run(capsys, "data", "verify", "groove")[0] == ["groove          right"]
-    monkeypatch.setattr("builtins.input", lambda question: "n" if str(cache / "groove") in question else "y")
+    monkeypatch.setattr("musicai.cli._ask", lambda question: "n" if str(cache / "groove") in question else "y")
     assert run(capsys, "data", "remove", "groove")[0] == [f"kept {cache / 'groove'}"]
-    monkeypatch.setattr("builtins.input", lambda question: "y")
+    monkeypatch.setattr("musicai.cli._ask", lambda question: "y")
     run(capsys, "data", "remove", "groove")
     assert not list(cache.iterdir())
     assert "not in the cache folder" in run(capsys, "data", "remove", "groove", code=1)[1][0]
@@ -360,7 +360,7 @@ def test_remove_without_an_answer_keeps(cache):
     started = process("data", "remove", "groove", stdin=subprocess.DEVNULL)
     _, err = started.communicate(timeout=60)
     assert started.returncode == 1
-    assert err == "musicai: error: EOF when reading a line\n"
+    assert err == "musicai: error: no answer: the input ended\n"
     assert (cache / "groove" / "info.csv").is_file()
 
 

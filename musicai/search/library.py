@@ -1,0 +1,118 @@
+"""The search that needs no preparation: an index of the tunes at hand, built once and kept in the cache. Chapter 6."""
+
+import sys
+from collections.abc import Iterator
+from importlib import metadata, util
+from os import PathLike
+from pathlib import Path
+
+from tqdm.auto import tqdm
+
+from musicai.data import FolkCorpus, JSBChorales, Nottingham
+from musicai.notes import Melody, Score
+from musicai.storage import cache_dir
+
+from .index import FORMAT, Match, MelodyIndex
+from .queries import NOTATION, read_query
+
+
+def find(query, k: int = 10, *, index: "MelodyIndex | str | PathLike | None" = None) -> list[Match]:
+    """Find the melodies that sound most like the query, best first.
+
+    >>> matches = find("E4 E4 F4 G4 G4 F4 E4 D4", k=3)  # doctest: +SKIP
+    >>> matches[0].title, matches[0].start, matches[0].probability  # doctest: +SKIP
+
+    Neither the key nor the octave nor the tempo matters, and wrong, missing and additional notes are forgiven.
+
+    Args:
+        query: note names, ABC, MIDI numbers, a Melody or Score, a sound, a file of any of these; see `read_query`.
+        k: the most matches to return.
+        index: a MelodyIndex, or the path of one. None searches the folk corpus if music21 is installed, and the shipped
+            Nottingham tunes and chorales otherwise; this index is built the first time and kept in the cache folder.
+
+    Returns: the matches. Those with `unlikely` set are probably not the tune that was meant.
+
+    Raises:
+        FileNotFoundError: if the query or the index names a file that does not exist.
+        ValueError: if the query holds nothing that can be searched for.
+
+    Chapter 6.
+    """
+    query = read_query(query)  # before the index is built: a typing mistake should not wait for it
+    if index is None:
+        index = default_index()
+    return (index if isinstance(index, MelodyIndex) else MelodyIndex.open(index)).find(query, k)
+
+
+def default_index() -> MelodyIndex:
+    """Open the index of the tunes at hand, and build it first if it is not in the cache folder.
+
+    >>> len(default_index())  # doctest: +SKIP
+    4248
+
+    Returns: the index of the folk corpus, or of the shipped tunes where music21 is not installed.
+
+    Chapter 6.
+    """
+    folk = util.find_spec("music21") is not None
+    name = f"folk-music21-{metadata.version('music21')}" if folk else "shipped"
+    path = cache_dir() / "search" / f"{name}-{FORMAT}.index"
+    if path.is_file():
+        try:
+            return MelodyIndex.open(path)
+        except ValueError:  # damaged: build it again
+            path.unlink()
+    what = "the folk corpus" if folk else "the shipped tunes (with the extra `corpus` there would be 4,248 folk tunes)"
+    print(f"Building the search index of {what}, once; this takes about half a minute: {path}", file=sys.stderr)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if folk:
+        return MelodyIndex.build(FolkCorpus(expand_repeats=True), path)
+    return MelodyIndex.build(list(_shipped()), path)
+
+
+def _shipped() -> Iterator[Score]:
+    for collection in (Nottingham, JSBChorales):
+        for split in ("train", "valid", "test"):
+            rolls = collection(split)
+            yield from (rolls.score(i) for i in range(len(rolls)))
+
+
+def read_folder(folder: str | PathLike) -> tuple[list[Melody | Score], list[str]]:
+    """Read every MIDI, MusicXML and ABC file below a folder, leaving out those that cannot be read, with a warning.
+
+    >>> pieces, ids = read_folder("~/midi")  # doctest: +SKIP
+
+    Args:
+        folder: where to look.
+
+    Returns: the pieces, and for each the path of its file below the folder.
+
+    Raises:
+        FileNotFoundError: if there is no such folder.
+        ValueError: if no file in it can be read.
+
+    Chapter 6.
+    """
+    from musicai.notes import read_abc, read_score
+
+    top = Path(folder).expanduser()
+    if not top.is_dir():
+        raise FileNotFoundError(f"{top}: no such folder")
+    paths = sorted(path for path in top.rglob("*") if path.suffix.lower() in NOTATION and not path.name.startswith("."))
+    pieces, ids, problems = [], [], []
+    for path in tqdm(paths, desc="reading", unit="file", delay=1):
+        name = path.relative_to(top).as_posix()
+        try:
+            found = read_abc(path) if path.suffix.lower() == ".abc" else [read_score(path)]
+        except (ValueError, OSError) as error:
+            problems.append(f"{name}: {error}")
+            continue
+        pieces += found
+        ids += [name] if len(found) == 1 else [f"{name}#{i}" for i in range(1, len(found) + 1)]
+    for problem in problems[:10]:
+        print(f"left out {problem:.300}", file=sys.stderr)
+    if len(problems) > 10:
+        print(f"left out {len(problems) - 10} more files", file=sys.stderr)
+    if not pieces:
+        raise ValueError(f"{top}: no file ending in {', '.join(NOTATION)} that can be read")
+    return pieces, ids
