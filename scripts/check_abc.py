@@ -1,4 +1,4 @@
-"""Compare `musicai.data.abc` with music21's full parse, tune by tune, on the whole default folk corpus.
+"""Compare `musicai.notes.abc` with music21's full parse, tune by tune, on the whole default folk corpus.
 
     python scripts/check_abc.py [--every N]        # only every N-th tune; all of them take about ten minutes
 
@@ -14,7 +14,7 @@ from collections import Counter
 from fractions import Fraction
 
 from musicai.data import folk
-from musicai.data.abc import join_ties, parse_tune
+from musicai.notes.abc import join_ties, parse_tune
 
 RULE = "%abc-2.1\n%%propagate-accidentals octave\n"
 REWRITES = {  # what music21 does: a pattern in the music, and its replacement

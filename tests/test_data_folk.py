@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 
 from musicai.data import FolkCorpus, catalogue, folk, group_duplicates
+from musicai.notes.abc import tunes_in
 
 pytest.importorskip("music21", reason="the folk corpus comes with music21: pip install musicai[corpus]")
 
@@ -44,7 +45,7 @@ def test_an_unreadable_tune_is_named(monkeypatch):
 
 
 def test_relics_of_email_are_decoded():
-    assert folk._tunes_in("X:1\nK:D\nA =3Dc |=20\nd =\ne\nX:2\n") == ["X:1\nK:D\nA =c |\nd \ne\n", "X:2\n"]
+    assert tunes_in(folk._mended("X:1\nK:D\nA =3Dc |=20\nd =\ne\nX:2\n")) == ["X:1\nK:D\nA =c |\nd \ne\n", "X:2\n"]
 
 
 def test_splits_are_disjoint_complete_and_keep_groups():

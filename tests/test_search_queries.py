@@ -52,7 +52,7 @@ def test_accidentals_and_octaves():
     assert read_query("F#4 Bb3 C##5").pitches.tolist() == [66, 58, 74]
     assert read_query("F♯4 B♭3").pitches.tolist() == [66, 58]
     assert read_query("G A B C D").pitches.tolist() == [67, 69, 71, 72, 74]  # each as close as possible
-    assert read_query("Eb F Bb").pitches.tolist() == [63, 65, 58]
+    assert read_query("Eb F Bb").pitches.tolist() == [63, 65, 70]
     assert read_query("g2 a2 b2 c'2 B2").pitches.tolist() == [79, 81, 83, 84, 71]  # ABC
 
 

@@ -8,10 +8,10 @@ from functools import cache
 
 from torch.utils.data import Dataset
 
-from musicai.data.abc import parse_block
 from musicai.data.catalogue import SETS
 from musicai.data.splits import check_split, split_tunes
-from musicai.notes import Melody, Note
+from musicai.notes import Melody
+from musicai.notes.abc import notes_of, parse_block, tunes_in
 
 COLLECTIONS = ("ryansMammoth", "oneills1850", "airdsAirs")
 ESSEN = "essenFolksong"
@@ -50,7 +50,7 @@ class FolkCorpus(Dataset):
 
     Each item is a `FolkTune`, a Melody with name, key, tempo, time_signature, collection and number. Tied notes are
     joined, grace notes and chord symbols are dropped, and only the top note of a chord and the first of several voices
-    are kept; repeats are not expanded. Near-copies and transpositions of a tune are always in the same split (see
+    are kept. Near-copies and transpositions of a tune are always in the same split (see
     `musicai.data.splits`), and the splits never change for the same collections and limit. Parsing takes seconds, but
     only once per process. `skipped` lists the tunes that cannot be parsed, and why.
 
@@ -58,6 +58,7 @@ class FolkCorpus(Dataset):
         split: "train", "valid" or "test", or None for all tunes.
         collections: names in music21's corpus; add "essenFolksong" for 8,514 more tunes, whose terms are then printed.
         limit: the most tunes to load, taken evenly from the collections.
+        expand_repeats: whether to write out repeats, as they are played.
 
     Raises:
         ImportError: if music21 is not installed.
@@ -67,7 +68,12 @@ class FolkCorpus(Dataset):
     """
 
     def __init__(
-        self, split: str | None = None, *, collections: str | tuple[str, ...] = COLLECTIONS, limit: int | None = None
+        self,
+        split: str | None = None,
+        *,
+        collections: str | tuple[str, ...] = COLLECTIONS,
+        limit: int | None = None,
+        expand_repeats: bool = False,
     ):
         collections = (collections,) if isinstance(collections, str) else tuple(collections)
         if limit is not None and (not isinstance(limit, int) or limit < 1):
@@ -75,7 +81,7 @@ class FolkCorpus(Dataset):
         if ESSEN in collections:
             print(ESSEN_NOTICE, file=sys.stderr)
         self.split, self.collections, self.limit = split and check_split(split), collections, limit
-        self.tunes, self.skipped = _tunes(collections, limit)
+        self.tunes, self.skipped = _tunes(collections, limit, expand_repeats)
         if split is not None:
             splits = _splits(collections, limit)
             self.tunes = tuple(tune for tune, where in zip(self.tunes, splits, strict=True) if where == split)
@@ -97,23 +103,24 @@ def _splits(collections: tuple[str, ...], limit: int | None) -> list[str]:
     return split_tunes(_tunes(collections, limit)[0])
 
 
-def _tunes(collections: tuple[str, ...], limit: int | None) -> tuple[tuple, tuple]:
+def _tunes(collections: tuple[str, ...], limit: int | None, expand: bool = False) -> tuple[tuple, tuple]:
     """All tunes of the collections, and a line for each one that could not be parsed."""
     found = []
     for i, name in enumerate(collections):
         share = None if limit is None else limit // len(collections) + (i < limit % len(collections))
-        found += [_tune(text, name) for text in read_texts(name)[:share]]
+        found += [_tune(text, name, expand) for text in read_texts(name)[:share]]
     return tuple(x for x in found if isinstance(x, FolkTune)), tuple(x for x in found if isinstance(x, str))
 
 
 @cache
-def _tune(text: str, collection: str) -> FolkTune | str:
+def _tune(text: str, collection: str, expand: bool) -> FolkTune | str:
     """The tune, or the reason why it cannot be parsed; each text is parsed once per process."""
-    (row,) = parse_block([text])
+    (row,) = parse_block([text], expand)
     if "error" in row:
         return f"{collection} {row['number']} {row['name']!r}: {row['error']}"
-    notes = tuple(Note(pitch, start, duration) for pitch, start, duration in zip(*row["notes"], strict=True))
-    return FolkTune(notes, row["name"], row["key"], row["tempo"], row["time_signature"], collection, row["number"])
+    return FolkTune(
+        notes_of(row), row["name"], row["key"], row["tempo"], row["time_signature"], collection, row["number"]
+    )
 
 
 @cache
@@ -125,10 +132,9 @@ def read_texts(collection: str) -> list[str]:
     if not (paths := sorted((corpus / collection).glob("*.abc"))):
         choice = ", ".join((*COLLECTIONS, ESSEN))
         raise ValueError(f"{collection!r} is not an ABC collection in music21's corpus; choose from {choice}")
-    return [tune for path in paths for tune in _tunes_in(path.read_text("utf-8", errors="replace"))]
+    return [tune for path in paths for tune in tunes_in(_mended(path.read_text("utf-8", errors="replace")))]
 
 
-def _tunes_in(text: str) -> list[str]:
-    """The tunes of an ABC file, each from its `X:` line up to the next one."""
-    text = re.sub(r"=(20)?$", "", text.replace("=3D", "="), flags=re.MULTILINE)  # relics of e-mail in Ryan's Mammoth
-    return re.split(r"^(?=[ \t]*X:)", text, flags=re.MULTILINE)[1:]
+def _mended(text: str) -> str:
+    """Remove what e-mail did to Ryan's Mammoth."""
+    return re.sub(r"=(20)?$", "", text.replace("=3D", "="), flags=re.MULTILINE)

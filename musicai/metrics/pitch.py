@@ -22,6 +22,7 @@ from scipy.sparse.csgraph import maximum_bipartite_matching
 from torch import Tensor
 
 from musicai.audio import frame, resample
+from musicai.audio.pitch import dips, yin_difference
 from musicai.extras import require
 from musicai.notes import Note, Score, Track, midi_to_hz
 
@@ -122,37 +123,18 @@ def _estimate(x: Tensor, sr: int) -> Tensor:
     x = resample(x - x.mean(-1, keepdim=True), sr, rate)
     size = round(FRAME * rate)
     x = F.pad(x, (0, max(0, size - x.shape[-1])))
-    d = _difference(frame(x, size, round(HOP * rate)), int(rate / FMIN) + 2)  # (B, frames, lags)
+    d = yin_difference(frame(x, size, round(HOP * rate)), int(rate / FMIN) + 2)  # (B, frames, lags)
     votes, lags = _votes(d)
     f = rate / lags
     votes = torch.where((f >= FMIN) & (f <= FMAX), votes, 0.0).flatten(1)
     return _mode(f.flatten(1).clamp(FMIN, FMAX), votes)
 
 
-def _difference(frames: Tensor, longest: int) -> Tensor:
-    """YIN's cumulative mean normalised difference at lags 0 to longest - 1 (equation 8); 1 at lag 0."""
-    size = frames.shape[-1]
-    window = size - longest
-    spectrum = torch.fft.rfft(frames)
-    start = torch.fft.rfft(frames[..., :window], size)  # zero-padded: no lag below `longest` wraps around
-    products = torch.fft.irfft(start.conj() * spectrum, size)[..., :longest]
-    energy = F.pad(frames.square().cumsum(-1, dtype=torch.float64), (1, 0))
-    energy = (energy[..., window : window + longest] - energy[..., :longest]).float()
-    d = (energy[..., :1] + energy - 2 * products).clamp(min=0)
-    d[..., 0] = 0
-    mean = d.cumsum(-1) / torch.arange(longest, device=d.device).clamp(min=1)
-    quiet = energy[..., :1] <= 1e-5 * energy[..., :1].amax(-2, keepdim=True).clamp(min=1e-12)  # 50 dB down: no vote
-    return torch.where((mean > 0) & ~quiet, d / mean.clamp(min=1e-30), 1.0)
-
-
 def _votes(d: Tensor) -> tuple[Tensor, Tensor]:
     """The probability that each inner lag is the period, and the lags refined by parabolic interpolation."""
-    before, here, after = d[..., :-2], d[..., 1:-1], d[..., 2:]
-    dips = torch.where((here < before) & (here <= after), here, torch.inf)
-    lowest = F.pad(dips.cummin(-1).values[..., :-1], (1, 0), value=1.0).clamp(max=1)
-    votes = (_beta_cdf(lowest) - _beta_cdf(dips.clamp(max=1))).clamp(min=0)  # thresholds for which it is the first dip
-    curvature = (before - 2 * here + after).clamp(min=1e-9)
-    lags = torch.arange(1, d.shape[-1] - 1, device=d.device) + (0.5 * (before - after) / curvature).clamp(-0.5, 0.5)
+    depth, lags = dips(d)
+    lowest = F.pad(depth.cummin(-1).values[..., :-1], (1, 0), value=1.0).clamp(max=1)
+    votes = (_beta_cdf(lowest) - _beta_cdf(depth.clamp(max=1))).clamp(min=0)  # thresholds for which it is the first dip
     return votes, lags
 
 

@@ -1,4 +1,4 @@
-"""Notes, melodies, scores, piano rolls and MIDI; times in beats (quarter notes), pitches 0..127. Chapter 1.
+"""Notes, melodies, scores, piano rolls, MIDI, MusicXML, ABC; times in beats (quarter notes), pitches 0..127. Chapter 1.
 
 >>> from musicai.notes import Melody, note_name
 >>> scale = Melody.from_pitches([60, 62, 64], durations=[1, 0.5, 0.5])
@@ -6,9 +6,13 @@
 ([2, 2], 'C4')
 """
 
+from .abc import read_abc, write_abc
+from .files import read_score, write_score
 from .keys import estimate_key, key_correlations, pitch_class, transpose_key
 from .midi import MidiError, read_midi, write_midi
+from .musicxml import read_musicxml, write_musicxml
 from .note import PITCH_CLASSES, Note, Track, hz_to_midi, midi_to_hz, note_name, note_number
+from .repeats import unfold_repeats
 from .score import Melody, Score
 
 __all__ = [
@@ -25,7 +29,14 @@ __all__ = [
     "note_name",
     "note_number",
     "pitch_class",
+    "read_abc",
     "read_midi",
+    "read_musicxml",
+    "read_score",
     "transpose_key",
+    "unfold_repeats",
+    "write_abc",
     "write_midi",
+    "write_musicxml",
+    "write_score",
 ]

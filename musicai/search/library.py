@@ -9,7 +9,7 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from musicai.data import FolkCorpus, JSBChorales, Nottingham
-from musicai.notes import Melody, Score
+from musicai.notes import Melody, Score, read_abc, read_score
 from musicai.storage import cache_dir
 
 from .index import FORMAT, Match, MelodyIndex
@@ -93,8 +93,6 @@ def read_folder(folder: str | PathLike) -> tuple[list[Melody | Score], list[str]
 
     Chapter 6.
     """
-    from musicai.notes import read_abc, read_score
-
     top = Path(folder).expanduser()
     if not top.is_dir():
         raise FileNotFoundError(f"{top}: no such folder")

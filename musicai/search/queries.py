@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from musicai.audio import Audio, load
-from musicai.notes import Melody, Score, note_number, read_midi
+from musicai.notes import Melody, Score, note_number, read_score
+from musicai.notes.abc import notes_of, parse_tune
 
 from .contours import Contour, track_contour
 
@@ -107,7 +108,7 @@ def _read_text_or_file(query: str | PathLike) -> Query:
         if suffix in SOUND:
             return _from_contours(_contours(*load(path, mono=True), path.name), path.name)
         if suffix in NOTATION:
-            return _from_melody(_read_notes(path, suffix), path.name)
+            return _from_melody(read_score(path), path.name)
         raise ValueError(f"{path}: files to search with end in {', '.join(SOUND + NOTATION)}")
     return _read_text(str(query))
 
@@ -117,14 +118,6 @@ def _is_file(path: Path) -> bool:
         return path.is_file()
     except (OSError, ValueError):  # too long for a path, or it holds a null byte
         return False
-
-
-def _read_notes(path: Path, suffix: str) -> Melody | Score:
-    if suffix in (".mid", ".midi"):
-        return read_midi(path)
-    from musicai.notes import read_score
-
-    return read_score(path)
 
 
 def _read_text(text: str) -> Query:
@@ -152,14 +145,12 @@ def _nearest_octaves(pitches: list[int]) -> list[int]:
 
 
 def _read_abc(text: str, shown: str) -> Melody:
-    from musicai.notes import parse_abc
-
     whole = re.search(r"^\s*K:", text, re.MULTILINE)
     if not whole and (not _ABC.fullmatch(text) or not re.search("[A-Ga-g]", text)):
         raise ValueError(f"{shown} is neither notes nor an existing file; give {EXAMPLES}")
     try:
-        return parse_abc(text if whole else f"X:1\nL:1/8\nK:C\n{text}")
-    except ValueError as error:
+        return Melody(notes_of(parse_tune(text if whole else f"X:1\nL:1/8\nK:C\n{text}")))
+    except (ValueError, ZeroDivisionError) as error:
         raise ValueError(f"{shown} cannot be read as ABC ({error}); give {EXAMPLES}") from error
 
 
@@ -189,21 +180,33 @@ def _wave(query) -> tuple[torch.Tensor, int]:
 
 def _contours(audio, sr: int, name: str) -> list[Contour]:
     """Track the pitch of a sound, or of evenly spread excerpts if it is long."""
-    wave = torch.atleast_2d(torch.as_tensor(audio).detach().cpu().float()).mean(0)
+    wave = _mono(audio, sr, name)
     seconds = len(wave) / sr
     if seconds <= 2 * EXCERPT:
-        return [track_contour(wave, sr, name=name)]
+        return [track_contour(wave, sr, name)]
     count = min(EXCERPTS, math.floor(seconds / EXCERPT))
     firsts = np.linspace(0, seconds - EXCERPT, count) * sr
     found, problem = [], None
     for first in firsts.astype(int):
         try:
-            found.append(track_contour(wave[first : first + int(EXCERPT * sr)], sr, name=name))
+            found.append(track_contour(wave[first : first + int(EXCERPT * sr)], sr, name))
         except ValueError as error:  # an excerpt without a melody; others may have one
             problem = error
     if not found:
         raise problem
     return found
+
+
+def _mono(audio, sr: int, name: str) -> torch.Tensor:
+    if not isinstance(sr, Real) or not sr >= 1000:
+        raise ValueError(f"{name} needs a sample rate of at least 1000 Hz, as in (audio, 16000), not {sr!r:.40}")
+    try:
+        wave = torch.as_tensor(audio).detach().cpu()
+    except TypeError as error:
+        raise ValueError(f"{name} must be numbers, a tensor or an array of samples ({error})") from error
+    if wave.is_complex() or wave.ndim not in (1, 2) or wave.numel() == 0:
+        raise ValueError(f"{name} must hold real samples (time,) or (channels, time), not {tuple(wave.shape)}")
+    return torch.atleast_2d(wave.float()).mean(0)
 
 
 def _from_contours(contours: list[Contour], name: str) -> Query:

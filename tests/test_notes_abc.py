@@ -5,7 +5,7 @@ import warnings
 import pytest
 
 from musicai.data import folk
-from musicai.data.abc import join_ties, parse_block
+from musicai.notes.abc import join_ties, parse_block
 
 BARS = ["|", "||", "|]", "[|", "|:", ":|", "::", ":|:", ":||:", ".|", "[|]", "|1", ":|2", "[1", "|[2", "::[2"]
 HEADER = "X:1\nT:t\nM:4/4\nL:1/4\nK:C\n"

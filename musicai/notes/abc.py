@@ -4,14 +4,20 @@ An accidental lasts until the bar line, and only for its own letter and octave. 
 notes of every tune in the folk corpus with music21's reading of the same text.
 """
 
+import os
 import re
+import warnings
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from functools import cache
 
-MODES = ("lydian", "major", "mixolydian", "dorian", "minor", "phrygian", "locrian")  # each has one sharp fewer
-FIFTHS = "FCGDAEB"  # the order of the sharps in a signature; that of the flats is its reverse
-STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
+from musicai.notes.midi import MAX_BYTES
+from musicai.notes.notation import FIFTHS, MODES, STEPS, Chord, Speller, Value, bars, signature_of, values, voices
+from musicai.notes.note import Note, Track
+from musicai.notes.repeats import unfold_repeats
+from musicai.notes.score import Melody, Score
+from musicai.storage import atomic_write
+
 ALTERATIONS = {"^^": 2, "^": 1, "=": 0, "_": -1, "__": -2}
 TUPLETS = {2: 3, 3: 2, 4: 3, 6: 2, 8: 3}  # p notes in the time of q; for 5, 7 and 9 the metre decides
 
@@ -22,7 +28,7 @@ _TOKEN = re.compile(
     rf"""
       (?P<field>^[ \t]*([A-Zmrsw+]):(?![|:])(.*))
     | (?P<inline_field>\[([A-Za-z]):([^\]\n]*)\])
-    | (?P<bar>\[?[|:]*\|[|:\]]*|:+|\[\d)
+    | (?P<bar>((?:\[?[|:]*\|[|:\]]*|:+)(?:[ \t]*\d[\d,.-]*)?|\[\d[\d,.-]*))
     | (?P<tuplet>\(([2-9])(?::(\d*))?(?::(\d*))?)
     | (?P<grace>\{{([^}}\n]*)\}})
     | (?P<chord>\[([^\]\[|\n]*)\]{_LENGTH})
@@ -48,7 +54,83 @@ _NOT_NOTES = re.compile(
 )
 
 
-def parse_block(texts: Iterable[str]) -> list[dict]:
+def read_abc(path: str | os.PathLike, expand_repeats: bool = False) -> list[Melody]:
+    """Read the tunes of an ABC file: the first voice of each, and the top notes of chords.
+
+    >>> tunes = read_abc("tunes.abc")  # doctest: +SKIP
+
+    Args:
+        path: a file in UTF-8 or Latin-1.
+        expand_repeats: whether to write out repeats, as they are played (`musicai.notes.repeats`).
+
+    Returns: the melodies, in order. Tunes that cannot be read are left out, with one warning that counts them.
+
+    Raises:
+        ValueError: if no tune can be read, or the file is over 8 MiB; the message names the file and the reason.
+        OSError: if there is no such file, or it cannot be read.
+
+    Chapter 6.
+    """
+    name, found, wrong = os.fsdecode(path), [], []
+    for text in _read_texts(path):
+        try:
+            row = parse_tune(text, expand_repeats)
+            found.append(Melody(notes_of(row), row["name"], row["key"], row["tempo"], row["time_signature"]))
+        except (ValueError, ZeroDivisionError) as error:
+            wrong.append(f"{_first_field(text, 'X')} {_first_field(text, 'T')!r}: {_reason(error)}")
+    if not found:
+        raise ValueError(f"{name}: no tune can be read" + f"; the first is {wrong[0]}" * bool(wrong))
+    if wrong:
+        warnings.warn(
+            f"{name}: {len(wrong)} of {len(wrong) + len(found)} tunes left out; the first is {wrong[0]}", stacklevel=2
+        )
+    return found
+
+
+def read_abc_score(path: str | os.PathLike) -> Score:
+    """Read the first tune of an ABC file with all its voices, one per track; errors are those of `read_abc`."""
+    try:
+        text = next(iter(_read_texts(path)), "")
+        rows = list(_parse_voices(text, expand_repeats=False))
+        tracks = tuple(Track(notes_of(row)) for row in rows)
+        tempos, metres = ((0.0, rows[0]["tempo"]),), ((0.0, *rows[0]["time_signature"]),)
+        return Score(tracks, tempos, metres, rows[0]["key"], rows[0]["name"])
+    except (ValueError, ZeroDivisionError) as error:
+        raise ValueError(f"{os.fsdecode(path)}: {_reason(error)}") from None
+
+
+def notes_of(row: dict) -> tuple[Note, ...]:
+    """Make the notes of a tune that `parse_tune` or `parse_block` read."""
+    return tuple(Note(pitch, start, duration) for pitch, start, duration in zip(*row["notes"], strict=True))
+
+
+def tunes_in(text: str) -> list[str]:
+    """Divide a text into tunes, each from its `X:` line up to the next one."""
+    return re.split(r"^(?=[ \t]*X:)", text, flags=re.MULTILINE)[1:]
+
+
+def _read_texts(path: str | os.PathLike) -> list[str]:
+    """The text of every tune in a file; metre, length and tempo before the first apply to all that have none."""
+    with open(path, "rb") as file:
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise ValueError(f"{os.fsdecode(path)}: over {MAX_BYTES >> 20} MiB of ABC; divide the file")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = data.decode("latin-1")
+    text = "\n".join(text.splitlines())
+    if not (tunes := tunes_in(text)):
+        return [text]
+    shared = "".join(f"{line}\n" for line in re.findall("^[MLQ]:.*", text[: text.index(tunes[0])], re.MULTILINE))
+    return [re.sub("^(?=[ \t]*K:)", shared.replace("\\", r"\\"), tune, count=1, flags=re.MULTILINE) for tune in tunes]
+
+
+def _reason(error: ValueError | ZeroDivisionError) -> str:
+    return str(error) if isinstance(error, ValueError) else "a length is divided by zero"
+
+
+def parse_block(texts: Iterable[str], expand_repeats: bool = False) -> list[dict]:
     """Parse tunes; a tune that cannot be read gives {"number", "name", "error"} instead.
 
     >>> parse_block(["X:1\\nT:Scale\\nM:2/4\\nL:1/8\\nK:G\\nFG|"])[0]["notes"]
@@ -56,6 +138,7 @@ def parse_block(texts: Iterable[str]) -> list[dict]:
 
     Args:
         texts: the ABC text of each tune, starting at its `X:` line.
+        expand_repeats: whether to write out repeats, as they are played (`musicai.notes.repeats`).
 
     Returns: for each tune, a dict with number, name, key ("A minor"), tempo (quarter notes per minute), time_signature
         and notes: [MIDI pitches, starts, durations], both times in beats (quarter notes).
@@ -65,15 +148,19 @@ def parse_block(texts: Iterable[str]) -> list[dict]:
     rows = []
     for text in texts:
         try:
-            rows.append(parse_tune(text))
+            rows.append(parse_tune(text, expand_repeats))
         except (ValueError, ZeroDivisionError) as error:
-            reason = str(error) if isinstance(error, ValueError) else "a length is divided by zero"
-            rows.append({"number": _first_field(text, "X"), "name": _first_field(text, "T"), "error": reason})
+            rows.append({"number": _first_field(text, "X"), "name": _first_field(text, "T"), "error": _reason(error)})
     return rows
 
 
-def parse_tune(text: str) -> dict:
+def parse_tune(text: str, expand_repeats: bool = False) -> dict:
     """Parse the first voice of one ABC tune, as in `parse_block`; a ValueError says why a tune cannot be read."""
+    return next(_parse_voices(text, expand_repeats))
+
+
+def _parse_voices(text: str, expand_repeats: bool) -> Iterator[dict]:
+    """Parse each voice that has notes."""
     text = "\n".join(text.splitlines())  # also reads files from Windows and old Macs
     clean = _NOT_NOTES.sub(" ", _OLD_CHORD.sub(r"[\1]", _COMMENT.sub("", text)))
     key_line = re.search(r"^[ \t]*K:.*$", clean, re.MULTILINE)
@@ -81,18 +168,21 @@ def parse_tune(text: str) -> dict:
         raise ValueError("no key: the header of a tune must end with a line such as K:G")
     header = "\n".join(f"{letter}:{_first_field(clean[: key_line.end()], letter)}" for letter in "MLK")
     body = re.split(r"\n[ \t]*\n", clean[key_line.end() :].strip())[0]  # an empty line ends a tune
+    silent = True
     for lines in _voices(body):
         voice = _Voice(f"{header}\n{lines}")
-        if notes := join_ties(voice.sounding()):
-            return {
+        if notes := join_ties(voice.sounding(expand_repeats)):
+            silent = False
+            yield {
                 "number": _first_field(text, "X"),
-                "name": _first_field(text, "T"),
+                "name": _first_field(text, "T").replace("\\%", "%"),
                 "key": voice.keys[0] if voice.keys else "",
                 "tempo": _tempo(_first_field(clean, "Q")),
                 "time_signature": next(filter(None, voice.metres), (4, 4)),
                 "notes": [list(column) for column in zip(*notes, strict=True)],
             }
-    raise ValueError("no notes")
+    if silent:
+        raise ValueError("no notes")
 
 
 def join_ties(sounding: Iterable[tuple]) -> list[tuple[int, float, float]]:
@@ -112,7 +202,7 @@ def join_ties(sounding: Iterable[tuple]) -> list[tuple[int, float, float]]:
 
 
 def _first_field(text: str, letter: str) -> str:
-    found = re.search(rf"^[ \t]*{letter}:([^%\n]*)", text, re.MULTILINE)
+    found = re.search(rf"^[ \t]*{letter}:((?:\\%|[^%\n])*)", text, re.MULTILINE)
     return found[1].strip() if found else ""
 
 
@@ -133,6 +223,7 @@ class _Voice:
     def __init__(self, text: str):
         # each event: [(natural MIDI pitch, alteration) or None for a rest, duration in beats, tied to the next note]
         self.events: list[list] = [[None, Fraction(0), False]]
+        self.bars: dict[int, str] = {}  # bar lines by the number of events before them
         self.keys: list[str] = []
         self.metres: list[tuple[int, int] | None] = []
         self.unit = ""  # the length of a note without a number, as a part of a whole note: "1/8"
@@ -143,13 +234,14 @@ class _Voice:
         for token in _TOKEN.finditer(text):
             getattr(self, f"_{token.lastgroup}")(*token.groups()[token.lastindex :])
 
-    def sounding(self) -> Iterator[tuple]:
+    def sounding(self, expand_repeats: bool) -> Iterator[tuple]:
         """Yield (pitch, start, duration, tied to the next) for every note, in beats."""
-        start = Fraction(0)
-        for pitch, duration, tied in self.events:
-            if pitch and duration > 0:
-                yield sum(pitch), start, duration, tied
-            start += duration
+        start, whole = Fraction(0), len(self.events)
+        for first, stop in unfold_repeats(self.bars, whole) if expand_repeats else [(0, whole)]:
+            for pitch, duration, tied in self.events[first:stop]:
+                if pitch and duration > 0:
+                    yield sum(pitch), start, duration, tied
+                start += duration
 
     def _field(self, letter: str, value: str, *_) -> None:
         value = value.strip()
@@ -168,8 +260,9 @@ class _Voice:
 
     _inline_field = _field
 
-    def _bar(self, *_) -> None:
+    def _bar(self, text: str, *_) -> None:
         self.accidentals.clear()
+        self.bars[len(self.events)] = f"{self.bars.get(len(self.events), '')} {text}"
 
     def _tuplet(self, p: str, q: str | None, r: str | None, *_) -> None:
         in_time_of = int(q or TUPLETS.get(int(p), 3 if self.metres[-1] in {(6, 8), (9, 8), (12, 8)} else 2))
@@ -272,3 +365,75 @@ def _tempo(value: str) -> float:
         return 120.0
     beat = sum(map(Fraction, (found[1] or "1/4").split()))
     return float(4 * beat * Fraction(found[2]))
+
+
+# ---- writing
+
+
+def write_abc(path: str | os.PathLike, score: Score | Melody) -> None:
+    """Write a score or a melody as one ABC tune.
+
+    Times are exact or rounded as in `write_musicxml`. A track whose notes overlap becomes several voices. Drums,
+    loudness, instruments and all tempos but the first are left out. A failed write leaves an existing file as it was.
+
+    >>> write_abc("song.abc", Melody.from_pitches([60, 62, 64]))  # doctest: +SKIP
+
+    Args:
+        path: the file to write.
+        score: the music.
+
+    Raises:
+        ValueError: if the score has more than 20,000 bars.
+        OSError: if the file cannot be written.
+
+    Chapter 6.
+    """
+    score = score.to_score() if isinstance(score, Melody) else score
+    measures, signature = bars(score), signature_of(score.key)
+    beats, part = score.time_signatures[0][1:]
+    key = signature[1].split() if signature else ["none", ""]
+    title = " ".join(score.name.split()).replace("%", "\\%")
+    lines = ["%abc-2.1", "X:1", f"T:{title}", f"M:{beats}/{part}", "L:1/8", f"Q:1/4={score.tempos[0][1]:.12g}"]
+    lines.append("K:" + key[0] + key[1][:3])
+    tracks = [(track.name, line) for track in score.tracks if not track.is_drum for line in voices(track, chords=False)]
+    for i, (name, line) in enumerate(tracks, 1):
+        lines += [f'V:{i} name="{" ".join(name.split())}"'.replace("%", "\\%")] * (len(tracks) > 1)
+        lines += _music(line, measures, Speller(signature[0] if signature else 0))
+    with atomic_write(path) as file:
+        file.write("\n".join([*lines, ""]).encode("utf-8", "replace"))
+
+
+def _music(line: list[Chord], measures: list[tuple], speller: Speller) -> list[str]:
+    """Lines of music, four bars each; a new metre has a line of its own."""
+    lines, metre = [""], measures[0][2] if measures else None
+    for i, (start, stop, pair) in enumerate(measures):
+        if pair != metre:
+            lines += [f"M:{pair[0]}/{pair[1]}", ""]
+        elif i % 4 == 0 and i:
+            lines.append("")
+        metre = pair
+        speller.new_bar()
+        text, now, beat = "", start, Fraction(4, pair[1]) * (3 if pair[0] % 3 == 0 and pair[1] > 4 else 1)
+        whole = list(values(line, start, stop))
+        for j, value in enumerate(whole):
+            if value.edges[0] and value.tuplet[0] < 10:  # all that ABC has; others are written as fractions
+                count = next(k for k, other in enumerate(whole[j:], 1) if other.edges[1])
+                normal = "" if (value.tuplet, count) == ((3, 2), 3) else f":{value.tuplet[1]}:{count}"
+                text += f"({value.tuplet[0]}{normal}"
+            text += _token(value, speller)
+            now += value.duration
+            text += " " * ((now - start) % beat == 0)
+        lines[-1] += f"{text.strip()} | "
+    return [line.strip() for line in [*lines[:-1], lines[-1].strip() + "]"] if line.strip()]
+
+
+def _token(value: Value, speller: Speller) -> str:
+    """A note or rest, in eighths."""
+    length = 2 * value.duration * (Fraction(*value.tuplet) if value.tuplet[0] < 10 else 1)
+    size = "" if length == 1 else re.sub("^1/", "/", str(length))
+    if value.chord is None:
+        return f"z{size}"
+    letter, alteration, octave, written = speller.spell(value.chord.notes[0].pitch)
+    sign = next(sign for sign, by in ALTERATIONS.items() if by == alteration) if written else ""
+    marks = letter + "," * (4 - octave) if octave < 5 else letter.lower() + "'" * (octave - 5)
+    return f"{sign}{marks}{size}{'-' * value.ties[1]}"

@@ -1,0 +1,413 @@
+"""Read and write MusicXML, plain or compressed. Source: MusicXML 4.0, W3C Music Notation Community Group. Chapter 6.
+
+score-partwise = part-list, then parts; part = measures; measure = notes, attributes, directions and bar lines
+                 in the order of time, but for `backup` and `forward`, which move the clock
+"""
+
+import io
+import lzma
+import math
+import os
+import re
+import zipfile
+import zlib
+from bisect import bisect_left
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import accumulate
+from xml.etree import ElementTree
+from xml.parsers import expat
+
+from musicai.notes.keys import transpose_key
+from musicai.notes.midi import DRUMS, PITCHED
+from musicai.notes.notation import MODES, STEPS, Speller, Value, bars, key_name, signature_of, values, voices
+from musicai.notes.note import Note, Track
+from musicai.notes.repeats import unfold_repeats
+from musicai.notes.score import Melody, Score
+from musicai.storage import atomic_write
+
+MAX_BYTES = 32 << 20  # of XML
+MAX_BEATS = 1 << 20
+NAMES = ("breve", "whole", "half", "quarter", "eighth", *(f"{2**k}{'nd' if k == 5 else 'th'}" for k in range(4, 11)))
+TYPES = {3 - i: name for i, name in enumerate(NAMES)}  # by power of two, from a quarter note
+ACCIDENTALS = {-2: "flat-flat", -1: "flat", 0: "natural", 1: "sharp", 2: "double-sharp"}
+DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, KeyError, RuntimeError, OSError)  # of zipfile
+UNPRINTABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # what XML cannot hold
+
+
+def read_musicxml(source: str | os.PathLike | bytes, expand_repeats: bool = False) -> Score:
+    """Read a score from MusicXML: `.musicxml` or `.xml`, or compressed, `.mxl`.
+
+    A part becomes a `Track`; its voices and staves are put together, and parts without notes are left out. Ties are
+    joined, transposing instruments sound as they do, and grace and cue notes are dropped.
+
+    >>> score = read_musicxml("song.musicxml")  # doctest: +SKIP
+
+    Args:
+        source: the path of a file, or the bytes of one.
+        expand_repeats: whether to write out repeats, as they are played (`musicai.notes.repeats`).
+
+    Returns: the notes, programs, drums, names, pan, tempos, time signatures, opening key and title.
+
+    Raises:
+        ValueError: if the file is damaged, isn't MusicXML ordered by parts, defines XML entities, or is beyond all
+            music (over 32 MiB of XML, or a million beats); the message names it.
+        OSError: if there is no such file, or it cannot be read.
+
+    Chapter 6.
+    """
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        name, data = "MusicXML bytes", bytes(source)
+    else:
+        name = os.fsdecode(source)
+        with open(source, "rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    try:
+        return _Reader(_parse(_unzip(data) if data[:2] == b"PK" else data)).score(expand_repeats)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
+def _unzip(data: bytes) -> bytes:
+    """The score in a compressed file: the one that the container names, or else the first."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            names = [name for name in archive.namelist() if not name.startswith("META-INF/")]
+            if "META-INF/container.xml" in archive.namelist():
+                root = _parse(archive.open("META-INF/container.xml").read(MAX_BYTES + 1)).find(".//{*}rootfile")
+                names = [root.get("full-path", "")] if root is not None else names
+            name = next((name for name in names if name.lower().endswith((".xml", ".musicxml"))), None)
+            _require(name is not None, "no score in the archive")
+            return archive.open(name).read(MAX_BYTES + 1)
+    except DAMAGED as error:
+        raise ValueError(f"a damaged archive ({error})") from None
+
+
+def _parse(data: bytes) -> ElementTree.Element:
+    """Parse XML without fetching or replacing anything."""
+    _require(len(data) <= MAX_BYTES, f"over {MAX_BYTES >> 20} MiB of XML")
+    builder, parser = ElementTree.TreeBuilder(), expat.ParserCreate()
+    parser.StartElementHandler, parser.EndElementHandler = builder.start, builder.end
+    parser.CharacterDataHandler, parser.EntityDeclHandler = builder.data, _refuse_entity
+    try:
+        parser.Parse(data, True)
+        return builder.close()
+    except (expat.ExpatError, LookupError) as error:
+        raise ValueError(f"not well-formed XML ({error})") from None
+
+
+def _refuse_entity(name: str, *_) -> None:
+    raise ValueError(f"it defines the XML entity {name!r}, which no music needs")
+
+
+def _require(condition: bool, reason: str) -> None:
+    if not condition:
+        raise ValueError(reason)
+
+
+def _number(text: str | None, what: str) -> Fraction:
+    """A finite number below 2 ** 30, exactly."""
+    try:
+        value = float(text or "")
+    except ValueError:
+        value = math.nan
+    _require(abs(value) < 1 << 30, f"{what} {(text or '')[:40]!r} is not a number")
+    return Fraction(value)
+
+
+class _Reader:
+    """Collects what the parts of a score say, measure by measure, and lays the measures end to end."""
+
+    def __init__(self, root: ElementTree.Element):
+        order = "it's ordered by measures (score-timewise); save it by parts (score-partwise)"
+        _require(root.tag != "score-timewise", order)
+        _require(root.tag == "score-partwise", f"not a MusicXML score: it begins with <{root.tag[:40]}>")
+        self.root, self.parts = root, root.findall("part")
+        self.lengths = [Fraction(0)] * max((len(part.findall("measure")) for part in self.parts), default=0)
+        self.tempos, self.metres, self.keys, self.bars = {}, {}, {}, {}  # by (measure, beat in it)
+        self.drums = {}  # MIDI pitches by the ids of instruments
+        for one in root.iterfind("part-list/score-part/midi-instrument[midi-unpitched]"):
+            self.drums[one.get("id")] = int(_number(one.findtext("midi-unpitched"), "midi-unpitched")) - 1
+        self.heard = [list(self._part(part)) for part in self.parts]
+
+    def score(self, expand: bool) -> Score:
+        """Put together the score."""
+        starts = list(accumulate(self.lengths, initial=Fraction(0)))
+        _require(starts[-1] <= MAX_BEATS, f"it lasts {float(starts[-1]):,.0f} beats, over {MAX_BEATS:,}")
+        spans = [(Fraction(0), starts[-1])]
+        if expand:
+            marks = {starts[i] + beat: text for (i, beat), text in sorted(self.bars.items())}
+            spans = unfold_repeats(marks, starts[-1])
+        ids = {one.get("id"): one for one in self.root.iterfind("part-list/score-part")}
+        tracks = []
+        for part, rows in zip(self.parts, self.heard, strict=True):
+            if notes := _joined(_played([(starts[i] + beat, *row) for i, beat, *row in rows], spans)):
+                drum = any(note.find("unpitched") is not None for note in part.iter("note"))
+                tracks.append(_track(notes, ids.get(part.get("id")), drum))
+        changes = []
+        for events, before in ((self.tempos, (120.0,)), (self.metres, (4, 4))):
+            rows = _played([(starts[i] + beat, *what) for (i, beat), what in events.items()], spans)
+            found = {0.0: before} | {float(beat): tuple(what) for beat, *what in rows}
+            pairs = zip(found.items(), [None, *found.values()], strict=False)
+            changes.append(tuple((beat, *what) for (beat, what), last in pairs if what != last))
+        title = self.root.findtext("work/work-title") or self.root.findtext("movement-title") or ""
+        return Score(tuple(tracks), *changes, key=self.keys[min(self.keys)] if self.keys else "", name=title.strip())
+
+    def _part(self, part: ElementTree.Element) -> Iterator[tuple]:
+        """Yield (measure, beat, duration, pitch, velocity, voice, tied from, tied to) for every note of a part."""
+        self.divisions, self.shift = Fraction(1), 0
+        for i, measure in enumerate(part.iterfind("measure")):
+            clock = onset = Fraction(0)
+            for item in measure:
+                if item.tag == "backup":
+                    clock -= self._length(item, "duration")
+                    _require(clock >= 0, f"measure {i + 1} goes back to before it begins")
+                elif item.tag == "forward":
+                    clock += self._length(item, "duration")
+                elif item.tag == "note" and item.find("grace") is None:
+                    length, onset = self._length(item, "duration"), onset if item.find("chord") is not None else clock
+                    if length > 0 and item.find("rest") is None and item.find("cue") is None:
+                        yield i, onset, length, *self._note(item)
+                    clock = max(clock, onset + length)
+                elif item.tag == "attributes":
+                    self._attributes(item, (i, clock))
+                elif item.tag in ("direction", "sound"):
+                    self._tempo(item, (i, max(Fraction(0), clock + self._length(item, "offset"))))
+                elif item.tag == "barline":
+                    self._barline(item, (i, clock))
+                self.lengths[i] = max(self.lengths[i], clock)
+
+    def _length(self, item: ElementTree.Element, name: str) -> Fraction:
+        return _number(item.findtext(name) or "0", name) / self.divisions
+
+    def _note(self, item: ElementTree.Element) -> tuple:
+        """(pitch, velocity, voice, tied from, tied to) of a note."""
+        if (pitch := item.find("pitch")) is not None:
+            step, octave = pitch.findtext("step", ""), int(_number(pitch.findtext("octave"), "octave"))
+            _require(step in STEPS, f"step {step[:40]!r} is not a letter from A to G")
+            alter = round(_number(pitch.findtext("alter") or "0", "alter"))
+            number = STEPS[step] + alter + 12 * (octave + 1) + self.shift
+        else:
+            step, octave = item.findtext("unpitched/display-step", "C"), item.findtext("unpitched/display-octave", "4")
+            sound = item.find("instrument")
+            number = STEPS.get(step, 0) + 12 * (int(_number(octave, "octave")) + 1)
+            number = self.drums.get(sound.get("id"), number) if sound is not None else number
+        loud = item.get("dynamics")
+        velocity = min(127, max(1, round(_number(loud, "dynamics") * 9 / 10))) if loud else 80
+        ties = {tie.get("type") for tie in (*item.iterfind("tie"), *item.iterfind("notations/tied"))}
+        return number, velocity, item.findtext("voice", ""), "stop" in ties, "start" in ties
+
+    def _attributes(self, item: ElementTree.Element, place: tuple) -> None:
+        if (divisions := item.findtext("divisions")) is not None:
+            self.divisions = _number(divisions, "divisions")
+            _require(self.divisions > 0, f"divisions {divisions[:40]!r} must be above 0")
+        if (transpose := item.find("transpose")) is not None:
+            semitones, octaves = transpose.findtext("chromatic") or "0", transpose.findtext("octave-change") or "0"
+            self.shift = int(_number(semitones, "chromatic") + 12 * _number(octaves, "octave-change"))
+        if (fifths := item.findtext("key/fifths")) is not None:
+            mode = {"ionian": "major", "aeolian": "minor"}.get(mode := item.findtext("key/mode", "major").strip(), mode)
+            sharps = int(_number(fifths, "fifths"))
+            if mode in MODES and abs(sharps) <= 7:
+                self.keys.setdefault(place, transpose_key(key_name(sharps, mode), self.shift))
+        over, under = re.findall(r"\d+", item.findtext("time/beats") or ""), item.findtext("time/beat-type") or ""
+        if over and under in ("1", "2", "4", "8", "16", "32", "64", "128") and 0 < sum(map(int, over)) < 256:
+            self.metres.setdefault(place, (sum(map(int, over)), int(under)))
+
+    def _tempo(self, item: ElementTree.Element, place: tuple) -> None:
+        sound = item if item.tag == "sound" else item.find("sound[@tempo]")
+        if sound is not None and sound.get("tempo"):
+            bpm = float(_number(sound.get("tempo"), "tempo"))
+        elif (mark := item.find("direction-type/metronome")) is not None:
+            unit = next((power for power, name in TYPES.items() if name == mark.findtext("beat-unit")), 0)
+            number = re.search(r"\d+(\.\d+)?", mark.findtext("per-minute") or "")
+            dots = len(mark.findall("beat-unit-dot"))
+            bpm = float(number[0]) * 2**unit * (2 - 2**-dots) if number else 0
+        else:
+            return
+        if bpm > 0:
+            self.tempos.setdefault(place, (bpm,))
+
+    def _barline(self, item: ElementTree.Element, place: tuple) -> None:
+        """Translate repeats and endings to ABC's signs, which `unfold_repeats` reads."""
+        repeat, ending = item.find("repeat"), item.find("ending[@type='start']")
+        text = "" if repeat is None else "|:" if repeat.get("direction") == "forward" else ":|"
+        text += f" [{ending.get('number', '')}" if ending is not None else ""
+        if text:
+            self.bars[place] = f"{self.bars.get(place, '')} {text}"
+
+
+def _played(rows: list[tuple], spans: list[tuple]) -> list[tuple]:
+    """Rows that begin with a beat, in the order and at the times at which they're played."""
+    rows = sorted(rows, key=lambda row: row[0])
+    beats, played, now = [row[0] for row in rows], [], Fraction(0)
+    for start, stop in spans:
+        inside = rows[bisect_left(beats, start) : bisect_left(beats, stop)]
+        played += [(beat - start + now, *rest) for beat, *rest in inside]
+        now += stop - start
+    return played
+
+
+def _joined(rows: list[tuple]) -> list[Note]:
+    """Join tied notes."""
+    notes: list[list] = []
+    open_ties: dict[tuple, list] = {}
+    for beat, length, pitch, velocity, voice, tied_from, tied_to in rows:
+        before = open_ties.get((voice, pitch, beat)) if tied_from else None
+        note = before.pop(0) if before else [pitch, beat, Fraction(0), velocity]
+        if not note[2]:
+            notes.append(note)
+        note[2] += length
+        if tied_to:
+            open_ties.setdefault((voice, pitch, beat + length), []).append(note)
+    return [Note(pitch, float(beat), float(length), velocity) for pitch, beat, length, velocity in notes]
+
+
+def _track(notes: list[Note], about: ElementTree.Element | None, is_drum: bool) -> Track:
+    """Make a track of a part's notes and of what the list of parts says about it."""
+    about = ElementTree.Element("score-part") if about is None else about
+    program = int(_number(about.findtext("midi-instrument/midi-program") or "1", "midi-program")) - 1
+    pan = float(_number(about.findtext("midi-instrument/pan") or "0", "pan")) / 90
+    is_drum |= about.findtext("midi-instrument/midi-channel") == str(DRUMS + 1)
+    return Track(notes, program, is_drum, about.findtext("part-name", "").strip(), min(1.0, max(-1.0, pan)))
+
+
+# ---- writing
+
+
+def write_musicxml(path: str | os.PathLike, score: Score | Melody) -> None:
+    """Write a score or a melody as MusicXML, compressed if the path ends in ".mxl".
+
+    Times that note values up to 128ths and tuplets of 3, 5, 7 or 9 express are exact; others are rounded to 1/24 of a
+    beat. Notes are divided at bar lines and tied. Tracks without notes are left out. A failed write leaves an existing
+    file as it was.
+
+    >>> write_musicxml("song.musicxml", Melody.from_pitches([60, 62, 64]))  # doctest: +SKIP
+
+    Args:
+        path: the file to write.
+        score: the music.
+
+    Raises:
+        ValueError: if the score has more than 20,000 bars.
+        OSError: if the file cannot be written.
+
+    Chapter 6.
+    """
+    score = score.to_score() if isinstance(score, Melody) else score
+    try:
+        data = _score_bytes(score)
+    except ValueError as error:
+        raise ValueError(f"{os.fsdecode(path)}: {error}") from None
+    if os.fsdecode(path).lower().endswith(".mxl"):
+        rootfile = '<container><rootfiles><rootfile full-path="score.musicxml"/></rootfiles></container>'
+        with zipfile.ZipFile(buffer := io.BytesIO(), "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("META-INF/container.xml", rootfile)
+            archive.writestr("score.musicxml", data)
+        data = buffer.getvalue()
+    with atomic_write(path) as file:
+        file.write(data)
+
+
+def _tag(name: str, *content: object, **attributes: str) -> ElementTree.Element:
+    """An element with elements or a text inside; None is left out."""
+    element = ElementTree.Element(name, attributes)
+    for one in content:
+        if isinstance(one, ElementTree.Element):
+            element.append(one)
+        elif one is not None:
+            element.text = UNPRINTABLE.sub("", str(one))
+    return element
+
+
+def _score_bytes(score: Score) -> bytes:
+    tracks = [track for track in score.tracks if track.notes] or [Track(())]
+    listed, parts = _tag("part-list"), []
+    for i, track in enumerate(tracks):
+        part, sound = f"P{i + 1}", f"P{i + 1}-I1"
+        channel = _tag("midi-channel", 1 + (DRUMS if track.is_drum else PITCHED[i % len(PITCHED)]))
+        program, pan = _tag("midi-program", track.program + 1), _tag("pan", f"{90 * track.pan:.12g}")
+        instrument = _tag("score-instrument", _tag("instrument-name", track.name or part), id=sound)
+        midi = _tag("midi-instrument", channel, program, pan, id=sound)
+        listed.append(_tag("score-part", _tag("part-name", track.name), instrument, midi, id=part))
+        parts.append(_tag("part", *_measures(score, track, score.tempos if i == 0 else ()), id=part))
+    title = _tag("work", _tag("work-title", score.name))
+    root = _tag("score-partwise", title, listed, *parts, version="4.0")
+    return b'<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root)
+
+
+def _measures(score: Score, track: Track, tempos: tuple) -> Iterator[ElementTree.Element]:
+    """The measures of a part; its first voice always fills them, the others only where they have notes."""
+    measures, lines, signature = bars(score), voices(track, chords=True) or [[]], signature_of(score.key)
+    written = [[list(values(line, start, stop)) for line in lines] for start, stop, _ in measures]
+    divisions = math.lcm(*(value.duration.denominator for measure in written for line in measure for value in line))
+    speller, metre = Speller(signature[0] if signature else 0), None
+    for i, (start, stop, pair) in enumerate(measures):
+        implicit = {} if stop - start == Fraction(4 * pair[0], pair[1]) else {"implicit": "yes"}
+        measure = _tag("measure", number=str(i + 1), **implicit)
+        if pair != metre:
+            first = (_tag("divisions", divisions), _key(signature)) if i == 0 else ()
+            time, clef = (
+                _tag("time", _tag("beats", pair[0]), _tag("beat-type", pair[1])),
+                _clef(track) if i == 0 else None,
+            )
+            measure.append(_tag("attributes", *first, time, clef))
+        measure.extend(_tempo(bpm, round((beat - start) * divisions)) for beat, bpm in tempos if start <= beat < stop)
+        metre, full = pair, (stop - start) * divisions
+        speller.new_bar()
+        for voice, line in enumerate(written[i], 1):
+            if voice == 1 or any(value.chord for value in line):
+                measure.extend([_tag("backup", _tag("duration", full))] if voice > 1 else [])
+                measure.extend(one for value in line for one in _value(value, divisions, voice, speller))
+        if i == len(measures) - 1:
+            measure.append(_tag("barline", _tag("bar-style", "light-heavy"), location="right"))
+        yield measure
+
+
+def _key(signature: tuple[int, str] | None) -> ElementTree.Element | None:
+    return signature and _tag("key", _tag("fifths", signature[0]), _tag("mode", signature[1].split()[1]))
+
+
+def _clef(track: Track) -> ElementTree.Element:
+    low = sum(note.pitch - 57 for note in track.notes) < 0
+    sign, line = ("percussion", None) if track.is_drum else ("F", 4) if low else ("G", 2)
+    return _tag("clef", _tag("sign", sign), line and _tag("line", line))
+
+
+def _tempo(bpm: float, offset: int) -> ElementTree.Element:
+    mark = _tag("metronome", _tag("beat-unit", "quarter"), _tag("per-minute", f"{bpm:.12g}"))
+    late, sound = _tag("offset", offset) if offset else None, _tag("sound", tempo=f"{bpm:.12g}")
+    return _tag("direction", _tag("direction-type", mark), late, sound, placement="above")
+
+
+def _value(value: Value, divisions: int, voice: int, speller: Speller) -> Iterator[ElementTree.Element]:
+    """A note, the notes of a chord, or a rest."""
+    kinds = [kind for kind, yes in zip(("stop", "start"), value.ties, strict=True) if yes]
+    brackets = [kind for kind, yes in zip(("start", "stop"), value.edges, strict=True) if yes]
+    actual, normal = value.tuplet
+    ratio = _tag("time-modification", _tag("actual-notes", actual), _tag("normal-notes", normal))
+    for i, sound in enumerate(value.chord.notes if value.chord else [None]):
+        loud = {"dynamics": f"{sound.velocity / 0.9:.6g}"} if sound and sound.velocity != 80 else {}
+        pitch, accidental = _pitch(sound.pitch, speller) if sound else (_tag("rest"), None)
+        marks = [_tag("tied", type=kind) for kind in kinds] + [_tag("tuplet", type=kind) for kind in brackets if i == 0]
+        yield _tag(
+            "note",
+            _tag("chord") if i else None,
+            pitch,
+            _tag("duration", value.duration * divisions),
+            *(_tag("tie", type=kind) for kind in kinds),
+            _tag("voice", voice),
+            _tag("type", TYPES[max(value.power, min(TYPES))]),
+            *(_tag("dot") for _ in range(value.dots)),
+            accidental if not value.ties[0] else None,
+            ratio if actual > 1 else None,
+            _tag("notations", *marks) if marks else None,
+            **loud,
+        )
+
+
+def _pitch(pitch: int, speller: Speller) -> tuple[ElementTree.Element, ElementTree.Element | None]:
+    """The pitch, and its accidental if one must be written."""
+    letter, alteration, octave, written = speller.spell(pitch)
+    alter = _tag("alter", alteration) if alteration else None
+    accidental = _tag("accidental", ACCIDENTALS[alteration]) if written else None
+    return _tag("pitch", _tag("step", letter), alter, _tag("octave", octave)), accidental

@@ -1,0 +1,203 @@
+"""From notes to notation: voices, bars, note values, tuplets, ties and spelling, for MusicXML and ABC. Chapter 6."""
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import lcm
+
+from musicai.notes.note import Note, Track
+from musicai.notes.score import Score
+
+MODES = ("lydian", "major", "mixolydian", "dorian", "minor", "phrygian", "locrian")  # each has one sharp fewer
+FIFTHS = "FCGDAEB"  # the order of the sharps in a signature; that of the flats is its reverse
+STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
+FINE = 10_080  # exact times are multiples of a beat divided by one of this number's divisors up to 48
+COARSE = 24  # times that are not exact are rounded to 32nds and to triplets of 16ths
+MAX_BARS = 20_000
+SPANS = [odd * Fraction(2) ** k for odd in (1, 3) for k in range(-5, 4)]  # of a tuplet, in beats
+
+
+@dataclass(frozen=True)
+class Chord:
+    """Notes that begin and end together, in beats."""
+
+    start: Fraction
+    stop: Fraction
+    notes: tuple[Note, ...]
+
+
+@dataclass(frozen=True)
+class Value:
+    """A note, chord or rest as written: for ever shorter parts of `chord` (None: a rest), tied together.
+
+    Args:
+        chord: what sounds.
+        duration: in beats, as it sounds.
+        power, dots: a quarter note times 2 ** power, with dots.
+        tuplet: (actual, normal) notes, or (1, 1).
+        edges: whether it begins and ends a tuplet.
+        ties: whether it's tied to the value before and to the one after.
+    """
+
+    chord: Chord | None
+    duration: Fraction
+    power: int
+    dots: int
+    tuplet: tuple[int, int]
+    edges: tuple[bool, bool]
+    ties: tuple[bool, bool]
+
+
+def on_grid(beat: float) -> Fraction:
+    """Find the exact time that a float stands for; times that no notation fits are rounded to 1/24 of a beat."""
+    near = Fraction(beat).limit_denominator(48)
+    return near if FINE % near.denominator == 0 and abs(near - beat) < 1e-4 else Fraction(round(beat * COARSE), COARSE)
+
+
+def voices(track: Track, chords: bool) -> list[list[Chord]]:
+    """Divide a track into voices in which nothing overlaps; the first one tends to be the highest."""
+    together: dict[tuple, list] = {}
+    for note in track.notes:
+        start = on_grid(note.start)
+        stop = max(on_grid(note.end), start + Fraction(1, COARSE))
+        alone = () if chords else (note.pitch, len(together))
+        together.setdefault((start, stop, *alone), []).append(note)
+    found: list[list[Chord]] = []
+    for (start, stop, *_), notes in sorted(together.items(), key=lambda x: (x[0][0], -x[1][-1].pitch)):
+        chord = Chord(start, stop, tuple(notes))
+        voice = next((voice for voice in found if voice[-1].stop <= start), None)
+        if voice is None:
+            found.append(voice := [])
+        voice.append(chord)
+    return found
+
+
+def bars(score: Score) -> list[tuple[Fraction, Fraction, tuple[int, int]]]:
+    """List (start, stop, time signature) of every bar; a change of time signature begins a new bar."""
+    changes = {Fraction(round(beat * 8), 8): tuple(pair) for beat, *pair in score.time_signatures}
+    end, found = Fraction(max(score.duration, 1 / COARSE)), []
+    for (start, pair), until in zip(changes.items(), [*list(changes)[1:], None], strict=True):
+        while start < (end if until is None else min(until, end)):
+            stop = start + Fraction(4 * pair[0], pair[1])
+            found.append((start, stop if until is None else min(stop, until), pair))
+            start = found[-1][1]
+            if len(found) > MAX_BARS:
+                raise ValueError(f"the music lasts {float(end):,.0f} beats, over {MAX_BARS:,} bars; write a part of it")
+    return found
+
+
+def values(voice: Sequence[Chord], start: Fraction, stop: Fraction) -> Iterator[Value]:
+    """Yield what a voice has in the bar from `start` to `stop`: values that add up to the bar."""
+    parts = _parts(voice, start, stop)
+    while parts:
+        begin, end, _ = parts[0]
+        span, tuplet = (end - begin, (1, 1)) if _binary(end) else _tuplet([part[1] for part in parts], begin, stop)
+        inside = [part for part in parts if part[0] < begin + span]
+        parts = parts[len(inside) :]
+        first, last, chord = inside[-1]
+        if last > begin + span:  # a note that sounds on after the tuplet
+            inside[-1] = (first, begin + span, chord)
+            parts.insert(0, (begin + span, last, chord))
+        yield from _tied(inside, tuplet)
+
+
+def _parts(voice: Sequence[Chord], start: Fraction, stop: Fraction) -> list[tuple]:
+    """(start, stop, chord or None for a rest), one after another, for the whole bar."""
+    parts, at = [], start
+    for chord in voice[bisect_right(voice, start, key=lambda chord: chord.stop) :]:
+        if chord.start >= stop:
+            break
+        if chord.start > at:
+            parts.append((at, chord.start, None))
+        at = min(chord.stop, stop)
+        parts.append((max(chord.start, start), at, chord))
+    return [*parts, (at, stop, None)] if at < stop else parts
+
+
+def _binary(x: Fraction) -> bool:
+    return x.denominator & (x.denominator - 1) == 0
+
+
+def _tuplet(ends: list[Fraction], start: Fraction, stop: Fraction) -> tuple[Fraction, tuple[int, int]]:
+    """Choose the span of a tuplet and its (actual, normal): the simplest, if possible one at whose end a note ends."""
+    found = []
+    for span in {*SPANS, stop - start}:
+        inside = [(end - start) / span for end in ends if end < start + span]
+        if inside and span <= stop - start:
+            actual = lcm(*(part.denominator for part in inside))
+            actual //= actual & -actual  # without its factors of two
+            normal = 3 if span.numerator % 3 == 0 and actual > 3 else 1
+            while 2 * normal < actual:
+                normal *= 2
+            if actual > 1:
+                found.append((actual > 9, start + span not in ends, actual, span, normal))
+    *_, actual, span, normal = min(found)
+    return span, (actual, normal)
+
+
+def _tied(parts: Iterable[tuple], tuplet: tuple[int, int]) -> list[Value]:
+    """Write each part as note values, tied together."""
+    ratio, rows = Fraction(*tuplet), []
+    for first, last, chord in parts:
+        at = first
+        for power, dots in _note_values((last - first) * ratio):
+            begin, at = at, at + Fraction(2) ** power * (2 - Fraction(1, 2**dots)) / ratio
+            ties = (begin > chord.start, at < chord.stop) if chord else (False, False)
+            rows.append((chord, at - begin, power, dots, ties))
+    last = len(rows) - 1
+    brackets = [(tuplet != (1, 1) and i == 0, tuplet != (1, 1) and i == last) for i in range(len(rows))]
+    return [Value(*row[:4], tuplet, edges, row[4]) for row, edges in zip(rows, brackets, strict=True)]
+
+
+def _note_values(length: Fraction) -> Iterator[tuple[int, int]]:
+    """The (power, dots) of values, longest first, that add up to a length in quarter notes."""
+    while length:
+        power = min(3, length.numerator.bit_length() - length.denominator.bit_length())
+        dots = next(dots for dots in (1, 0) if Fraction(2) ** power * (2 - Fraction(1, 2**dots)) <= length)
+        length -= Fraction(2) ** power * (2 - Fraction(1, 2**dots))
+        yield power, dots
+
+
+def signature_of(key: str) -> tuple[int, str] | None:
+    """Find a key's signature (sharps, or minus flats; at most seven) and its name spelled so, or None if unknown."""
+    tonic, _, mode = key.partition(" ")
+    if (mode := mode or "major") not in MODES or not re.fullmatch("[A-G][#b]?", tonic):
+        return None
+    fifths = FIFTHS.index(tonic[0]) + 7 * (tonic.count("#") - tonic.count("b")) - MODES.index(mode)
+    fifths = (fifths + 7) % 12 - 7 if abs(fifths) > 7 else fifths
+    return fifths, key_name(fifths, mode)
+
+
+def key_name(fifths: int, mode: str) -> str:
+    """Name the key with a signature of so many sharps, or minus flats."""
+    place = fifths + MODES.index(mode)  # of the tonic, in fifths above F
+    return FIFTHS[place % 7] + "#" * (place // 7) + "b" * -(place // 7) + f" {mode}"
+
+
+class Speller:
+    """Spells pitches in a key, with as few accidentals as it takes in one bar.
+
+    >>> Speller(2).spell(61), Speller(0).spell(61)  # C#, which D major has and C major has not
+    (('C', 1, 4, False), ('C', 1, 4, True))
+    """
+
+    def __init__(self, fifths: int):
+        self.fifths = fifths
+        self.signature = {letter: (fifths + 6 - i) // 7 for i, letter in enumerate(FIFTHS)}
+        self.altered: set[str] = set()
+
+    def new_bar(self) -> None:
+        """Forget the accidentals of the last bar."""
+        self.altered.clear()
+
+    def spell(self, pitch: int) -> tuple[str, int, int, bool]:
+        """Find a pitch's (letter, alteration, octave, whether an accidental must be written)."""
+        lowest = self.fifths - 2  # of the twelve neighbours on the line of fifths: in C, from Eb to G#
+        place = lowest + (7 * (pitch - 5) - lowest) % 12  # in fifths above F
+        letter, alteration = FIFTHS[place % 7], place // 7
+        written = alteration != self.signature[letter] or letter in self.altered
+        if written:
+            self.altered.add(letter)
+        return letter, alteration, (pitch - alteration) // 12 - 1, written

@@ -1,0 +1,3 @@
+"""Fast searches, a closed box: tests hold each to the readable definition of the same name beside it. Chapter 6."""
+
+__all__ = []

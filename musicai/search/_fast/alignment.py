@@ -1,0 +1,270 @@
+"""`search.alignment` for whole collections. Chapter 6.
+
+Many lines are laid end to end in a block that fits into the processor's cache, with a gap between two lines that no
+step can cross. Row i of the block needs only the four rows before it, and its cells do not need each other: each loop
+over a row is compiled to vectors of 16-bit numbers. (What is read is read before anything is compared, else the
+compiler makes no vectors.)
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from musicai.search.alignment import LONGEST, NEVER, Alignment, Chains, trace
+from musicai.search.costs import FAR, OCTAVE, STEPS, TICKS, Costs
+from musicai.search.lines import Lines
+
+SIZE = 4096  # cells of a block
+GAP = 5  # cells between lines, more than any step
+ROWS = 5  # rows that are kept, more than any step
+LOGS = np.rint(OCTAVE * np.log2(np.arange(LONGEST + 1).clip(1) / TICKS)).astype(np.int16)
+MOVES = np.array(STEPS)
+i16 = np.int16
+fast = njit(error_model="numpy", nogil=True, cache=True)
+
+
+class Block(NamedTuple):
+    """Some lines, end to end, and the rows of their tables: `alignment.Chains`."""
+
+    pitches: np.ndarray  # int16 (cells,)
+    ticks: np.ndarray  # int32 (cells,)
+    lags: np.ndarray  # int16 (5, cells): log2 of the time since the note so many notes before
+    guess: np.ndarray  # int16 (cells,): tempo
+    wrong: np.ndarray  # int16 (2, cells): the score of the wrong pairs between, and zeros
+    best: np.ndarray  # int16 (rows, cells)
+    tempo: np.ndarray
+    step: np.ndarray
+    end: np.ndarray  # int16 (cells,): score of the best chain that ends here
+    shift: np.ndarray  # int16 (cells,): and its transposition
+    bounds: np.ndarray  # int64 (lines, 2): first cell and last + 1
+
+
+def align_all(
+    query_pitches: np.ndarray,
+    query_starts: np.ndarray | None,
+    lines: Lines,
+    candidates: np.ndarray | None = None,
+    costs: Costs | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Align a query with every line: the score and the transposition that `align` finds for each.
+
+    >>> from musicai.notes import Melody
+    >>> lines = Lines.from_pieces([Melody.from_pitches([50, 57, 55]), Melody.from_pitches([60, 62, 64])])
+    >>> scores, shifts = align_all([70, 72, 74], None, lines)
+    >>> int(scores.argmax()), shifts[1]
+    (1, np.int8(-10))
+
+    Args:
+        query_pitches: (notes,), MIDI numbers, perhaps with fractions.
+        query_starts: (notes,), onsets in any unit, increasing; None to compare pitches only.
+        lines: the collection.
+        candidates: the numbers of the lines to compare; all by default.
+        costs: of errors; by default `Costs.default()`.
+
+    Returns: scores, float32 (n,), in nats, and transpositions, int8 (n,), in the order of the lines or candidates.
+
+    Raises:
+        ValueError: if the query is empty.
+
+    Chapter 6.
+    """
+    weights = (costs or Costs.default()).weigh(query_pitches, query_starts)
+    chosen = np.arange(len(lines)) if candidates is None else np.asarray(candidates, dtype=np.int64)
+    scores, shifts = np.empty(len(chosen), np.float32), np.empty(len(chosen), np.int8)
+    longest = int((lines.offsets[chosen + 1] - lines.offsets[chosen]).max(initial=0))
+    block = _block(max(SIZE, longest + 2 * GAP), ROWS)
+    _run(block, lines.pitches, lines.starts, lines.offsets, chosen, weights, MOVES, LOGS, scores, shifts)
+    return scores, shifts
+
+
+def align(
+    query_pitches: np.ndarray,
+    query_starts: np.ndarray | None,
+    line_pitches: np.ndarray,
+    line_starts: np.ndarray | None,
+    costs: Costs | None = None,
+) -> Alignment:
+    """Compute `alignment.align`."""
+    weights = (costs or Costs.default()).weigh(query_pitches, query_starts)
+    pitches, count = np.asarray(line_pitches, dtype=np.uint8), len(line_pitches)
+    if not count:
+        raise ValueError("the line to align with has no notes")
+    starts = np.zeros(count, np.float32) if line_starts is None else np.asarray(line_starts, dtype=np.float32)
+    block = _block(count + 2 * GAP, max(ROWS, len(weights.pitches)))
+    found = np.empty(1, np.float32), np.empty(1, np.int8)
+    _run(block, pitches, starts, np.array([0, count]), np.zeros(1, np.int64), weights, MOVES, LOGS, *found)
+    table = (x[: len(weights.pitches), GAP : GAP + count].astype(int) for x in (block.best, block.tempo, block.step))
+    return trace(Chains(*table), weights, pitches.astype(int))
+
+
+def _block(size: int, rows: int) -> Block:
+    tables = [np.full((rows, size), NEVER, np.int16) for _ in range(3)]
+    lags, wrong, bounds = np.zeros((5, size), i16), np.zeros((2, size), i16), np.zeros((size // GAP, 2), np.int64)
+    row = [np.zeros(size, np.int16) for _ in range(4)]
+    return Block(row[0], np.zeros(size, np.int32), lags, row[1], wrong, *tables, row[2], row[3], bounds)
+
+
+@fast
+def _run(block, pitches, starts, offsets, chosen, weights, moves, logs, scores, shifts):
+    """Fill block after block with lines and find the scores of all."""
+    done = 0
+    while done < len(chosen):
+        count = _fill(block, pitches, starts, offsets, chosen[done:])
+        size = block.bounds[count - 1, 1] + GAP if count else GAP
+        if weights.timed:
+            _measure(block, count, size, weights, logs)
+        block.end[:] = NEVER
+        for i in range(len(weights.pitches)):
+            _row(block, i, size, weights, moves)
+            for k in range(count):
+                block.best[i % len(block.best), block.bounds[k, 1] : block.bounds[k, 1] + GAP] = NEVER
+            _end(block, i, size, weights)
+        for k in range(count):
+            first, last = block.bounds[k]
+            scores[done + k], shifts[done + k] = _score(block, first, last, weights.units)
+        done += count
+
+
+@fast
+def _fill(block, pitches, starts, offsets, chosen):
+    """Copy lines into the block until it is full; return how many."""
+    cell, count = GAP, 0
+    for line in chosen:
+        first, last = offsets[line], offsets[line + 1]
+        if cell + last - first + GAP > len(block.pitches):
+            break
+        block.bounds[count, 0], block.bounds[count, 1] = cell, cell + last - first
+        for x in range(first, last):
+            block.pitches[cell] = pitches[x]
+            block.ticks[cell] = np.int32(np.rint(TICKS * np.float64(starts[x])))
+            cell += 1
+        block.pitches[cell : cell + GAP], block.ticks[cell : cell + GAP] = 1000, 0
+        cell += GAP
+        count += 1
+    return count
+
+
+@fast
+def _measure(block, count, size, weights, logs):
+    """The times between notes, and the guess of the tempo."""
+    ticks = block.ticks
+    for lag in range(1, len(block.lags)):
+        for j in range(lag, size):
+            block.lags[lag, j] = logs[min(max(ticks[j] - ticks[j - lag], 1), LONGEST)]
+    for k in range(count):
+        first, last = block.bounds[k]
+        for j in range(first, last):
+            end = min(j + len(weights.pitches) - 1, last - 1)
+            span = logs[min(max(ticks[end] - ticks[j], 1), LONGEST)]
+            block.guess[j] = i16(span - weights.spans[0, end - j]) if end > j else i16(0)
+
+
+@fast
+def _row(block, i, size, weights, moves):
+    """Row i of the tables."""
+    rows, now, back = len(block.best), i % len(block.best), 0
+    block.best[now, GAP:size] = i16(i * weights.rates[0])
+    block.tempo[now, :size], block.step[now, :size] = block.guess[:size], 0
+    block.wrong[0, :size] = 0
+    for number in range(len(moves)):
+        a, b = moves[number]
+        if a > i:
+            continue
+        while a == b and back < a - 1:
+            back += 1
+            _add_wrong(block, i, back, size, weights)
+        then, between = (i - a) % rows, int(a != b or a == 1)
+        if weights.timed:
+            _extend_in_time(block, now, then, between, i, number, a, b, size, weights)
+        else:
+            _extend(block, now, then, between, i, number, a, b, size, weights)
+
+
+@fast
+def _add_wrong(block, i, back, size, weights):
+    """`alignment._wrong`, added to what is between."""
+    pitches, others = block.pitches[GAP:size], block.pitches[GAP - back : size - back]
+    total, interval = block.wrong[0, GAP:size], i16(weights.pitches[i] - weights.pitches[i - back])
+    gain = weights.gains[i - back]
+    slip, wrong, octave = (i16(weights.rates[2] + gain), i16(weights.rates[3] + gain), i16(weights.rates[4] + gain))
+    for j in range(len(total)):
+        error = i16(i16(pitches[j] - others[j]) - interval)
+        error = i16(max(error, i16(-error)))
+        score = slip if error <= 2 else wrong
+        score = octave if error == 12 else score
+        total[j] = i16(total[j] + score)
+
+
+@fast
+def _extend(block, now, then, between, i, number, a, b, size, weights):
+    """`alignment._extend` without rhythm."""
+    best, step = block.best[now, GAP:size], block.step[now, GAP:size]
+    before, wrong = block.best[then, GAP - b : size - b], block.wrong[between, GAP:size]
+    pitches, others = block.pitches[GAP:size], block.pitches[GAP - b : size - b]
+    interval, mark = i16(weights.pitches[i] - weights.pitches[i - a]), i16(number + 1)
+    agree = i16(weights.steps[number] + weights.gains[i])
+    other = i16((weights.rates[1] if number == 0 else NEVER // 2) + weights.gains[i])
+    for j in range(len(best)):
+        old, how = best[j], step[j]
+        score = agree if i16(pitches[j] - others[j]) == interval else other
+        score = i16(i16(before[j] + wrong[j]) + score)
+        better = score > old
+        best[j] = score if better else old
+        step[j] = mark if better else how
+
+
+@fast
+def _extend_in_time(block, now, then, between, i, number, a, b, size, weights):
+    """`alignment._extend` with rhythm."""
+    best, tempo, step = block.best[now, GAP:size], block.tempo[now, GAP:size], block.step[now, GAP:size]
+    before, pace = block.best[then, GAP - b : size - b], block.tempo[then, GAP - b : size - b]
+    wrong = block.wrong[between, GAP:size]
+    pitches, others = block.pitches[GAP:size], block.pitches[GAP - b : size - b]
+    next_time, time = block.lags[1, GAP - b + 1 : size - b + 1], block.lags[b, GAP:size]
+    own, whole = weights.spans[i - a, 1], weights.spans[i - a, a]
+    beat, slope, loose = weights.beats[i - a], weights.rates[5], weights.rates[6]
+    interval, mark = i16(weights.pitches[i] - weights.pitches[i - a]), i16(number + 1)
+    agree = i16(weights.steps[number] + weights.gains[i])
+    other = i16((weights.rates[1] if number == 0 else NEVER // 2) + weights.gains[i])
+    far = i16(FAR)
+    for j in range(len(best)):
+        old, old_tempo, how, here = best[j], tempo[j], step[j], pace[j]
+        one, two = i16(i16(next_time[j] - own) - here), i16(i16(time[j] - whole) - here)
+        size_one, size_two = i16(max(one, i16(-one))), i16(max(two, i16(-two)))
+        off = one if size_one <= size_two else two
+        cost = i16(slope * i16(min(i16(min(size_one, size_two)), far))) >> i16(4)
+        in_time = i16(max(i16(beat - i16(cost)), loose))
+        score = agree if i16(pitches[j] - others[j]) == interval else other
+        score = i16(i16(i16(before[j] + wrong[j]) + score) + in_time)
+        follow = i16(here + i16(off >> i16(2)))
+        better = score > old
+        best[j] = score if better else old
+        tempo[j] = follow if better else old_tempo
+        step[j] = mark if better else how
+
+
+@fast
+def _end(block, i, size, weights):
+    """Let the chains end here, if that is better than where they ended before."""
+    best, end, shift, pitches = block.best[i % len(block.best)], block.end, block.shift, block.pitches
+    rest, pitch = i16(weights.rates[0] * (len(weights.pitches) - 1 - i)), weights.pitches[i]
+    for j in range(size):
+        old, old_shift, score, now = end[j], shift[j], i16(best[j] + rest), i16(pitches[j] - pitch)
+        better = score > old
+        end[j] = score if better else old
+        shift[j] = now if better else old_shift
+
+
+@fast
+def _score(block, first, last, units):
+    """The average over the places where the chain could end, and the transposition of the best."""
+    top, at = i16(NEVER), first
+    for j in range(first, last):
+        if block.end[j] > top:
+            top, at = block.end[j], j
+    total = 0.0
+    for j in range(first, last):
+        if block.end[j] > top - 8 * units:  # the others count for nothing
+            total += np.exp((block.end[j] - top) / units)
+    return np.float32(top / units + np.log(total / (last - first))), np.int8(block.shift[at])

@@ -1,0 +1,83 @@
+"""How sure are we? The probability that the best match is right, and when to say "not in here". Chapter 6.
+
+A logistic regression on what is known about the best match, fitted by `scripts/fit_search.py` to queries whose tune was
+in the index and to others whose tune was not.
+"""
+
+import json
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+KINDS = ("pitches", "notes", "sound")
+
+
+def features(score: float, margin: float, notes: float, size: int) -> np.ndarray:
+    """What the probability depends on.
+
+    >>> features(24.0, 6.0, 12, 4248).round(1)
+    array([ 1. , 2. , 24. , 6. , 1.9, 2.5, 8.4])
+
+    Args:
+        score: of the best match, higher is better: nats from `align_all`, or minus the cost of warping.
+        margin: how much higher it is than that of the next piece that is not a near-copy of it.
+        notes: in the query; for sound, its length in seconds.
+        size: how many lines were searched.
+
+    Returns: (7,), among them a constant.
+
+    Chapter 6.
+    """
+    margin = max(margin, 0.0)
+    length = max(notes, 1)
+    return np.array([1.0, score / length, score, margin, np.log1p(margin), np.log(length), np.log(max(size, 1))])
+
+
+def probability(score: float, margin: float, notes: float, size: int, kind: str = "notes") -> float:
+    """Estimate how likely it is that the best match is right.
+
+    >>> probability(60.0, 30.0, 16, 4248) > 0.9 > 0.5 > probability(10.0, 0.1, 8, 4248)
+    True
+
+    Args:
+        score, margin, notes, size: as for `features`.
+        kind: of query: "pitches", "notes" (with rhythm) or "sound".
+
+    Returns: from 0 to 1; calibrated, so that of all matches with probability 0.8, about four in five are right.
+
+    Raises:
+        ValueError: for an unknown kind.
+
+    Chapter 6.
+    """
+    logit = features(score, margin, notes, size) @ np.array(_fitted(kind)["coefficients"])
+    return float(1 / (1 + np.exp(-np.clip(logit, -30, 30))))
+
+
+def threshold(kind: str = "notes") -> float:
+    """The probability below which a match is marked as unlikely.
+
+    >>> 0 < threshold() < 1
+    True
+
+    At most 1 % of the queries whose tune is not in the index get above it.
+
+    Args:
+        kind: of query: "pitches", "notes" (with rhythm) or "sound".
+
+    Returns: from 0 to 1.
+
+    Raises:
+        ValueError: for an unknown kind.
+
+    Chapter 6.
+    """
+    return _fitted(kind)["threshold"]
+
+
+@cache
+def _fitted(kind: str) -> dict:
+    if kind not in KINDS:
+        raise ValueError(f"kind={kind!r} is not one of {', '.join(KINDS)}")
+    return json.loads(Path(__file__).with_name("fitted.json").read_text())["confidence"][kind]
