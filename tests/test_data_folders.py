@@ -8,7 +8,7 @@ import pytest
 import soundfile
 import torch
 
-from musicai.data import SPLITS, AudioFolder, DataError, MidiFolder, ShardedMelodies, folders, write_shards
+from musicai.data import SPLITS, AudioFolder, DataError, MidiFolder, folders
 from musicai.notes import Melody, write_midi
 
 
@@ -145,8 +145,6 @@ def test_a_name_that_is_not_utf8_stops_nothing(tmp_path):
     for split in SPLITS:
         with suppress(DataError):
             assert len(MidiFolder(tmp_path / "m", split, on_error="skip")) == 1
-    write_shards([Melody.from_pitches([60], name=str(file)) for file in scores.files], tmp_path / "shards")
-    assert [m.name for m in ShardedMelodies(tmp_path / "shards")] == [str(file) for file in scores.files]
 
 
 def test_unreadable_audio_is_named_or_left_out(sounds):

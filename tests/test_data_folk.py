@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from musicai.data import FolkCorpus, catalogue, folk, group_duplicates
+from musicai.data import FolkCorpus, catalogue, folk, group_duplicates, title_key, variants
 from musicai.notes.abc import tunes_in
 
 pytest.importorskip("music21", reason="the folk corpus comes with music21: pip install musicai[corpus]")
@@ -58,6 +58,38 @@ def test_splits_are_disjoint_complete_and_keep_groups():
         assert where[every[i].notes] == where[every[int(first)].notes]
     assert len(parts["train"]) > 200
     assert min(map(len, parts.values())) > 5
+
+
+def test_splits_keep_titles_and_known_variants_together():
+    every = FolkCorpus()
+    where = {tune.id: split for split in ("train", "valid", "test") for tune in FolkCorpus(split)}
+    assert len(where) == len(every) == 4248
+    first_of = {}
+    for tune in every:
+        if key := title_key(tune.name):
+            assert where[first_of.setdefault(key, tune.id)] == where[tune.id], tune.name
+    assert all(where[a] == where[b] for a, b, same in variants() if same)
+    assert Counter(where.values()) == {"train": 3395, "valid": 424, "test": 429}
+
+
+def test_variants_are_pairs_of_one_title_from_two_collections():
+    tunes, pairs = {tune.id: tune for tune in FolkCorpus()}, variants()
+    assert len({(a, b) for a, b, _ in pairs}) == len(pairs) >= 200
+    assert all(tunes[a].collection != tunes[b].collection for a, b, _ in pairs)
+    assert Counter(same for _, _, same in pairs) == {True: 225, False: 95}
+    exact = [title_key(tunes[a].name) == title_key(tunes[b].name) for a, b, _ in pairs]
+    assert sum(exact) > 150
+    named = {(tunes[a].name, tunes[b].name): same for a, b, same in pairs}
+    assert named["Smash the Windows -- Jig", "Smash The Windows"]
+    assert not named["SMASH THE WINDOWS -- REEL", "Smash The Windows"]  # another tune of that name
+
+
+def test_repeats_change_the_notes_but_not_the_splits():
+    plain, played = FolkCorpus("valid", limit=300), FolkCorpus("valid", limit=300, expand_repeats=True)
+    assert [tune.id for tune in plain] == [tune.id for tune in played]
+    longer = [len(two) / len(one) for one, two in zip(plain, played, strict=True)]
+    assert min(longer) == 1
+    assert 1.5 < max(longer) <= 2
 
 
 def test_essen_states_its_terms(capsys):

@@ -1,13 +1,14 @@
 """Splits that never move and never leak: hashes, fingerprints, groups of near-duplicates."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from musicai.data import SPLITS, group_duplicates, melody_key, split_of
+from musicai.data import SPLITS, group_duplicates, melody_key, split_of, split_tunes, title_key
 from musicai.notes import Melody, Note
 
 
@@ -99,3 +100,41 @@ def test_many_copies_of_one_tune_stay_one_group():
     melody = random_tune(rng)
     groups = group_duplicates([melody.transpose(int(i % 11) - 5) for i in range(1_000)])
     assert set(groups.tolist()) == {0}
+
+
+@pytest.mark.parametrize(
+    ("title", "key"),
+    [
+        ("Devil's Dream., The", "devils dream"),
+        ("DEVILS DREAM -- REEL", "devils dream"),
+        ("The Hare in the Corn. No. 2.", "hare in corn"),
+        ("Fisher's Hornpipe (2nd Setting)", "fishers"),
+        ("Cock & Hen", "cock and hen"),
+        ("Déirdre", "deirdre"),
+        ("The Reel of Tulloch", "reel of tulloch"),
+        *(
+            (plain, "")
+            for plain in ("", "Reel", "An Irish Air.", "Untitled", "A Favorite Quick Step", "Jig No. 2", "?")
+        ),
+    ],
+)
+def test_title_keys(title, key):
+    assert title_key(title) == key
+
+
+def test_namesakes_and_known_pairs_share_a_split():
+    rng = np.random.default_rng(5)
+    tunes = [replace(random_tune(rng), name=f"Tune {chr(65 + i % 20)}{chr(65 + i // 20)}") for i in range(200)]
+    alone = split_tunes(tunes)
+    assert set(alone) == set(SPLITS)
+    assert split_tunes([replace(tune, name="The Reel") for tune in tunes]) == alone  # a name that says nothing
+    assert len(set(split_tunes([replace(tune, name="Old Polly's Reel") for tune in tunes]))) == 1
+    joined = split_tunes(tunes, same=[(3, i) for i in range(100)])
+    assert set(joined[:100]) == {alone[0]}  # that of the first of the group
+    assert joined[100:] == alone[100:]
+
+
+def test_adding_tunes_moves_none():
+    rng = np.random.default_rng(6)
+    tunes = [replace(random_tune(rng), name=str(rng.integers(1000)) + "x") for _ in range(120)]
+    assert split_tunes(tunes)[:80] == split_tunes(tunes[:80])

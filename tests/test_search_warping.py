@@ -148,3 +148,18 @@ def test_a_sung_melody_is_found_among_two_hundred():
     costs = fast.warp_all([track_contour(audio, sr)], lines)[0]
     assert costs.argmin() == 123
     assert np.sort(costs)[1] > 1.6 * costs[123]
+
+
+def test_silence_before_and_after_makes_no_difference():
+    lines, melodies = lines_and_melodies()
+    contour = contour_of(melodies[3], first=0)
+    pitches = np.pad(contour.pitches, 150, constant_values=np.nan)
+    padded = Contour(pitches, np.isfinite(pitches).astype(np.float32), contour.rate)
+    for one, two in zip(fast.warp_all([contour], lines), fast.warp_all([padded], lines), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_a_contour_without_pitch_says_so():
+    lines, _ = lines_and_melodies(3)
+    with pytest.raises(ValueError, match="no contour has a pitch"):
+        fast.warp_all([Contour(np.full(9, np.nan, np.float32), np.zeros(9, np.float32), 100.0)], lines)

@@ -1,4 +1,4 @@
-"""Music to learn from: shipped and public data sets, the folk corpus, your own folders; splits without leaks; shards.
+"""Music to learn from: shipped and public data sets, the folk corpus, your own folders; splits without leaks.
 
 Every one is a `torch.utils.data.Dataset` with a `split`; its class documents the items. Names load on first use.
 """
@@ -6,12 +6,11 @@ Every one is a `torch.utils.data.Dataset` with a `split`; its class documents th
 from importlib import import_module
 
 _HOME = {
-    "splits": ("SPLITS", "group_duplicates", "melody_key", "split_of", "split_tunes"),
+    "splits": ("SPLITS", "group_duplicates", "melody_key", "split_of", "split_tunes", "title_key"),
     "musicai_notes": ("MusicAIDrums", "MusicAINotes"),
     "polyphonic": ("JSBChorales", "Nottingham", "PianoRolls"),
-    "folk": ("FolkCorpus", "FolkTune"),
+    "folk": ("FolkCorpus", "FolkTune", "variants"),
     "folders": ("AudioFolder", "MidiFolder"),
-    "shards": ("ShardedArrays", "ShardedMelodies", "variations", "write_shards"),
     "public": ("MAESTRO", "SC09", "Groove", "NSynth", "SpeechCommands"),
     "transport": ("DataError", "download", "extract"),
 }

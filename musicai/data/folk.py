@@ -1,5 +1,6 @@
 """The folk corpus: thousands of tunes from the installed music21 wheel, split without leaks."""
 
+import csv
 import re
 import sys
 from collections import Counter
@@ -8,7 +9,7 @@ from functools import cache
 
 from torch.utils.data import Dataset
 
-from musicai.data.catalogue import SETS
+from musicai.data.catalogue import SETS, SHIPPED
 from musicai.data.splits import check_split, split_tunes
 from musicai.notes import Melody
 from musicai.notes.abc import notes_of, parse_block, tunes_in
@@ -32,13 +33,20 @@ class FolkTune(Melody):
     Args:
         notes, name, key, tempo, time_signature: as in `Melody`.
         collection: the collection's name in music21's corpus.
-        number: the content of its `X:` field.
+        number: the content of its `X:` field, which several tunes may share.
+        position: its place in the collection, counted from 0.
 
     Chapter 1.
     """
 
     collection: str = ""
     number: str = ""
+    position: int = 0
+
+    @property
+    def id(self) -> str:
+        """Its collection and position, such as "oneills1850/7", which no other tune has."""
+        return f"{self.collection}/{self.position}"
 
 
 class FolkCorpus(Dataset):
@@ -50,7 +58,7 @@ class FolkCorpus(Dataset):
 
     Each item is a `FolkTune`, a Melody with name, key, tempo, time_signature, collection and number. Tied notes are
     joined, grace notes and chord symbols are dropped, and only the top note of a chord and the first of several voices
-    are kept. Near-copies and transpositions of a tune are always in the same split (see
+    are kept. Near-copies, transpositions and namesakes of a tune are always in the same split (see
     `musicai.data.splits`), and the splits never change for the same collections and limit. Parsing takes seconds, but
     only once per process. `skipped` lists the tunes that cannot be parsed, and why.
 
@@ -100,7 +108,28 @@ class FolkCorpus(Dataset):
 
 @cache
 def _splits(collections: tuple[str, ...], limit: int | None) -> list[str]:
-    return split_tunes(_tunes(collections, limit)[0])
+    tunes = _tunes(collections, limit)[0]
+    places = {tune.id: i for i, tune in enumerate(tunes)}
+    known = [(places[a], places[b]) for a, b, same in variants() if same and a in places and b in places]
+    return split_tunes(tunes, known)
+
+
+def variants() -> list[tuple[str, str, bool]]:
+    """List pairs of tunes of one title from different collections of the folk corpus, and whether they are one tune.
+
+    >>> variants()[0]
+    ('ryansMammoth/19', 'airdsAirs/595', False)
+
+    Pairs were found by title, spelling variants included. Where a local alignment over all transpositions scores 62 %
+    of the shorter tune, they are taken to be the same; below that, both were compared bar by bar in scale degrees. A
+    tune stays the same in another mode or metre, or with its parts exchanged. A pair in doubt was left out.
+
+    Returns: (id, id, same) for each pair; the ids are those of `FolkTune`.
+
+    Chapter 6.
+    """
+    with (SHIPPED / "variants.csv").open(newline="") as file:
+        return [(row["first"], row["second"], row["same"] == "1") for row in csv.DictReader(file)]
 
 
 def _tunes(collections: tuple[str, ...], limit: int | None, expand: bool = False) -> tuple[tuple, tuple]:
@@ -108,19 +137,18 @@ def _tunes(collections: tuple[str, ...], limit: int | None, expand: bool = False
     found = []
     for i, name in enumerate(collections):
         share = None if limit is None else limit // len(collections) + (i < limit % len(collections))
-        found += [_tune(text, name, expand) for text in read_texts(name)[:share]]
+        found += [_tune(text, name, k, expand) for k, text in enumerate(read_texts(name)[:share])]
     return tuple(x for x in found if isinstance(x, FolkTune)), tuple(x for x in found if isinstance(x, str))
 
 
 @cache
-def _tune(text: str, collection: str, expand: bool) -> FolkTune | str:
+def _tune(text: str, collection: str, position: int, expand: bool) -> FolkTune | str:
     """The tune, or the reason why it cannot be parsed; each text is parsed once per process."""
     (row,) = parse_block([text], expand)
     if "error" in row:
         return f"{collection} {row['number']} {row['name']!r}: {row['error']}"
-    return FolkTune(
-        notes_of(row), row["name"], row["key"], row["tempo"], row["time_signature"], collection, row["number"]
-    )
+    place = (collection, row["number"], position)
+    return FolkTune(notes_of(row), row["name"], row["key"], row["tempo"], row["time_signature"], *place)
 
 
 @cache

@@ -1,10 +1,11 @@
-"""Split tunes without leaks: copies, transpositions and near-copies of a tune never end up in different splits.
+"""Split tunes without leaks: copies, near-copies and namesakes of a tune never end up in different splits.
 
 How it works, in the order in which `split_tunes` does it:
 
 1. `group_duplicates` finds the groups. Two tunes are near-copies when they share enough short runs of intervals
    (`shingles`); intervals do not change when a tune is transposed.
-2. `melody_key` makes a fingerprint of each group's first tune, and `split_of` hashes it into "train" (80 %), "valid"
+2. `title_key` joins groups whose tunes have the same title: versions of a tune can differ in most of their notes.
+3. `melody_key` makes a fingerprint of each group's first tune, and `split_of` hashes it into "train" (80 %), "valid"
    (10 %) or "test" (10 %): the same on every machine, with no list to keep and no seed to lose.
 
 >>> from musicai.notes import Melody
@@ -16,6 +17,8 @@ How it works, in the order in which `split_tunes` does it:
 """
 
 import hashlib
+import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -25,11 +28,20 @@ from musicai.notes import Melody
 SPLITS = ("train", "valid", "test")
 SHINGLE = 7  # intervals per run: unrelated tunes share shorter runs, and longer ones break at every change
 OVERLAP = 0.25  # near-copies: this share of the runs of the tune that has fewer is also in the other
+ARTICLES = ("the", "a", "an")
+DANCES = (  # these and numbers may follow a title
+    r"air|clog|double|fling|highland|hornpipe|jig|march|minuet|polka|quadrille|reel|rant|single|slip|slipjig|song|"
+    r"strathspey|waltz|no|setting|sett?|version|1st|2n?d|3r?d|\d+"
+)
+PLAIN = (  # a title of nothing else says nothing
+    DANCES + r"|irish|scotch|scots|english|french|german|trumpet|favou?rite|new|old|quick|step|quickstep|cotill?i?on|"
+    r"cottilon|allemanda?|untitled|do|tune|dance"
+)
 NEIGHBOURS = 4  # how many later owners of a shingle to compare each owner with; keeps the work linear
 
 
-def split_tunes(melodies: Sequence[Melody]) -> list[str]:
-    """Put tunes into "train", "valid" and "test" so that near-duplicates stay together.
+def split_tunes(melodies: Sequence[Melody], same: Iterable[tuple[int, int]] = ()) -> list[str]:
+    """Put tunes into "train", "valid" and "test" so that near-duplicates and tunes of one title stay together.
 
     >>> from musicai.notes import Melody
     >>> tune = Melody.from_pitches([60, 62, 64, 65, 67, 65, 64, 62, 60, 67, 60])
@@ -39,12 +51,39 @@ def split_tunes(melodies: Sequence[Melody]) -> list[str]:
     Args:
         melodies: the tunes. Adding tunes at the end leaves every group whose first tune was already there in its split,
             unless a new tune links two groups.
+        same: pairs of positions of tunes that are known to be the same.
 
     Returns: the split of each tune, which is that of the first tune in its group.
 
     Chapter 1.
     """
-    return [split_of(melody_key(melodies[first])) for first in group_duplicates(melodies)]
+    parent, first_of = group_duplicates(melodies), {}
+    titles = ((first_of.setdefault(key, i), i) for i, m in enumerate(melodies) if (key := title_key(m.name)))
+    for a, b in (*titles, *same):
+        one, two = _root(parent, a), _root(parent, b)
+        parent[max(one, two)] = min(one, two)
+    return [split_of(melody_key(melodies[_root(parent, i)])) for i in range(len(parent))]
+
+
+def title_key(title: str) -> str:
+    """Reduce a title to the words that tell tunes apart, so that other spellings of it give the same key.
+
+    >>> title_key("Devil's Dream., The"), title_key("DEVILS DREAM -- REEL"), title_key("An Irish Air")
+    ('devils dream', 'devils dream', '')
+
+    Args:
+        title: any text; what's in brackets, articles, and the dance or number at its end don't count.
+
+    Returns: lower-case words, or "" if the title only says what kind of tune it is.
+
+    Chapter 6.
+    """
+    plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower().replace("&", " and ")
+    words = re.findall("[a-z0-9]+", re.sub(r"\(.*?\)|\[.*?\]|['`]", "", plain))
+    words = [word for word in words if word not in ARTICLES]
+    while len(words) > 1 and re.fullmatch(DANCES, words[-1]):
+        words.pop()
+    return " ".join(words) if any(not re.fullmatch(PLAIN, word) for word in words) else ""
 
 
 def group_duplicates(melodies: Iterable[Melody], overlap: float = OVERLAP) -> np.ndarray:

@@ -9,23 +9,42 @@ from ._fast.warping import warp_all
 from .alignment import Alignment, align
 from .contours import Contour, track_contour
 from .costs import Costs
+from .fingerprints import AudioIndex, AudioMatch
 from .humming import excerpt, hum, perturb, sing
-from .lines import Lines
+from .index import Match, MelodyIndex
+from .library import default_index, find, read_folder
+from .lines import Lines, lines_of
+from .ngrams import InvertedIndex, interval_ngrams, rhythm_ngrams, words_of, worth
 from .queries import Query, read_query
+from .warping import warp
 
 __all__ = [
     "Alignment",
+    "AudioIndex",
+    "AudioMatch",
     "Contour",
     "Costs",
+    "InvertedIndex",
     "Lines",
+    "Match",
+    "MelodyIndex",
     "Query",
     "align",
     "align_all",
+    "default_index",
     "excerpt",
+    "find",
     "hum",
+    "interval_ngrams",
+    "lines_of",
     "perturb",
+    "read_folder",
     "read_query",
+    "rhythm_ngrams",
     "sing",
     "track_contour",
+    "warp",
     "warp_all",
+    "words_of",
+    "worth",
 ]

@@ -47,9 +47,13 @@ def warp_all(
     """Compare the excerpts of one recording with every line, at any key and tempo.
 
     Args:
-        contours: the excerpts, all in the same key and about the same tempo; the cost is that of all together.
+        contours: the excerpts, all in the same key and about the same tempo; the cost is that of all together. Longer
+            ones are cut into several, see `Contour.excerpts`.
         lines: the collection.
         candidates: the lines to compare, by number; None for all.
+
+    Raises:
+        ValueError: if there is no pitch in any of them.
 
     Returns: float32 arrays with an entry for every line or candidate, in that order: costs per frame, from 0 to about
         1; where the first excerpt starts and ends, in beats; semitones from the contour to the line; and beats per
@@ -58,6 +62,9 @@ def warp_all(
     Chapter 6.
     """
     which = np.arange(len(lines)) if candidates is None else np.asarray(candidates, dtype=np.int64)
+    contours = [part for contour in contours for part in contour.excerpts()]
+    if not contours:
+        raise ValueError("no contour has a pitch: track_contour says so where it finds none")
     rough = sum(_rough(contour, lines, which) for contour in contours)[..., :12] / len(contours)  # 12 keys
     rough = rough.reshape(len(which), 12 * len(TEMPOS))
     results = np.full((5, len(which)), np.nan, np.float32)

@@ -1,0 +1,92 @@
+"""From pieces to the columns of the file, chunk by chunk, so that memory does not grow with the collection.
+
+A note takes two bytes as a rule: its pitch, and the code of its rhythm, a pair (time to the next note, duration) in a
+table. Times are whole numbers of TICKS per beat, which is exact for all usual note values and for MIDI files.
+"""
+
+import json
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from musicai.notes import Melody, Score
+from musicai.search._scale.postings import append_postings
+from musicai.search._scale.store import Column, write
+from musicai.search.lines import Lines, lines_of
+
+TICKS = 20160  # per beat: divisible by 64, 9, 5 and 7, and so by the 480 and 960 of MIDI files
+BATCH = 1000  # pieces whose notes are converted at once
+DTYPES = {"pitches": "u1", "rhythms": "<u4", "offsets": "<i8", "pieces": "<i4", "firsts": "<i4", "table": "<i4"}
+DTYPES |= {"texts": "u1", "text_offsets": "<i8"}
+DTYPES |= {"words": "<i4", "word_counts": "<i8", "postings": "u1", "posting_offsets": "<i8"}
+
+
+class Builder:
+    """Collects pieces in columns; `finish` adds the postings and writes the file."""
+
+    def __init__(self, folder: Path | None):
+        self.columns = {name: Column(dtype, folder) for name, dtype in DTYPES.items()}
+        for name in ("offsets", "text_offsets"):
+            self.columns[name].append([0])
+        self.codes: dict[int, int] = {}  # (step, duration) as one number -> its row in the table
+        self.pieces, self.waiting, self.names = 0, [], set()
+
+    def add(self, piece: Melody | Score | Lines, name: str | None = None) -> None:
+        """Add a piece, or `Lines` for many pieces without names."""
+        if not isinstance(piece, Lines):
+            self.waiting.append((piece, name))
+        if isinstance(piece, Lines) or len(self.waiting) == BATCH:
+            self._flush()
+        if isinstance(piece, Lines):
+            count = int(piece.pieces.max(initial=-1)) + 1
+            self._append_lines(piece.offsets, piece.pieces, piece.pitches, piece.starts, piece.durations)
+            self._append_texts([[str(self.pieces + i), "", "", 120.0, 4, 4] for i in range(count)])
+
+    def _flush(self) -> None:
+        owned = [(i, line) for i, (piece, _) in enumerate(self.waiting) for line in lines_of(piece)]
+        rows = [(note.pitch, note.start, note.duration) for _, line in owned for note in line.notes]
+        columns = np.array(rows, dtype=float).reshape(-1, 3).T
+        self._append_lines(np.cumsum([0, *(len(line) for _, line in owned)]), [i for i, _ in owned], *columns)
+        self._append_texts([self._describe(i, *item) for i, item in enumerate(self.waiting, self.pieces)])
+        self.waiting = []
+
+    def _append_lines(self, offsets, owners, pitches, starts, durations) -> None:
+        full, base = np.diff(offsets) > 0, self.columns["pitches"].length
+        ends, starts = np.asarray(offsets)[1:][full], np.asarray(starts, dtype=float)
+        on, off = (np.rint(times * TICKS).astype(np.int64) for times in (starts, starts + durations))
+        steps, lasts = np.diff(on, append=0), ends - 1
+        steps[lasts] = (off - on)[lasts]
+        pairs = np.maximum(steps, 1) << 32 | np.clip(off - on, 1, np.maximum(steps, 1))
+        unique, inverse = np.unique(pairs, return_inverse=True)
+        codes = np.array([self.codes.setdefault(pair, len(self.codes)) for pair in unique.tolist()], dtype=np.uint32)
+        self.columns["rhythms"].append(codes[inverse] if len(codes) else codes)
+        self.columns["pitches"].append(pitches)
+        self.columns["offsets"].append(ends + base)
+        self.columns["firsts"].append(on[np.concatenate([[0], ends])[:-1]] if len(ends) else [])
+        self.columns["pieces"].append(np.asarray(owners, dtype=np.int64)[full] + self.pieces)
+
+    def _append_texts(self, rows: list[list]) -> None:
+        texts = [json.dumps(row, ensure_ascii=False).encode() for row in rows]
+        self.columns["text_offsets"].append(np.cumsum([len(text) for text in texts]) + self.columns["texts"].length)
+        self.columns["texts"].append(np.frombuffer(b"".join(texts), np.uint8))
+        self.pieces += len(rows)
+
+    def _describe(self, position: int, piece: Melody | Score, name: str | None) -> list:
+        if name is None:
+            name = f"{piece.collection}/{piece.number}" if getattr(piece, "number", "") else str(position)
+        name = f"{name}#{position}" if name in self.names else name
+        self.names.add(name)
+        tempo = piece.tempo if isinstance(piece, Melody) else piece.tempos[0][1]
+        meter = piece.time_signature if isinstance(piece, Melody) else piece.time_signatures[0][1:]
+        return [name, piece.name, piece.key, tempo, *meter]
+
+    def finish(self, file: BinaryIO) -> None:
+        """Write everything that was added."""
+        self._flush()
+        table = np.array([(pair >> 32, pair & 0xFFFFFFFF) for pair in self.codes]).reshape(-1, 2)
+        self.columns["table"].append(table.ravel())
+        pitches, rhythms, offsets = (self.columns[name].array() for name in ("pitches", "rhythms", "offsets"))
+        append_postings((pitches, rhythms, table[:, 0].copy(), offsets), self.columns)
+        small = np.min_scalar_type(max(0, len(table) - 1)).str
+        write(file, self.columns, {"dtypes": {"rhythms": small}})

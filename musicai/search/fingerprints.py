@@ -1,0 +1,377 @@
+"""Audio fingerprints: which recording does a clip come from, and where in it does the clip begin?
+
+The spectrum of a recording is full of detail that noise and a room drown, but its strongest peaks stand out of both.
+`landmarks` finds them, and `pairs` turns two that are close together into one number, which is the same wherever the
+pair occurs. `AudioIndex` looks up the numbers of a clip, lets each vote for the places where it belongs, and then
+listens more carefully at the places with the most votes. Chapter 6.
+"""
+
+import json
+import math
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.ndimage import maximum_filter, maximum_filter1d, uniform_filter
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from musicai.audio import Audio, AudioError, load, resample, stft
+from musicai.data import AudioFolder
+from musicai.storage import atomic_write
+
+SR, WINDOW, HOP = 8000, 1024, 256  # what lies above 4 kHz is lost first, in a room and in lossy coding
+FRAME = HOP / SR  # seconds
+AREA = 8, 6  # a peak is the largest value among so many bins below and above, and so many frames before and after
+QUIET = 1e-3  # of the loudest value: anything below is no peak
+LOW, HIGH = 47, 107  # the pitches of peaks, as MIDI numbers: 123 Hz to 3.9 kHz
+STEPS = 3  # of the pitch per semitone, in keys
+REACH, SPREAD = 20, 36  # a pair spans at most so many frames and so many steps
+KEYS = ((HIGH - LOW) * STEPS + 1) * (2 * SPREAD + 1) * REACH
+BLOCK, MARGIN = 2**11 * HOP, 2**5 * HOP  # samples analysed at once, with a little on both sides
+GAP = 640  # frames between two recordings on the common time axis
+AROUND = 21, 33  # bins and frames whose mean a value of a clip's spectrum is compared with
+LONGEST, SHORTEST = 20.0, 0.5  # seconds of a clip that are used, and that are needed
+SPEEDS = tuple(1 + sign * i / 100 for i in range(1, 6) for sign in (1, -1))
+VOTES, LOOKS = 500_000, 2_000_000  # the work per clip: postings read per speed, and landmarks compared
+REFINED = 5  # recordings whose speed is determined to 0.1 %
+MAGIC = b"musicai AudioIndex 1".ljust(63) + b"\n"
+
+
+def landmarks(audio: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Find the peaks of a spectrogram: the values that are the largest in their neighbourhood.
+
+    >>> import torch
+    >>> tone = torch.sin(2 * torch.pi * 440 / SR * torch.arange(SR)) * torch.hann_window(SR)
+    >>> frames, pitches = landmarks(tone)
+    >>> (frames * FRAME).round(2).tolist(), pitches.round(1).tolist()
+    ([0.51], [69.0])
+
+    Args:
+        audio: sound (time,) at 8 kHz.
+
+    Returns: the frame (32 ms each) and the pitch (a MIDI number with a fraction) of every peak, in order of time.
+
+    Source: Wang, "An industrial-strength audio search algorithm" (2003). Chapter 6.
+    """
+    X = stft(audio, WINDOW, HOP).abs().numpy()  # (bins, frames)
+    bins, frames = AREA
+    loudest, least = maximum_filter(X, (2 * bins + 1, 2 * frames + 1)), QUIET * X.max()
+    peaks = (loudest == X) & (least < X)
+    peaks[[0, -1]] = False
+    frame, k = np.nonzero(peaks.T)
+    below, peak, above = np.log(X[[k - 1, k, k + 1], frame] + 1e-9)  # the top of a parabola through the three
+    exact = k + 0.5 * (below - above) / np.minimum(below - 2 * peak + above, -1e-6)
+    pitch = 69 + 12 * np.log2(exact * SR / WINDOW / 440)
+    kept = (pitch > LOW) & (pitch < HIGH)
+    return frame[kept], pitch[kept]
+
+
+def pairs(frames: np.ndarray, pitches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Number all pairs of landmarks that are close together: by the first pitch, the interval and the time between.
+
+    >>> keys, first = pairs(np.array([0, 5, 9]), np.array([69.0, 72.0, 71.0]))
+    >>> first.tolist()
+    [0, 1, 0]
+    >>> bool(keys[0] == pairs(np.array([100, 105]), np.array([69.0, 72.0]))[0][0])  # the same pair later
+    True
+
+    Args:
+        frames: the landmarks' times, ascending; fractions are allowed.
+        pitches: their pitches.
+
+    Returns: the key of each pair, from 0 to KEYS - 1, and the position of its first landmark.
+
+    Source: Wang (2003). Chapter 6.
+    """
+    keys, firsts = [], []
+    for lag in range(1, len(frames)):
+        time = np.rint(frames[lag:] - frames[:-lag]).astype(int)
+        if time.min() > REACH:
+            break
+        interval = np.rint((pitches[lag:] - pitches[:-lag]) * STEPS).astype(int)
+        pitch = np.rint((pitches[:-lag] - LOW) * STEPS).astype(int)
+        near = (time > 0) & (time <= REACH) & (abs(interval) <= SPREAD) & (pitch >= 0) & (pitch <= (HIGH - LOW) * STEPS)
+        keys.append(((pitch * (2 * SPREAD + 1) + interval + SPREAD) * REACH + time - 1)[near])
+        firsts.append(np.flatnonzero(near))
+    return np.concatenate([np.empty(0, int), *keys]), np.concatenate([np.empty(0, int), *firsts])
+
+
+@dataclass(frozen=True)
+class AudioMatch:
+    """A recording that a clip may come from.
+
+    >>> index.find("clip.mp3")[0]  # doctest: +SKIP
+    AudioMatch(path='/music/song.flac', title='song', score=251.3, start=12.4, end=17.4, speed=1.0, ...)
+
+    Args:
+        path: the file.
+        title: its name without the suffix.
+        score: how much better the clip fits here than at a place chosen by chance, as a log-likelihood ratio.
+        start: where the clip begins in the recording, in seconds.
+        end: where it ends.
+        speed: how much faster the clip is than the recording; 1.02 is 2 % faster.
+        probability: how likely it is that the clip comes from here.
+        unlikely: whether the score is so low that a clip of no indexed recording reaches it in more than 1 % of cases.
+
+    Chapter 6.
+    """
+
+    path: str
+    title: str
+    score: float
+    start: float
+    end: float
+    speed: float
+    probability: float
+    unlikely: bool
+
+
+class AudioIndex:
+    """The landmarks of many recordings, in memory or in one memory-mapped file.
+
+    >>> index = AudioIndex.build("~/music", "music.index")  # doctest: +SKIP
+    >>> AudioIndex.open("music.index").find("clip.mp3")[0].title  # doctest: +SKIP
+    'song'
+
+    Args:
+        arrays: starts, int64 (KEYS + 1,), where the postings of each key begin; postings, int32, the frames at which
+            the pairs begin, on a time axis that all recordings share; frames, int32, and cents, uint16 (hundredths of a
+            MIDI number), the landmarks; bases, int32, the first frame of each recording; names, uint8, the files' paths
+            in JSON.
+
+    Source: Wang (2003); comparing spectra at the places found is a matched filter. Chapter 6.
+    """
+
+    def __init__(self, *arrays: np.ndarray):
+        self._arrays = arrays
+        self.starts, self.postings, self.frames, self.cents, self.bases, names = arrays
+        self.paths = json.loads(names.tobytes())
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @classmethod
+    def build(cls, folder, path: str | Path | None = None, *, progress: bool = True) -> "AudioIndex":
+        """Index recordings; with `path`, write the index to a file and open that.
+
+        A file that cannot be read is left out, and a warning names it.
+
+        Args:
+            folder: a folder, searched with everything below it, or paths of sound files.
+            path: the file to write.
+            progress: whether to show a progress bar.
+
+        Raises:
+            ValueError: if there is no sound to index.
+        """
+        files, failed = _sound_files(folder)
+        found, bases, paths, base = [], [], [], 0
+        for file in tqdm(files, "fingerprints", unit="file", delay=1, disable=not progress):
+            try:
+                frames, pitches, length = _landmarks_of(load(file, sr=SR, mono=True)[0][0])
+                keys, firsts = pairs(frames, pitches)
+                if not len(keys):
+                    raise AudioError(f"{file}: it is silent, or too short to have landmarks")
+            except (ValueError, OSError) as error:
+                failed.append(str(error))
+                continue
+            frames = (frames + base).astype(np.int32)
+            found.append((keys.astype(np.int32), frames[firsts], frames, np.rint(100 * pitches).astype(np.uint16)))
+            bases.append(base)
+            paths.append(str(file.absolute()))
+            base += length + GAP
+        if not paths:
+            raise ValueError("\n".join([f"there is no sound to index in {folder}", *failed[:10]]))
+        if failed:
+            warnings.warn("\n".join([f"{len(failed)} files are left out:", *failed]), stacklevel=2)
+        keys, postings, frames, cents = map(np.concatenate, zip(*found, strict=True))
+        order = np.argsort(keys, kind="stable")
+        starts = np.searchsorted(keys[order], np.arange(KEYS + 1))
+        names = np.frombuffer(json.dumps(paths).encode(), np.uint8)
+        index = cls(starts, postings[order], frames, cents, np.array(bases, np.int32), names)
+        if path is None:
+            return index
+        with atomic_write(path) as file:
+            file.write(MAGIC)
+            for array in index._arrays:
+                np.save(file, array)
+        return cls.open(path)
+
+    @classmethod
+    def open(cls, path: str | Path) -> "AudioIndex":
+        """Open an index that `build` wrote; only what a search needs is read from the disk.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if it is not an audio index, is of another version, or is truncated.
+        """
+        size, arrays = Path(path).stat().st_size, []
+        with open(path, "rb") as file:
+            magic = file.read(len(MAGIC))
+            if magic != MAGIC:
+                other = magic.startswith(MAGIC[:18])
+                reason = "an audio index of another version of musicai" if other else "not an audio index"
+                raise ValueError(f"{path} is {reason}; make one with AudioIndex.build")
+            try:
+                for _ in range(6):
+                    np.lib.format.read_magic(file)
+                    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+                    arrays.append(np.memmap(path, dtype, "r", file.tell(), shape))
+                    file.seek(arrays[-1].nbytes, 1)
+                index = cls(*arrays)
+                whole = file.tell() == size and len(index.postings) == index.starts[-1]
+            except (ValueError, OSError):
+                whole = False
+        if not whole:
+            raise ValueError(f"{path} is truncated or damaged; make it again with AudioIndex.build")
+        return index
+
+    def find(self, clip, k: int = 10) -> list[AudioMatch]:
+        """Find the recordings that a clip may come from, best first.
+
+        The clip may be noisy, coded, or up to 5 % faster or slower, at the same pitch or with its pitch changed too.
+        Of a clip of more than 20 seconds, the middle is used. A silent clip matches nothing.
+
+        Args:
+            clip: the path of a sound file, (audio, sr), or an `Audio`.
+            k: the most recordings to return.
+
+        Returns: at most `k` matches.
+
+        Raises:
+            AudioError: if the clip is shorter than half a second, or holds NaN.
+        """
+        audio = _mono(clip)
+        seconds = len(audio) / SR
+        skipped = max(0, int(len(audio) - LONGEST * SR) // 2)
+        query = _Query(audio[skipped : skipped + int(LONGEST * SR)])
+        if not len(query.frames):
+            return []
+        best = self._search(query, [(1.0, 0.0)])
+        if not best or self._logit(query, best[0][0]) < 0:
+            changed = [(s, shift) for s in SPEEDS for shift in (-12 * math.log2(s), 0.0)]
+            best = self._best_of_each(query, np.array(best + self._search(query, changed)).reshape(-1, 4).T)
+        return [self._match(query, one, skipped / SR, seconds) for one in best[:k]]
+
+    def _search(self, query: "_Query", changes: list[tuple[float, float]]) -> list[tuple[float, ...]]:
+        """(score, place, speed, shift) in each recording where the clip may be, for some changes of speed and pitch."""
+        most = max(100, int(LOOKS / (len(self.frames) / self.frames[-1] * query.length)))  # places to look at
+        voted = [(*self._vote(query, speed, shift, most), speed, shift) for speed, shift in changes]
+        rows = np.concatenate([np.stack(np.broadcast_arrays(*one), dtype=float) for one in voted], axis=1)
+        rows = rows[:, np.argsort(-rows[0], kind="stable")[:most]]  # votes, places, speeds, shifts
+        rows[0] = self._score(query, *rows[1:])
+        best = self._best_of_each(query, rows)
+        return sorted([self._refined(query, one) for one in best[:REFINED]] + best[REFINED:], reverse=True)
+
+    def _vote(self, query: "_Query", speed: float, shift: float, most: int) -> tuple[np.ndarray, np.ndarray]:
+        """The votes for the frames at which the clip may begin, and these frames: each equal pair is a vote."""
+        keys, firsts = pairs(query.frames * speed, query.pitches + shift)
+        counts = self.starts[keys + 1] - self.starts[keys]
+        rare = np.argsort(counts, kind="stable")  # the rarer a pair, the more it says
+        rare = rare[: np.searchsorted(np.cumsum(counts[rare]), VOTES, side="right")]
+        pair, posting = _ranges(self.starts[keys[rare]], counts[rare])
+        begin = np.rint(query.frames[firsts[rare]] * speed).astype(np.int32)
+        places, votes = np.unique(self.postings[posting] - begin[pair], return_counts=True)
+        top = np.argsort(-votes, kind="stable")[:most]
+        return votes[top], places[top]
+
+    def _score(self, query: "_Query", places: np.ndarray, speeds: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+        """How loud the clip is where each place in the index has landmarks, as a log-likelihood ratio.
+
+        Where landmarks are, a clip from this place is `query.loudness` = 1 standard deviation above its mean.
+        """
+        first, last = np.searchsorted(self.frames, [places, places + query.length * speeds])
+        row, landmark = _ranges(first, last - first)
+        frame = np.rint((self.frames[landmark] - places[row]) / speeds[row]).astype(int)
+        pitch = self.cents[landmark] / 100 - shifts[row]
+        k = np.rint(440 * 2 ** ((pitch - 69) / 12) * WINDOW / SR).astype(int)
+        loudness = query.loudness[k.clip(max=WINDOW // 2), frame.clip(0, query.length - 1)]
+        return np.bincount(row, loudness - 0.5, len(places))
+
+    def _best_of_each(self, query: "_Query", rows: np.ndarray) -> list[tuple[float, ...]]:
+        """The best row of each recording, best first; a clip belongs to the recording that its middle is in."""
+        rows = rows[:, np.argsort(-rows[0], kind="stable")]
+        _, first = np.unique(self._recording(query, rows[1], rows[2]), return_index=True)
+        return list(zip(*rows[:, np.sort(first)].tolist(), strict=True))
+
+    def _recording(self, query: "_Query", place, speed):
+        return np.searchsorted(self.bases[1:], place + query.length / 2 * speed, side="right")
+
+    def _refined(self, query: "_Query", row: tuple[float, ...]) -> tuple[float, ...]:
+        """Look for a better fit around a place, in steps of 0.1 % of speed, with the clip's middle held in place."""
+        _, place, speed, _ = row
+        grid = [
+            (place + (speed - s) * query.length / 2 + delay, s, shift)
+            for s in speed + np.arange(-6, 7) / 1000
+            for shift in (0.0, -12 * math.log2(s))
+            for delay in (-1, 0, 1)
+        ]
+        scores = self._score(query, *np.array(grid).T)
+        best = int(scores.argmax())
+        return max(row, (float(scores[best]), *map(float, grid[best])))
+
+    def _match(self, query: "_Query", row: tuple[float, ...], skipped: float, seconds: float) -> AudioMatch:
+        score, place, speed, _ = row
+        i = int(self._recording(query, place, speed))
+        start = (place - self.bases[i]) * FRAME - skipped * speed
+        probability = 1 / (1 + math.exp(-self._logit(query, score)))
+        path = self.paths[i]
+        return AudioMatch(
+            path, Path(path).stem, score, start, start + seconds * speed, speed, probability, probability < 0.5
+        )
+
+    def _logit(self, query: "_Query", score: float) -> float:
+        return min(30.0, max(-30.0, 0.2 * (score - math.log(self.frames[-1])) - 4))
+
+
+class _Query:
+    """A clip's landmarks, and how far each value of its spectrum is above those around it, in standard deviations."""
+
+    def __init__(self, audio: Tensor):
+        self.frames, self.pitches = landmarks(audio)
+        X = stft(audio, WINDOW, HOP).abs().numpy()
+        S = np.log(X + QUIET * X.max() + 1e-12)
+        S = maximum_filter1d(S - uniform_filter(S, AROUND), 3)  # along time: a landmark may be a frame off
+        self.loudness = ((S - S.mean()) / (S.std() + 1e-12)).clip(-2.5, 2.5)
+        self.length = X.shape[1]
+
+
+def _ranges(first: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers from first[i] to first[i] + counts[i] - 1, for all i in a row, and i of each."""
+    row = np.repeat(np.arange(len(counts)), counts)
+    return row, np.arange(len(row)) + np.repeat(first - np.cumsum(counts) + counts, counts)
+
+
+def _landmarks_of(audio: Tensor) -> tuple[np.ndarray, np.ndarray, int]:
+    """Landmarks of a sound of any length, in blocks, and its length in frames."""
+    found = []
+    for first in range(0, len(audio), BLOCK):
+        before = min(first, MARGIN)
+        frames, pitches = landmarks(audio[first - before : first + BLOCK + MARGIN])
+        kept = (frames >= before // HOP) & (frames < (before + BLOCK) // HOP)
+        found.append((frames[kept] + (first - before) // HOP, pitches[kept]))
+    return *map(np.concatenate, zip(*found, strict=True)), len(audio) // HOP + 1
+
+
+def _sound_files(folder) -> tuple[list[Path], list[str]]:
+    """The sound files in a folder or a list, and what is wrong with those that cannot be read."""
+    if isinstance(folder, str | Path):
+        found = AudioFolder(folder, on_error="skip")
+        return found.files, list(found.skipped.values())
+    return [Path(file).expanduser() for file in folder], []
+
+
+def _mono(clip) -> Tensor:
+    """Any kind of clip as a sound (time,) at 8 kHz."""
+    if isinstance(clip, str | Path):
+        audio = load(clip, sr=SR, mono=True)[0][0]
+    else:
+        clip = clip if isinstance(clip, Audio) else Audio(*clip)
+        if not clip.samples.isfinite().all():
+            raise AudioError("the clip holds NaN or infinite samples")
+        audio = resample(clip.samples.mean(0), clip.sr, SR)
+    if len(audio) < SHORTEST * SR:
+        raise AudioError(f"the clip lasts {len(audio) / SR:.2f} s; give at least {SHORTEST} s")
+    return audio

@@ -1,0 +1,239 @@
+"""The melodies of a collection in one file, searched in a fraction of a second. Chapter 6."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import repeat
+from os import PathLike
+from pathlib import Path
+from tempfile import TemporaryFile
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from musicai.notes import Melody, Score
+from musicai.search._scale.store import VERSION, Store
+from musicai.search.lines import Lines
+from musicai.storage import atomic_write
+
+FORMAT = VERSION  # of the file; an index of another version has to be built again
+LEAST = 3  # notes of a query
+EXHAUSTIVE = 600_000  # notes: in smaller collections, the query is aligned with every line
+CANDIDATES = 8_000  # windows that the query is aligned with otherwise
+SUNG = 2_000  # lines that a contour is compared with otherwise
+
+
+@dataclass(frozen=True, eq=False)
+class Match:
+    """Where a query was found: in which piece, at which beat, how sure that is, and which notes belong together.
+
+    >>> index = MelodyIndex.build([Melody.from_pitches([60, 62, 64, 65, 67], name="Scale")], progress=False)
+    >>> match = index.find([67, 69, 71, 72])[0]
+    >>> match.title, match.transposition, match.start, match.end
+    ('Scale', -7, 0.0, 4.0)
+
+    Args:
+        piece: the line that matches, with the name, key, tempo and time signature of its piece.
+        title: the piece's name.
+        id: what the index calls the piece.
+        score: higher is better; comparable between the matches of one query.
+        probability: that this is the right piece, from 0 to 1.
+        start, end: of the match in the piece, in beats.
+        transposition: semitones from the query to the piece.
+        tempo_ratio: beats of the piece per unit of the query's time; NaN if the query has no rhythm.
+        pairs: int64 (pairs, 2), note of the query and note of the piece; none for sound.
+        unlikely: whether fewer than 1 in 100 queries for something that is not there have a match as good as this.
+
+    Chapter 6.
+    """
+
+    piece: Melody
+    title: str
+    id: str
+    score: float
+    probability: float
+    start: float
+    end: float
+    transposition: int
+    tempo_ratio: float = np.nan
+    pairs: np.ndarray = field(default_factory=lambda: np.empty((0, 2), np.int64))
+    unlikely: bool = False
+
+
+class MelodyIndex:
+    """A collection of melodies that can be searched, in a file or in memory.
+
+    >>> index = MelodyIndex.build([Melody.from_pitches([60, 62, 64, 65, 67], name="Scale")], progress=False)
+    >>> len(index), index.find("D4 E4 F#4 G4")[0].title
+    (1, 'Scale')
+
+    Make one with `build` or `open`. The query is aligned with every line of a small collection. In a large one, the
+    words of the query (`musicai.search.ngrams`) vote first on which windows of a few notes are worth it.
+
+    Chapter 6.
+    """
+
+    def __init__(self, store: Store):
+        self._store = store
+
+    @classmethod
+    def build(
+        cls,
+        pieces: Iterable[Melody | Score | Lines],
+        path: str | PathLike | None = None,
+        *,
+        ids: Iterable[str] | None = None,
+        progress: bool = True,
+    ) -> "MelodyIndex":
+        """Index a collection: of each score, the highest voice and every track.
+
+        Args:
+            pieces: read once, so that a generator can yield more than would fit into memory. `Lines` stand for as many
+                pieces without names.
+            path: the file to write; None keeps the index in a temporary file that vanishes with it.
+            ids: what to call the pieces. By default, a FolkTune is called by its collection and number, and any other
+                piece by its position.
+            progress: whether to show a bar.
+
+        Returns: the index.
+
+        Raises:
+            FileNotFoundError: if the folder of `path` does not exist.
+            ValueError: if there are not as many ids as pieces.
+        """
+        from musicai.search._scale.builder import Builder
+
+        folder = None if path is None else Path(path).expanduser().parent
+        if folder and not folder.is_dir():
+            raise FileNotFoundError(f"{path}: there is no folder {folder}; create it first")
+        builder = Builder(folder)
+        bar = tqdm(pieces, "indexing", unit="piece", disable=not progress, delay=1)
+        for piece, name in zip(bar, repeat(None) if ids is None else ids, strict=ids is not None):
+            builder.add(piece, name)
+        if folder:
+            with atomic_write(Path(path).expanduser()) as file:
+                builder.finish(file)
+            return cls.open(path)
+        with TemporaryFile() as file:
+            builder.finish(file)
+            file.flush()
+            return cls(Store(file, "the index"))
+
+    @classmethod
+    def open(cls, path: str | PathLike) -> "MelodyIndex":
+        """Open an index; this takes no time, as only what a query needs is read.
+
+        Args:
+            path: a file that `build` wrote, or "lance://" and the folder of a LanceDB database.
+
+        Returns: the index.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if it is empty, not an index, of another version, damaged or cut short.
+        """
+        if str(path).startswith("lance://"):
+            from musicai.search._scale.lance import open_lance
+
+            return open_lance(str(path))
+        if not Path(path).expanduser().is_file():
+            raise FileNotFoundError(f"{path}: there is no such index; make one with MelodyIndex.build")
+        with Path(path).expanduser().open("rb") as file:
+            return cls(Store(file, str(path)))
+
+    def __len__(self) -> int:
+        return len(self._store["text_offsets"]) - 1
+
+    def __repr__(self) -> str:
+        return f"MelodyIndex({len(self):,} pieces, {len(self._store['pieces']):,} lines)"
+
+    @cached_property
+    def lines(self) -> Lines:
+        """All lines, read into memory: 9 bytes per note."""
+        from musicai.search._scale.decoding import read_runs
+
+        offsets = self._store["offsets"]
+        return read_runs(self._store, np.arange(len(offsets) - 1), offsets[:-1], offsets[1:])
+
+    def find(self, query, k: int = 10) -> list[Match]:
+        """Find the pieces that a query may be from, best first.
+
+        Args:
+            query: anything that `musicai.search.read_query` takes.
+            k: the most matches to return.
+
+        Returns: at most one match per piece; equally good ones are in the order of the collection.
+
+        Raises:
+            ValueError: if the query has fewer than three notes, or k is below 1.
+        """
+        from musicai.search.queries import read_query
+
+        query = read_query(query)
+        if k < 1:
+            raise ValueError(f"k={k}: ask for at least one match")
+        if not query.contours and len(query.pitches) < LEAST:
+            raise ValueError(f"a query of {len(query.pitches)} notes fits everywhere; give at least {LEAST}")
+        return self._find_sound(query, k) if query.contours else self._find_notes(query, k)
+
+    def _find_notes(self, query, k: int) -> list[Match]:
+        from musicai.search._fast.alignment import align_all
+        from musicai.search.costs import Costs
+
+        which, lines = self._candidates(query)
+        scores = align_all(query.pitches, query.starts, lines, None, Costs.default())[0].astype(float)
+        whole = np.diff(self._store["offsets"])[which] if len(which) else np.empty(0)
+        scores += np.log(np.diff(lines.offsets) / whole)  # as if the query could be anywhere in the line
+        matches = [self._match(query, which[i]) for i in _best(scores, lines.pieces, k)]
+        return sorted(matches, key=lambda match: -match.score)
+
+    def _candidates(self, query) -> tuple[np.ndarray, Lines]:
+        """The runs of notes that are worth aligning: which line each is in, and its notes."""
+        offsets = self._store["offsets"]
+        if offsets[-1] <= EXHAUSTIVE:
+            return np.arange(len(offsets) - 1), self.lines
+        from musicai.search._scale.decoding import read_runs
+        from musicai.search._scale.postings import find_windows
+
+        firsts, lasts = find_windows(self._store, query.pitches, query.starts, CANDIDATES)
+        low, high = np.searchsorted(offsets, [firsts, lasts - 1], side="right") - 1
+        which = np.concatenate([low, high[high > low]])  # one that crosses the border of two lines is a run in each
+        firsts = np.maximum(np.concatenate([firsts, firsts[high > low]]), offsets[which])
+        lasts = np.minimum(np.concatenate([lasts, lasts[high > low]]), offsets[which + 1])
+        keep = lasts - firsts >= LEAST
+        return which[keep], read_runs(self._store, which[keep], firsts[keep], lasts[keep])
+
+    def _match(self, query, line: int) -> Match:
+        from musicai.search._fast.alignment import align
+        from musicai.search._scale.decoding import read_melody
+        from musicai.search.costs import Costs
+
+        name, piece = read_melody(self._store, line)
+        found = align(query.pitches, query.starts, piece.pitches, piece.starts, Costs.default())
+        ratio = np.nan
+        if query.starts is not None and len(found.pairs) > 1:
+            (q0, p0), (q1, p1) = found.pairs[[0, -1]]
+            ratio = float((piece.starts[p1] - piece.starts[p0]) / (query.starts[q1] - query.starts[q0]))
+        start, end = piece.notes[found.start].start, piece.notes[found.end - 1].end
+        span = (start, end, int(found.transposition), ratio, found.pairs)
+        return Match(piece, piece.name, name, float(found.score), 0.0, *span)
+
+    def _find_sound(self, query, k: int) -> list[Match]:
+        from musicai.search._fast.warping import warp_all
+        from musicai.search._scale.decoding import read_melody
+
+        which, lines = np.arange(len(self._store["pieces"])), self.lines
+        costs, starts, ends, shifts, ratios = warp_all(query.contours, lines)
+        matches = []
+        for i in _best(-costs.astype(float), lines.pieces, k):
+            name, piece = read_melody(self._store, which[i])
+            span = (float(starts[i]), float(ends[i]), int(np.nan_to_num(shifts[i])), float(ratios[i]))
+            matches.append(Match(piece, piece.name, name, -float(costs[i]), 0.0, *span))
+        return matches
+
+
+def _best(scores: np.ndarray, pieces: np.ndarray, k: int) -> np.ndarray:
+    """The best run of each of the k best pieces."""
+    order = np.lexsort((pieces, -scores))
+    firsts = np.sort(np.unique(pieces[order], return_index=True)[1])
+    return order[firsts[:k]]
