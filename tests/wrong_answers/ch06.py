@@ -59,8 +59,8 @@ WRONG = {
         lambda clip, file: _least_squares(clip, file)[::-1],
     ],
     "06.6": [
-        lambda audio, sr, tunes: tunes[0].name,
-        lambda audio, sr, tunes: min(tunes, key=len).name,
+        lambda audio, sr, tunes: next(iter(tunes)),
+        lambda audio, sr, tunes: min(tunes, key=lambda name: len(tunes[name])),
         lambda audio, sr, tunes: 0,
     ],
 }
