@@ -12,8 +12,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from musicai.notes import Melody, Note, Score, Track, read_abc, read_musicxml, read_score, write_score
-from musicai.notes.notation import Speller, bars, signature_of, values, voices
+from musicai.notes.notation import Speller, bars, beams, signature_of, values, voices
 
+DIVISIONS = "<attributes><divisions>2</divisions></attributes>"
 WRITTEN = ["song.musicxml", "song.mxl", "song.abc", "song.mid"]
 
 
@@ -83,22 +84,16 @@ def test_accidentals_transposition_key_time_tempo_and_names():
     assert score.tracks == (Track([Note(76, 0, 2)], 71, name="Clarinet", pan=-0.5),)
 
 
-def test_a_metronome_mark_counts_where_no_tempo_is_given():
-    mark = "<beat-unit>quarter</beat-unit><beat-unit-dot/><per-minute>c. 80</per-minute>"
-    direction = f"<direction><direction-type><metronome>{mark}</metronome></direction-type></direction>"
-    assert read_musicxml(document(f"<measure>{direction}{note('C', 1)}</measure>")).tempos == ((0, 120),)
-
-
-def test_drums_are_what_their_instruments_say():
+def test_a_part_on_channel_10_is_drums_and_notes_without_pitch_are_dropped():
     about = (
         "<part-list><score-part id='P1'><part-name>Kit</part-name><midi-instrument id='d1'>"
-        "<midi-channel>10</midi-channel><midi-unpitched>37</midi-unpitched></midi-instrument></score-part></part-list>"
+        "<midi-channel>10</midi-channel></midi-instrument></score-part></part-list>"
     )
     where = "<unpitched><display-step>F</display-step><display-octave>4</display-octave></unpitched>"
-    hit = f"<note>{where}<duration>1</duration><instrument id='d1'/></note>"
-    (track,) = read_musicxml(document(f"<measure>{hit}</measure>", about)).tracks
+    hit = f"<note>{where}<duration>1</duration></note>"
+    (track,) = read_musicxml(document(f"<measure>{hit}{note('C', 1, octave=2)}</measure>", about)).tracks
     assert track.is_drum
-    assert [n.pitch for n in track.notes] == [36]
+    assert [(n.pitch, n.start) for n in track.notes] == [(36, 0.5)]
 
 
 def test_repeats_are_played_on_request():
@@ -113,6 +108,11 @@ def test_repeats_are_played_on_request():
     assert heard(data, expand_repeats=True) == [(60, 0, 4), (62, 4, 4), (60, 8, 4), (64, 12, 4)]
     data = document(f"<measure>{note('C', 8)}</measure><measure>{forward}{note('D', 8)}{backward}</measure>")
     assert heard(data, expand_repeats=True) == [(60, 0, 4), (62, 4, 4), (62, 8, 4)]
+    body = f"<measure>{note('C', 8)}{backward}</measure><measure>{forward}{note('D', 8)}{backward}</measure>"
+    other = body.replace("<step>C", "<step>E").replace("<step>D", "<step>F")
+    data = document(f'{body}</part><part id="P2">{other.replace("<measure>", "<measure>" + DIVISIONS, 1)}')
+    twice = [(60, 0), (64, 0), (60, 4), (64, 4), (62, 8), (65, 8), (62, 12), (65, 12)]
+    assert [(pitch, start) for pitch, start, _ in heard(data, expand_repeats=True)] == twice
 
 
 def test_parts_stay_together_where_one_has_an_empty_measure():
@@ -194,7 +194,7 @@ def test_damaged_files_give_a_score_or_one_error(patch, at, zipped):
 @settings(max_examples=80)
 def test_any_text_in_any_place_gives_a_score_or_one_error(data):
     text = files(Melody.from_pitches([60, None, 64], [1, 0.5, 3]))[0].decode()
-    places = [i for i in range(len(text) - 1) if text[i] == ">" and text[i + 1] != "<"]
+    places = [i for i in range(len(text) - 1) if text[i] == ">" and text[i + 1] not in "<\n"]
     at = data.draw(st.sampled_from(places)) + 1
     odd = st.sampled_from(
         ["", "-1", "0", "1e9", "9" * 5000, "nan", "inf", "1_0", "٣", "x", "</note>", "<rest/>", "<chord/>"]
@@ -294,6 +294,15 @@ def test_a_triplet_is_written_as_a_triplet():
         (True, False),
         (False, True),
     ]
+
+
+def test_beams_join_what_is_shorter_than_a_quarter_within_a_beat():
+    melody = Melody.from_pitches([60, 62, 64, 65, None, 67, 69, 71], [0.5, 0.25, 0.25, 0.75, 0.25, 0.75, 0.25, 1])
+    (voice,) = voices(melody.to_score().tracks[0], chords=True)
+    line = list(values(voice, Fraction(0), Fraction(4)))
+    one = [["begin"], ["continue", "begin"], ["end", "end"]]
+    assert beams(line, (4, 4)) == [*one, [], [], ["begin"], ["end", "backward hook"], []]
+    assert beams(line, (12, 8))[:4] == [["begin"], ["continue", "begin"], ["continue", "end"], ["end"]]
 
 
 @given(st.integers(-7, 7), st.integers(0, 127))

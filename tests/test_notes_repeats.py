@@ -41,6 +41,10 @@ def played(abc: str) -> str:
         ("|: C |1,3 D :|2,4 E |] F", "CDCECDCEF"),
         ("|: C |1-3 D :|4 E |]", "CDCDCDCE"),
         ("|:: C ::| D", "CCCD"),  # three times
+        ("C |:: D ::|", "CDDD"),
+        ("C |: [M:3/4] |: D :|", "CDD"),  # a sign that is written twice
+        ("C [|]:| D", "CCD"),
+        ("C :|\n[|] D :|", "CCDD"),
         ("C |:| D", "CCD"),  # as O'Neill's transcribers wrote it
         ("C || \n: D :]", "CDD"),
     ],

@@ -7,7 +7,7 @@ from musicai.notes import Melody
 from musicai.search import Lines
 from musicai.search._fast import warping as fast
 from musicai.search.contours import Contour, track_contour
-from musicai.search.warping import BEND, TEMPOS, line_frames, pitch_cost, warp
+from musicai.search.warping import OCTAVE, PACES, beats_per_note, line_frames, pitch_cost, warp
 
 
 def walk(rng, notes=40):
@@ -60,30 +60,27 @@ def test_the_definition_finds_the_cheapest_of_all_paths(shape):
     assert warp(costs, 0.1)[0] == pytest.approx(brute_force(costs, 0.1))
 
 
-def test_the_compiled_path_is_that_of_the_definition():
-    rng = np.random.default_rng(0)
-    for n, m in ((1, 3), (3, 9), (20, 60), (60, 40), (40, 10)):
-        table, line = rng.random((n, 30), np.float32), rng.integers(0, 30, m).astype(np.int16)
-        cost, start, end = warp(table[:, line])
-        found = fast.warp_line(table, line, BEND)
-        if np.isfinite(cost):
-            assert found == (pytest.approx(cost, rel=1e-5), start, end)
-        else:
-            assert found[0] == np.inf
-
-
-def test_all_keys_at_once_agree_with_the_definition():
-    lines, melodies = lines_and_melodies(3)
-    contour = contour_of(melodies[1], rng=np.random.default_rng(1))
-    rough = fast._rough(contour, lines, np.arange(3))
-    pitches, weights, _ = fast._query(contour, fast.ROUGH)
-    for i, melody in enumerate(melodies):
-        for k, tempo in enumerate(TEMPOS):
-            line = line_frames(melody.pitches, melody.starts, melody.durations, tempo / fast.ROUGH)
-            for key in range(0, 12, 5):
-                difference = pitches[:, None] + key - line
-                costs = weights[:, None] * pitch_cost(difference - 12 * np.round(difference / 12))
-                assert rough[i, k, key] == pytest.approx(warp(costs)[0] / weights.sum(), abs=0.02)
+@pytest.mark.parametrize("seed", range(3))
+def test_the_compiled_search_is_that_of_the_definition(seed):
+    """In every way and lane: the cost, and a start and an end that have this cost."""
+    lines, melodies = lines_and_melodies(3, seed)
+    contour = contour_of(melodies[1], beats=5, rng=np.random.default_rng(seed))
+    pitches, weights, *_ = query = fast._query(contour)
+    paces, shifts = np.tile(PACES[1:4], (3, 1)), np.tile([0, -7, 5], (3, 1))
+    for rows, lanes, octave in ((fast.CLASSES, fast.KEYS, 0), (fast.PITCHES, fast.TUNINGS, OCTAVE)):
+        costs, starts, ends = fast._compare([query], lines, np.arange(3), paces, shifts, rows, lanes, octave)
+        for i, way, lane in np.ndindex(3, 3, 16):
+            if lane % 5:
+                continue
+            notes = melodies[i]
+            step = beats_per_note(notes.starts) / paces[i, way] / fast.RATE
+            line = line_frames(notes.pitches, notes.starts, notes.durations, step)
+            moved = pitches[:, None] + shifts[i, way] + lanes[lane]
+            table = weights[:, None] * pitch_cost(moved - line, octave)
+            cost = warp(table)[0]
+            assert costs[i, way, lane] * weights.sum() == pytest.approx(cost, abs=0.1)
+            start, end = (round((beats[i, way, lane] - notes.starts[0]) / step) for beats in (starts, ends))
+            assert warp(table[:, start:end])[0] == pytest.approx(cost, abs=0.1)
 
 
 @pytest.mark.parametrize("tempo", [84.0, 120.0, 168.0])
@@ -106,7 +103,7 @@ def test_candidates_are_compared_in_their_order():
     chosen = np.array([20, 4, 9])
     for some, every in zip(fast.warp_all([contour], lines, chosen), fast.warp_all([contour], lines), strict=True):
         np.testing.assert_array_equal(some, every[chosen])
-    assert all(len(result) == 0 for result in fast.warp_all([contour], lines, chosen[:0]))
+    assert [len(result) for result in fast.warp_all([contour], lines, chosen[:0])] == [0] * 5
 
 
 def test_lines_that_are_compared_finely_come_first(monkeypatch):

@@ -12,7 +12,19 @@ from fractions import Fraction
 from functools import cache
 
 from musicai.notes.midi import MAX_BYTES
-from musicai.notes.notation import FIFTHS, MODES, STEPS, Chord, Speller, Value, bars, signature_of, values, voices
+from musicai.notes.notation import (
+    FIFTHS,
+    MODES,
+    STEPS,
+    Chord,
+    Speller,
+    Value,
+    bars,
+    beat_of,
+    signature_of,
+    values,
+    voices,
+)
 from musicai.notes.note import Note, Track
 from musicai.notes.repeats import unfold_repeats
 from musicai.notes.score import Melody, Score
@@ -87,11 +99,10 @@ def read_abc(path: str | os.PathLike, expand_repeats: bool = False) -> list[Melo
     return found
 
 
-def read_abc_score(path: str | os.PathLike) -> Score:
+def read_abc_score(path: str | os.PathLike, expand_repeats: bool = False) -> Score:
     """Read the first tune of an ABC file with all its voices, one per track; errors are those of `read_abc`."""
     try:
-        text = next(iter(_read_texts(path)), "")
-        rows = list(_parse_voices(text, expand_repeats=False))
+        rows = list(_parse_voices(_read_texts(path)[0], expand_repeats))
         tracks = tuple(Track(notes_of(row)) for row in rows)
         tempos, metres = ((0.0, rows[0]["tempo"]),), ((0.0, *rows[0]["time_signature"]),)
         return Score(tracks, tempos, metres, rows[0]["key"], rows[0]["name"])
@@ -390,22 +401,25 @@ def write_abc(path: str | os.PathLike, score: Score | Melody) -> None:
     """
     score = score.to_score() if isinstance(score, Melody) else score
     measures, signature = bars(score), signature_of(score.key)
-    beats, part = score.time_signatures[0][1:]
-    key = signature[1].split() if signature else ["none", ""]
-    title = " ".join(score.name.split()).replace("%", "\\%")
-    lines = ["%abc-2.1", "X:1", f"T:{title}", f"M:{beats}/{part}", "L:1/8", f"Q:1/4={score.tempos[0][1]:.12g}"]
-    lines.append("K:" + key[0] + key[1][:3])
+    (_, beats, part), (_, bpm) = score.time_signatures[0], score.tempos[0]
+    tonic, mode = signature[1].split() if signature else ("none", "")
+    fields = f"%abc-2.1\nX:1\nT:{_one_line(score.name)}\nM:{beats}/{part}\nL:1/8\nQ:1/4={bpm:.12g}\nK:{tonic}{mode[:3]}"
+    lines = fields.split("\n")
     tracks = [(track.name, line) for track in score.tracks if not track.is_drum for line in voices(track, chords=False)]
     for i, (name, line) in enumerate(tracks, 1):
-        lines += [f'V:{i} name="{" ".join(name.split())}"'.replace("%", "\\%")] * (len(tracks) > 1)
+        lines += [f'V:{i} name="{_one_line(name.replace(chr(34), ""))}"'] * (len(tracks) > 1)
         lines += _music(line, measures, Speller(signature[0] if signature else 0))
     with atomic_write(path) as file:
         file.write("\n".join([*lines, ""]).encode("utf-8", "replace"))
 
 
+def _one_line(name: str) -> str:
+    return " ".join(name.split()).replace("%", "\\%")
+
+
 def _music(line: list[Chord], measures: list[tuple], speller: Speller) -> list[str]:
     """Lines of music, four bars each; a new metre has a line of its own."""
-    lines, metre = [""], measures[0][2] if measures else None
+    lines, metre = [""], measures[0][2]
     for i, (start, stop, pair) in enumerate(measures):
         if pair != metre:
             lines += [f"M:{pair[0]}/{pair[1]}", ""]
@@ -413,7 +427,7 @@ def _music(line: list[Chord], measures: list[tuple], speller: Speller) -> list[s
             lines.append("")
         metre = pair
         speller.new_bar()
-        text, now, beat = "", start, Fraction(4, pair[1]) * (3 if pair[0] % 3 == 0 and pair[1] > 4 else 1)
+        text, now = "", start
         whole = list(values(line, start, stop))
         for j, value in enumerate(whole):
             if value.edges[0] and value.tuplet[0] < 10:  # all that ABC has; others are written as fractions
@@ -422,7 +436,7 @@ def _music(line: list[Chord], measures: list[tuple], speller: Speller) -> list[s
                 text += f"({value.tuplet[0]}{normal}"
             text += _token(value, speller)
             now += value.duration
-            text += " " * ((now - start) % beat == 0)
+            text += " " * ((now - start) % beat_of(pair) == 0)
         lines[-1] += f"{text.strip()} | "
     return [line.strip() for line in [*lines[:-1], lines[-1].strip() + "]"] if line.strip()]
 

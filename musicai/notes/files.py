@@ -12,7 +12,7 @@ MIDI, XML, ABC = (read_midi, write_midi), (read_musicxml, write_musicxml), (read
 KINDS = {".mid": MIDI, ".midi": MIDI, ".musicxml": XML, ".xml": XML, ".mxl": XML, ".abc": ABC}
 
 
-def read_score(path: str | os.PathLike) -> Score:
+def read_score(path: str | os.PathLike, expand_repeats: bool = False) -> Score:
     """Read a score from a MIDI, MusicXML or ABC file.
 
     >>> read_score("song.musicxml")  # doctest: +SKIP
@@ -20,8 +20,9 @@ def read_score(path: str | os.PathLike) -> Score:
     Args:
         path: a file that ends in .mid, .midi, .musicxml, .xml, .mxl or .abc; of several tunes in an ABC file, the
             first is read (`read_abc` reads all).
+        expand_repeats: whether to write out repeats in MusicXML and ABC, as they are played.
 
-    Returns: the score; repeats are as written.
+    Returns: the score.
 
     Raises:
         ValueError: if the ending is another, or the file cannot be read; the message names it.
@@ -29,7 +30,8 @@ def read_score(path: str | os.PathLike) -> Score:
 
     Chapter 6.
     """
-    return _kind(path)[0](path)
+    read = _kind(path)[0]
+    return read(path) if read is read_midi else read(path, expand_repeats)
 
 
 def write_score(path: str | os.PathLike, score: Score | Melody) -> None:

@@ -5,22 +5,21 @@ score-partwise = part-list, then parts; part = measures; measure = notes, attrib
 """
 
 import io
-import lzma
 import math
 import os
 import re
 import zipfile
-import zlib
 from bisect import bisect_left
 from collections.abc import Iterator
 from fractions import Fraction
 from itertools import accumulate
 from xml.etree import ElementTree
 from xml.parsers import expat
+from xml.sax.saxutils import escape
 
 from musicai.notes.keys import transpose_key
 from musicai.notes.midi import DRUMS, PITCHED
-from musicai.notes.notation import MODES, STEPS, Speller, Value, bars, key_name, signature_of, values, voices
+from musicai.notes.notation import MODES, STEPS, Speller, Value, bars, beams, key_name, signature_of, values, voices
 from musicai.notes.note import Note, Track
 from musicai.notes.repeats import unfold_repeats
 from musicai.notes.score import Melody, Score
@@ -31,7 +30,6 @@ MAX_BEATS = 1 << 20
 NAMES = ("breve", "whole", "half", "quarter", "eighth", *(f"{2**k}{'nd' if k == 5 else 'th'}" for k in range(4, 11)))
 TYPES = {3 - i: name for i, name in enumerate(NAMES)}  # by power of two, from a quarter note
 ACCIDENTALS = {-2: "flat-flat", -1: "flat", 0: "natural", 1: "sharp", 2: "double-sharp"}
-DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, KeyError, RuntimeError, OSError)  # of zipfile
 UNPRINTABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # what XML cannot hold
 
 
@@ -39,7 +37,7 @@ def read_musicxml(source: str | os.PathLike | bytes, expand_repeats: bool = Fals
     """Read a score from MusicXML: `.musicxml` or `.xml`, or compressed, `.mxl`.
 
     A part becomes a `Track`; its voices and staves are put together, and parts without notes are left out. Ties are
-    joined, transposing instruments sound as they do, and grace and cue notes are dropped.
+    joined, transposing instruments sound as they do, and grace notes, cue notes and notes without pitch are dropped.
 
     >>> score = read_musicxml("song.musicxml")  # doctest: +SKIP
 
@@ -72,14 +70,14 @@ def _unzip(data: bytes) -> bytes:
     """The score in a compressed file: the one that the container names, or else the first."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            names = [name for name in archive.namelist() if not name.startswith("META-INF/")]
-            if "META-INF/container.xml" in archive.namelist():
-                root = _parse(archive.open("META-INF/container.xml").read(MAX_BYTES + 1)).find(".//{*}rootfile")
-                names = [root.get("full-path", "")] if root is not None else names
-            name = next((name for name in names if name.lower().endswith((".xml", ".musicxml"))), None)
-            _require(name is not None, "no score in the archive")
-            return archive.open(name).read(MAX_BYTES + 1)
-    except DAMAGED as error:
+            names = sorted(archive.namelist(), key=lambda name: name.startswith("META-INF/"))
+            if names[-1] == "META-INF/container.xml":
+                found = re.search(rb"full-path\s*=\s*[\"'](.+?)[\"']", archive.open(names[-1]).read(MAX_BYTES))
+                names = [found[1].decode()] if found else names[:-1]
+            return archive.open(next(one for one in names if one.endswith("xml"))).read(MAX_BYTES + 1)
+    except StopIteration:
+        raise ValueError("no score in the archive") from None
+    except Exception as error:  # a damaged archive makes zipfile raise any of a dozen kinds
         raise ValueError(f"a damaged archive ({error})") from None
 
 
@@ -119,15 +117,11 @@ class _Reader:
     """Collects what the parts of a score say, measure by measure, and lays the measures end to end."""
 
     def __init__(self, root: ElementTree.Element):
-        order = "it's ordered by measures (score-timewise); save it by parts (score-partwise)"
-        _require(root.tag != "score-timewise", order)
-        _require(root.tag == "score-partwise", f"not a MusicXML score: it begins with <{root.tag[:40]}>")
+        found = f"it begins with <{root.tag[:40]}>, not with <score-partwise>; save it as MusicXML, ordered by parts"
+        _require(root.tag == "score-partwise", found)
         self.root, self.parts = root, root.findall("part")
         self.lengths = [Fraction(0)] * max((len(part.findall("measure")) for part in self.parts), default=0)
         self.tempos, self.metres, self.keys, self.bars = {}, {}, {}, {}  # by (measure, beat in it)
-        self.drums = {}  # MIDI pitches by the ids of instruments
-        for one in root.iterfind("part-list/score-part/midi-instrument[midi-unpitched]"):
-            self.drums[one.get("id")] = int(_number(one.findtext("midi-unpitched"), "midi-unpitched")) - 1
         self.heard = [list(self._part(part)) for part in self.parts]
 
     def score(self, expand: bool) -> Score:
@@ -136,14 +130,15 @@ class _Reader:
         _require(starts[-1] <= MAX_BEATS, f"it lasts {float(starts[-1]):,.0f} beats, over {MAX_BEATS:,}")
         spans = [(Fraction(0), starts[-1])]
         if expand:
-            marks = {starts[i] + beat: text for (i, beat), text in sorted(self.bars.items())}
+            marks: dict[Fraction, str] = {}
+            for (i, beat), text in sorted(self.bars.items()):
+                marks[starts[i] + beat] = f"{marks.get(starts[i] + beat, '')} {text}"
             spans = unfold_repeats(marks, starts[-1])
         ids = {one.get("id"): one for one in self.root.iterfind("part-list/score-part")}
         tracks = []
         for part, rows in zip(self.parts, self.heard, strict=True):
             if notes := _joined(_played([(starts[i] + beat, *row) for i, beat, *row in rows], spans)):
-                drum = any(note.find("unpitched") is not None for note in part.iter("note"))
-                tracks.append(_track(notes, ids.get(part.get("id")), drum))
+                tracks.append(_track(notes, ids.get(part.get("id"))))
         changes = []
         for events, before in ((self.tempos, (120.0,)), (self.metres, (4, 4))):
             rows = _played([(starts[i] + beat, *what) for (i, beat), what in events.items()], spans)
@@ -159,14 +154,12 @@ class _Reader:
         for i, measure in enumerate(part.iterfind("measure")):
             clock = onset = Fraction(0)
             for item in measure:
-                if item.tag == "backup":
-                    clock -= self._length(item, "duration")
+                if item.tag in ("backup", "forward"):
+                    clock += self._length(item, "duration") * (-1 if item.tag == "backup" else 1)
                     _require(clock >= 0, f"measure {i + 1} goes back to before it begins")
-                elif item.tag == "forward":
-                    clock += self._length(item, "duration")
                 elif item.tag == "note" and item.find("grace") is None:
                     length, onset = self._length(item, "duration"), onset if item.find("chord") is not None else clock
-                    if length > 0 and item.find("rest") is None and item.find("cue") is None:
+                    if length > 0 and item.find("pitch") is not None and item.find("cue") is None:
                         yield i, onset, length, *self._note(item)
                     clock = max(clock, onset + length)
                 elif item.tag == "attributes":
@@ -182,16 +175,11 @@ class _Reader:
 
     def _note(self, item: ElementTree.Element) -> tuple:
         """(pitch, velocity, voice, tied from, tied to) of a note."""
-        if (pitch := item.find("pitch")) is not None:
-            step, octave = pitch.findtext("step", ""), int(_number(pitch.findtext("octave"), "octave"))
-            _require(step in STEPS, f"step {step[:40]!r} is not a letter from A to G")
-            alter = round(_number(pitch.findtext("alter") or "0", "alter"))
-            number = STEPS[step] + alter + 12 * (octave + 1) + self.shift
-        else:
-            step, octave = item.findtext("unpitched/display-step", "C"), item.findtext("unpitched/display-octave", "4")
-            sound = item.find("instrument")
-            number = STEPS.get(step, 0) + 12 * (int(_number(octave, "octave")) + 1)
-            number = self.drums.get(sound.get("id"), number) if sound is not None else number
+        pitch = item.find("pitch")
+        step, octave = pitch.findtext("step", ""), int(_number(pitch.findtext("octave"), "octave"))
+        _require(step in STEPS, f"step {step[:40]!r} is not a letter from A to G")
+        alter = round(_number(pitch.findtext("alter") or "0", "alter"))
+        number = STEPS[step] + alter + 12 * (octave + 1) + self.shift
         loud = item.get("dynamics")
         velocity = min(127, max(1, round(_number(loud, "dynamics") * 9 / 10))) if loud else 80
         ties = {tie.get("type") for tie in (*item.iterfind("tie"), *item.iterfind("notations/tied"))}
@@ -215,16 +203,7 @@ class _Reader:
 
     def _tempo(self, item: ElementTree.Element, place: tuple) -> None:
         sound = item if item.tag == "sound" else item.find("sound[@tempo]")
-        if sound is not None and sound.get("tempo"):
-            bpm = float(_number(sound.get("tempo"), "tempo"))
-        elif (mark := item.find("direction-type/metronome")) is not None:
-            unit = next((power for power, name in TYPES.items() if name == mark.findtext("beat-unit")), 0)
-            number = re.search(r"\d+(\.\d+)?", mark.findtext("per-minute") or "")
-            dots = len(mark.findall("beat-unit-dot"))
-            bpm = float(number[0]) * 2**unit * (2 - 2**-dots) if number else 0
-        else:
-            return
-        if bpm > 0:
+        if sound is not None and sound.get("tempo") and (bpm := float(_number(sound.get("tempo"), "tempo"))) > 0:
             self.tempos.setdefault(place, (bpm,))
 
     def _barline(self, item: ElementTree.Element, place: tuple) -> None:
@@ -232,7 +211,7 @@ class _Reader:
         repeat, ending = item.find("repeat"), item.find("ending[@type='start']")
         text = "" if repeat is None else "|:" if repeat.get("direction") == "forward" else ":|"
         text += f" [{ending.get('number', '')}" if ending is not None else ""
-        if text:
+        if text not in self.bars.get(place, ""):  # as other parts have said
             self.bars[place] = f"{self.bars.get(place, '')} {text}"
 
 
@@ -262,12 +241,12 @@ def _joined(rows: list[tuple]) -> list[Note]:
     return [Note(pitch, float(beat), float(length), velocity) for pitch, beat, length, velocity in notes]
 
 
-def _track(notes: list[Note], about: ElementTree.Element | None, is_drum: bool) -> Track:
+def _track(notes: list[Note], about: ElementTree.Element | None) -> Track:
     """Make a track of a part's notes and of what the list of parts says about it."""
     about = ElementTree.Element("score-part") if about is None else about
     program = int(_number(about.findtext("midi-instrument/midi-program") or "1", "midi-program")) - 1
     pan = float(_number(about.findtext("midi-instrument/pan") or "0", "pan")) / 90
-    is_drum |= about.findtext("midi-instrument/midi-channel") == str(DRUMS + 1)
+    is_drum = about.findtext("midi-instrument/midi-channel") == str(DRUMS + 1)
     return Track(notes, program, is_drum, about.findtext("part-name", "").strip(), min(1.0, max(-1.0, pan)))
 
 
@@ -295,7 +274,7 @@ def write_musicxml(path: str | os.PathLike, score: Score | Melody) -> None:
     """
     score = score.to_score() if isinstance(score, Melody) else score
     try:
-        data = _score_bytes(score)
+        data = _score_text(score).encode()
     except ValueError as error:
         raise ValueError(f"{os.fsdecode(path)}: {error}") from None
     if os.fsdecode(path).lower().endswith(".mxl"):
@@ -308,106 +287,91 @@ def write_musicxml(path: str | os.PathLike, score: Score | Melody) -> None:
         file.write(data)
 
 
-def _tag(name: str, *content: object, **attributes: str) -> ElementTree.Element:
-    """An element with elements or a text inside; None is left out."""
-    element = ElementTree.Element(name, attributes)
-    for one in content:
-        if isinstance(one, ElementTree.Element):
-            element.append(one)
-        elif one is not None:
-            element.text = UNPRINTABLE.sub("", str(one))
-    return element
+def _score_text(score: Score) -> str:
+    tracks, listed, parts = [track for track in score.tracks if track.notes] or [Track(())], "", ""
+    for i, track in enumerate(tracks, 1):
+        name, channel = _text(track.name), DRUMS if track.is_drum else PITCHED[i % len(PITCHED)]
+        hide = ' print-object="no"' * (track.name == score.name)
+        listed += f'<score-part id="P{i}"><part-name{hide}>{name}</part-name><score-instrument id="I{i}">'
+        listed += f'<instrument-name>{name or i}</instrument-name></score-instrument><midi-instrument id="I{i}">'
+        listed += f"<midi-channel>{channel + 1}</midi-channel><midi-program>{track.program + 1}</midi-program>"
+        listed += f"<pan>{90 * track.pan:.12g}</pan></midi-instrument></score-part>\n"
+        music = "\n".join(_measures(score, track, score.tempos if i == 1 else ()))
+        parts += f'<part id="P{i}">\n{music}\n</part>\n'
+    head = '<?xml version="1.0" encoding="UTF-8"?>\n<score-partwise version="4.0">'
+    work = f"<work><work-title>{_text(score.name)}</work-title></work>"
+    return f"{head}{work}\n<part-list>{listed}</part-list>\n{parts}</score-partwise>\n"
 
 
-def _score_bytes(score: Score) -> bytes:
-    tracks = [track for track in score.tracks if track.notes] or [Track(())]
-    listed, parts = _tag("part-list"), []
-    for i, track in enumerate(tracks):
-        part, sound = f"P{i + 1}", f"P{i + 1}-I1"
-        channel = _tag("midi-channel", 1 + (DRUMS if track.is_drum else PITCHED[i % len(PITCHED)]))
-        program, pan = _tag("midi-program", track.program + 1), _tag("pan", f"{90 * track.pan:.12g}")
-        instrument = _tag("score-instrument", _tag("instrument-name", track.name or part), id=sound)
-        midi = _tag("midi-instrument", channel, program, pan, id=sound)
-        listed.append(_tag("score-part", _tag("part-name", track.name), instrument, midi, id=part))
-        parts.append(_tag("part", *_measures(score, track, score.tempos if i == 0 else ()), id=part))
-    title = _tag("work", _tag("work-title", score.name))
-    root = _tag("score-partwise", title, listed, *parts, version="4.0")
-    return b'<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root)
+def _text(name: str) -> str:
+    return escape(UNPRINTABLE.sub("", name))
 
 
-def _measures(score: Score, track: Track, tempos: tuple) -> Iterator[ElementTree.Element]:
+def _measures(score: Score, track: Track, tempos: tuple) -> Iterator[str]:
     """The measures of a part; its first voice always fills them, the others only where they have notes."""
     measures, lines, signature = bars(score), voices(track, chords=True) or [[]], signature_of(score.key)
     written = [[list(values(line, start, stop)) for line in lines] for start, stop, _ in measures]
     divisions = math.lcm(*(value.duration.denominator for measure in written for line in measure for value in line))
     speller, metre = Speller(signature[0] if signature else 0), None
     for i, (start, stop, pair) in enumerate(measures):
-        implicit = {} if stop - start == Fraction(4 * pair[0], pair[1]) else {"implicit": "yes"}
-        measure = _tag("measure", number=str(i + 1), **implicit)
+        text = f"<divisions>{divisions}</divisions>" if i == 0 else ""
+        if i == 0 and signature:
+            text += f"<key><fifths>{signature[0]}</fifths><mode>{signature[1].split()[1]}</mode></key>"
         if pair != metre:
-            first = (_tag("divisions", divisions), _key(signature)) if i == 0 else ()
-            time, clef = (
-                _tag("time", _tag("beats", pair[0]), _tag("beat-type", pair[1])),
-                _clef(track) if i == 0 else None,
-            )
-            measure.append(_tag("attributes", *first, time, clef))
-        measure.extend(_tempo(bpm, round((beat - start) * divisions)) for beat, bpm in tempos if start <= beat < stop)
-        metre, full = pair, (stop - start) * divisions
+            text += f"<time><beats>{pair[0]}</beats><beat-type>{pair[1]}</beat-type></time>"
+        text = f"<attributes>{text}{_clef(track) if i == 0 else ''}</attributes>" if text else ""
+        text += "".join(_tempo(bpm, round((at - start) * divisions)) for at, bpm in tempos if start <= at < stop)
+        metre = pair
         speller.new_bar()
         for voice, line in enumerate(written[i], 1):
             if voice == 1 or any(value.chord for value in line):
-                measure.extend([_tag("backup", _tag("duration", full))] if voice > 1 else [])
-                measure.extend(one for value in line for one in _value(value, divisions, voice, speller))
-        if i == len(measures) - 1:
-            measure.append(_tag("barline", _tag("bar-style", "light-heavy"), location="right"))
-        yield measure
+                text += f"<backup><duration>{(stop - start) * divisions}</duration></backup>" if voice > 1 else ""
+                pairs = zip(line, beams(line, pair), strict=True)
+                text += "".join(_value(value, beam, divisions, voice, speller) for value, beam in pairs)
+        end = '<barline location="right"><bar-style>light-heavy</bar-style></barline>' * (i == len(measures) - 1)
+        implicit = "" if stop - start == Fraction(4 * pair[0], pair[1]) else ' implicit="yes"'
+        yield f'<measure number="{i + 1}"{implicit}>{text}{end}</measure>'
 
 
-def _key(signature: tuple[int, str] | None) -> ElementTree.Element | None:
-    return signature and _tag("key", _tag("fifths", signature[0]), _tag("mode", signature[1].split()[1]))
-
-
-def _clef(track: Track) -> ElementTree.Element:
+def _clef(track: Track) -> str:
+    if track.is_drum:
+        return "<clef><sign>percussion</sign></clef>"
     low = sum(note.pitch - 57 for note in track.notes) < 0
-    sign, line = ("percussion", None) if track.is_drum else ("F", 4) if low else ("G", 2)
-    return _tag("clef", _tag("sign", sign), line and _tag("line", line))
+    return f"<clef><sign>{'F' if low else 'G'}</sign><line>{4 if low else 2}</line></clef>"
 
 
-def _tempo(bpm: float, offset: int) -> ElementTree.Element:
-    mark = _tag("metronome", _tag("beat-unit", "quarter"), _tag("per-minute", f"{bpm:.12g}"))
-    late, sound = _tag("offset", offset) if offset else None, _tag("sound", tempo=f"{bpm:.12g}")
-    return _tag("direction", _tag("direction-type", mark), late, sound, placement="above")
+def _tempo(bpm: float, offset: int) -> str:
+    mark = f"<metronome><beat-unit>quarter</beat-unit><per-minute>{bpm:.12g}</per-minute></metronome>"
+    late = f"<offset>{offset}</offset>" if offset else ""
+    kind = f"<direction-type>{mark}</direction-type>"
+    return f'<direction placement="above">{kind}{late}<sound tempo="{bpm:.12g}"/></direction>'
 
 
-def _value(value: Value, divisions: int, voice: int, speller: Speller) -> Iterator[ElementTree.Element]:
+def _value(value: Value, beam: list[str], divisions: int, voice: int, speller: Speller) -> str:
     """A note, the notes of a chord, or a rest."""
+    (actual, normal), text = value.tuplet, ""
     kinds = [kind for kind, yes in zip(("stop", "start"), value.ties, strict=True) if yes]
     brackets = [kind for kind, yes in zip(("start", "stop"), value.edges, strict=True) if yes]
-    actual, normal = value.tuplet
-    ratio = _tag("time-modification", _tag("actual-notes", actual), _tag("normal-notes", normal))
-    for i, sound in enumerate(value.chord.notes if value.chord else [None]):
-        loud = {"dynamics": f"{sound.velocity / 0.9:.6g}"} if sound and sound.velocity != 80 else {}
-        pitch, accidental = _pitch(sound.pitch, speller) if sound else (_tag("rest"), None)
-        marks = [_tag("tied", type=kind) for kind in kinds] + [_tag("tuplet", type=kind) for kind in brackets if i == 0]
-        yield _tag(
-            "note",
-            _tag("chord") if i else None,
-            pitch,
-            _tag("duration", value.duration * divisions),
-            *(_tag("tie", type=kind) for kind in kinds),
-            _tag("voice", voice),
-            _tag("type", TYPES[max(value.power, min(TYPES))]),
-            *(_tag("dot") for _ in range(value.dots)),
-            accidental if not value.ties[0] else None,
-            ratio if actual > 1 else None,
-            _tag("notations", *marks) if marks else None,
-            **loud,
-        )
+    shape = f"<type>{TYPES[max(value.power, min(TYPES))]}</type>" + "<dot/>" * value.dots
+    ratio = f"<actual-notes>{actual}</actual-notes><normal-notes>{normal}</normal-notes>"
+    ratio = f"<time-modification>{ratio}</time-modification>" * (actual > 1)
+    joins = "".join(f'<beam number="{level}">{kind}</beam>' for level, kind in enumerate(beam, 1))
+    for i, note in enumerate(value.chord.notes if value.chord else [None]):
+        pitch, accidental = _pitch(note.pitch, speller) if note else ("<rest/>", "")
+        accidental = "" if value.ties[0] else accidental
+        marks = "".join(f'<tied type="{kind}"/>' for kind in kinds)
+        marks += "".join(f'<tuplet type="{kind}"/>' for kind in brackets if i == 0)
+        text += f'<note dynamics="{note.velocity / 0.9:.6g}">' if note and note.velocity != 80 else "<note>"
+        text += "<chord/>" * (i > 0) + f"{pitch}<duration>{value.duration * divisions}</duration>"
+        text += "".join(f'<tie type="{kind}"/>' for kind in kinds) + f"<voice>{voice}</voice>"
+        text += shape + accidental + ratio + joins * (i == 0)
+        text += f"<notations>{marks}</notations></note>" if marks else "</note>"
+    return text
 
 
-def _pitch(pitch: int, speller: Speller) -> tuple[ElementTree.Element, ElementTree.Element | None]:
-    """The pitch, and its accidental if one must be written."""
+def _pitch(pitch: int, speller: Speller) -> tuple[str, str]:
+    """A pitch, and its accidental if one must be written."""
     letter, alteration, octave, written = speller.spell(pitch)
-    alter = _tag("alter", alteration) if alteration else None
-    accidental = _tag("accidental", ACCIDENTALS[alteration]) if written else None
-    return _tag("pitch", _tag("step", letter), alter, _tag("octave", octave)), accidental
+    alter = f"<alter>{alteration}</alter>" if alteration else ""
+    accidental = f"<accidental>{ACCIDENTALS[alteration]}</accidental>" if written else ""
+    return f"<pitch><step>{letter}</step>{alter}<octave>{octave}</octave></pitch>", accidental

@@ -60,8 +60,8 @@ def voices(track: Track, chords: bool) -> list[list[Chord]]:
     """Divide a track into voices in which nothing overlaps; the first one tends to be the highest."""
     together: dict[tuple, list] = {}
     for note in track.notes:
-        start = on_grid(note.start)
-        stop = max(on_grid(note.end), start + Fraction(1, COARSE))
+        start, stop = on_grid(note.start), on_grid(note.end)
+        stop = stop if stop > start else start + Fraction(1, COARSE)
         alone = () if chords else (note.pitch, len(together))
         together.setdefault((start, stop, *alone), []).append(note)
     found: list[list[Chord]] = []
@@ -101,6 +101,29 @@ def values(voice: Sequence[Chord], start: Fraction, stop: Fraction) -> Iterator[
             inside[-1] = (first, begin + span, chord)
             parts.insert(0, (begin + span, last, chord))
         yield from _tied(inside, tuplet)
+
+
+def beat_of(metre: tuple[int, int]) -> Fraction:
+    """The beat of a metre, which beams don't cross: three eighths in 6/8, and at most a quarter note in 4/4 or 2/2."""
+    unit = Fraction(4, metre[1])
+    return 3 * unit if metre[0] % 3 == 0 and unit < 1 else min(Fraction(1), unit * metre[0])
+
+
+def beams(line: Sequence[Value], metre: tuple[int, int]) -> list[list[str]]:
+    """Find the beams of each value in a bar, from the outermost: "begin", "continue", "end" or a hook."""
+    groups, now, found = [], Fraction(0), []
+    for i, value in enumerate(line):
+        groups.append(now // beat_of(metre) if value.chord and value.power < 0 else -1 - i)
+        now += value.duration
+    for i, value in enumerate(line):
+        sides = [k for k in (i - 1, i + 1) if 0 <= k < len(line) and groups[k] == groups[i]]
+        kinds = []
+        for level in range(1, 1 - value.power if sides else 1):
+            near = [k for k in sides if line[k].power <= -level]
+            alone = "forward hook" if sides[0] > i else "backward hook"
+            kinds.append("continue" if len(near) == 2 else alone if not near else "begin" if near[0] > i else "end")
+        found.append(kinds)
+    return found
 
 
 def _parts(voice: Sequence[Chord], start: Fraction, stop: Fraction) -> list[tuple]:

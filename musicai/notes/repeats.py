@@ -4,7 +4,9 @@ import re
 from collections.abc import Mapping
 
 THICK = re.compile(r"\|\||\|\]|\[\|(?!\])")  # `[|]` is an invisible bar line
-END = re.compile(r"(:+)(?=[ \d]*[|\[])|^ ?:$|::")  # also `:` alone, which transcribers write for `:|`
+END = re.compile(
+    r"(?<![|:])(:+)(?= ?[|\[\d])|(?<![|:])::|\|:\||^ ?:$"
+)  # also `:` or `|:|` alone, which some write for `:|`
 START = re.compile(r"[|:][\] ]*:[ :]*$")
 ENDING = re.compile(r"(\d)(?:-(\d))?")
 

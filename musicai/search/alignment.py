@@ -113,7 +113,7 @@ def chain(weights: Weights, pitches: np.ndarray, starts: np.ndarray | None) -> C
     best, tempo, step = (np.zeros((notes, len(pitches)), dtype=int) for _ in range(3))
     for i in range(notes):
         best[i], tempo[i] = i * weights.rates[0], _guess(weights, ticks)  # a chain that starts here
-        for number, (a, b) in enumerate(STEPS):
+        for number, (a, b) in enumerate(STEPS[: len(weights.steps)]):
             if a > i or b >= len(pitches):
                 continue
             score, pace = _extend(weights, pitches, ticks, i, number, best[i - a, :-b], tempo[i - a, :-b])

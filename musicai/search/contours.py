@@ -60,24 +60,11 @@ class Contour:
         """bool (frames,): where there is a pitch."""
         return np.isfinite(self.pitches)
 
-    def excerpts(self, seconds: float = 12.0, most: int = 4) -> list["Contour"]:
-        """Cut off silence at both ends, and cut what is much longer than `seconds` into up to `most` parts of it.
-
-        Args:
-            seconds: the length of an excerpt.
-            most: how many excerpts at most; they are spread evenly.
-
-        Returns:
-            The excerpts in which there is a pitch.
-        """
-        voiced = np.flatnonzero(self.voiced)
-        first, last = (voiced[0], voiced[-1] + 1) if len(voiced) else (0, 0)
-        length, size = last - first, round(seconds * self.rate)
-        count = 1 if length <= 1.5 * size else min(most, -(-length // size))
-        size = length if count == 1 else size
-        starts = np.linspace(first, last - size, count).astype(int)
-        parts = (slice(a, a + size) for a in starts if self.voiced[a : a + size].any())
-        return [Contour(self.pitches[part], self.confidences[part], self.rate) for part in parts]
+    def trimmed(self) -> "Contour":
+        """The same without the silence at both ends."""
+        where = np.flatnonzero(self.voiced)
+        part = slice(where[0], where[-1] + 1) if len(where) else slice(0)
+        return Contour(self.pitches[part], self.confidences[part], self.rate)
 
     def notes(self, shortest: float = 0.08, apart: float = 0.7) -> tuple[np.ndarray, ...]:
         """Cut the contour where the pitch leaves the note so far, or where the sound stops.

@@ -6,16 +6,20 @@ Gaussians over the errors of pitch. `scripts/fit_search.py` fits all these numbe
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from math import comb, log
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from musicai.gmm import GaussianMixture
+
 # From one note of the query that agrees with the line to the next one: how many notes further in each of them.
-STEPS = ((1, 1), (1, 2), (2, 1), (2, 2), (1, 3), (3, 1), (2, 3), (3, 2), (3, 3), (3, 4), (4, 3), (4, 4))
+PLACES = [(a, b) for a in range(1, 7) for b in range(1, 7) if abs(a - b) < (2 if max(a, b) > 4 else 3)]
+STEPS = tuple(sorted(PLACES, key=max))
 UNITS = 16  # scores are whole numbers of this fraction of a nat, so that 16 bits hold them,
 ROOM = 1_250  # nats that fit into them
 OCTAVE = 32  # logarithms of times are whole numbers, of which a factor of two has this many
@@ -31,7 +35,7 @@ class Weights(NamedTuple):
         spans: int16 (notes, notes + 1), log2 of the time from note i to note i + k.
         gains: int16 (notes,), what it is worth that a note has the right pitch.
         beats: int16 (notes,), likewise the right time until the next note.
-        steps: int16 (steps,), what each of STEPS costs.
+        steps: int16 (steps,), what each of STEPS costs, up to those that pass over a quarter of the query.
         rates: int16 (7,): edge, change, slip, wrong, octave, and how much being out of time costs: slope, most.
         units: how many of these numbers make a nat.
         timed: whether the query has a rhythm.
@@ -96,6 +100,32 @@ class Costs:
         """The costs that were fitted to simulated errors in the folk corpus's training split."""
         return _fitted()
 
+    def with_errors(self, mixture: "GaussianMixture") -> Self:
+        """Replace the costs of wrong pitches by those of a mixture of Gaussians over errors in semitones.
+
+        >>> from musicai.gmm import GaussianMixture
+        >>> errors = np.array([0.0] * 80 + [1, -1, 2, -2] * 4 + [12, -12])[:, None]
+        >>> start = np.array([[-12.0], [0.0], [3.0], [12.0]])
+        >>> mixture = GaussianMixture(4, covariance_type="spherical", means_init=start, reg_covar=0.01).fit(errors)
+        >>> costs = Costs.default().with_errors(mixture)
+        >>> costs.right > costs.slip > costs.octave
+        True
+
+        Args:
+            mixture: fitted to errors of pitch, (errors, 1), those of right notes among them.
+
+        Returns: Costs.
+
+        Chapter 6.
+        """
+        fine = np.arange(-24.5, 24.5, 1 / 16) + 1 / 32
+        density = np.exp(np.asarray(mixture.score_samples(fine[:, None]))) / 16
+        chance = density.reshape(49, 16).sum(axis=1)  # of the errors -24..24
+        size = np.abs(np.arange(-24, 25))
+        parts = {"right": size == 0, "slip": (size > 0) & (size < 3), "octave": size == 12}
+        parts["wrong"] = ~np.any(list(parts.values()), axis=0) & (size < 12)
+        return replace(self, **{name: log(max(chance[part].mean(), 1e-6)) for name, part in parts.items()})
+
     def step(self, query: int, line: int) -> float:
         """The log-probability of going on by so many notes of the query and of the line, but for the notes between."""
         both, extra, missing = min(query, line), max(query - line, 0), max(line - query, 0)
@@ -122,9 +152,7 @@ class Costs:
         whole = _in_tune(np.asarray(pitches, dtype=float))
         if not len(whole) or (starts is not None and len(starts) != len(whole)):
             count = "none" if starts is None else len(starts)
-            raise ValueError(
-                f"a query needs at least one note, and a start for each: {len(whole)} notes, {count} starts"
-            )
+            raise ValueError(f"a query needs a note or more, and a start for each: {len(whole)} notes, {count} starts")
         units = min(UNITS, ROOM * UNITS / (16 * len(whole)))
         intervals = np.diff(whole).clip(-24, 24) + 24
         gains = np.append(0, -np.array(self.intervals)[intervals])
@@ -133,7 +161,7 @@ class Costs:
         if starts is not None:
             quarters = np.rint(np.diff(spans[:-1, 1]) * 4 / OCTAVE).astype(int).clip(-16, 16)
             beats[:-1] = self.steady - np.array(self.ratios)[np.append(0, quarters)[: len(whole) - 1] + 16]
-        steps = [self.step(*step) for step in STEPS]
+        steps = [self.step(*step) for step in STEPS if max(step) <= max(2, len(whole) // 4 + 1)]
         rates = [self.edge, self.change, self.slip, self.wrong, self.octave, 16 / OCTAVE * self.slope, self.loose]
         scaled = (np.rint(units * np.array(x)).astype(np.int16) for x in (gains, beats, steps, rates))
         return Weights(whole.astype(np.int16), spans.astype(np.int16), *scaled, units, starts is not None)

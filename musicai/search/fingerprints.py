@@ -21,6 +21,8 @@ from musicai.audio import Audio, AudioError, load, resample, stft
 from musicai.data import AudioFolder
 from musicai.storage import atomic_write
 
+from ._fast.fingerprints import fit, vote
+
 SR, WINDOW, HOP = 8000, 1024, 256  # what lies above 4 kHz is lost first, in a room and in lossy coding
 FRAME = HOP / SR  # seconds
 AREA = 8, 6  # a peak is the largest value among so many bins below and above, and so many frames before and after
@@ -34,6 +36,7 @@ GAP = 640  # frames between two recordings on the common time axis
 AROUND = 21, 33  # bins and frames whose mean a value of a clip's spectrum is compared with
 LONGEST, SHORTEST = 20.0, 0.5  # seconds of a clip that are used, and that are needed
 SPEEDS = tuple(1 + sign * i / 100 for i in range(1, 6) for sign in (1, -1))
+BINS = 440 * 2 ** ((np.arange(12_800) / 100 - 69) / 12) * WINDOW / SR  # the frequency of each cent
 VOTES, LOOKS = 500_000, 2_000_000  # the work per clip: postings read per speed, and landmarks compared
 REFINED = 5  # recordings whose speed is determined to 0.1 %
 MAGIC = b"musicai AudioIndex 1".ljust(63) + b"\n"
@@ -271,9 +274,8 @@ class AudioIndex:
         counts = self.starts[keys + 1] - self.starts[keys]
         rare = np.argsort(counts, kind="stable")  # the rarer a pair, the more it says
         rare = rare[: np.searchsorted(np.cumsum(counts[rare]), VOTES, side="right")]
-        pair, posting = _ranges(self.starts[keys[rare]], counts[rare])
-        begin = np.rint(query.frames[firsts[rare]] * speed).astype(np.int32)
-        places, votes = np.unique(self.postings[posting] - begin[pair], return_counts=True)
+        begins = np.rint(query.frames[firsts[rare]] * speed).astype(np.int32)
+        places, votes = np.unique(vote(self.starts, self.postings, keys[rare], begins), return_counts=True)
         top = np.argsort(-votes, kind="stable")[:most]
         return votes[top], places[top]
 
@@ -282,13 +284,7 @@ class AudioIndex:
 
         Where landmarks are, a clip from this place is `query.loudness` = 1 standard deviation above its mean.
         """
-        first, last = np.searchsorted(self.frames, [places, places + query.length * speeds])
-        row, landmark = _ranges(first, last - first)
-        frame = np.rint((self.frames[landmark] - places[row]) / speeds[row]).astype(int)
-        pitch = self.cents[landmark] / 100 - shifts[row]
-        k = np.rint(440 * 2 ** ((pitch - 69) / 12) * WINDOW / SR).astype(int)
-        loudness = query.loudness[k.clip(max=WINDOW // 2), frame.clip(0, query.length - 1)]
-        return np.bincount(row, loudness - 0.5, len(places))
+        return fit(self.frames, self.cents, BINS, query.loudness, places, speeds, shifts)
 
     def _best_of_each(self, query: "_Query", rows: np.ndarray) -> list[tuple[float, ...]]:
         """The best row of each recording, best first; a clip belongs to the recording that its middle is in."""
@@ -336,12 +332,6 @@ class _Query:
         S = maximum_filter1d(S - uniform_filter(S, AROUND), 3)  # along time: a landmark may be a frame off
         self.loudness = ((S - S.mean()) / (S.std() + 1e-12)).clip(-2.5, 2.5)
         self.length = X.shape[1]
-
-
-def _ranges(first: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The numbers from first[i] to first[i] + counts[i] - 1, for all i in a row, and i of each."""
-    row = np.repeat(np.arange(len(counts)), counts)
-    return row, np.arange(len(row)) + np.repeat(first - np.cumsum(counts) + counts, counts)
 
 
 def _landmarks_of(audio: Tensor) -> tuple[np.ndarray, np.ndarray, int]:

@@ -1,7 +1,7 @@
 """The melodies of a collection in one file, searched in a fraction of a second. Chapter 6."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import repeat
 from os import PathLike
@@ -11,16 +11,20 @@ from tempfile import TemporaryFile
 import numpy as np
 from tqdm.auto import tqdm
 
+from musicai.data.splits import group_duplicates
 from musicai.notes import Melody, Score
 from musicai.search._scale.store import VERSION, Store
+from musicai.search.confidence import probability, threshold
 from musicai.search.lines import Lines
+from musicai.search.queries import Query, read_query
 from musicai.storage import atomic_write
 
 FORMAT = VERSION  # of the file; an index of another version has to be built again
 LEAST = 3  # notes of a query
 EXHAUSTIVE = 600_000  # notes: in smaller collections, the query is aligned with every line
 CANDIDATES = 8_000  # windows that the query is aligned with otherwise
-SUNG = 2_000  # lines that a contour is compared with otherwise
+SUNG = 20_000  # lines that a contour is compared with at most
+RIVALS = 5  # matches that are looked at to judge the best
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,25 +171,26 @@ class MelodyIndex:
         Raises:
             ValueError: if the query has fewer than three notes, or k is below 1.
         """
-        from musicai.search.queries import read_query
-
         query = read_query(query)
         if k < 1:
             raise ValueError(f"k={k}: ask for at least one match")
         if not query.contours and len(query.pitches) < LEAST:
             raise ValueError(f"a query of {len(query.pitches)} notes fits everywhere; give at least {LEAST}")
+        if not len(self._store["pieces"]):
+            return []
         return self._find_sound(query, k) if query.contours else self._find_notes(query, k)
 
-    def _find_notes(self, query, k: int) -> list[Match]:
+    def _find_notes(self, query: Query, k: int) -> list[Match]:
         from musicai.search._fast.alignment import align_all
-        from musicai.search.costs import Costs
 
         which, lines = self._candidates(query)
-        scores = align_all(query.pitches, query.starts, lines, None, Costs.default())[0].astype(float)
-        whole = np.diff(self._store["offsets"])[which] if len(which) else np.empty(0)
-        scores += np.log(np.diff(lines.offsets) / whole)  # as if the query could be anywhere in the line
-        matches = [self._match(query, which[i]) for i in _best(scores, lines.pieces, k)]
-        return sorted(matches, key=lambda match: -match.score)
+        scores = align_all(query.pitches, query.starts, lines)[0].astype(float)
+        # a score is that of a random place in a run; make it that of a random place in the whole line
+        scores += np.log(np.diff(lines.offsets) / np.diff(self._store["offsets"])[which])
+        best = _best(scores, lines.pieces, max(k, RIVALS))
+        matches = sorted((self._match(query, which[i]) for i in best), key=lambda match: -match.score)
+        kind = "pitches" if query.starts is None else "notes"
+        return _judge(matches, kind, len(query.pitches), len(self._store["pieces"]))[:k]
 
     def _candidates(self, query) -> tuple[np.ndarray, Lines]:
         """The runs of notes that are worth aligning: which line each is in, and its notes."""
@@ -197,19 +202,19 @@ class MelodyIndex:
 
         firsts, lasts = find_windows(self._store, query.pitches, query.starts, CANDIDATES)
         low, high = np.searchsorted(offsets, [firsts, lasts - 1], side="right") - 1
-        which = np.concatenate([low, high[high > low]])  # one that crosses the border of two lines is a run in each
-        firsts = np.maximum(np.concatenate([firsts, firsts[high > low]]), offsets[which])
-        lasts = np.minimum(np.concatenate([lasts, lasts[high > low]]), offsets[which + 1])
+        parts = high - low + 1  # what crosses the border between two lines is a run in each
+        which = np.repeat(low - np.cumsum(parts) + parts, parts) + np.arange(parts.sum())
+        firsts = np.maximum(np.repeat(firsts, parts), offsets[which])
+        lasts = np.minimum(np.repeat(lasts, parts), offsets[which + 1])
         keep = lasts - firsts >= LEAST
         return which[keep], read_runs(self._store, which[keep], firsts[keep], lasts[keep])
 
-    def _match(self, query, line: int) -> Match:
+    def _match(self, query: Query, line: int) -> Match:
         from musicai.search._fast.alignment import align
         from musicai.search._scale.decoding import read_melody
-        from musicai.search.costs import Costs
 
         name, piece = read_melody(self._store, line)
-        found = align(query.pitches, query.starts, piece.pitches, piece.starts, Costs.default())
+        found = align(query.pitches, query.starts, piece.pitches, piece.starts)
         ratio = np.nan
         if query.starts is not None and len(found.pairs) > 1:
             (q0, p0), (q1, p1) = found.pairs[[0, -1]]
@@ -218,18 +223,33 @@ class MelodyIndex:
         span = (start, end, int(found.transposition), ratio, found.pairs)
         return Match(piece, piece.name, name, float(found.score), 0.0, *span)
 
-    def _find_sound(self, query, k: int) -> list[Match]:
+    def _find_sound(self, query: Query, k: int) -> list[Match]:
         from musicai.search._fast.warping import warp_all
         from musicai.search._scale.decoding import read_melody
 
-        which, lines = np.arange(len(self._store["pieces"])), self.lines
-        costs, starts, ends, shifts, ratios = warp_all(query.contours, lines)
+        which, lines = self._sung_candidates(query)
+        costs, *spans = warp_all(query.contours, lines)
         matches = []
-        for i in _best(-costs.astype(float), lines.pieces, k):
+        for i in _best(-costs.astype(float), lines.pieces, max(k, RIVALS)):
             name, piece = read_melody(self._store, which[i])
-            span = (float(starts[i]), float(ends[i]), int(np.nan_to_num(shifts[i])), float(ratios[i]))
+            start, end, shift, ratio = (float(column[i]) for column in spans)
+            span = (start, end, round(np.nan_to_num(shift)), ratio)
             matches.append(Match(piece, piece.name, name, -float(costs[i]), 0.0, *span))
-        return matches
+        seconds = sum(contour.seconds for contour in query.contours)
+        return _judge(matches, "sound", seconds, len(self._store["pieces"]))[:k]
+
+    def _sung_candidates(self, query: Query) -> tuple[np.ndarray, Lines]:
+        """The lines that are worth warping: of a large collection, those for which the notes in the contours vote."""
+        offsets = self._store["offsets"]
+        if len(offsets) - 1 <= SUNG:
+            return np.arange(len(offsets) - 1), self.lines
+        from musicai.search._scale.decoding import read_runs
+        from musicai.search._scale.postings import find_windows
+
+        notes = [contour.notes() for contour in query.contours]
+        runs = [find_windows(self._store, pitches, starts, SUNG // len(notes)) for pitches, starts, *_ in notes]
+        which = np.unique(np.searchsorted(offsets, [(first + last) // 2 for first, last in runs], side="right") - 1)
+        return which, read_runs(self._store, which, offsets[which], offsets[which + 1])
 
 
 def _best(scores: np.ndarray, pieces: np.ndarray, k: int) -> np.ndarray:
@@ -237,3 +257,15 @@ def _best(scores: np.ndarray, pieces: np.ndarray, k: int) -> np.ndarray:
     order = np.lexsort((pieces, -scores))
     firsts = np.sort(np.unique(pieces[order], return_index=True)[1])
     return order[firsts[:k]]
+
+
+def _judge(matches: list[Match], kind: str, length: float, size: int) -> list[Match]:
+    """Say how likely each match is right: by its margin over the next tune, and if none before it is."""
+    tunes, left, judged = group_duplicates([match.piece for match in matches]), 1.0, []
+    for i, match in enumerate(matches):
+        others = [other.score for other, tune in zip(matches[i:], tunes[i:], strict=True) if tune != tunes[i]]
+        margin = match.score - others[0] if others else match.score
+        share = left * probability(match.score, margin, length, size, kind)
+        judged.append(replace(match, probability=share, unlikely=share < threshold(kind)))
+        left -= share if tunes[i] not in tunes[i + 1 :] else 0.0
+    return judged

@@ -98,8 +98,8 @@ def worth(share: float, rhythm: str, other: str) -> int:
         rhythm: of the word in the query; "" if it has none.
         other: the rhythm that the word has there.
 
-    Returns: two votes per bit of information, which is -log2(share), less COMMON because neighbouring words share notes,
-        and more or less if the rhythm agrees or does not; at least 0.
+    Returns: two votes per bit of information, at least 0. The information is -log2(share), less COMMON because
+        neighbouring words share notes, and more or less where the rhythm agrees or does not.
 
     Source: Sparck Jones, "A statistical interpretation of term specificity", 1972. Chapter 6.
     """

@@ -1,7 +1,7 @@
 """Where in a line does a contour fit, at any key and tempo? Subsequence dynamic time warping. Chapter 6.
 
-Both are cut into equal frames: the contour in seconds, the line in beats, by one of `TEMPOS`. A path then pairs every
-frame of the contour with a frame of the line, and it may start and end anywhere in the line.
+Both are cut into equal frames, the contour in seconds and the line in beats, as if its notes came at one of `PACES`. A
+path then pairs every frame of the contour with a frame of the line, and it may start and end anywhere in the line.
 """
 
 from itertools import pairwise
@@ -10,27 +10,28 @@ import numpy as np
 
 from .contours import Contour
 
-TEMPOS = 0.6 * 2 ** (np.arange(7) / 2)  # beats per second: a path may run at half or at twice each of them
-CAP = 3.0  # semitones: a wrong note costs no more, however wrong it is
+PACES = 0.14 * 2 ** (np.arange(5) / 2)  # seconds per note: a path may run at half or at twice each of them
+CAP = 2.0  # semitones: a wrong note costs no more, however wrong it is
 OCTAVE = 0.5  # semitones added to a note in another octave, where trackers often land
-BEND = 0.3  # the cost of a step at half or at twice the tempo
+BEND = 0.25  # the cost of a step at half or at twice the tempo
 
 
-def pitch_cost(difference: np.ndarray) -> np.ndarray:
+def pitch_cost(difference: np.ndarray, octave: float = OCTAVE) -> np.ndarray:
     """What it costs to hear a pitch where the line has another: squared, gentle on octaves, and from 0 to 1.
 
-    >>> pitch_cost(np.array([0.0, 1.5, -12.0, 6.0])).round(2).tolist()
-    [0.0, 0.25, 0.03, 1.0]
+    >>> pitch_cost(np.array([0.0, 1.0, -12.0, 6.0])).tolist()
+    [0.0, 0.25, 0.0625, 1.0]
 
     Args:
         difference: semitones, any shape.
+        octave: semitones that a change of octave counts; 0 compares pitch classes.
 
     Returns: costs of the same shape.
 
     Chapter 6.
     """
     folded = np.abs(difference - 12 * np.round(difference / 12))
-    semitones = np.minimum(np.abs(difference), OCTAVE + folded)
+    semitones = np.minimum(np.abs(difference), octave + folded)
     return np.minimum(semitones / CAP, 1) ** 2
 
 
@@ -76,6 +77,22 @@ def line_frames(pitches: np.ndarray, starts: np.ndarray, durations: np.ndarray, 
     count = max(1, int((starts[-1] + durations[-1] - starts[0]) / step))
     middles = starts[0] + (np.arange(count) + 0.5) * step
     return pitches[np.searchsorted(starts, middles, side="right") - 1]
+
+
+def beats_per_note(starts: np.ndarray) -> float:
+    """How far apart the notes of a line are, as a geometric mean, so that a few long rests hardly count.
+
+    >>> beats_per_note(np.array([0.0, 1.0, 3.0, 4.0, 6.0])).round(3)
+    1.414
+
+    Args:
+        starts: in beats (notes,).
+
+    Returns: beats; 1 for a single note.
+
+    Chapter 6.
+    """
+    return np.exp(np.mean(np.log(np.diff(starts)))) if len(starts) > 1 else 1.0
 
 
 def warp(costs: np.ndarray, bend: float = BEND) -> tuple[float, int, int]:

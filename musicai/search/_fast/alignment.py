@@ -15,9 +15,9 @@ from musicai.search.alignment import LONGEST, NEVER, Alignment, Chains, trace
 from musicai.search.costs import FAR, OCTAVE, STEPS, TICKS, Costs
 from musicai.search.lines import Lines
 
-SIZE = 4096  # cells of a block
-GAP = 5  # cells between lines, more than any step
-ROWS = 5  # rows that are kept, more than any step
+SIZE = 2048  # cells of a block
+GAP = 1 + max(max(step) for step in STEPS)  # cells between lines, more than any step
+ROWS = GAP  # rows that are kept
 LOGS = np.rint(OCTAVE * np.log2(np.arange(LONGEST + 1).clip(1) / TICKS)).astype(np.int16)
 MOVES = np.array(STEPS)
 i16 = np.int16
@@ -29,7 +29,7 @@ class Block(NamedTuple):
 
     pitches: np.ndarray  # int16 (cells,)
     ticks: np.ndarray  # int32 (cells,)
-    lags: np.ndarray  # int16 (5, cells): log2 of the time since the note so many notes before
+    lags: np.ndarray  # int16 (lags, cells): log2 of the time since the note so many notes before
     guess: np.ndarray  # int16 (cells,): tempo
     wrong: np.ndarray  # int16 (2, cells): the score of the wrong pairs between, and zeros
     best: np.ndarray  # int16 (rows, cells)
@@ -100,7 +100,7 @@ def align(
 
 def _block(size: int, rows: int) -> Block:
     tables = [np.full((rows, size), NEVER, np.int16) for _ in range(3)]
-    lags, wrong, bounds = np.zeros((5, size), i16), np.zeros((2, size), i16), np.zeros((size // GAP, 2), np.int64)
+    lags, wrong, bounds = np.zeros((GAP, size), i16), np.zeros((2, size), i16), np.zeros((size // GAP, 2), np.int64)
     row = [np.zeros(size, np.int16) for _ in range(4)]
     return Block(row[0], np.zeros(size, np.int32), lags, row[1], wrong, *tables, row[2], row[3], bounds)
 
@@ -167,7 +167,7 @@ def _row(block, i, size, weights, moves):
     block.best[now, GAP:size] = i16(i * weights.rates[0])
     block.tempo[now, :size], block.step[now, :size] = block.guess[:size], 0
     block.wrong[0, :size] = 0
-    for number in range(len(moves)):
+    for number in range(len(weights.steps)):
         a, b = moves[number]
         if a > i:
             continue
@@ -265,6 +265,6 @@ def _score(block, first, last, units):
             top, at = block.end[j], j
     total = 0.0
     for j in range(first, last):
-        if block.end[j] > top - 8 * units:  # the others count for nothing
+        if block.end[j] > top - 12 * units:  # the others count for nothing
             total += np.exp((block.end[j] - top) / units)
     return np.float32(top / units + np.log(total / (last - first))), np.int8(block.shift[at])

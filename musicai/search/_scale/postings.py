@@ -94,7 +94,7 @@ def _encode(places, ends, code, code_ends):
     return n
 
 
-def append_postings(lines: tuple, columns: dict[str, Column], places: int = PLACES) -> None:
+def append_postings(lines: tuple, columns: dict[str, Column]) -> None:
     """Invert the lines (pitches, rhythms, steps, offsets) one range of words after the other."""
     counts = np.zeros(WORDS, np.int64)
     _count(*lines, counts)
@@ -102,7 +102,7 @@ def append_postings(lines: tuple, columns: dict[str, Column], places: int = PLAC
     columns["posting_offsets"].append([0])
     done = low = 0
     while low < WORDS:
-        high = max(low + 1, int(np.searchsorted(sums, (sums[low - 1] if low else 0) + places, side="right")))
+        high = max(low + 1, int(np.searchsorted(sums, (sums[low - 1] if low else 0) + PLACES, side="right")))
         ends = sums[low:high] - (sums[low - 1] if low else 0)
         found = np.empty(ends[-1], np.uint32)
         _place(*lines, low, ends, found)

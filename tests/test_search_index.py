@@ -1,0 +1,242 @@
+"""The index of melodies: what goes in comes out and is found, and a damaged file says so."""
+
+import io
+import json
+import zlib
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from musicai.data.folk import FolkTune
+from musicai.notes import Melody, Note, Score, Track
+from musicai.search import Lines, MelodyIndex, Query, index
+from musicai.search._scale import builder, store
+
+ODD = Melody(
+    (
+        Note(60, 0.5, Fraction(1, 3)),
+        Note(127, 5 / 6, 1 / 3),
+        Note(0, 7 / 6, 1 / 3),
+        Note(61, 4, 0.0625),
+        Note(62, 5, 7),
+    ),
+    'Ünïcode "quoted"\n/ 曲',
+    "Bb minor",
+    93.7,
+    (12, 8),
+)
+
+
+def melody(seed: int, notes: int = 40, name: str = "") -> Melody:
+    rng = np.random.default_rng(seed)
+    lengths = rng.choice([0.25, 0.5, 0.5, 1.0, 1.5], notes)
+    return Melody.from_pitches(60 + rng.integers(-8, 9, notes), lengths, name=name or f"Tune {seed}")
+
+
+@pytest.fixture(scope="module")
+def tunes() -> list[Melody]:
+    return [melody(i, 20 + i % 50) for i in range(120)]
+
+
+@pytest.fixture(scope="module")
+def small(tunes) -> MelodyIndex:
+    return MelodyIndex.build(tunes, progress=False)
+
+
+@pytest.fixture(params=["every line", "candidates"])
+def way(request, monkeypatch):
+    if request.param == "candidates":
+        monkeypatch.setattr(index, "EXHAUSTIVE", 0)
+
+
+@pytest.mark.parametrize("where", ["a file", "memory"])
+def test_pieces_come_back_exactly(tmp_path, where):
+    path = tmp_path / "my.index" if where == "a file" else None
+    made = MelodyIndex.build([ODD, melody(1)], path, progress=False)
+    made = MelodyIndex.open(path) if path else made
+    found = [made.find(piece)[0] for piece in (ODD, melody(1))]
+    assert [match.id for match in found] == ["0", "1"]
+    assert [match.piece for match in found] == [ODD, melody(1)]
+    assert found[0].title == ODD.name
+    assert len(made) == 2
+
+
+@given(st.lists(st.tuples(st.integers(0, 127), st.floats(0.01, 4), st.floats(0, 4)), min_size=1, max_size=20))
+@settings(max_examples=30)
+def test_any_rhythm_comes_back_to_a_twenty_thousandth_of_a_beat(rows):
+    notes, start = [], 0.0
+    for pitch, duration, rest in rows:
+        notes.append(Note(pitch, start, duration))
+        start += duration + rest
+    (line,) = [MelodyIndex.build([Melody(tuple(notes))], progress=False).lines]
+    assert line.pitches.tolist() == [note.pitch for note in notes]
+    assert np.abs(line.starts - [note.start for note in notes]).max() <= 1 / builder.TICKS
+    assert np.abs(line.durations - [note.duration for note in notes]).max() <= 2 / builder.TICKS
+
+
+def test_lines_are_those_of_the_pieces(tunes, small):
+    expected = Lines.from_pieces(tunes)
+    for name in ("offsets", "pieces", "pitches"):
+        assert getattr(small.lines, name).tolist() == getattr(expected, name).tolist()
+    assert np.allclose(small.lines.starts, expected.starts)
+    assert np.allclose(small.lines.durations, expected.durations)
+
+
+def test_lines_can_be_indexed_as_they_are(tunes):
+    made = MelodyIndex.build([*tunes[:3], Lines.from_pieces(tunes[3:6]), tunes[6]], progress=False)
+    assert len(made) == 7
+    assert made.lines.pieces.tolist() == list(range(7))
+    assert [made.find(tunes[i])[0].id for i in range(7)] == list("0123456")
+    assert made.find(tunes[4])[0].title == ""
+    assert made.find(tunes[6])[0].piece == tunes[6]
+
+
+def test_many_rhythms_take_more_bytes(tmp_path):
+    """Played music has thousands of different durations."""
+    rng = np.random.default_rng(0)
+    played = Melody.from_pitches(60 + rng.integers(0, 12, 2000), rng.uniform(0.1, 1, 2000))
+    made = MelodyIndex.build([played], tmp_path / "played.index", progress=False)
+    assert made._store["rhythms"].dtype == np.uint16
+    assert np.allclose(made.lines.starts, played.starts, atol=1e-4)
+
+
+def test_ids():
+    folk = [FolkTune(melody(i).notes, "Same", collection="mine", number="7") for i in range(2)]
+    made = MelodyIndex.build([*folk, melody(2)], progress=False)
+    assert [made.find(piece)[0].id for piece in (*folk, melody(2))] == ["mine/7", "mine/7#1", "2"]
+    named = MelodyIndex.build((melody(i) for i in range(2)), ids=["a/b.mid", "c.mid"], progress=False)
+    assert named.find(melody(1))[0].id == "c.mid"
+    with pytest.raises(ValueError, match="shorter"):
+        MelodyIndex.build([melody(0), melody(1)], ids=["one"], progress=False)
+
+
+@pytest.mark.parametrize("rhythm", [True, False])
+def test_exact_excerpts_are_found_at_any_key_and_tempo(way, tunes, small, rhythm):
+    for i in range(0, 120, 7):
+        first = (i * 5) % (len(tunes[i]) - 12)
+        notes = slice(first, first + 12)
+        pitches, starts = tunes[i].pitches[notes] + i % 11 - 5.0, (tunes[i].starts[notes] - 3) * 0.4
+        best = small.find(Query(pitches, starts if rhythm else None))[0]
+        assert (best.id, best.transposition) == (str(i), 5 - i % 11)
+        assert best.start == pytest.approx(tunes[i].notes[first].start)
+        assert best.end == pytest.approx(tunes[i].notes[first + 11].end)
+        assert best.pairs.tolist() == [[j, first + j] for j in range(12)]
+        assert best.tempo_ratio == pytest.approx(2.5) if rhythm else np.isnan(best.tempo_ratio)
+        assert best.piece == tunes[i]
+        assert 0 <= best.probability <= 1
+
+
+def test_mistakes_are_forgiven(way, tunes, small):
+    for i in range(0, 120, 9):
+        pitches = np.delete(tunes[i].pitches[:18].astype(float), 12)
+        pitches[5] += 3
+        assert small.find(Query(pitches))[0].id == str(i)
+
+
+def test_both_ways_agree_on_the_best(tunes, small, monkeypatch):
+    queries = [Query(tune.pitches[2:16].astype(float), tune.starts[2:16]) for tune in tunes[::10]]
+    every = [small.find(query, k=1)[0] for query in queries]
+    monkeypatch.setattr(index, "EXHAUSTIVE", 0)
+    some = [small.find(query, k=1)[0] for query in queries]
+    assert [(m.id, m.start, m.score) for m in every] == [(m.id, m.start, m.score) for m in some]
+
+
+def test_a_score_is_one_match_by_its_best_line(way):
+    high, low = melody(1), melody(2).transpose(-24)
+    score = Score((Track(high.notes), Track(low.notes)), name="Duet", key="G major", tempos=((0, 66),))
+    made = MelodyIndex.build([melody(3), score], progress=False)
+    assert len(made) == 2
+    for voice in (high, low):
+        first, *others = made.find(voice)
+        assert (first.title, first.id, first.piece.tempo, first.piece.key) == ("Duet", "1", 66, "G major")
+        assert first.piece.notes == voice.notes
+        assert "1" not in [match.id for match in others]
+
+
+def test_equals_are_in_the_order_of_the_collection(way):
+    made = MelodyIndex.build([melody(1, name=f"Copy {i}") for i in range(6)], progress=False)
+    assert [match.title for match in made.find(melody(1), k=4)] == [f"Copy {i}" for i in range(4)]
+    assert len(made.find(melody(1), k=100)) == 6
+
+
+def test_best_first(way, tunes, small):
+    scores = [match.score for match in small.find(tunes[5], k=30)]
+    assert scores == sorted(scores, reverse=True)
+
+
+@pytest.mark.parametrize("notes", [[], [60], [60, 62]])
+def test_too_short_a_query_is_refused(small, notes):
+    with pytest.raises(ValueError, match="at least 3"):
+        small.find(Query(np.array(notes, dtype=float)))
+
+
+def test_no_matches_cannot_be_asked_for(small):
+    with pytest.raises(ValueError, match="k=0"):
+        small.find([60, 62, 64], k=0)
+
+
+def test_tiny_collections(way):
+    assert MelodyIndex.build([], progress=False).find([60, 62, 64]) == []
+    assert MelodyIndex.build([Melody(())], progress=False).find([60, 62, 64]) == []
+    made = MelodyIndex.build([Melody(()), Melody.from_pitches([60]), melody(1, 5), Melody(())], progress=False)
+    assert len(made) == 4
+    assert made.find(melody(1, 5))[0].id == "2"
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> bytes:
+    path = tmp_path_factory.mktemp("index") / "whole.index"
+    MelodyIndex.build([melody(i, 12) for i in range(3)], path, progress=False)
+    return path.read_bytes()
+
+
+def test_a_file_cut_anywhere_is_refused(whole):
+    for size in range(len(whole)):
+        with pytest.raises(ValueError, match=r"my\.index (is empty|is cut short|should have)"):
+            store.Store(io.BytesIO(whole[:size]), "my.index")
+
+
+def test_other_files_are_refused(tmp_path, whole):
+    path = tmp_path / "my.index"
+    cases = {
+        "is not an index": b"RIFF" + whole[4:],
+        "of version 99": whole[:16] + (99).to_bytes(4, "little") + whole[20:],
+        "is damaged": whole[:40] + b"?" + whole[41:],
+        "should have": whole + b"more",
+        "is empty": b"",
+    }
+    for message, content in cases.items():
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=message) as caught:
+            MelodyIndex.open(path)
+        assert "my.index" in str(caught.value)
+        assert "MelodyIndex.build" in str(caught.value)
+    for missing in (tmp_path / "none.index", tmp_path):
+        with pytest.raises(FileNotFoundError, match="no such index"):
+            MelodyIndex.open(missing)
+
+
+def test_the_header_is_plain(whole):
+    _, _, length, checksum = store.FRONT.unpack(whole[: store.FRONT.size])
+    header = whole[store.FRONT.size :][:length]
+    assert zlib.crc32(header) == checksum
+    assert json.loads(header)["arrays"]["pitches"][:2] == ["|u1", 36]
+
+
+def test_a_failed_build_leaves_the_old_file(tmp_path):
+    path = tmp_path / "my.index"
+    MelodyIndex.build([melody(1)], path, progress=False)
+
+    def broken():
+        yield melody(2)
+        raise RuntimeError("no more tunes")
+
+    with pytest.raises(RuntimeError, match="no more tunes"):
+        MelodyIndex.build(broken(), path, progress=False)
+    assert MelodyIndex.open(path).find(melody(1))[0].title == "Tune 1"
+    assert [item.name for item in tmp_path.iterdir()] == ["my.index"]
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        MelodyIndex.build([melody(1)], tmp_path / "none" / "my.index", progress=False)
