@@ -282,6 +282,15 @@ def test_values_fill_every_bar(steps, metre, key):
         assert sum(v.edges[0] for v in found) == sum(v.edges[1] for v in found)
 
 
+def test_rounding_errors_make_no_bar_and_lose_no_note():
+    last = Melody((Note(60, 0, 3.9999999), Note(62, 3.9999999, 4.0000002)))
+    assert [stop for _, stop, _ in bars(last.to_score())] == [4, 8]
+    short = Melody((Note(60, 0, 3.99), Note(62, 3.99, 0.001))).to_score()
+    lines = voices(short.tracks[0], chords=True)
+    found = [value for start, stop, _ in bars(short) for value in values(lines[0], start, stop) if value.chord]
+    assert sum(value.duration for value in found) == 4 + Fraction(1, 24)
+
+
 def test_a_triplet_is_written_as_a_triplet():
     melody = Melody.from_pitches([60, 62, 64, 65, 67], [1 / 3, 1 / 3, 1 / 3, 2 / 3, 1 / 3])
     (voice,) = voices(melody.to_score().tracks[0], chords=True)

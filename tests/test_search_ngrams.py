@@ -1,4 +1,4 @@
-"""Words of melodies: what they do not depend on, and that the compiled index holds and counts what a plain dict does."""
+"""Words of melodies: what they do not depend on, and that the compiled index holds and counts them as a dict does."""
 
 from collections import Counter
 

@@ -27,8 +27,9 @@ ESSEN_NOTICE = (
 class FolkTune(Melody):
     """A Melody that knows which collection it comes from and its number there.
 
-    >>> FolkTune((Note(62, 0.0, 1.0),), name="Scale", collection="oneills1850", number="7").number
-    '7'
+    >>> from musicai.notes import Note
+    >>> FolkTune((Note(62, 0.0, 1.0),), name="Scale", collection="oneills1850", position=6).id
+    'oneills1850/6'
 
     Args:
         notes, name, key, tempo, time_signature: as in `Melody`.

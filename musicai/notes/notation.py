@@ -30,10 +30,10 @@ class Chord:
 
 @dataclass(frozen=True)
 class Value:
-    """A note, chord or rest as written: for ever shorter parts of `chord` (None: a rest), tied together.
+    """A note, chord or rest as it is written; what no single value can express is several, tied together.
 
     Args:
-        chord: what sounds.
+        chord: what sounds, or None for a rest.
         duration: in beats, as it sounds.
         power, dots: a quarter note times 2 ** power, with dots.
         tuplet: (actual, normal) notes, or (1, 1).
@@ -50,8 +50,13 @@ class Value:
     ties: tuple[bool, bool]
 
 
-def on_grid(beat: float) -> Fraction:
-    """Find the exact time that a float stands for; times that no notation fits are rounded to 1/24 of a beat."""
+def on_grid(note: Note) -> tuple[Fraction, Fraction]:
+    """Find the exact start and stop that floats stand for; times that no notation fits are rounded to 1/24 beat."""
+    start, stop = _on_grid(note.start), _on_grid(note.end)
+    return start, stop if stop > start else start + Fraction(1, COARSE)
+
+
+def _on_grid(beat: float) -> Fraction:
     near = Fraction(beat).limit_denominator(48)
     return near if FINE % near.denominator == 0 and abs(near - beat) < 1e-4 else Fraction(round(beat * COARSE), COARSE)
 
@@ -60,10 +65,8 @@ def voices(track: Track, chords: bool) -> list[list[Chord]]:
     """Divide a track into voices in which nothing overlaps; the first one tends to be the highest."""
     together: dict[tuple, list] = {}
     for note in track.notes:
-        start, stop = on_grid(note.start), on_grid(note.end)
-        stop = stop if stop > start else start + Fraction(1, COARSE)
         alone = () if chords else (note.pitch, len(together))
-        together.setdefault((start, stop, *alone), []).append(note)
+        together.setdefault((*on_grid(note), *alone), []).append(note)
     found: list[list[Chord]] = []
     for (start, stop, *_), notes in sorted(together.items(), key=lambda x: (x[0][0], -x[1][-1].pitch)):
         chord = Chord(start, stop, tuple(notes))
@@ -77,7 +80,7 @@ def voices(track: Track, chords: bool) -> list[list[Chord]]:
 def bars(score: Score) -> list[tuple[Fraction, Fraction, tuple[int, int]]]:
     """List (start, stop, time signature) of every bar; a change of time signature begins a new bar."""
     changes = {Fraction(round(beat * 8), 8): tuple(pair) for beat, *pair in score.time_signatures}
-    end, found = Fraction(max(score.duration, 1 / COARSE)), []
+    end, found = max((on_grid(note)[1] for note in score.notes), default=Fraction(1)), []
     for (start, pair), until in zip(changes.items(), [*list(changes)[1:], None], strict=True):
         while start < (end if until is None else min(until, end)):
             stop = start + Fraction(4 * pair[0], pair[1])
@@ -202,7 +205,7 @@ def key_name(fifths: int, mode: str) -> str:
 class Speller:
     """Spells pitches in a key, with as few accidentals as it takes in one bar.
 
-    >>> Speller(2).spell(61), Speller(0).spell(61)  # C#, which D major has and C major has not
+    >>> Speller(2).spell(61), Speller(0).spell(61)  # C#, which belongs to D major but not to C major
     (('C', 1, 4, False), ('C', 1, 4, True))
     """
 

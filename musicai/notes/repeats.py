@@ -31,7 +31,7 @@ def unfold_repeats(bars: Mapping[float, str], stop: float) -> list[tuple[float, 
     """
     order, body, endings, opened, start = [], [], [], False, 0
     for position, text in (*bars.items(), (stop, "|:")):
-        (endings[-1][1] if endings else body).append((start, position))
+        (endings[-1][1] if endings else body).extend([(start, position)] * (position > start))
         start = position
         numbers = {n for a, b in ENDING.findall(text) for n in range(int(a), int(b or a) + 1)}
         end, starts = END.search(text), START.search(text) is not None

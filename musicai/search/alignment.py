@@ -16,6 +16,7 @@ import numpy as np
 
 from musicai.search.costs import FAR, OCTAVE, STEPS, TICKS, Costs, Weights
 
+REACH = 3  # notes before or after a chain that are compared with the line
 NEVER = -20_000  # the score of what is impossible
 LONGEST = 2**15 - 1  # ticks: longer times count as this
 
@@ -112,7 +113,10 @@ def chain(weights: Weights, pitches: np.ndarray, starts: np.ndarray | None) -> C
     notes, ticks = len(weights.pitches), _ticks(starts, len(pitches))
     best, tempo, step = (np.zeros((notes, len(pitches)), dtype=int) for _ in range(3))
     for i in range(notes):
-        best[i], tempo[i] = i * weights.rates[0], _guess(weights, ticks)  # a chain that starts here
+        best[i], tempo[i] = (
+            _outside(weights, pitches, i, range(1, i + 1)),
+            _guess(weights, ticks),
+        )  # a chain starts here
         for number, (a, b) in enumerate(STEPS[: len(weights.steps)]):
             if a > i or b >= len(pitches):
                 continue
@@ -136,11 +140,24 @@ def _extend(weights, pitches, ticks, i, number, best, tempo):
     return score + beat, pace
 
 
+def _outside(weights, pitches, i, backs):
+    """The score of the query's notes before a chain that starts or after one that ends with note i.
+
+    They count as extra notes or, if they are few and that is better, as wrong ones.
+    """
+    extra = np.full(len(pitches), len(backs) * weights.rates[0])
+    if not 0 < len(backs) <= REACH:
+        return extra
+    wrong = sum(_wrong(weights, pitches, i, back) for back in backs)
+    return np.maximum(extra, wrong + (weights.gains[i] if backs[0] > 0 else 0))
+
+
 def _wrong(weights, pitches, i, back):
     """The score of the pair of notes so many steps before note i and each note of the line, which disagree."""
     _, _, slip, wrong, octave, *_ = weights.rates
-    error = np.zeros(len(pitches), dtype=int)
-    error[back:] = np.abs(pitches[back:] - pitches[:-back] - (weights.pitches[i] - weights.pitches[i - back]))
+    here = np.arange(len(pitches))
+    others = np.where((here >= back) & (here < len(pitches) + back), np.roll(pitches, back), 1000)
+    error = np.abs(pitches - others - (weights.pitches[i] - weights.pitches[i - back]))
     return weights.gains[i - back] + np.where(error == 12, octave, np.where(error <= 2, slip, wrong))
 
 
@@ -188,8 +205,9 @@ def trace(chains: Chains, weights: Weights, pitches: np.ndarray) -> Alignment:
 
     Chapter 6.
     """
-    left = np.arange(len(weights.pitches))[::-1]
-    ends = chains.best + weights.rates[0] * left[:, None]  # the notes of the query after the chain
+    last = len(weights.pitches) - 1
+    rest = [_outside(weights, pitches, i, range(-1, i - last - 1, -1)) for i in range(last + 1)]
+    ends = chains.best + np.array(rest)
     j = np.argmax(ends.max(axis=0))
     i = np.argmax(ends[:, j])
     nats = ends.max(axis=0) / weights.units

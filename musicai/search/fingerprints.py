@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.ndimage import maximum_filter, maximum_filter1d, uniform_filter
+from scipy.ndimage import maximum_filter, uniform_filter
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -33,11 +33,11 @@ REACH, SPREAD = 20, 36  # a pair spans at most so many frames and so many steps
 KEYS = ((HIGH - LOW) * STEPS + 1) * (2 * SPREAD + 1) * REACH
 BLOCK, MARGIN = 2**11 * HOP, 2**5 * HOP  # samples analysed at once, with a little on both sides
 GAP = 640  # frames between two recordings on the common time axis
-AROUND = 21, 33  # bins and frames whose mean a value of a clip's spectrum is compared with
+AROUND = 11, 33  # bins and frames whose mean a value of a clip's spectrum is compared with
 LONGEST, SHORTEST = 20.0, 0.5  # seconds of a clip that are used, and that are needed
 SPEEDS = tuple(1 + sign * i / 100 for i in range(1, 6) for sign in (1, -1))
 BINS = 440 * 2 ** ((np.arange(12_800) / 100 - 69) / 12) * WINDOW / SR  # the frequency of each cent
-VOTES, LOOKS = 500_000, 2_000_000  # the work per clip: postings read per speed, and landmarks compared
+VOTES, LOOKS = 300_000, 2_000_000  # the work per clip: postings read per speed, and landmarks compared
 REFINED = 5  # recordings whose speed is determined to 0.1 %
 MAGIC = b"musicai AudioIndex 1".ljust(63) + b"\n"
 
@@ -296,22 +296,28 @@ class AudioIndex:
         return np.searchsorted(self.bases[1:], place + query.length / 2 * speed, side="right")
 
     def _refined(self, query: "_Query", row: tuple[float, ...]) -> tuple[float, ...]:
-        """Look for a better fit around a place, in steps of 0.1 % of speed, with the clip's middle held in place."""
-        _, place, speed, _ = row
-        grid = [
-            (place + (speed - s) * query.length / 2 + delay, s, shift)
-            for s in speed + np.arange(-6, 7) / 1000
-            for shift in (0.0, -12 * math.log2(s))
-            for delay in (-1, 0, 1)
-        ]
-        scores = self._score(query, *np.array(grid).T)
-        best = int(scores.argmax())
-        return max(row, (float(scores[best]), *map(float, grid[best])))
+        """Look for a better fit at other speeds, first in steps of 1 %, then of 0.1 %.
+
+        What is already in place may be the beginning, the middle or the end of the clip.
+        """
+        for step in (0.01, 0.001):
+            _, place, speed, _ = row
+            grid = [
+                (place + (speed - s) * query.length * held + delay, s, shift)
+                for s in speed + step * np.arange(-6, 7)
+                for shift in (0.0, -12 * math.log2(s))
+                for held in (0, 0.5, 1)
+                for delay in (-0.5, 0, 0.5)
+            ]
+            scores = self._score(query, *np.array(grid).T)
+            best = int(scores.argmax())
+            row = max(row, (float(scores[best]), *map(float, grid[best])))
+        return row
 
     def _match(self, query: "_Query", row: tuple[float, ...], skipped: float, seconds: float) -> AudioMatch:
         score, place, speed, _ = row
         i = int(self._recording(query, place, speed))
-        start = (place - self.bases[i]) * FRAME - skipped * speed
+        start = (place - int(self.bases[i])) * FRAME - skipped * speed
         probability = 1 / (1 + math.exp(-self._logit(query, score)))
         path = self.paths[i]
         return AudioMatch(
@@ -329,8 +335,9 @@ class _Query:
         self.frames, self.pitches = landmarks(audio)
         X = stft(audio, WINDOW, HOP).abs().numpy()
         S = np.log(X + QUIET * X.max() + 1e-12)
-        S = maximum_filter1d(S - uniform_filter(S, AROUND), 3)  # along time: a landmark may be a frame off
-        self.loudness = ((S - S.mean()) / (S.std() + 1e-12)).clip(-2.5, 2.5)
+        S -= uniform_filter(S, AROUND)
+        S -= S.mean(axis=1, keepdims=True) / 2  # what sounds all the time says less
+        self.loudness = (S / (S.std() + 1e-12)).clip(-3.5, 3.5)
         self.length = X.shape[1]
 
 

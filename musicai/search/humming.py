@@ -18,31 +18,20 @@ RATE = 250  # frames per second of its pitch and loudness
 PACE = 0.3, 0.2  # seconds from note to note: the median of a hum (0.27, 0.26, 0.37), its spread between people (log)
 TIMING = 0.03  # seconds by which an onset misses the beat (0.032, 0.035 after a steady change of tempo)
 RUBATO = 0.06  # spread of the change of tempo over ten seconds, log (-0.06, 0.03)
-PITCH = (
-    (0.85, 0.15),
-    (0.3, 0.75),
-)  # errors of notes: shares and spreads of two kinds of note (0.40, 0.47 over all notes)
+PITCH = (0.85, 0.15), (0.3, 0.75)  # errors, two kinds of note: shares; spreads in semitones (all: 0.40, 0.47)
 SKILL = 0.25  # spread of those errors between people, log (guess)
 MEMORY = 0.3  # how much of its error a note hands on to the next one (0.34, 0.25)
 DRIFT = 0.5  # spread of the change of tuning over ten seconds, in semitones (-0.94, 0.04)
 WANDER = 0.18  # semitones: how unsteady a note is below 2 Hz; with vibrato, 0.15 around its trend (0.18, 0.14, 0.24)
-VIBRATO = (5.5, 0.7), (0.2, 0.6)  # Hz (5.6, 5.9, 5.4) and spread; semitones (0.16, 0.33, 0.41), spread in people (log)
+VIBRATO = (5.5, 0.7), (0.2, 0.6)  # Hz and spread (5.6, 5.9, 5.4); semitones, spread (log) (0.16, 0.33, 0.41)
 SCOOP = (0.0, 0.9, 0.05)  # semitones beside its pitch where a note begins (|0.8|, |0.5|, |1.0|): mean, spread; seconds
 RELEASE = (-0.5, 0.7, 0.015)  # likewise where it ends (-1.1, -0.5, 0.1)
 GLIDE = 0.02  # seconds: time constant of the way from one pitch to the next; 90 % of the way take 0.08 s (0.05 to 0.1)
 ATTACKED = 0.1, 1.0  # share of the notes that begin out of silence (0.6, 0.9, 0.4): the least and the most
 GAP = 0.16, 0.3  # seconds of that silence, median and spread (log); a tracker hears 0.08 of them (0.10, 0.10, 0.11)
 BREATH = 0.35  # share of the long notes that are cut short to breathe in (guess)
-SPLIT, DROP, WRONG, OCTAVE = (
-    0.02,
-    0.01,
-    0.02,
-    0.004,
-)  # chances of a note: sung twice, left out, wrong, octave off (guess)
-REGISTER = (
-    (53, 5),
-    (82, 4),
-)  # MIDI pitch of the middle of a voice (52, 53, 47), mean and spread, and of a whistle (guess)
+SPLIT, DROP, WRONG, OCTAVE = 0.02, 0.01, 0.02, 0.004  # sung twice, missing, wrong, an octave off: chances (guess)
+REGISTER = (53, 5), (82, 4)  # MIDI pitch: mean and spread of voices (52, 53, 47) and of whistles (guess)
 
 # Formants of five vowels: frequencies in Hz (first, second, third); the fourth and fifth hardly change.
 VOWELS = ((700, 1200, 2500), (450, 850, 2500), (320, 750, 2300), (480, 1800, 2500), (290, 2200, 2900))
@@ -147,12 +136,12 @@ def sing(melody, seed=0, *, seconds=10.0, errors=1.0, register=REGISTER[0]) -> t
     ((1000,), 250)
 
     Args:
-        melody: a Melody, or (pitches, starts, durations). The hum begins at a random note of it, late enough in the
-            tune only if `seconds` of it are still to come.
+        melody: a Melody, or (pitches, starts, durations). The hum begins at a random note, from which the tune still
+            lasts for `seconds`, or at the first note if the tune is too short for that.
         seed: a whole number or a NumPy generator.
         seconds: length.
-        errors: a factor for every mistake and unsteadiness; 0 sings the notes as written,
-            at a pitch and pace of its own.
+        errors: a factor for every mistake and unsteadiness; 0 sings the notes as written, at a pitch
+            and pace of its own.
         register: mean and spread of the MIDI pitch around which the voice is at ease.
 
     Returns: pitches (frames,) in semitones (MIDI numbers with fractions), NaN in silence; loudness (frames,) from 0 to
@@ -180,10 +169,9 @@ def _misremember(rng, pitches, steps, held, errors):
     source = np.repeat(np.arange(len(pitches)), np.choose(fate, [0, 2, 1, 1, 1]))
     again = np.r_[False, np.diff(source) == 0]
     starts = (np.cumsum(steps) - steps)[source] + again * steps[source] / 2
-    spread = np.where(rng.random(len(starts)) < PITCH[0][0], PITCH[1][0], PITCH[1][1]) * np.sqrt(1 - MEMORY**2)
-    wrong = dsp.lfilter([1], [1, -MEMORY], spread * rng.standard_normal(len(starts))) * np.exp(
-        SKILL * rng.standard_normal()
-    )
+    spread = np.where(rng.random(len(starts)) < PITCH[0][0], *PITCH[1]) * np.sqrt(1 - MEMORY**2)
+    wrong = dsp.lfilter([1], [1, -MEMORY], spread * rng.standard_normal(len(starts)))
+    wrong *= np.exp(SKILL * rng.standard_normal())
     late = rng.normal(0, RUBATO) * starts**2 / 20 + rng.normal(0, TIMING, len(starts))
     starts = np.sort(starts + errors * late)
     steps = np.diff(starts, append=starts[-1] + steps[-1])
@@ -196,8 +184,8 @@ def _articulate(rng, pitches, starts, steps, held):
     gaps = np.where(rng.random(n) < rng.uniform(*ATTACKED), GAP[0] * np.exp(GAP[1] * rng.standard_normal(n)), 0)
     breath = (steps >= 1.5 * np.median(steps)) & (rng.random(n) < BREATH)
     gaps = np.minimum(np.where(breath, rng.uniform(0.2, 0.45, n), gaps), 0.5 * steps)
-    rests = np.where((1 - held) * steps > 0.1, (1 - held) * steps, 0)
-    silence = np.maximum(gaps, rests)
+    rests = (1 - held) * steps
+    silence = np.maximum(gaps, np.where(rests > 0.1, rests, 0))
     return pitches, starts, starts + steps - silence, np.r_[True, silence[:-1] > 0]
 
 
@@ -212,7 +200,7 @@ def _draw(rng, pitches, starts, ends, attacked, seconds, errors):
     scoop, release = rng.normal(*SCOOP[:2], len(starts)), rng.normal(*RELEASE[:2], len(starts))
     loose = np.where(attacked, scoop, 0)[note] * np.exp(-since / SCOOP[2])
     loose += np.where(np.roll(attacked, -1), release, 0)[note] * np.exp(-left / RELEASE[2])
-    swing = np.cumsum(np.full(len(t), rng.normal(*VIBRATO[0]) / RATE)) + rng.random()
+    swing = rng.normal(*VIBRATO[0]) * t + rng.random()
     depth = VIBRATO[1][0] * np.exp(VIBRATO[1][1] * rng.standard_normal())
     loose += depth * (1 - np.exp(-since / 0.3)) * np.sin(2 * np.pi * swing)
     slow = np.exp(-2 * np.pi * 2 / RATE)  # noise below 2 Hz

@@ -13,6 +13,11 @@ from tqdm.auto import tqdm
 
 from musicai.data.splits import group_duplicates
 from musicai.notes import Melody, Score
+from musicai.search._fast.alignment import align, align_all
+from musicai.search._fast.warping import warp_all
+from musicai.search._scale.builder import Builder
+from musicai.search._scale.decoding import read_melody, read_runs
+from musicai.search._scale.postings import find_windows
 from musicai.search._scale.store import VERSION, Store
 from musicai.search.confidence import probability, threshold
 from musicai.search.lines import Lines
@@ -22,7 +27,7 @@ from musicai.storage import atomic_write
 FORMAT = VERSION  # of the file; an index of another version has to be built again
 LEAST = 3  # notes of a query
 EXHAUSTIVE = 600_000  # notes: in smaller collections, the query is aligned with every line
-CANDIDATES = 8_000  # windows that the query is aligned with otherwise
+CANDIDATES = 200_000  # windows that it is aligned with otherwise, divided by the number of its notes
 SUNG = 20_000  # lines that a contour is compared with at most
 RIVALS = 5  # matches that are looked at to judge the best
 
@@ -74,6 +79,9 @@ class MelodyIndex:
     Make one with `build` or `open`. The query is aligned with every line of a small collection. In a large one, the
     words of the query (`musicai.search.ngrams`) vote first on which windows of a few notes are worth it.
 
+    Args:
+        store: the file's arrays; `build` and `open` take care of this.
+
     Chapter 6.
     """
 
@@ -105,8 +113,6 @@ class MelodyIndex:
             FileNotFoundError: if the folder of `path` does not exist.
             ValueError: if there are not as many ids as pieces.
         """
-        from musicai.search._scale.builder import Builder
-
         folder = None if path is None else Path(path).expanduser().parent
         if folder and not folder.is_dir():
             raise FileNotFoundError(f"{path}: there is no folder {folder}; create it first")
@@ -154,8 +160,6 @@ class MelodyIndex:
     @cached_property
     def lines(self) -> Lines:
         """All lines, read into memory: 9 bytes per note."""
-        from musicai.search._scale.decoding import read_runs
-
         offsets = self._store["offsets"]
         return read_runs(self._store, np.arange(len(offsets) - 1), offsets[:-1], offsets[1:])
 
@@ -181,8 +185,6 @@ class MelodyIndex:
         return self._find_sound(query, k) if query.contours else self._find_notes(query, k)
 
     def _find_notes(self, query: Query, k: int) -> list[Match]:
-        from musicai.search._fast.alignment import align_all
-
         which, lines = self._candidates(query)
         scores = align_all(query.pitches, query.starts, lines)[0].astype(float)
         # a score is that of a random place in a run; make it that of a random place in the whole line
@@ -197,10 +199,7 @@ class MelodyIndex:
         offsets = self._store["offsets"]
         if offsets[-1] <= EXHAUSTIVE:
             return np.arange(len(offsets) - 1), self.lines
-        from musicai.search._scale.decoding import read_runs
-        from musicai.search._scale.postings import find_windows
-
-        firsts, lasts = find_windows(self._store, query.pitches, query.starts, CANDIDATES)
+        firsts, lasts = find_windows(self._store, query.pitches, query.starts, CANDIDATES // len(query.pitches) + 1)
         low, high = np.searchsorted(offsets, [firsts, lasts - 1], side="right") - 1
         parts = high - low + 1  # what crosses the border between two lines is a run in each
         which = np.repeat(low - np.cumsum(parts) + parts, parts) + np.arange(parts.sum())
@@ -210,9 +209,6 @@ class MelodyIndex:
         return which[keep], read_runs(self._store, which[keep], firsts[keep], lasts[keep])
 
     def _match(self, query: Query, line: int) -> Match:
-        from musicai.search._fast.alignment import align
-        from musicai.search._scale.decoding import read_melody
-
         name, piece = read_melody(self._store, line)
         found = align(query.pitches, query.starts, piece.pitches, piece.starts)
         ratio = np.nan
@@ -224,9 +220,6 @@ class MelodyIndex:
         return Match(piece, piece.name, name, float(found.score), 0.0, *span)
 
     def _find_sound(self, query: Query, k: int) -> list[Match]:
-        from musicai.search._fast.warping import warp_all
-        from musicai.search._scale.decoding import read_melody
-
         which, lines = self._sung_candidates(query)
         costs, *spans = warp_all(query.contours, lines)
         matches = []
@@ -243,9 +236,6 @@ class MelodyIndex:
         offsets = self._store["offsets"]
         if len(offsets) - 1 <= SUNG:
             return np.arange(len(offsets) - 1), self.lines
-        from musicai.search._scale.decoding import read_runs
-        from musicai.search._scale.postings import find_windows
-
         notes = [contour.notes() for contour in query.contours]
         runs = [find_windows(self._store, pitches, starts, SUNG // len(notes)) for pitches, starts, *_ in notes]
         which = np.unique(np.searchsorted(offsets, [(first + last) // 2 for first, last in runs], side="right") - 1)

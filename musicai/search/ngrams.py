@@ -19,7 +19,7 @@ LONGER = 1.32  # times: anything between 1/LONGER and LONGER counts as equally l
 WIDTH = 4  # notes: windows are twice as wide, and a new one begins after this many
 COMMON, SAME, OTHER = 3.0, 1.0, -2.0  # bits that correct what a word is worth; see `worth`
 MOST = 255  # votes that one window can have
-READ = 0.06  # places that a query looks at, as a share of all notes: rare words say more than common ones,
+READ = 0.04  # places that a query looks at, as a share of all notes: rare words say more than common ones,
 ENOUGH = 100_000  # ... but this many in any case
 
 

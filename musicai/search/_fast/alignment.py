@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from musicai.search.alignment import LONGEST, NEVER, Alignment, Chains, trace
+from musicai.search.alignment import LONGEST, NEVER, REACH, Alignment, Chains, trace
 from musicai.search.costs import FAR, OCTAVE, STEPS, TICKS, Costs
 from musicai.search.lines import Lines
 
@@ -99,10 +99,11 @@ def align(
 
 
 def _block(size: int, rows: int) -> Block:
-    tables = [np.full((rows, size), NEVER, np.int16) for _ in range(3)]
+    tables = [np.full((rows, size), NEVER, i16) for _ in range(3)]
     lags, wrong, bounds = np.zeros((GAP, size), i16), np.zeros((2, size), i16), np.zeros((size // GAP, 2), np.int64)
-    row = [np.zeros(size, np.int16) for _ in range(4)]
-    return Block(row[0], np.zeros(size, np.int32), lags, row[1], wrong, *tables, row[2], row[3], bounds)
+    guess, end, shift = (np.zeros(size, i16) for _ in range(3))
+    pitches = np.full(size + GAP, 1000, i16)
+    return Block(pitches, np.zeros(size, np.int32), lags, guess, wrong, *tables, end, shift, bounds)
 
 
 @fast
@@ -132,7 +133,7 @@ def _fill(block, pitches, starts, offsets, chosen):
     cell, count = GAP, 0
     for line in chosen:
         first, last = offsets[line], offsets[line + 1]
-        if cell + last - first + GAP > len(block.pitches):
+        if cell + last - first + GAP > len(block.end):
             break
         block.bounds[count, 0], block.bounds[count, 1] = cell, cell + last - first
         for x in range(first, last):
@@ -164,7 +165,8 @@ def _measure(block, count, size, weights, logs):
 def _row(block, i, size, weights, moves):
     """Row i of the tables."""
     rows, now, back = len(block.best), i % len(block.best), 0
-    block.best[now, GAP:size] = i16(i * weights.rates[0])
+    _outside(block, i, i, 1, size, weights)
+    block.best[now, GAP:size] = block.wrong[0, GAP:size]
     block.tempo[now, :size], block.step[now, :size] = block.guess[:size], 0
     block.wrong[0, :size] = 0
     for number in range(len(weights.steps)):
@@ -179,6 +181,20 @@ def _row(block, i, size, weights, moves):
             _extend_in_time(block, now, then, between, i, number, a, b, size, weights)
         else:
             _extend(block, now, then, between, i, number, a, b, size, weights)
+
+
+@fast
+def _outside(block, i, count, sign, size, weights):
+    """`alignment._outside`, left where the scores of wrong pairs are."""
+    total, edge = block.wrong[0, GAP:size], i16(count * weights.rates[0])
+    if not 0 < count <= REACH:
+        total[:] = edge
+        return
+    total[:] = weights.gains[i] if sign > 0 else i16(0)
+    for back in range(1, count + 1):
+        _add_wrong(block, i, sign * back, size, weights)
+    for j in range(len(total)):
+        total[j] = max(total[j], edge)
 
 
 @fast
@@ -247,10 +263,11 @@ def _extend_in_time(block, now, then, between, i, number, a, b, size, weights):
 @fast
 def _end(block, i, size, weights):
     """Let the chains end here, if that is better than where they ended before."""
-    best, end, shift, pitches = block.best[i % len(block.best)], block.end, block.shift, block.pitches
-    rest, pitch = i16(weights.rates[0] * (len(weights.pitches) - 1 - i)), weights.pitches[i]
-    for j in range(size):
-        old, old_shift, score, now = end[j], shift[j], i16(best[j] + rest), i16(pitches[j] - pitch)
+    _outside(block, i, len(weights.pitches) - 1 - i, -1, size, weights)
+    best, rest, pitches = block.best[i % len(block.best), GAP:size], block.wrong[0, GAP:size], block.pitches[GAP:size]
+    end, shift, pitch = block.end[GAP:size], block.shift[GAP:size], weights.pitches[i]
+    for j in range(len(end)):
+        old, old_shift, score, now = end[j], shift[j], i16(best[j] + rest[j]), i16(pitches[j] - pitch)
         better = score > old
         end[j] = score if better else old
         shift[j] = now if better else old_shift

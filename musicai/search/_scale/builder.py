@@ -27,8 +27,8 @@ class Builder:
 
     def __init__(self, folder: Path | None):
         self.columns = {name: Column(dtype, folder) for name, dtype in DTYPES.items()}
-        for name in ("offsets", "text_offsets"):
-            self.columns[name].append([0])
+        self.columns["offsets"].append([0])
+        self.columns["text_offsets"].append([0])
         self.codes: dict[int, int] = {}  # (step, duration) as one number -> its row in the table
         self.pieces, self.waiting, self.names = 0, [], set()
 
@@ -36,35 +36,33 @@ class Builder:
         """Add a piece, or `Lines` for many pieces without names."""
         if not isinstance(piece, Lines):
             self.waiting.append((piece, name))
-        if isinstance(piece, Lines) or len(self.waiting) == BATCH:
-            self._flush()
-        if isinstance(piece, Lines):
-            count = int(piece.pieces.max(initial=-1)) + 1
-            self._append_lines(piece.offsets, piece.pieces, piece.pitches, piece.starts, piece.durations)
-            self._append_texts([[str(self.pieces + i), "", "", 120.0, 4, 4] for i in range(count)])
+            return self._flush() if len(self.waiting) == BATCH else None
+        self._flush()
+        self._append_lines(piece.offsets, piece.pieces, piece.pitches, piece.starts, piece.durations)
+        numbers = range(self.pieces, self.pieces + int(piece.pieces.max(initial=-1)) + 1)
+        return self._append_texts([[str(number), "", "", 120.0, 4, 4] for number in numbers])
 
     def _flush(self) -> None:
         owned = [(i, line) for i, (piece, _) in enumerate(self.waiting) for line in lines_of(piece)]
         rows = [(note.pitch, note.start, note.duration) for _, line in owned for note in line.notes]
-        columns = np.array(rows, dtype=float).reshape(-1, 3).T
-        self._append_lines(np.cumsum([0, *(len(line) for _, line in owned)]), [i for i, _ in owned], *columns)
+        offsets = np.cumsum([0, *(len(line) for _, line in owned)])
+        self._append_lines(offsets, [i for i, _ in owned], *np.array(rows, dtype=float).reshape(-1, 3).T)
         self._append_texts([self._describe(i, *item) for i, item in enumerate(self.waiting, self.pieces)])
         self.waiting = []
 
     def _append_lines(self, offsets, owners, pitches, starts, durations) -> None:
         full, base = np.diff(offsets) > 0, self.columns["pitches"].length
-        ends, starts = np.asarray(offsets)[1:][full], np.asarray(starts, dtype=float)
-        on, off = (np.rint(times * TICKS).astype(np.int64) for times in (starts, starts + durations))
-        steps, lasts = np.diff(on, append=0), ends - 1
-        steps[lasts] = (off - on)[lasts]
-        pairs = np.maximum(steps, 1) << 32 | np.clip(off - on, 1, np.maximum(steps, 1))
-        unique, inverse = np.unique(pairs, return_inverse=True)
-        codes = np.array([self.codes.setdefault(pair, len(self.codes)) for pair in unique.tolist()], dtype=np.uint32)
-        self.columns["rhythms"].append(codes[inverse] if len(codes) else codes)
-        self.columns["pitches"].append(pitches)
-        self.columns["offsets"].append(ends + base)
-        self.columns["firsts"].append(on[np.concatenate([[0], ends])[:-1]] if len(ends) else [])
-        self.columns["pieces"].append(np.asarray(owners, dtype=np.int64)[full] + self.pieces)
+        begins, ends = offsets[:-1][full], offsets[1:][full]
+        on, off = (np.rint(times * TICKS).astype(np.int64) for times in (starts.astype(float), starts + durations))
+        steps = np.diff(on, append=0)
+        steps[ends - 1] = off[ends - 1] - on[ends - 1]  # the last note has no next one
+        steps = np.maximum(steps, 1)
+        unique, inverse = np.unique(steps << 32 | np.clip(off - on, 1, steps), return_inverse=True)
+        codes = [self.codes.setdefault(pair, len(self.codes)) for pair in unique.tolist()]
+        found = {"pitches": pitches, "rhythms": np.array(codes, dtype=np.uint32)[inverse], "firsts": on[begins]}
+        found |= {"offsets": ends + base, "pieces": np.asarray(owners, dtype=np.int64)[full] + self.pieces}
+        for name, values in found.items():
+            self.columns[name].append(values)
 
     def _append_texts(self, rows: list[list]) -> None:
         texts = [json.dumps(row, ensure_ascii=False).encode() for row in rows]
@@ -77,16 +75,16 @@ class Builder:
             name = f"{piece.collection}/{piece.number}" if getattr(piece, "number", "") else str(position)
         name = f"{name}#{position}" if name in self.names else name
         self.names.add(name)
-        tempo = piece.tempo if isinstance(piece, Melody) else piece.tempos[0][1]
-        meter = piece.time_signature if isinstance(piece, Melody) else piece.time_signatures[0][1:]
+        alone = isinstance(piece, Melody)
+        tempo, meter = (
+            (piece.tempo, piece.time_signature) if alone else (piece.tempos[0][1], piece.time_signatures[0][1:])
+        )
         return [name, piece.name, piece.key, tempo, *meter]
 
     def finish(self, file: BinaryIO) -> None:
         """Write everything that was added."""
         self._flush()
-        table = np.array([(pair >> 32, pair & 0xFFFFFFFF) for pair in self.codes]).reshape(-1, 2)
+        table = np.array([(pair >> 32, pair & 0xFFFFFFFF) for pair in self.codes], dtype=np.int32).reshape(-1, 2)
         self.columns["table"].append(table.ravel())
-        pitches, rhythms, offsets = (self.columns[name].array() for name in ("pitches", "rhythms", "offsets"))
-        append_postings((pitches, rhythms, table[:, 0].copy(), offsets), self.columns)
-        small = np.min_scalar_type(max(0, len(table) - 1)).str
-        write(file, self.columns, {"dtypes": {"rhythms": small}})
+        append_postings(self.columns, table[:, 0].copy())
+        write(file, self.columns, {"rhythms": np.min_scalar_type(max(0, len(table) - 1))})

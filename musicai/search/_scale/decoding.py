@@ -3,10 +3,10 @@
 import json
 
 import numpy as np
-from numba import njit
 
 from musicai.notes import Melody, Note
 from musicai.search._scale.builder import TICKS
+from musicai.search._scale.postings import compiled
 from musicai.search._scale.store import Store
 from musicai.search.lines import Lines
 
@@ -19,33 +19,32 @@ def read_runs(store: Store, lines: np.ndarray, firsts: np.ndarray, lasts: np.nda
     A run that begins with its line has the line's own times, and any other begins at 0.
     """
     offsets = np.cumsum([0, *(lasts - firsts)], dtype=np.int64)
-    pitches, starts, durations = (np.empty(offsets[-1], dtype) for dtype in (np.uint8, np.float32, np.float32))
+    columns = tuple(np.empty(offsets[-1], dtype) for dtype in (np.uint8, np.float32, np.float32))
     origins = np.where(firsts == store["offsets"][lines], store["firsts"][lines], 0)
-    table = store["table"].reshape(-1, 2)
+    notes = (store["pitches"], store["rhythms"], store["table"].reshape(-1, 2))
     for i in range(0, len(lines), TOGETHER):
         some = slice(i, i + TOGETHER)
-        out = (offsets[some], pitches, starts, durations)
-        _copy(firsts[some], lasts[some], origins[some], store["pitches"], store["rhythms"], table, *out)
+        _copy(firsts[some], lasts[some], origins[some], offsets[some], *notes, *columns)
         store.release()
-    return Lines(offsets, store["pieces"][lines], pitches, starts, durations)
+    return Lines(offsets, store["pieces"][lines], *columns)
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
-def _copy(firsts, lasts, origins, all_pitches, rhythms, table, offsets, pitches, starts, durations):
+@compiled
+def _copy(firsts, lasts, origins, offsets, all_pitches, rhythms, table, pitches, starts, durations):
     for run in range(len(firsts)):
         at, onset = offsets[run], np.int64(origins[run])
         for i in range(firsts[run], lasts[run]):
-            pitches[at], starts[at] = all_pitches[i], onset / TICKS
-            durations[at] = table[rhythms[i], 1] / TICKS
-            onset += table[rhythms[i], 0]
+            step, duration = table[rhythms[i]]
+            pitches[at], starts[at], durations[at] = all_pitches[i], onset / TICKS, duration / TICKS
+            onset += step
             at += 1
 
 
 def read_melody(store: Store, line: int) -> tuple[str, Melody]:
-    """Read a line as a melody, exactly as it was put in, with the name of its piece; and the piece's id."""
+    """Read a line, exactly as it was put in, as a melody with the name of its piece; also return the piece's id."""
     first, last = store["offsets"][line : line + 2].tolist()
     steps, durations = store["table"].reshape(-1, 2)[store["rhythms"][first:last]].T
-    starts = store["firsts"][line] + np.concatenate([[0], np.cumsum(steps, dtype=np.int64)[:-1]])
+    starts = store["firsts"][line] + np.cumsum(steps, dtype=np.int64) - steps
     rows = zip(store["pitches"][first:last].tolist(), starts / TICKS, durations / TICKS, strict=True)
     begin, end = store["text_offsets"][store["pieces"][line] :][:2]
     name, title, key, tempo, *meter = json.loads(bytes(store["texts"][begin:end]))

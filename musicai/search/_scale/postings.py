@@ -1,10 +1,10 @@
 """The postings of `musicai.search.ngrams`, compiled: building them in bounded memory, and counting votes.
 
-A word is a number: which pattern, three intervals, two comparisons of rhythm. The words that differ only in rhythm are
-neighbours, so a query without rhythm reads them together. The places where a word occurs are written as differences, in
-as many bytes of seven bits as each one needs.
+A word is a number made of its pattern, intervals and rhythm. Words that differ only in rhythm are neighbours, because a
+query looks at all of them. The places where a word occurs are written as differences, seven bits to a byte.
 """
 
+from collections.abc import Iterator
 from itertools import product
 
 import numpy as np
@@ -13,14 +13,18 @@ from numba import njit
 from musicai.search._scale.store import Column, Store
 from musicai.search.ngrams import ENOUGH, LONGER, MOST, PATTERNS, READ, WIDEST, WIDTH, worth
 
-PLACES = 1 << 25  # postings held in memory at once while building
-SAMPLES = 1 << 20  # votes from which the threshold is estimated
-BLOCK, LANES = 4096, 256  # votes that are compared at once
+PLACES = 1 << 25  # postings that are held in memory while building
+LINES = 50_000  # lines whose words are looked up at once
+PART = 1 << 18  # windows whose votes are counted at once
+SAMPLE = 1 << 18  # windows from which the threshold is estimated
+BLOCK = 256  # windows that are compared with it at once
+RHYTHMS = 9  # numbers for words that differ only in rhythm: two comparisons at most
+
+_SIGNS = [["".join(signs) for signs in product("<=>", repeat=len(pattern) - 2)] for pattern in PATTERNS]
 _NOTES = np.array([len(pattern) for pattern in PATTERNS])
-_OFFSETS = np.array([pattern + (0,) * (5 - len(pattern)) for pattern in PATTERNS])
-_RHYTHMS = 3 ** (_NOTES - 2)  # how many words differ only in rhythm
-_BASES = np.cumsum([0, *((2 * WIDEST + 1) ** (_NOTES - 1) * _RHYTHMS)])  # the first word of each pattern
-WORDS = int(_BASES[-1])
+_OFFSETS = np.array([pattern + (0,) * (max(_NOTES) - len(pattern)) for pattern in PATTERNS])
+_FIRST = np.cumsum([0, *((2 * WIDEST + 1) ** (_NOTES - 1))])  # of each pattern's words, before rhythm
+WORDS = int(_FIRST[-1]) * RHYTHMS
 
 compiled = njit(cache=True, error_model="numpy", nogil=True)
 
@@ -31,7 +35,7 @@ def number_words(pitches, onsets):
     words = np.full((len(pitches), len(_NOTES)), -1, np.int32)
     for i in range(len(pitches)):
         for p in range(len(_NOTES)):
-            n, offsets, word = _NOTES[p], _OFFSETS[p], np.int64(0)
+            n, offsets, word, rhythm = _NOTES[p], _OFFSETS[p], np.int64(0), np.int64(0)
             if i + offsets[n - 1] >= len(pitches):
                 continue
             for e in range(n - 1):
@@ -40,46 +44,32 @@ def number_words(pitches, onsets):
             for e in range(n - 2):
                 before = onsets[i + offsets[e + 1]] - onsets[i + offsets[e]]
                 after = onsets[i + offsets[e + 2]] - onsets[i + offsets[e + 1]]
-                word = word * 3 + 1 + np.int64(after > LONGER * before) - np.int64(before > LONGER * after)
-            words[i, p] = _BASES[p] + word
+                rhythm = rhythm * 3 + 1 + np.int64(after > LONGER * before) - np.int64(before > LONGER * after)
+            words[i, p] = (_FIRST[p] + word) * RHYTHMS + rhythm
     return words
 
 
 @compiled
-def _words_of_line(pitches, rhythms, steps, first, last):
-    onsets = np.zeros(last - first)
-    for i in range(first, last - 1):
-        onsets[i - first + 1] = onsets[i - first] + steps[rhythms[i]]
-    return number_words(pitches[first:last], onsets)
-
-
-@compiled
-def _count(pitches, rhythms, steps, offsets, counts):
+def _invert(pitches, rhythms, offsets, base, steps, low, at, places):
+    """Write where the words from `low` on occur, word w from places[at[w - low]] on; only count if there is no room."""
     for line in range(len(offsets) - 1):
-        for word in _words_of_line(pitches, rhythms, steps, offsets[line], offsets[line + 1]).flat:
-            if word >= 0:
-                counts[word] += 1
-
-
-@compiled
-def _place(pitches, rhythms, steps, offsets, low, ends, places):
-    """Write where the words from `low` on occur; word w has places[ends[w - low - 1] : ends[w - low]]."""
-    at = np.zeros(len(ends), np.int64)
-    at[1:] = ends[:-1]
-    for line in range(len(offsets) - 1):
-        words = _words_of_line(pitches, rhythms, steps, offsets[line], offsets[line + 1])
+        first, last = offsets[line], offsets[line + 1]
+        onsets = np.zeros(last - first)
+        for i in range(1, last - first):
+            onsets[i] = onsets[i - 1] + steps[rhythms[first + i - 1]]
+        words = number_words(pitches[first:last], onsets)
         for i in range(len(words)):
-            for p in range(words.shape[1]):
-                w = words[i, p] - low
-                if 0 <= w < len(ends):
-                    places[at[w]] = offsets[line] + i
+            for w in words[i] - low:
+                if 0 <= w < len(at):
+                    if len(places):
+                        places[at[w]] = base + first + i
                     at[w] += 1
 
 
 @compiled
-def _encode(places, ends, code, code_ends):
-    """Write places as bytes; returns how many."""
-    n = begin = 0
+def _encode(places, ends):
+    """Write the places of one word after the other as bytes; returns these, and where each word's end."""
+    code, code_ends, n, begin = np.empty(5 * len(places), np.uint8), np.empty_like(ends), 0, 0
     for w in range(len(ends)):
         last = np.int64(0)
         for i in range(begin, ends[w]):
@@ -91,113 +81,104 @@ def _encode(places, ends, code, code_ends):
             code[n] = difference
             n += 1
         begin, code_ends[w] = ends[w], n
-    return n
+    return code[:n], code_ends
 
 
-def append_postings(lines: tuple, columns: dict[str, Column]) -> None:
-    """Invert the lines (pitches, rhythms, steps, offsets) one range of words after the other."""
-    counts = np.zeros(WORDS, np.int64)
-    _count(*lines, counts)
-    sums = np.cumsum(counts)
+def _blocks(columns: dict[str, Column]) -> Iterator[tuple]:
+    """The pitches, rhythms and offsets of some lines at a time, and how many notes come before them."""
+    lines = columns["pieces"].length
+    for i in range(0, lines, LINES):
+        offsets = columns["offsets"].read(i, min(i + LINES, lines) + 1)
+        notes = (columns[name].read(offsets[0], offsets[-1]) for name in ("pitches", "rhythms"))
+        yield *notes, offsets - offsets[0], offsets[0]
+
+
+def append_postings(columns: dict[str, Column], steps: np.ndarray) -> None:
+    """Invert the lines, one range of words after the other."""
+    counts, low, size = np.zeros(WORDS, np.int64), 0, 0
+    for block in _blocks(columns):
+        _invert(*block, steps, 0, counts, np.empty(0, np.uint32))
+    sums = np.concatenate([[0], np.cumsum(counts)])
+    present = np.flatnonzero(counts)
+    columns["words"].append(present)
+    columns["word_counts"].append(counts[present])
     columns["posting_offsets"].append([0])
-    done = low = 0
     while low < WORDS:
-        high = max(low + 1, int(np.searchsorted(sums, (sums[low - 1] if low else 0) + PLACES, side="right")))
-        ends = sums[low:high] - (sums[low - 1] if low else 0)
-        found = np.empty(ends[-1], np.uint32)
-        _place(*lines, low, ends, found)
-        code, code_ends = np.empty(5 * len(found), np.uint8), np.empty(len(ends), np.int64)
-        columns["postings"].append(code[: _encode(found, ends, code, code_ends)])
-        present = counts[low:high] > 0
-        columns["words"].append(low + np.flatnonzero(present))
-        columns["word_counts"].append(counts[low:high][present])
-        columns["posting_offsets"].append(done + code_ends[present])
-        done, low = done + int(code_ends[-1]), high
+        high = max(low + 1, int(np.searchsorted(sums, sums[low] + PLACES, side="right")) - 1)
+        at, places = sums[low:high] - sums[low], np.empty(sums[high] - sums[low], np.uint32)
+        for block in _blocks(columns) if len(places) else ():
+            _invert(*block, steps, low, at, places)
+        code, ends = _encode(places, at)
+        columns["postings"].append(code)
+        columns["posting_offsets"].append(size + ends[counts[low:high] > 0])
+        low, size = high, size + len(code)
 
 
 @compiled
-def vote(postings, begin, end, shift, weight, votes):
-    """Let each place of a word, `shift` notes later, vote for the two windows that it is in."""
-    place = np.int64(shift)
-    while begin < end:
-        byte, bits = np.int64(postings[begin]), 0
-        begin += 1
-        difference = byte & 127
-        while byte > 127:
-            byte, bits = np.int64(postings[begin]), bits + 7
-            begin += 1
-            difference |= (byte & 127) << bits
-        place += difference
-        window = place // WIDTH
-        votes[window] = min(MOST, np.int64(votes[window]) + weight)
-        votes[window + 1] = min(MOST, np.int64(votes[window + 1]) + weight)
+def _vote(postings, rows, votes):
+    """Let each place of each word, `shift` notes later, vote for the two windows that it is in.
+
+    rows (words, 5): where its code begins and ends, the place before it (0), shift and weight. The votes are counted
+    part by part, so that they stay in the processor's cache.
+    """
+    for part in range(PART, len(votes) + PART, PART):
+        for row in range(len(rows)):
+            at, end, place, shift, weight = rows[row]
+            while at < end:
+                byte, bits, difference, here = np.int64(128), 0, np.int64(0), at
+                while byte > 127:
+                    byte = np.int64(postings[here])
+                    difference |= (byte & 127) << bits
+                    here, bits = here + 1, bits + 7
+                window = (place + difference + shift) // WIDTH
+                if window >= part:
+                    break
+                at, place = here, place + difference
+                votes[window] = min(MOST, np.int64(votes[window]) + weight)
+                votes[window + 1] = min(MOST, np.int64(votes[window + 1]) + weight)
+            rows[row, 0], rows[row, 2] = at, place
 
 
 def count_votes(store: Store, pitches: np.ndarray, starts: np.ndarray | None) -> np.ndarray:
     """What `InvertedIndex.votes` counts, as an array over all windows."""
-    words, ends, counts, notes = (store[x] for x in ("words", "posting_offsets", "word_counts", "pitches"))
-    votes, read = np.zeros((len(notes) + len(pitches)) // WIDTH + 3, np.uint8), 0
+    words, ends, counts, notes = (store[name] for name in ("words", "posting_offsets", "word_counts", "pitches"))
     numbers = number_words(np.rint(pitches), np.arange(len(pitches), dtype=float) if starts is None else starts)
-    asked = []
-    for place, pattern in zip(*np.nonzero(numbers >= 0), strict=True):
-        family, rhythm = divmod(int(numbers[place, pattern] - _BASES[pattern]), int(_RHYTHMS[pattern]))
-        first = _BASES[pattern] + family * _RHYTHMS[pattern]
-        rows = range(*np.searchsorted(words, [first, first + _RHYTHMS[pattern]]).tolist())
-        signs = _signs(pattern)
-        asked.append(
-            (
-                int(counts[rows.start : rows.stop].sum()),
-                place,
-                "" if starts is None else signs[rhythm],
-                rows,
-                first,
-                signs,
-            )
-        )
-    for count, place, rhythm, rows, first, signs in sorted(asked, key=lambda word: word[0]):
+    asked, rows, read = [], [], 0
+    for place, pattern in np.argwhere(numbers >= 0).tolist():
+        first, rhythm = divmod(int(numbers[place, pattern]), RHYTHMS)
+        some = slice(*np.searchsorted(words, [first * RHYTHMS, (first + 1) * RHYTHMS]).tolist())
+        rhythm = "" if starts is None else _SIGNS[pattern][rhythm]
+        asked.append((int(counts[some].sum()), place, pattern, rhythm, some))
+    for count, place, pattern, rhythm, some in sorted(asked, key=lambda word: word[0]):
         read += count
         if read > max(READ * len(notes), ENOUGH):
             break
-        for row in rows:
-            if weight := worth(count / len(notes), rhythm, signs[words[row] - first]):
-                vote(store["postings"], ends[row], ends[row + 1], len(pitches) - place, weight, votes)
+        for word, begin, end in zip(words[some], ends[some], ends[some.start + 1 :], strict=False):
+            weight = worth(count / len(notes), rhythm, _SIGNS[pattern][word % RHYTHMS])
+            rows.append((begin, end if weight else begin, 0, len(pitches) - place, weight))
+    votes = np.zeros((len(notes) + len(pitches)) // WIDTH + 3, np.uint8)
+    _vote(store["postings"], np.array(rows, dtype=np.int64).reshape(-1, 5), votes)
     return votes
 
 
-def _signs(pattern: int) -> list[str]:
-    """The rhythms of a pattern's words, in the order of their numbers."""
-    return ["".join(signs) for signs in product("<=>", repeat=int(_NOTES[pattern]) - 2)]
-
-
-@compiled
-def threshold(votes, count):
-    """The lowest number of votes that about `count` windows have, from a sample."""
-    seen, every = np.zeros(256, np.int64), 1 + len(votes) // SAMPLES
-    for block in range(0, len(votes), BLOCK * every):
-        for i in range(block, min(block + BLOCK, len(votes))):
-            seen[votes[i]] += 1
-    least, total = 255, seen[255]
-    while least > 1 and (total + seen[least - 1]) * every <= count:
-        least -= 1
-        total += seen[least]
-    return least
+def threshold(votes: np.ndarray, count: int) -> int:
+    """The number of votes that at most about `count` windows have, by a sample of them; 1 or more."""
+    every = 1 + len(votes) // SAMPLE
+    counts = np.bincount(votes[: len(votes) // every * every].reshape(-1, every)[:, 0], minlength=MOST + 1)
+    return int(np.clip(MOST + 1 - np.searchsorted(np.cumsum(counts[::-1]) * every, count, side="right"), 1, MOST))
 
 
 @compiled
 def windows_above(votes, least, count):
     """The first `count` windows that have `least` votes or more."""
-    found, n, largest = np.empty(count, np.int64), 0, np.empty(LANES, np.uint8)
+    found, n = np.empty(count, np.int64), 0
     for block in range(0, len(votes), BLOCK):
-        part = votes[block : block + BLOCK]
-        largest[:] = 0
-        for lane in range(0, len(part) - LANES + 1, LANES):
-            for i in range(LANES):
-                largest[np.uint64(i)] = max(largest[np.uint64(i)], part[np.uint64(lane + i)])
-        if largest.max() < least and len(part) == BLOCK:
-            continue
-        for i in range(len(part)):
-            if part[i] >= least and n < count:
-                found[n] = block + i
+        most = np.uint8(0)
+        for vote in votes[block : block + BLOCK]:
+            most = max(most, vote)
+        for i in range(block, min(block + BLOCK, len(votes)) if most >= least else block):
+            if votes[i] >= least and n < count:
+                found[n] = i
                 n += 1
     return found[:n]
 
@@ -206,10 +187,10 @@ def find_windows(store: Store, pitches: np.ndarray, starts: np.ndarray | None, c
     """The first and last notes of the runs that have the most votes, with some room around the query."""
     votes = count_votes(store, pitches, starts)
     windows = windows_above(votes, threshold(votes, count), count)
-    ends = np.flatnonzero(np.diff(windows, append=len(votes) + 9) > 2)  # neighbours are one run
-    begins = windows[np.concatenate([[0], ends + 1])[:-1]] if len(ends) else windows
-    n, room = len(pitches), 2 + len(pitches) // 6
-    firsts = np.maximum(0, (begins - 1) * WIDTH - n - room)
-    lasts = np.minimum(len(store["pitches"]), (windows[ends] + 1) * WIDTH + room)
     store.release()
-    return firsts, np.maximum(lasts, firsts)
+    ends = np.flatnonzero(np.diff(windows, append=len(votes) + 3) > 2)  # neighbours are one run
+    begins = np.concatenate([[0], ends + 1])[: len(ends)]
+    room = 2 + len(pitches) // 6
+    firsts = (windows[begins] - 1) * WIDTH - len(pitches) - room
+    lasts = (windows[ends] + 1) * WIDTH + room
+    return np.maximum(firsts, 0), np.minimum(lasts, len(store["pitches"]))

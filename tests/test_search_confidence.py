@@ -1,0 +1,44 @@
+"""How sure a match is: the regression grows with the evidence, and its probabilities mean what they say."""
+
+import numpy as np
+import pytest
+
+from musicai.search.confidence import KINDS, features, probability, threshold
+from musicai.search.costs import Costs
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_probabilities_are_probabilities(kind):
+    for score in (-200.0, 0.0, 20.0, 1e4):
+        for margin in (-1.0, 0.0, 5.0, 1e4):
+            assert 0 <= probability(score, margin, 12, 4248, kind) <= 1
+    assert 0 < threshold(kind, 40) < 1
+
+
+@pytest.mark.parametrize("kind", KINDS[:2])
+def test_more_evidence_makes_surer(kind):
+    margins = [probability(25.0, margin, 12, 4248, kind) for margin in (0, 1, 3, 9, 20)]
+    assert margins == sorted(margins)
+    assert probability(25.0, 3.0, 12, 300, kind) > probability(25.0, 3.0, 12, 100_000, kind)
+    assert probability(40.0, 20.0, 12, 4248, kind) > threshold(kind) > probability(10.0, 0.0, 12, 4248, kind)
+
+
+def test_features_are_finite_at_the_edges():
+    assert np.isfinite(features(0.0, -3.0, 0, 0)).all()
+
+
+def test_an_unknown_kind_is_named():
+    with pytest.raises(ValueError, match="kind='dance' is not one of pitches, notes, sound"):
+        probability(1.0, 1.0, 12, 10, "dance")
+
+
+def test_errors_of_pitch_set_the_costs():
+    """The mixture's chances: 80 % in tune, and 4 % for each of the slips -2, -1, 1, 2."""
+    from musicai.gmm import GaussianMixture
+
+    errors = np.repeat([0.0, -1, 1, -2, 2, -12, 12], [80, 4, 4, 4, 4, 2, 2])[:, None]
+    start = np.array([[-12.0], [0.0], [-1], [1], [2], [-2], [12]])
+    mixture = GaussianMixture(7, covariance_type="spherical", means_init=start, reg_covar=1e-3).fit(errors)
+    costs = Costs.default().with_errors(mixture)
+    found = np.exp([costs.right, costs.slip, costs.octave])
+    np.testing.assert_allclose(found, [0.8, 0.04, 0.02], rtol=0.05)
