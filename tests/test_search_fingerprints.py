@@ -1,4 +1,4 @@
-"""Fingerprints on made-up music: landmarks by hand, postings against a dict, and clips found through noise and speed."""
+"""Fingerprints on made-up music: landmarks by hand, postings against a dict, clips found in noise."""
 
 from collections import defaultdict
 
@@ -10,7 +10,7 @@ import torch
 from musicai import audio
 from musicai.search import AudioIndex, fingerprints
 from musicai.search._fast.fingerprints import fit, vote
-from musicai.search.fingerprints import FRAME, KEYS, SR, landmarks, pairs
+from musicai.search.fingerprints import KEYS, SR, landmarks, pairs
 
 SECONDS = 15
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from musicai.search.costs import FAR, OCTAVE, STEPS, TICKS, Costs, Weights
+from musicai.search.costs import FAR, OCTAVE, STEPS, TICKS, Costs, QueryWeights
 
 REACH = 3  # notes before or after a chain that are compared with the line
 NEVER = -20_000  # the score of what is impossible
@@ -95,7 +95,7 @@ def align(
     return trace(chains, weights, np.asarray(line_pitches, dtype=int))
 
 
-def chain(weights: Weights, pitches: np.ndarray, starts: np.ndarray | None) -> Chains:
+def chain(weights: QueryWeights, pitches: np.ndarray, starts: np.ndarray | None) -> Chains:
     """Fill in the table of the best chains, row by row.
 
     >>> chain(Costs.default().weigh([60, 62]), np.array([70, 72, 74]), None).step.tolist()  # 1: the next note in both
@@ -189,7 +189,7 @@ def _log(ticks):
     return np.rint(OCTAVE * np.log2(ticks.clip(1, LONGEST) / TICKS)).astype(int)
 
 
-def trace(chains: Chains, weights: Weights, pitches: np.ndarray) -> Alignment:
+def trace(chains: Chains, weights: QueryWeights, pitches: np.ndarray) -> Alignment:
     """Follow the best chain back from its end.
 
     >>> weights, line = Costs.default().weigh([60, 62]), np.array([70, 72, 75])

@@ -27,7 +27,7 @@ TICKS = 48  # per beat: times within a line are rounded to these
 FAR = 96  # three octaves of tempo: further off costs no more
 
 
-class Weights(NamedTuple):
+class QueryWeights(NamedTuple):
     """The costs of one query's errors in whole numbers: what `search.alignment` computes with.
 
     Args:
@@ -132,7 +132,7 @@ class Costs:
         unclear = 0 if query == line else (both - 1) * self.other + log(comb(max(query, line) - 1, both - 1))
         return self.right + extra * self.insertion + missing * self.deletion + unclear
 
-    def weigh(self, pitches: np.ndarray, starts: np.ndarray | None = None) -> Weights:
+    def weigh(self, pitches: np.ndarray, starts: np.ndarray | None = None) -> QueryWeights:
         """Work out what each note of a query is worth, in whole numbers.
 
         >>> Costs.default().weigh([60, 62, 64]).pitches
@@ -142,7 +142,7 @@ class Costs:
             pitches: (notes,), MIDI numbers, perhaps with fractions: they are rounded once the query is in tune.
             starts: (notes,), onsets in any unit; None without rhythm.
 
-        Returns: Weights.
+        Returns: QueryWeights.
 
         Raises:
             ValueError: if there are no notes, or not as many starts as pitches.
@@ -164,7 +164,7 @@ class Costs:
         steps = [self.step(*step) for step in STEPS if max(step) <= max(2, len(whole) // 4 + 1)]
         rates = [self.edge, self.change, self.slip, self.wrong, self.octave, 16 / OCTAVE * self.slope, self.loose]
         scaled = (np.rint(units * np.array(x)).astype(np.int16) for x in (gains, beats, steps, rates))
-        return Weights(whole.astype(np.int16), spans.astype(np.int16), *scaled, units, starts is not None)
+        return QueryWeights(whole.astype(np.int16), spans.astype(np.int16), *scaled, units, starts is not None)
 
 
 @cache

@@ -176,8 +176,10 @@ class MelodyIndex:
             ValueError: if the query has fewer than three notes, or k is below 1.
         """
         query = read_query(query)
-        if k < 1:
-            raise ValueError(f"k={k}: ask for at least one match")
+        if not isinstance(k, int) or k < 1:
+            raise ValueError(f"k={k!r}: ask for a whole number of matches, at least 1")
+        if not len(self):
+            raise ValueError("the index is empty, so there is nothing to find; build it from at least one piece")
         if not query.contours and len(query.pitches) < LEAST:
             raise ValueError(f"a query of {len(query.pitches)} notes fits everywhere; give at least {LEAST}")
         if not len(self._store["pieces"]):

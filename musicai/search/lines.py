@@ -52,6 +52,11 @@ def lines_of(piece: Melody | Score) -> list[Melody]:
     >>> len(lines_of(Melody.from_pitches([60, 62])))
     1
 
+    Args:
+        piece: a Melody or a Score; drums are left out.
+
+    Returns: the lines that hold notes, the skyline first.
+
     Chapter 6.
     """
     if isinstance(piece, Melody):

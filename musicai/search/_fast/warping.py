@@ -45,7 +45,14 @@ def compiled(function):
 def warp_all(
     contours: Sequence[Contour], lines: Lines, candidates: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Compare the excerpts of one recording with every line, at any key and tempo.
+    """Compare the excerpts of one recording with every line, in any key and at any tempo.
+
+    >>> from musicai.notes import Melody
+    >>> lines = Lines.from_pieces([Melody.from_pitches([60] * 4), Melody.from_pitches([60, 62, 64, 60])])
+    >>> sung = np.repeat(np.float32([67, 69, 71, 67]), 20)
+    >>> costs, *_ = warp_all([Contour(sung, np.ones_like(sung), rate=40.0)], lines)
+    >>> int(costs.argmin())
+    1
 
     Args:
         contours: the excerpts, all in the same key and about the same tempo; the cost is that of all together.
