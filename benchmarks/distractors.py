@@ -20,7 +20,7 @@ import numpy as np
 from numba import njit
 
 from musicai.data import FolkCorpus
-from musicai.notes import Melody, Note
+from musicai.notes import Melody
 from musicai.notes.keys import pitch_class
 from musicai.search.lines import Lines
 
@@ -89,18 +89,6 @@ class TuneModel:
             offsets = np.cumsum([0, *lengths[keep]], dtype=np.int64)
             pieces = np.arange(len(offsets) - 1, dtype=np.int32)
             yield Lines(offsets, pieces, pitches[inside].astype(np.uint8), ticks[:, 1], ticks[:, 2])
-
-
-def melodies(lines: Lines, first: int = 0) -> list[Melody]:
-    """The lines as melodies with names, numbered from `first`."""
-    found = []
-    for i, (a, b) in enumerate(zip(lines.offsets, lines.offsets[1:], strict=False), first):
-        times = (
-            np.rint(np.stack([lines.starts[a:b], lines.durations[a:b]]).astype(float) * TICKS) / TICKS
-        )  # float32 is too coarse
-        rows = zip(lines.pitches[a:b].tolist(), *times.tolist(), strict=True)
-        found.append(Melody(tuple(Note(*row) for row in rows), f"Made-up {i}"))
-    return found
 
 
 def _columns(tune: Melody) -> np.ndarray:

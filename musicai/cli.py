@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import os
 import shutil
 import sys
@@ -80,14 +81,27 @@ def _run_find(options: argparse.Namespace) -> None:
     files = len(words) > 1 and all(Path(word).suffix for word in words)
     matches = find(words if files else " ".join(words), options.k, index=options.index)
     if options.json:
-        print(json.dumps([match.to_dict() for match in matches], indent=1))
+        print(json.dumps([_as_json(match) for match in matches], indent=1))
     elif not matches:
         print("nothing found")
     else:
         for rank, match in enumerate(matches, 1):
-            print(f"{rank:3}  {match.probability:4.0%}{' ?' if match.unlikely else '  '}  {match.describe()}")
+            place = f"beats {match.start:g} to {match.end:g}, {match.transposition:+} semitones"
+            mark = "?" if match.unlikely else " "
+            print(f"{rank:3}  {match.probability:4.0%} {mark} {match.title or 'untitled'}  [{match.id}]  {place}")
         if any(match.unlikely for match in matches):
             print("\n?  unlikely: a tune that is not in the index would do as well in more than 1 of 100 searches")
+
+
+def _as_json(match) -> dict:
+    """A match and its notes, so that another program (or `musicai compose --from -`) can go on from here."""
+    piece, fields = match.piece, ("title", "id", "score", "probability", "unlikely", "start", "end", "transposition")
+    found = {name: getattr(match, name) for name in fields}
+    found["tempo_ratio"] = None if math.isnan(match.tempo_ratio) else match.tempo_ratio
+    found["pairs"] = match.pairs.tolist()
+    notes = [[note.pitch, note.start, note.duration] for note in piece.notes]
+    found["piece"] = {"key": piece.key, "tempo": piece.tempo, "time_signature": piece.time_signature, "notes": notes}
+    return found
 
 
 def _index(parser: argparse.ArgumentParser) -> None:

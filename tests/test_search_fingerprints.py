@@ -1,4 +1,4 @@
-"""Fingerprints on made-up music: landmarks by hand, postings against a dict, clips found in noise."""
+"""Fingerprints of made-up music: landmarks by hand, postings against a dict, clips found through noise and speed."""
 
 from collections import defaultdict
 
@@ -141,7 +141,7 @@ def test_a_clip_is_found_where_it_is(index, sound):
     assert best.title == f"piece {seed}"
     assert best.start == pytest.approx(start, abs=0.05)
     assert best.end - best.start == pytest.approx(seconds * speed, abs=0.05)
-    assert best.speed == pytest.approx(speed, abs=0.006)
+    assert best.speed == pytest.approx(speed, abs=0.01)
     assert best.probability > 0.9
     assert not best.unlikely
     assert all(other.score < best.score and other.title != best.title for other in others)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from musicai.data.folk import FolkTune
 from musicai.notes import Melody, Note, Score, Track
 from musicai.search import Lines, MelodyIndex, Query, index
-from musicai.search._scale import builder, store
+from musicai.search._scale import builder, sliding, store
 
 ODD = Melody(
     (
@@ -45,10 +45,11 @@ def small(tunes) -> MelodyIndex:
     return MelodyIndex.build(tunes, progress=False)
 
 
-@pytest.fixture(params=["every line", "candidates"])
+@pytest.fixture(params=["every line", "votes", "places"])
 def way(request, monkeypatch):
-    if request.param == "candidates":
+    if request.param != "every line":
         monkeypatch.setattr(index, "EXHAUSTIVE", 0)
+        monkeypatch.setattr(index, "SHORT", 0 if request.param == "votes" else 99)
 
 
 @pytest.mark.parametrize("where", ["a file", "memory"])
@@ -240,3 +241,37 @@ def test_a_failed_build_leaves_the_old_file(tmp_path):
     assert [item.name for item in tmp_path.iterdir()] == ["my.index"]
     with pytest.raises(FileNotFoundError, match="no folder"):
         MelodyIndex.build([melody(1)], tmp_path / "none" / "my.index", progress=False)
+
+
+def slid(symbols: np.ndarray, wanted: np.ndarray, worths: np.ndarray, cost: int) -> list[int]:
+    """For each place, the worth of what agrees there, plainly; after every few notes it may move on by one place."""
+    notes, edge = len(wanted), sliding.EDGE
+    padded = np.concatenate([np.full(edge, sliding.END), symbols, np.full(edge + notes, sliding.END)]).astype(int)
+    total = np.zeros(len(symbols) + 2 * edge, int)
+    for first in range(0, notes, sliding.GROUP):
+        if first:
+            near = np.maximum(np.maximum(total[:-2], total[2:]) - cost, 0)
+            total[1:-1] = np.maximum(total[1:-1], near)
+        for k in range(first, min(first + sliding.GROUP, notes)):
+            here = padded[k : k + len(total)]
+            total += worths[0, k] * (here >> 3 == wanted[k] >> 3) + worths[1, k] * (here & 7 == wanted[k] & 7)
+    return total[edge : edge + len(symbols)].tolist()
+
+
+@pytest.mark.parametrize("notes", [3, 4, 9, 16])
+@pytest.mark.parametrize("rhythm", [True, False])
+def test_places_are_those_where_most_agrees(tunes, small, notes, rhythm, monkeypatch):
+    for part in (64, 1 << 13):
+        monkeypatch.setattr(sliding, "MAPPED", part * 8)
+        pitches, starts = tunes[7].pitches[3 : 3 + notes] + 4.0, tunes[7].starts[3 : 3 + notes] if rhythm else None
+        symbols = small._store["symbols"]
+        steps = np.ones(notes) if starts is None else np.diff(starts, append=starts[-1])
+        wanted = sliding.symbols_of(pitches, steps, np.array([notes - 1]))[:-1]
+        worths, unit = sliding.weigh(wanted, small._store["symbol_counts"])
+        worths[1] *= rhythm
+        scores = np.array(slid(symbols, wanted.astype(int), worths.astype(int), int(sliding.SLIP * unit)))
+        for count in (3, 20):
+            found = sliding.find_places(small._store, pitches, starts, count)
+            assert len(found) <= count
+            least = np.sort(scores)[-count - 1]  # as many places have more
+            assert found.tolist() == np.flatnonzero(scores > least).tolist()

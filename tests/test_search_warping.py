@@ -74,7 +74,7 @@ def test_the_compiled_search_is_that_of_the_definition(seed):
                 continue
             notes = melodies[i]
             step = beats_per_note(notes.starts) / paces[i, way] / fast.RATE
-            line = line_frames(notes.pitches, notes.starts, notes.durations, step)
+            line = line_frames(notes.pitches, notes.starts, notes.durations, step, len(pitches))
             moved = pitches[:, None] + shifts[i, way] + lanes[lane]
             table = weights[:, None] * pitch_cost(moved - line, octave)
             cost = warp(table)[0]
@@ -160,3 +160,14 @@ def test_a_contour_without_pitch_says_so():
     lines, _ = lines_and_melodies(3)
     with pytest.raises(ValueError, match="no contour has a pitch"):
         fast.warp_all([Contour(np.full(9, np.nan, np.float32), np.zeros(9, np.float32), 100.0)], lines)
+
+
+def test_a_tune_may_begin_again():
+    lines, melodies = lines_and_melodies()
+    tune = melodies[7]
+    twice = Melody.from_pitches([*tune.pitches, *tune.pitches], [*tune.durations, *tune.durations])
+    contour = contour_of(twice, first=30, beats=20, rng=np.random.default_rng(1))
+    costs, starts, ends, *_ = fast.warp_all([contour], lines)
+    assert costs.argmin() == 7
+    assert starts[7] == pytest.approx(tune.starts[30], abs=1)
+    assert ends[7] > tune.duration

@@ -18,16 +18,19 @@ from musicai.search._fast.warping import warp_all
 from musicai.search._scale.builder import Builder
 from musicai.search._scale.decoding import read_melody, read_runs
 from musicai.search._scale.postings import find_windows
+from musicai.search._scale.sliding import find_places
 from musicai.search._scale.store import VERSION, Store
 from musicai.search.confidence import probability, threshold
 from musicai.search.lines import Lines
+from musicai.search.ngrams import WIDTH
 from musicai.search.queries import Query, read_query
 from musicai.storage import atomic_write
 
 FORMAT = VERSION  # of the file; an index of another version has to be built again
 LEAST = 3  # notes of a query
 EXHAUSTIVE = 600_000  # notes: in smaller collections, the query is aligned with every line
-CANDIDATES = 200_000  # windows that it is aligned with otherwise, divided by the number of its notes
+CANDIDATES = 100_000  # places at which it is aligned otherwise, divided by the number of its notes
+SHORT = 16  # notes: shorter queries are compared everywhere, and for longer ones their words vote
 SUNG = 20_000  # lines that a contour is compared with at most
 RIVALS = 5  # matches that are looked at to judge the best
 
@@ -77,7 +80,8 @@ class MelodyIndex:
     (1, 'Scale')
 
     Make one with `build` or `open`. The query is aligned with every line of a small collection. In a large one, the
-    words of the query (`musicai.search.ngrams`) vote first on which windows of a few notes are worth it.
+    words of the query (`musicai.search.ngrams`) vote first on where this is worth it; a short query, which has few, is
+    compared at every place instead, which is rough but fast.
 
     Args:
         store: the file's arrays; `build` and `open` take care of this.
@@ -201,7 +205,12 @@ class MelodyIndex:
         offsets = self._store["offsets"]
         if offsets[-1] <= EXHAUSTIVE:
             return np.arange(len(offsets) - 1), self.lines
-        firsts, lasts = find_windows(self._store, query.pitches, query.starts, CANDIDATES // len(query.pitches) + 1)
+        notes, room = len(query.pitches), 2 + len(query.pitches) // 6
+        look, width = (find_places, 1) if notes <= SHORT else (find_windows, 2 * WIDTH)
+        places = look(self._store, query.pitches, query.starts, CANDIDATES // notes)
+        ends = np.flatnonzero(np.diff(places, append=offsets[-1] + 99) > 2 * WIDTH)  # neighbours are one run
+        firsts = np.maximum(places[np.concatenate([[0], ends + 1])[: len(ends)]] - room, 0)
+        lasts = np.minimum(places[ends] + width + notes + room, offsets[-1])
         low, high = np.searchsorted(offsets, [firsts, lasts - 1], side="right") - 1
         parts = high - low + 1  # what crosses the border between two lines is a run in each
         which = np.repeat(low - np.cumsum(parts) + parts, parts) + np.arange(parts.sum())
@@ -239,8 +248,8 @@ class MelodyIndex:
         if len(offsets) - 1 <= SUNG:
             return np.arange(len(offsets) - 1), self.lines
         notes = [contour.notes() for contour in query.contours]
-        runs = [find_windows(self._store, pitches, starts, SUNG // len(notes)) for pitches, starts, *_ in notes]
-        which = np.unique(np.searchsorted(offsets, [(first + last) // 2 for first, last in runs], side="right") - 1)
+        places = [find_windows(self._store, pitches, starts, SUNG // len(notes)) for pitches, starts, *_ in notes]
+        which = np.unique(np.searchsorted(offsets[1:-1], np.concatenate(places) + WIDTH, side="right"))
         return which, read_runs(self._store, which, offsets[which], offsets[which + 1])
 
 
@@ -258,6 +267,7 @@ def _judge(matches: list[Match], kind: str, length: float, size: int) -> list[Ma
         others = [other.score for other, tune in zip(matches[i:], tunes[i:], strict=True) if tune != tunes[i]]
         margin = match.score - others[0] if others else match.score
         share = left * probability(match.score, margin, length, size, kind)
-        judged.append(replace(match, probability=share, unlikely=share < threshold(kind)))
+        share = min([share, *(other.probability for other in judged[-1:])])  # a lower score is no likelier
+        judged.append(replace(match, probability=share, unlikely=share < threshold(kind, length)))
         left -= share if tunes[i] not in tunes[i + 1 :] else 0.0
     return judged

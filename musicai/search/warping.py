@@ -12,7 +12,7 @@ from .contours import Contour
 
 PACES = 0.14 * 2 ** (np.arange(5) / 2)  # seconds per note: a path may run at half or at twice each of them
 CAP = 2.0  # semitones: a wrong note costs no more, however wrong it is
-OCTAVE = 0.5  # semitones added to a note in another octave, where trackers often land
+OCTAVE = 0.25  # semitones added to a note in another octave, where trackers often land
 BEND = 0.25  # the cost of a step at half or at twice the tempo
 
 
@@ -20,7 +20,7 @@ def pitch_cost(difference: np.ndarray, octave: float = OCTAVE) -> np.ndarray:
     """What it costs to hear a pitch where the line has another: squared, gentle on octaves, and from 0 to 1.
 
     >>> pitch_cost(np.array([0.0, 1.0, -12.0, 6.0])).tolist()
-    [0.0, 0.25, 0.0625, 1.0]
+    [0.0, 0.25, 0.015625, 1.0]
 
     Args:
         difference: semitones, any shape.
@@ -39,8 +39,8 @@ def query_frames(contour: Contour, rate: float) -> tuple[np.ndarray, np.ndarray]
     """Cut a contour into frames: the median pitch of each, and a weight that is lower where the pitch is unsure.
 
     >>> contour = Contour(np.float32([60, 60, 62, np.nan]), np.float32([1, 1, 1, 0]), rate=4.0)
-    >>> query_frames(contour, rate=2.0)
-    (array([60., 62.]), array([1. , 0.5]))
+    >>> [values.tolist() for values in query_frames(contour, rate=2.0)]
+    [[60.0, 62.0], [1.0, 0.5]]
 
     Args:
         contour: the query.
@@ -58,17 +58,20 @@ def query_frames(contour: Contour, rate: float) -> tuple[np.ndarray, np.ndarray]
     return pitches, np.array([c.mean() for _, c in spans])
 
 
-def line_frames(pitches: np.ndarray, starts: np.ndarray, durations: np.ndarray, step: float) -> np.ndarray:
+def line_frames(pitches, starts, durations, step: float, more: int = 0) -> np.ndarray:
     """Read a line every `step` beats: the note that sounds there, or the last one during a rest.
 
-    >>> line_frames(np.array([60, 62]), np.array([0.0, 1.0]), np.array([1.0, 0.5]), step=0.5).tolist()
-    [60, 60, 62]
+    Tunes are played several times over, so the line may begin again after its end.
+
+    >>> line_frames(np.array([60, 62]), np.array([0.0, 1.0]), np.array([1.0, 0.5]), step=0.5, more=2).tolist()
+    [60, 60, 62, 60, 60]
 
     Args:
         pitches: MIDI numbers (notes,).
         starts: in beats (notes,).
         durations: in beats (notes,).
         step: beats from one frame to the next.
+        more: frames of the second time, at most the whole line.
 
     Returns: MIDI numbers (frames,).
 
@@ -76,13 +79,14 @@ def line_frames(pitches: np.ndarray, starts: np.ndarray, durations: np.ndarray, 
     """
     count = max(1, int((starts[-1] + durations[-1] - starts[0]) / step))
     middles = starts[0] + (np.arange(count) + 0.5) * step
-    return pitches[np.searchsorted(starts, middles, side="right") - 1]
+    once = pitches[np.searchsorted(starts, middles, side="right") - 1]
+    return np.concatenate([once, once[:more]])
 
 
 def beats_per_note(starts: np.ndarray) -> float:
     """How far apart the notes of a line are, as a geometric mean, so that a few long rests hardly count.
 
-    >>> beats_per_note(np.array([0.0, 1.0, 3.0, 4.0, 6.0])).round(3)
+    >>> round(beats_per_note(np.array([0.0, 1.0, 3.0, 4.0, 6.0])), 3)
     1.414
 
     Args:
@@ -92,7 +96,7 @@ def beats_per_note(starts: np.ndarray) -> float:
 
     Chapter 6.
     """
-    return np.exp(np.mean(np.log(np.diff(starts)))) if len(starts) > 1 else 1.0
+    return float(np.exp(np.mean(np.log(np.diff(starts))))) if len(starts) > 1 else 1.0
 
 
 def warp(costs: np.ndarray, bend: float = BEND) -> tuple[float, int, int]:

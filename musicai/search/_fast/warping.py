@@ -27,6 +27,7 @@ TUNINGS = np.add.outer([0, 12], np.arange(-4, 4) / 8).ravel()  # semitones: two 
 CLASSES = np.arange(12)
 PITCHES = (np.arange(224) + 48) % 224 - 48  # 0 to 175, then -48 to -1: some room around MIDI's pitches
 LONGEST = 4096  # frames of a line; what comes later in it is not searched
+FAR = 2 * 3 * (LONGEST + 2) * LANES  # bytes from the totals of three rows to their starts
 LOT = 256  # lines handed to a thread at once
 
 I16, I32 = ir.IntType(16), ir.IntType(32)
@@ -54,6 +55,13 @@ def warp_all(
     >>> int(costs.argmin())
     1
 
+    >>> from musicai.notes import Melody
+    >>> lines = Lines.from_pieces(Melody.from_pitches(p) for p in ([67, 60, 67, 60, 67], [60, 62, 64, 65, 67]))
+    >>> sung = Contour(np.repeat(np.float32([65, 67, 69, 70, 72]), 30), np.ones(150, np.float32), rate=100.0)
+    >>> costs, starts, ends, transpositions, tempos = warp_all([sung], lines)
+    >>> int(costs.argmin()), round(float(transpositions[1])), round(float(tempos[1]), 1)
+    (1, -5, 3.3)
+
     Args:
         contours: the excerpts, all in the same key and about the same tempo; the cost is that of all together.
         lines: the collection.
@@ -63,8 +71,9 @@ def warp_all(
         ValueError: if there is no pitch in any of them.
 
     Returns: float32 arrays with an entry for every line or candidate, in that order: costs per frame, from 0 to about
-        1; where the first excerpt starts and ends, in beats; semitones from the contour to the line; and beats per
-        second. All but the costs are NaN for lines that were only compared roughly, which cost more than the others.
+        1; where the first excerpt starts and ends, in beats, which may be after the line's end since a tune may begin
+        again; semitones from the contour to the line; and beats per second. All but the costs are NaN for lines that
+        were only compared roughly, and these cost more than the others.
 
     Chapter 6.
     """
@@ -73,7 +82,7 @@ def warp_all(
     if not queries:
         raise ValueError("no contour has a pitch: track_contour says so where it finds none")
     paces = np.tile(PACES, (len(which), 1))
-    rough, _, _ = _compare(queries, lines, which, paces, np.zeros(paces.shape, int), CLASSES, KEYS, octave=0)
+    rough, _, _ = _compare(queries, lines, which, paces, np.zeros(paces.shape, int), CLASSES, KEYS, 0, None)
     rough = rough[..., :12].reshape(len(which), 12 * len(PACES))
     results = np.full((5, len(which)), np.nan, np.float32)
     results[0] = rough.min(1)
@@ -111,18 +120,21 @@ def _query(contour: Contour) -> tuple[np.ndarray, np.ndarray, float, float]:
     return pitches - tuning, weights, tuning, contour.seconds
 
 
-def _compare(queries, lines: Lines, which, paces, shifts, rows, lanes, octave=OCTAVE) -> tuple[np.ndarray, ...]:
+def _compare(
+    queries, lines: Lines, which, paces, shifts, rows, lanes, octave=OCTAVE, far=FAR
+) -> tuple[np.ndarray, ...]:
     """Costs per frame (lines, ways, LANES), and in beats the starts and ends of the first query.
 
     In each of the ways (lines, ways) the notes of the line come at one of `paces`, and the queries are moved by one of
-    `shifts`. In the lanes, they are moved by `lanes` as well. `rows` are the pitches that a line may have.
+    `shifts`. In the lanes, they are moved by `lanes` as well. `rows` are the pitches that a line may have. If `far` is
+    None, starts are not tracked.
     """
     found = []
     lots = [slice(i, i + LOT) for i in range(0, len(which) or 1, LOT)]
     for pitches, weights, *_ in queries:
         table = weights[:, None, None] * pitch_cost(pitches[:, None, None] + lanes - rows[:, None], octave)
         scale = min(300.0, 0.8 * FULL / (table.max((1, 2)).sum() + 1))
-        args = (np.rint(scale * table).astype(np.int16), np.int16(round(scale * BEND)))
+        args = (np.rint(scale * table).astype(np.int16), np.int16(round(scale * BEND)), far)
         args += (lines.offsets, lines.pitches, lines.starts, lines.durations)
         with Workers(torch.device("cpu")) as workers:
             parts = workers.map(lambda lot, a=args: _lot(*a, which[lot], 1 / (RATE * paces[lot]), shifts[lot]), lots)
@@ -133,7 +145,8 @@ def _compare(queries, lines: Lines, which, paces, shifts, rows, lanes, octave=OC
 
 @intrinsic
 def relax(_, before, skip, twice, twice_cost, cost, out, bend, far):
-    """One cell of `warp` in all lanes, from addresses of int16; its starts lie `far` bytes behind its totals."""
+    """One cell of `warp` in all lanes, from addresses of int16. Starts lie `far` bytes behind totals, or nowhere."""
+    tracked = not isinstance(far, types.NoneType)
 
     def generate(context, builder, signature, args):
         name = f"llvm.sadd.sat.v{LANES}i16"
@@ -151,24 +164,27 @@ def relax(_, before, skip, twice, twice_cost, cost, out, bend, far):
         def add(a, b):
             return builder.call(saturating, [a, b])
 
-        best, origin = load(0), load(0, start=True)
+        best, origin = load(0), load(0, start=True) if tracked else None
         for i, total in ((1, add(load(1), bends)), (2, add(add(load(2), load(3)), bends))):
             less = builder.icmp_signed("<", total, best)
-            best, origin = builder.select(less, total, best), builder.select(less, load(i, start=True), origin)
+            best = builder.select(less, total, best)
+            origin = builder.select(less, load(i, start=True), origin) if tracked else None
         builder.store(add(best, load(4)), place(5, False), align=2)
-        builder.store(origin, place(5, True), align=2)
+        if tracked:
+            builder.store(origin, place(5, True), align=2)
         return context.get_dummy_value()
 
-    return types.void(*[types.int64] * 6, types.int16, types.int64), generate
+    return types.void(*[types.int64] * 6, types.int16, types.int64 if tracked else types.none), generate
 
 
 @compiled
-def _cells(pitches, starts, durations, step, out):
+def _cells(pitches, starts, durations, step, more, out):
     """`line_frames` into `out`; returns how many there are."""
-    count = min(max(1, int((starts[-1] + durations[-1] - starts[0]) / step)), out.size)
-    note = 0
+    once = max(1, int((starts[-1] + durations[-1] - starts[0]) / step))
+    count, note = min(once + min(once, more), out.size), 0
     for u in range(count):
-        middle = starts[0] + (u + 0.5) * step
+        middle = starts[0] + (u % once + 0.5) * step
+        note = 0 if u == once else note
         while note + 1 < starts.size and starts[note + 1] <= middle:
             note += 1
         out[u] = pitches[note]
@@ -196,7 +212,7 @@ def _row(one, two, out, cost_before, cost, line, bend, far):
 
 
 @compiled
-def _warp(table, bend, line, work):
+def _warp(table, bend, line, work, far):
     """Which row of `work` is the last of `warp`; work is int16 (totals and starts, 3 rows, cells * LANES)."""
     base, size, height, cells = work.ctypes.data, 2 * work.shape[2], 2 * LANES * table.shape[1], line.size
     work[0, :, : (cells + 2) * LANES] = FULL
@@ -206,27 +222,27 @@ def _warp(table, bend, line, work):
     for t in range(len(table)):
         one, two, out = base + size * ((t + 2) % 3), base + size * ((t + 1) % 3), base + size * (t % 3)
         cost = table.ctypes.data + t * height
-        _row(one, two, out, cost - min(t, 1) * height, cost, line, bend, 3 * size)
+        _row(one, two, out, cost - min(t, 1) * height, cost, line, bend, far)
         if t == 0:
             work[0, 2, : (cells + 2) * LANES] = FULL
     return (len(table) - 1) % 3
 
 
 @compiled
-def _lot(table, bend, offsets, pitches, starts, durations, which, steps, shifts):
+def _lot(table, bend, far, offsets, pitches, starts, durations, which, steps, shifts):
     """Costs, starts and ends (lines, ways, LANES); `steps` are in notes, `table` is (frames, pitches, LANES)."""
     shape = (*steps.shape, LANES)
     costs, firsts, lasts = np.full(shape, FULL, np.int16), np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    work, line = np.empty((2, 3, (LONGEST + 2) * LANES), np.int16), np.empty(LONGEST, np.int64)
+    work, line = np.zeros((2, 3, (LONGEST + 2) * LANES), np.int16), np.empty(LONGEST, np.int64)
     for i in range(which.size):
         a, b = offsets[which[i]], offsets[which[i] + 1]
         beats = _beats_per_note(starts[a:b])
         for way in range(steps.shape[1]):
             step = beats * steps[i, way]
-            count = _cells(pitches[a:b], starts[a:b], durations[a:b], step, line)
+            count = _cells(pitches[a:b], starts[a:b], durations[a:b], step, len(table), line)
             for u in range(count):
                 line[u] = (line[u] - shifts[i, way]) % table.shape[1]
-            last = _warp(table, bend, line[:count], work)
+            last = _warp(table, bend, line[:count], work, far)
             for u in range(count):
                 for lane in range(LANES):
                     cost = work[0, last, (u + 2) * LANES + lane]

@@ -1,7 +1,8 @@
 """From pieces to the columns of the file, chunk by chunk, so that memory does not grow with the collection.
 
-A note takes two bytes as a rule: its pitch, and the code of its rhythm, a pair (time to the next note, duration) in a
-table. Times are whole numbers of TICKS per beat, which is exact for all usual note values and for MIDI files.
+Without its postings, a note takes three bytes as a rule: its pitch, its symbol (see `sliding.py`), and the code of its
+rhythm, a pair (time to the next note, duration) in a table. Times are whole numbers of TICKS per beat, which is exact
+for all usual note values and for MIDI files.
 """
 
 import json
@@ -12,6 +13,7 @@ import numpy as np
 
 from musicai.notes import Melody, Score
 from musicai.search._scale.postings import append_postings
+from musicai.search._scale.sliding import symbols_of
 from musicai.search._scale.store import Column, write
 from musicai.search.lines import Lines, lines_of
 
@@ -19,6 +21,7 @@ TICKS = 20160  # per beat: divisible by 64, 9, 5 and 7, and so by the 480 and 96
 BATCH = 1000  # pieces whose notes are converted at once
 DTYPES = {"pitches": "u1", "rhythms": "<u4", "offsets": "<i8", "pieces": "<i4", "firsts": "<i4", "table": "<i4"}
 DTYPES |= {"texts": "u1", "text_offsets": "<i8"}
+DTYPES |= {"symbols": "u1", "symbol_counts": "<i8"}
 DTYPES |= {"words": "<i4", "word_counts": "<i8", "postings": "u1", "posting_offsets": "<i8"}
 
 
@@ -30,7 +33,7 @@ class Builder:
         self.columns["offsets"].append([0])
         self.columns["text_offsets"].append([0])
         self.codes: dict[int, int] = {}  # (step, duration) as one number -> its row in the table
-        self.pieces, self.waiting, self.names = 0, [], set()
+        self.pieces, self.waiting, self.names, self.counts = 0, [], set(), np.zeros(256, np.int64)
 
     def add(self, piece: Melody | Score | Lines, name: str | None = None) -> None:
         """Add a piece, or `Lines` for many pieces without names."""
@@ -61,6 +64,8 @@ class Builder:
         codes = [self.codes.setdefault(pair, len(self.codes)) for pair in unique.tolist()]
         found = {"pitches": pitches, "rhythms": np.array(codes, dtype=np.uint32)[inverse], "firsts": on[begins]}
         found |= {"offsets": ends + base, "pieces": np.asarray(owners, dtype=np.int64)[full] + self.pieces}
+        found["symbols"] = symbols_of(pitches, steps, ends - 1)
+        self.counts += np.bincount(found["symbols"], minlength=256)
         for name, values in found.items():
             self.columns[name].append(values)
 
@@ -86,5 +91,6 @@ class Builder:
         self._flush()
         table = np.array([(pair >> 32, pair & 0xFFFFFFFF) for pair in self.codes], dtype=np.int32).reshape(-1, 2)
         self.columns["table"].append(table.ravel())
+        self.columns["symbol_counts"].append(self.counts)
         append_postings(self.columns, table[:, 0].copy())
         write(file, self.columns, {"rhythms": np.min_scalar_type(max(0, len(table) - 1))})

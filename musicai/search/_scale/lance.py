@@ -16,7 +16,7 @@ import numpy as np
 from musicai.extras import require
 from musicai.notes import Melody, Score
 from musicai.search._scale.postings import number_words
-from musicai.search.index import Match, MelodyIndex
+from musicai.search.index import RIVALS, Match, MelodyIndex, _judge
 from musicai.search.lines import Lines, lines_of
 from musicai.search.queries import Query, read_query
 
@@ -108,7 +108,11 @@ class LanceIndex(MelodyIndex):
         """Find the pieces that a query may be from, best first, as `MelodyIndex.find` does."""
         query = read_query(query)
         rows, index = self._few or _searchable(self._rows(query))
-        return [_named(match, rows.slice(int(match.id), 1).to_pylist()[0]) for match in index.find(query, k)]
+        matches = index.find(query, max(k, RIVALS))
+        kind = "sound" if query.contours else "pitches" if query.starts is None else "notes"
+        length = sum(contour.seconds for contour in query.contours) or len(query.pitches)
+        matches = _judge(matches, kind, length, len(self))[:k]  # by the size of the whole collection
+        return [_named(match, rows.slice(int(match.id), 1).to_pylist()[0]) for match in matches]
 
     @cached_property
     def _few(self) -> tuple | None:

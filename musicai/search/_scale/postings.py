@@ -183,14 +183,9 @@ def windows_above(votes, least, count):
     return found[:n]
 
 
-def find_windows(store: Store, pitches: np.ndarray, starts: np.ndarray | None, count: int) -> tuple:
-    """The first and last notes of the runs that have the most votes, with some room around the query."""
+def find_windows(store: Store, pitches: np.ndarray, starts: np.ndarray | None, count: int) -> np.ndarray:
+    """The first places of about `count` windows that have the most votes; the query begins there or soon after."""
     votes = count_votes(store, pitches, starts)
     windows = windows_above(votes, threshold(votes, count), count)
     store.release()
-    ends = np.flatnonzero(np.diff(windows, append=len(votes) + 3) > 2)  # neighbours are one run
-    begins = np.concatenate([[0], ends + 1])[: len(ends)]
-    room = 2 + len(pitches) // 6
-    firsts = (windows[begins] - 1) * WIDTH - len(pitches) - room
-    lasts = (windows[ends] + 1) * WIDTH + room
-    return np.maximum(firsts, 0), np.minimum(lasts, len(store["pitches"]))
+    return (windows - 1) * WIDTH - len(pitches)
