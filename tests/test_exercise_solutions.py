@@ -15,7 +15,7 @@ RNG = np.random.default_rng(0)
 
 @pytest.mark.parametrize(
     ("number", "value"),
-    [("01.1", 10_584_000), ("02.1", 16_384), ("03.1", 1847), ("04.1", 1.3862944), ("05.1", 91)],
+    [("01.1", 10_584_000), ("02.1", 16_384), ("03.1", 1847), ("04.1", 1.3862944), ("05.1", 91), ("06.1", 5)],
 )
 def test_values(number, value):
     assert SOLVE[number]() == pytest.approx(value)
@@ -167,3 +167,30 @@ def test_log_interval_by_numerical_integration(a, b):
     nearest = min(max(0.0, a), b)  # work relative to the density there, which would underflow
     area = quad(lambda x: np.exp((nearest**2 - x**2) / 2), a, b, epsrel=1e-10)[0]
     assert SOLVE["05.8"](a, b) == pytest.approx(np.log(area) - nearest**2 / 2 - np.log(2 * np.pi) / 2, rel=1e-8)
+
+
+def test_mean_reciprocal_rank_by_hand():
+    assert SOLVE["06.2"]([[4, 7], [7, 4], [1, 2]], [4, 4, 4]) == pytest.approx((1 + 1 / 2 + 0) / 3)
+
+
+def test_fewest_errors_is_the_best_edit_distance_to_any_stretch():
+    def distance(a, b):
+        if not a or not b:
+            return len(a) + len(b)
+        return min(distance(a[1:], b[1:]) + (a[0] != b[0]), distance(a[1:], b) + 1, distance(a, b[1:]) + 1)
+
+    for _ in range(20):
+        query, tune = RNG.integers(60, 64, 4).tolist(), RNG.integers(60, 64, 6).tolist()
+        stretches = [tune[i:j] for i in range(7) for j in range(i, 7)]
+        assert SOLVE["06.3"](query, tune) == min(distance(query, stretch) for stretch in stretches)
+
+
+def test_learned_costs_by_hand():
+    got = SOLVE["06.4"](np.array([8, 0]), np.array([1, 7]))
+    np.testing.assert_allclose(got, np.log([0.9 / 0.2, 0.1 / 0.8]))
+
+
+def test_speed_and_start_of_few_right_pairs_among_many():
+    clip = np.arange(30.0)
+    file = np.where(clip % 3 == 0, 5 + 1.02 * clip, RNG.uniform(0, 100, 30))
+    np.testing.assert_allclose(SOLVE["06.5"](clip, file), [1.02, 5], atol=0.03)

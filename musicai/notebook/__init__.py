@@ -16,10 +16,11 @@ for _library in ("matplotlib", "IPython", "ipywidgets"):
 
 from .code import show_code
 from .display import Html
-from .figures import PALETTE, LivePlot, figure, show
+from .figures import PALETTE, LivePlot, figure, flipbook, show
 from .interact import drag_em, explore
 from .players import keyboard, listening_ladder, player
 from .plots import plot_melody, plot_piano_roll, plot_spectrogram, plot_waveform
+from .singing import sing
 
 __all__ = [
     "PALETTE",
@@ -28,6 +29,7 @@ __all__ = [
     "drag_em",
     "explore",
     "figure",
+    "flipbook",
     "keyboard",
     "listening_ladder",
     "player",
@@ -37,4 +39,5 @@ __all__ = [
     "plot_waveform",
     "show",
     "show_code",
+    "sing",
 ]

@@ -19,6 +19,7 @@ PAGE_PIXELS = 600  # width on a large screen
 LOSSLESS_BYTES = 60_000  # larger pictures (spectrograms) are compressed lossily
 MOST_POINTS = 300  # longer curves are averaged over stretches; otherwise noise would hide the trend
 STYLE = matplotlib.rc_params_from_file(Path(__file__).with_name("book.mplstyle"), use_default_template=False)
+TURN = "[...this.parentNode.querySelectorAll('[data-page]')].forEach((page, i) => page.hidden = i != this.value)"
 WIDTH = STYLE["figure.figsize"][0]  # inches
 PALETTE = tuple(STYLE["axes.prop_cycle"].by_key()["color"])
 
@@ -47,7 +48,7 @@ def figure(
 
     Returns: (figure, axes): one axis, or an array of them.
 
-    Used in Chapters 1 to 5.
+    Used in Chapters 1 to 6.
     """
     fig = Figure(figsize=(WIDTH, height), layout="constrained")
     axes = fig.subplots(rows, cols, sharex=sharex, sharey=sharey, squeeze=squeeze, width_ratios=width_ratios)
@@ -66,7 +67,7 @@ def show(fig: Figure, alt: str) -> None:
     Raises:
         ValueError: if `alt` is empty.
 
-    Used in Chapters 1 to 5.
+    Used in Chapters 1 to 6.
     """
     display(render(fig, alt))
 
@@ -84,6 +85,29 @@ def render(fig: Figure, alt: str) -> Html:
         f'style="max-width:100%;height:auto;border-radius:4px" src="{data_uri(picture, "image/webp")}">'
     )
     return Html(html, f"[Figure: {' '.join(alt.split())}]")
+
+
+def flipbook(pages: Sequence[tuple[Figure, str]], label: str = "Step") -> None:
+    """Display figures one at a time, with a slider that turns the pages without Python.
+
+    >>> flipbook([(fig_1, "An empty table"), (fig_2, "The table, filled")])  # doctest: +SKIP
+
+    Args:
+        pages: figures, each with its alt text, which is also shown below it.
+        label: what the slider chooses.
+
+    Raises:
+        ValueError: if there are no pages, or one has no alt text.
+
+    Chapter 6.
+    """
+    if not pages:
+        raise ValueError("a flipbook needs at least one page; give a list of (figure, alt)")
+    first, *others = [f'{render(fig, alt).html}<div aria-hidden="true">{attribute(alt)}</div>' for fig, alt in pages]
+    body = f"<div data-page>{first}</div>" + "".join(f"<div data-page hidden>{page}</div>" for page in others)
+    slider = f'<input type="range" min="0" max="{len(others)}" value="0" aria-label="{attribute(label)}" '
+    html = f'<div>{slider}style="width:100%;max-width:30em" oninput="{TURN}">{body}</div>'
+    display(Html(html, f'[{len(pages)} figures, from "{pages[0][1]}" to "{pages[-1][1]}"]'))
 
 
 class LivePlot:

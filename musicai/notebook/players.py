@@ -77,7 +77,7 @@ def listening_ladder(sounds: Mapping[Any, Any], sr: int, heading: str = "Step") 
     players = [player(audio, sr, f"{heading} {label}") for label, audio in zip(labels, sounds.values(), strict=True)]
     narrow = "width:1%;white-space:nowrap;text-align:right"
     body = "".join(
-        f'<tr><th scope="row" style="{narrow}">{escape(label)}</th><td>{_without_caption(one)}</td></tr>'
+        f'<tr><th scope="row" style="{narrow}">{escape(label)}</th><td>{without_caption(one)}</td></tr>'
         for label, one in zip(labels, players, strict=True)
     )
     head = f'<tr><th scope="col">{escape(heading)}</th><th scope="col">Sound</th></tr>'
@@ -114,7 +114,8 @@ def keyboard(sounds: Mapping[int, Any], sr: int, label: str = "Keyboard") -> Htm
     return Html(f"{group}<div>{escape(label)}</div>{board}</div>", text)
 
 
-def _without_caption(one: Html) -> str:
+def without_caption(one: Html) -> str:
+    """The bare audio element of a player."""
     return one.html[one.html.index("<audio") : one.html.index("</audio>")] + "</audio>"
 
 

@@ -1,0 +1,127 @@
+"""Exercises of chapter 6, finding a melody."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from musicai.notes import Melody
+
+from .framework import as_numbers, call, close, exercise
+
+TUNE = [67, 69, 71, 67, 64, 62, 64, 67, 69, 71, 74, 71, 69, 67, 69, 71]
+TUNES = {
+    "Frere Jacques": [60, 62, 64, 60, 60, 62, 64, 60, 64, 65, 67, 67, 64, 65, 67, 67],
+    "Au clair de la lune": [60, 60, 60, 62, 64, 64, 62, 62, 60, 64, 62, 62, 60, 60, 60],
+    "Ode to Joy": [64, 64, 65, 67, 67, 65, 64, 62, 60, 60, 62, 64, 64, 62, 62],
+}
+
+
+@exercise("06.1", value=True, hint="Twelve notes have eleven intervals and nine 3-grams; count those that use note 6.")
+def grams_left() -> int:
+    """How many 3-grams of intervals of a 12-note query survive if its sixth note is wrong?"""
+    return 9 - 4
+
+
+grams_left.cases("Your number of 3-grams", rtol=0)
+
+
+@exercise("06.2", hint="The reciprocal of a place is 1 / (index + 1), and 0 if the right answer isn't in the list.")
+def mean_reciprocal_rank(rankings: list[list[int]], right: list[int]) -> float:
+    """The mean, over all queries, of 1 / place of the `right` answer in its ranking; places begin at 1."""
+    pairs = zip(rankings, right, strict=True)
+    return float(np.mean([1 / (ranking.index(one) + 1) if one in ranking else 0.0 for ranking, one in pairs]))
+
+
+mean_reciprocal_rank.cases(
+    "The mean reciprocal rank of {1} in {0}",
+    ([[7, 3, 5], [2, 9, 4], [1, 8, 6]], [7, 4, 5]),
+    ([[3, 1], [1, 3], [2, 0]], [1, 1, 0]),
+    ([[3, 1]], [2]),
+)
+
+
+@exercise(
+    "06.3",
+    hint="Row 0 is all zeros: the stretch may begin anywhere. Take the least of the last row: it may end anywhere.",
+)
+def fewest_errors(query: list[int], tune: list[int]) -> int:
+    """The fewest wrong, missing and extra notes that turn `query` into some stretch of `tune`, in the same key."""
+    row = np.zeros(len(tune) + 1, dtype=int)
+    for i, pitch in enumerate(query, 1):
+        above, row = row, np.full(len(tune) + 1, i)
+        for j, other in enumerate(tune, 1):
+            row[j] = min(above[j - 1] + (pitch != other), above[j] + 1, row[j - 1] + 1)
+    return int(row.min())
+
+
+fewest_errors.cases(
+    "The fewest errors of {0} in {1}",
+    *((query, TUNE) for query in (TUNE[4:9], [64, 62, 65, 67], [62, 67, 69, 71], [64, 62, 60, 64, 67], [50, 51, 52])),
+    *((query, TUNE) for query in (TUNE[2:6] + TUNE[9:13], [*TUNE[:5], 66, *TUNE[5:9]], [*TUNE, 60])),
+    ([60, 62], []),
+)
+
+
+@exercise("06.4", hint="Add one to every count, divide by the totals, and take the logarithm of the ratio.")
+def learned_costs(same: np.ndarray, unrelated: np.ndarray) -> np.ndarray:
+    """The score (D,) of each pitch difference: log of its smoothed share in `same` over that in `unrelated`; counts."""
+    a, b = same + 1, unrelated + 1
+    return np.log(a / a.sum()) - np.log(b / b.sum())
+
+
+learned_costs.cases(
+    "The scores of counts {0} and {1}",
+    (np.array([90, 7, 2, 0]), np.array([20, 25, 30, 25])),
+    (np.array([0, 0, 0]), np.array([0, 8, 0])),
+    (np.array([1000, 3]), np.array([5, 5])),
+)
+
+
+@exercise(
+    "06.5",
+    hint="Two right pairs fix a line. Try all lines through two pairs, and keep the one that most pairs lie close to.",
+)
+def speed_and_start(clip: np.ndarray, file: np.ndarray) -> tuple[float, float]:
+    """(speed, start) with file = start + speed * clip, from pairs of times (N,) in seconds, most of them wrong."""
+    i, j = np.triu_indices(len(clip), 1)
+    i, j = i[clip[i] != clip[j]], j[clip[i] != clip[j]]
+    speed = (file[j] - file[i]) / (clip[j] - clip[i])
+    start = file[i] - speed * clip[i]
+    near = np.abs(start[:, None] + speed[:, None] * clip - file) < 0.02  # (lines, N)
+    best = near.sum(1).argmax()
+    slope, offset = np.polyfit(clip[near[best]], file[near[best]], 1)
+    return float(slope), float(offset)
+
+
+@speed_and_start.checker
+def _(answer: Callable[..., Any]) -> None:
+    rng = np.random.default_rng(4)
+    for speed, start in ((1.0, 12.0), (1.05, 40.5), (0.96, 3.2)):
+        clip = np.sort(rng.uniform(0, 8, 18)).round(2)
+        file = np.where(rng.permutation(18) < 8, start + speed * clip, rng.uniform(0, 60, 18)).round(2)
+        got = as_numbers(call(answer, clip.copy(), file.copy()), "Your speed and start")
+        close(got, np.array([speed, start]), f"With speed {speed} and start {start}, what you found", atol=0.03, rtol=0)
+
+
+@exercise("06.6", hint="Make a Melody of each tune and a MelodyIndex of the melodies; its find takes (audio, sr).")
+def sing_and_find(audio: np.ndarray, sr: int, tunes: dict[str, list[int]]) -> str:
+    """Which of the `tunes` (name -> pitches of equal length) is hummed in `audio` (time,), in any key and tempo?"""
+    from musicai.search import MelodyIndex
+
+    melodies = [Melody.from_pitches(pitches, name=name) for name, pitches in tunes.items()]
+    return MelodyIndex.build(melodies, progress=False).find((audio, sr), k=1)[0].title
+
+
+@sing_and_find.checker
+def _(answer: Callable[..., Any]) -> None:
+    for name, shift, beat in (("Frere Jacques", -12, 0.6), ("Ode to Joy", -7, 0.42)):
+        close(call(answer, _hummed(TUNES[name], shift, beat), 16_000, dict(TUNES)), name, "What is hummed")
+
+
+def _hummed(pitches: list[int], shift: int, beat: float, sr: int = 16_000) -> np.ndarray:
+    """A plain voice that glides from note to note and is a little sharp: harmonics over a smoothed pitch."""
+    pitch = np.repeat(np.array(pitches) + shift + 0.3, int(beat * sr))
+    pitch = np.convolve(np.pad(pitch, 400, mode="edge"), np.full(801, 1 / 801), mode="valid")
+    phase = 2 * np.pi * np.cumsum(440 * 2 ** ((pitch - 69) / 12)) / sr
+    return (0.3 * sum(np.sin(n * phase) / n for n in range(1, 6))).astype(np.float32)

@@ -1,0 +1,109 @@
+// A keyboard and a microphone whose notes or sound go to Python through a hidden text field of ipywidgets: singing.py
+// calls this with the root element, the CSS class of that field and the sampling rate to send. Python empties the field
+// once it has answered.
+(root, wire, rate) => {
+const NAMES = ["C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B"], LOW = 60, HIGH = 84, LONGEST = 15;
+const TYPED = "awsedftgyhujkolp;'";  // the computer's keys for C4, C#4, ...
+const [board, field, status] = ["[data-board]", "input", "output"].map(s => root.querySelector(s));
+const name = p => NAMES[p % 12] + (Math.floor(p / 12) - 1), black = p => NAMES[p % 12].length > 1;
+const say = text => { status.textContent = text; };
+let audio = null, recorder = null;
+const context = () => audio ??= new AudioContext();
+
+const sound = p => {
+  const c = context(), tone = c.createOscillator(), level = c.createGain();
+  tone.type = "triangle";
+  tone.frequency.value = 440 * 2 ** ((p - 69) / 12);
+  level.gain.setValueAtTime(0.3, c.currentTime);
+  level.gain.exponentialRampToValueAtTime(0.001, c.currentTime + 0.6);
+  tone.connect(level).connect(c.destination);
+  tone.start();
+  tone.stop(c.currentTime + 0.6);
+};
+const strike = p => {
+  field.value = `${field.value} ${name(p)}`.trim();
+  sound(p);
+};
+
+const pitches = [...Array(HIGH - LOW + 1).keys()].map(i => LOW + i), width = 100 / pitches.filter(p => !black(p)).length;
+board.innerHTML = pitches.map(p => {
+  const left = width * pitches.filter(q => q < p && !black(q)).length;
+  const look = black(p)
+    ? `left:${left - 0.3 * width}%;width:${0.6 * width}%;height:62%;background:#222;z-index:2`
+    : `left:${left}%;width:${width}%;height:100%;background:#fff;color:#333;z-index:1`;
+  return `<button type="button" data-p="${p}" aria-label="${name(p)}" style="position:absolute;top:0;padding:0;` +
+    `border:1px solid #555;border-radius:0 0 4px 4px;cursor:pointer;${look}"></button>`;
+}).join("");
+
+const send = text => {
+  const line = document.querySelector(`.${wire} textarea`);
+  if (!line) return say("There is no Python here: run this cell in Jupyter or Colab.");
+  line.value = text;
+  line.dispatchEvent(new Event("input", { bubbles: true }));
+  line.dispatchEvent(new Event("change", { bubbles: true }));
+  const asked = Date.now();
+  const wait = () => {
+    if (line.value !== text) say("");
+    else if (Date.now() - asked < 60_000) setTimeout(wait, 100);
+    else say("No answer. Searching needs Python: run this cell in Jupyter or Colab.");
+  };
+  say("Searching ...");
+  wait();
+};
+
+const base64 = samples => {
+  const bytes = new Uint8Array(Int16Array.from(samples, v => 32_767 * Math.max(-1, Math.min(1, v))).buffer);
+  let text = "";
+  for (let i = 0; i < bytes.length; i += 8_192) text += String.fromCharCode(...bytes.subarray(i, i + 8_192));
+  return btoa(text);
+};
+const heard = async parts => {
+  const whole = await context().decodeAudioData(await new Blob(parts).arrayBuffer());
+  const resampler = new OfflineAudioContext(1, Math.max(1, Math.round(whole.duration * rate)), rate);
+  const source = resampler.createBufferSource();
+  source.buffer = whole;
+  source.connect(resampler.destination);
+  source.start();
+  send("audio:" + base64((await resampler.startRendering()).getChannelData(0)));
+};
+const record = async button => {
+  if (recorder) return recorder.stop();
+  try {  // what cleans up speech would take a hum for noise
+    const clean = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
+    const stream = await navigator.mediaDevices.getUserMedia({ audio: clean }), parts = [];
+    recorder = new MediaRecorder(stream);
+    recorder.ondataavailable = e => parts.push(e.data);
+    recorder.onstop = () => {
+      stream.getTracks().forEach(track => track.stop());
+      recorder = null;
+      button.textContent = "Record";
+      heard(parts).catch(error => say(`The recording cannot be read: ${error.message}`));
+    };
+    recorder.start();
+    setTimeout(() => recorder?.stop(), 1_000 * LONGEST);
+    button.textContent = "Stop";
+    say(`Sing, hum or whistle, for ${LONGEST} seconds at most.`);
+  } catch (error) {
+    recorder = null;
+    say(`No microphone: ${error.message}`);
+  }
+};
+
+root.onclick = e => {
+  const { p, do: what } = e.target.dataset;
+  if (p) strike(Number(p));
+  if (what === "find") field.value.trim() ? send(field.value.trim()) : say("Play a few notes first.");
+  if (what === "clear") field.value = "";
+  if (what === "record") record(e.target);
+};
+root.onkeydown = e => {
+  if (e.target === field) {
+    e.stopPropagation();  // a notebook has shortcuts of its own
+    if (e.key === "Enter") root.querySelector('[data-do="find"]').click();
+  } else if (TYPED.includes(e.key) && !e.ctrlKey && !e.metaKey && !e.altKey) {
+    e.preventDefault();
+    e.stopPropagation();
+    if (!e.repeat) strike(LOW + TYPED.indexOf(e.key));
+  }
+};
+}
