@@ -9,6 +9,7 @@ first use.
 
 from importlib import import_module
 from pkgutil import iter_modules
+from types import ModuleType
 
 __version__ = "0.1.0"
 
@@ -29,3 +30,18 @@ def __getattr__(name: str):
     if name in __dir__()[1:]:
         return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module 'musicai' has no attribute {name!r}; it has {', '.join(__dir__()[1:])}")
+
+
+def exports(room: dict[str, object]) -> list[str]:
+    """The public names of a part, for its `__all__`: whatever its `__init__` imports from its files.
+
+    >>> import musicai
+    >>> "stft" in exports(vars(musicai.audio)), "fourier" in exports(vars(musicai.audio))
+    (True, False)
+
+    Args:
+        room: the part's `globals()`.
+
+    Returns: the names, sorted.
+    """
+    return sorted(name for name, thing in room.items() if name[0] != "_" and not isinstance(thing, ModuleType))

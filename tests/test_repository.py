@@ -30,7 +30,7 @@ ARROWS = {
     "train": {"storage"},
     "pretrained": {"extras", "storage"},
     "data": {"audio", "extras", "notes", "storage"},
-    "gmm": {"storage", "threads"},
+    "gmm": {"storage", "threads", "train"},
     "gan": FLOOR,
     "wavenet": FLOOR | {"gmm"},
     "performance": FLOOR | MODELS,

@@ -250,24 +250,10 @@ def test_padding_is_not_counted(model):
 
 def test_batches_are_a_function_of_seed_and_number():
     rolls = [music(n, n) for n in (30, 50, 200)]
-    one, two = RollBatches(rolls, 4, 32, 3, seed=1), RollBatches(rolls, 4, 32, 3, seed=1)
+    one, two = RollBatches(rolls, 4, 32, seed=1), RollBatches(rolls, 4, 32, seed=1)
     one(0)
     assert all(torch.equal(*parts) for parts in zip(one(5), two(5), strict=True))
-    assert not torch.equal(one(5)[2], RollBatches(rolls, 4, 32, 3, seed=2)(5)[2])
-
-
-def test_transposition_moves_the_music_and_its_history_alike():
-    """A batch that was transposed is what the transposed music would have given, pitch classes and all."""
-    roll = music(40, 3)
-    shifts = set()
-    for n in range(12):
-        frames, past, _ = RollBatches([roll], 1, 64, transpose=4, seed=0)(n)
-        moved = frames[0].flip(-1).T
-        up = int(moved[:, 0].nonzero()[0, 0] - roll[:, 0].nonzero()[0, 0])
-        assert torch.equal(moved, roll.roll(up, 0))
-        torch.testing.assert_close(past[0], history(as_frames(moved))[:-1])
-        shifts.add(up)
-    assert len(shifts) > 3
+    assert not torch.equal(one(5)[2], RollBatches(rolls, 4, 32, seed=2)(5)[2])
 
 
 def test_log_odds_by_hand():

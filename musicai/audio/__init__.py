@@ -8,6 +8,8 @@ The features agree with librosa 0.11 (the tests say how closely), work on batche
 differentiable. Chapters 1 and 2.
 """
 
+import musicai
+
 from .features import chroma, cqt, onset_strength, tempo
 from .files import Audio, info, load, save
 from .fourier import istft, stft
@@ -15,33 +17,4 @@ from .inversion import griffin_lim, mel_to_audio, mel_to_stft, mfcc_to_mel
 from .mel import db_to_power, hz_to_mel, log_mel, mel_filterbank, mel_to_hz, melspectrogram, mfcc, power_to_db
 from .signal import AudioError, frame, mu_law_decode, mu_law_edges, mu_law_encode, resample
 
-__all__ = [
-    "Audio",
-    "AudioError",
-    "chroma",
-    "cqt",
-    "db_to_power",
-    "frame",
-    "griffin_lim",
-    "hz_to_mel",
-    "info",
-    "istft",
-    "load",
-    "log_mel",
-    "mel_filterbank",
-    "mel_to_audio",
-    "mel_to_hz",
-    "mel_to_stft",
-    "melspectrogram",
-    "mfcc",
-    "mfcc_to_mel",
-    "mu_law_decode",
-    "mu_law_edges",
-    "mu_law_encode",
-    "onset_strength",
-    "power_to_db",
-    "resample",
-    "save",
-    "stft",
-    "tempo",
-]
+__all__ = musicai.exports(globals())

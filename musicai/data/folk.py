@@ -9,12 +9,11 @@ from functools import cache
 
 from torch.utils.data import Dataset
 
-from musicai.data.catalogue import SETS, SHIPPED
+from musicai.data.catalogue import COLLECTIONS, SETS, SHIPPED
 from musicai.data.splits import check_split, split_tunes
 from musicai.notes import Melody
 from musicai.notes.abc import notes_of, parse_block, tunes_in
 
-COLLECTIONS = ("ryansMammoth", "oneills1850", "airdsAirs")
 ESSEN = "essenFolksong"
 ESSEN_NOTICE = (
     "essenFolksong: the legal status of the Essen folksong database is unclear, as many people entered its data. It is "

@@ -8,7 +8,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -22,8 +22,8 @@ from .transport import DataError
 
 __all__ = ["MAESTRO", "SC09", "Groove", "NSynth", "SpeechCommands"]
 
-Keep = Callable[[dict], bool]
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+SAMPLES = 16_000  # of a word: shorter recordings are padded
 LISTS = {"valid": "validation_list.txt", "test": "testing_list.txt"}
 # yes/0a7c2a8d_nohash_0.wav, or in a prepared SC09 train/Zero_0a7c2a8d_nohash_0.wav
 RECORDING = re.compile(r"(\w+)/(?:([A-Z][a-z]+)_)?([^_]\w*?)_nohash_(\d+)\.wav")
@@ -34,11 +34,10 @@ class _PublicSet(Dataset):
 
     key = "name"  # the entry that identifies a row in messages
 
-    def __init__(self, rows: Iterable[dict], split: str, source: Path, keep: Keep | None):
-        self.split, self.source = split, source
-        self.rows = [row for row in rows if keep is None or keep(row)]
+    def __init__(self, rows: Iterable[dict], split: str, source: Path):
+        self.split, self.source, self.rows = split, source, list(rows)
         if not self.rows:
-            raise DataError(f"{source}: split {split!r} has no items" + " that `keep` accepts" * (keep is not None))
+            raise DataError(f"{source}: split {split!r} has no items")
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -57,7 +56,7 @@ class _PublicSet(Dataset):
 class _Table(_PublicSet):
     """A data set whose rows are in one table: `known` is its name in the catalogue, `table` is a file in its folder."""
 
-    def __init__(self, root: str | Path, split: str = "train", *, download: bool = False, keep: Keep | None = None):
+    def __init__(self, root: str | Path, split: str = "train", *, download: bool = False):
         split, root = _split(split), Path(root).expanduser()
         if root.name in {SETS[self.known.format(name)].folder for name in SPLITS}:
             root = root.parent  # it may be the folder of another split
@@ -68,7 +67,7 @@ class _Table(_PublicSet):
                 rows.append(self._row(record))
             except (AttributeError, KeyError, TypeError, ValueError) as error:
                 raise DataError(f"{path}, row {number} ({record!s:.200}): {error!r}") from error
-        super().__init__((row for row in rows if row.pop("split", split) == split), split, path, keep)
+        super().__init__((row for row in rows if row.pop("split", split) == split), split, path)
 
     def _row(self, record: dict) -> dict:
         sound = self.folder / record["audio_filename"]
@@ -87,7 +86,6 @@ class NSynth(_Table):
     """305,979 single notes of 1,006 instruments, four seconds each at 16 kHz (Engel et al. 2017).
 
     >>> notes = NSynth("data", "test", download=True)  # doctest: +SKIP
-    >>> guitars = NSynth("data", "train", keep=lambda note: note["family"] == "guitar")  # doctest: +SKIP
 
     An item is ``{"audio": (64000,) float32, "sr": 16000, "note": "guitar_acoustic_001-082-050", "pitch": 0 to 127,
     "velocity": 0 to 127, "instrument": int, "instrument_name": "guitar_acoustic_001", "family": "guitar", "source":
@@ -97,7 +95,6 @@ class NSynth(_Table):
         root: the folder that holds nsynth-train, nsynth-valid and nsynth-test, or one of these folders itself.
         split: "train", "valid" or "test"; no training instrument is in the other two.
         download: whether to download and unpack the split if it is not there.
-        keep: takes an item without its sound and returns whether to keep it. None keeps all.
 
     Raises:
         DataError: if a file or field is missing, damaged or wrong; the message names the file and the row.
@@ -131,7 +128,6 @@ class MAESTRO(_Table):
         split: "train", "valid" (or "validation") or "test"; no composition is in more than one.
         download: whether to download and unpack the MIDI files if the set is not there. For the recordings (101 GB)
             run `musicai data fetch maestro-audio`.
-        keep: takes an item without its score and returns whether to keep it. None keeps all.
 
     Raises:
         DataError: if a file or field is missing, damaged or wrong; the message names the file and the row.
@@ -150,7 +146,6 @@ class Groove(_Table):
     """13.6 hours of human drumming, MIDI and sound, version 1.0.0 (Gillick et al. 2019).
 
     >>> takes = Groove("data", "valid", download=True)  # doctest: +SKIP
-    >>> beats = Groove("data", keep=lambda take: take["beat_type"] == "beat")  # doctest: +SKIP
 
     An item is ``{"score": Score, "audio": the path of the recording, or None if it is not there, "name": the MIDI
     file's name, "id": "drummer1/session1/1", "drummer": "drummer1", "session": "drummer1/session1", "style": "funk",
@@ -162,7 +157,6 @@ class Groove(_Table):
         split: "train", "valid" (or "validation") or "test".
         download: whether to download and unpack the MIDI files if the set is not there. For the recordings (5.1 GB)
             run `musicai data fetch groove-audio`.
-        keep: takes an item without its score and returns whether to keep it. None keeps all.
 
     Raises:
         DataError: if a file or field is missing, damaged or wrong; the message names the file and the row.
@@ -183,7 +177,7 @@ class SpeechCommands(_PublicSet):
 
     >>> words = SpeechCommands("data", "valid", words=("yes", "no"), download=True)  # doctest: +SKIP
 
-    An item is ``{"audio": (length,) float32, "sr": 16000, "name": "yes/0a7c2a8d_nohash_0.wav", "word": "yes", "label":
+    An item is ``{"audio": (16000,) float32, "sr": 16000, "name": "yes/0a7c2a8d_nohash_0.wav", "word": "yes", "label":
     its index in `.words`, "speaker": "0a7c2a8d", "take": int}``. Shorter recordings are padded with zeros at the end,
     so that items can be batched. The folder `_background_noise_` holds minutes of noise and contributes no items.
 
@@ -191,9 +185,7 @@ class SpeechCommands(_PublicSet):
         root: the folder that holds speech_commands_v0.02, or that folder itself.
         split: "train", "valid" or "test", as validation_list.txt and testing_list.txt say; each speaker is in only one.
         words: which words to read, in the order of their labels. None means all, in alphabetical order.
-        length: samples per item.
         download: whether to download and unpack the set if it is not there.
-        keep: takes an item without its sound and returns whether to keep it. None keeps all.
 
     Raises:
         DataError: if a file or word is missing, damaged or misnamed; the message names the file.
@@ -204,16 +196,9 @@ class SpeechCommands(_PublicSet):
     default_words, elsewhere = (), ()
 
     def __init__(
-        self,
-        root: str | Path,
-        split: str = "train",
-        *,
-        words: tuple[str, ...] | None = None,
-        length: int = 16_000,
-        download: bool = False,
-        keep: Keep | None = None,
+        self, root: str | Path, split: str = "train", *, words: tuple[str, ...] | None = None, download: bool = False
     ):
-        split, root, self.length = _split(split), Path(root).expanduser(), length
+        split, root = _split(split), Path(root).expanduser()
         self.folder = _locate(root, "speech-commands", (*LISTS.values(), *SPLITS), download, self.elsewhere)
         # hidden files, such as the ._a.wav that macOS leaves, hold no sound
         paths = sorted(self.folder.glob("[!._]*/[!.]*.wav"))
@@ -226,12 +211,12 @@ class SpeechCommands(_PublicSet):
         names = self._names(split, {row["name"] for row in rows})
         rows = [row for row in rows if row["name"] in names and row["word"] in self.words]
         rows = [{**row, "label": self.words.index(row["word"])} for row in rows]
-        super().__init__(sorted(rows, key=lambda row: row["label"]), split, self.folder, keep)
+        super().__init__(sorted(rows, key=lambda row: row["label"]), split, self.folder)
 
     def _item(self, row: dict) -> dict:
         sound, sr = audio.load(self.folder / row["name"], mono=True)
-        sound = sound[0, : self.length]  # (time,)
-        return {"audio": torch.nn.functional.pad(sound, (0, self.length - len(sound))), "sr": sr, **row}
+        sound = sound[0, :SAMPLES]  # (time,)
+        return {"audio": torch.nn.functional.pad(sound, (0, SAMPLES - len(sound))), "sr": sr, **row}
 
     def _names(self, split: str, there: set[str]) -> set[str]:
         """Which of the files are in the split."""
@@ -260,9 +245,7 @@ class SC09(SpeechCommands):
         root: the folder that holds sc09 or speech_commands_v0.02 (sc09 is used if both exist), or one of these itself.
         split: "train", "valid" or "test".
         words: which digits to read, in the order of their labels. None means all ten.
-        length: samples per item.
         download: whether to download and unpack Speech Commands if neither set is there.
-        keep: takes an item without its sound and returns whether to keep it. None keeps all.
 
     Raises:
         DataError: if a file or word is missing, damaged or misnamed; the message names the file.

@@ -144,9 +144,8 @@ def _unpack_zip(file: BinaryIO, folder: Path, members: "_Members") -> None:
         for member in packed.infolist():
             is_plain = stat.S_IFMT(member.external_attr >> 16) in (0, stat.S_IFREG, stat.S_IFDIR)
             is_plain &= member.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-            members.check(
-                member.orig_filename, member.file_size, member.is_dir(), is_plain
-            )  # `filename` stops at a NUL
+            name = member.orig_filename  # `filename` stops at a NUL
+            members.check(name, member.file_size, member.is_dir(), is_plain)
             packed.extract(member, folder)
 
 

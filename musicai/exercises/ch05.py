@@ -81,10 +81,7 @@ joint_log_prob.cases(
 )
 
 
-@exercise(
-    "05.4",
-    hint="Sharpen p(a) on its own, then each row p(b | a) on its own, and multiply.",
-)
+@exercise("05.4", hint="Sharpen p(a) on its own, then each row p(b | a) on its own, and multiply.")
 def drawn_at(joint: np.ndarray, temperature: float) -> np.ndarray:
     """The distribution drawn from, shaped like `joint` (A, B), if first p(a) and then p(b | a) are sharpened."""
     first = joint.sum(1)

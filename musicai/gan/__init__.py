@@ -5,6 +5,8 @@ of them minimises, `discriminator_step` and `generator_step` take one step of ea
 `musicai.train.fit` trains.
 """
 
+import musicai
+
 from .curves import note_curves
 from .game import GAN, ToyDiscriminator, ToyGenerator, discriminator_step, generator_step
 from .instrument import InstrumentDiscriminator, InstrumentGenerator
@@ -12,27 +14,4 @@ from .instrument_gan import CurveNotes, InstrumentGAN
 from .losses import Loss, gradient_penalty, hinge, minimax, non_saturating, r1, r1_r2, relativistic, wasserstein
 from .wavegan import PhaseShuffle, WaveGANDiscriminator, WaveGANGenerator
 
-__all__ = [
-    "GAN",
-    "CurveNotes",
-    "InstrumentDiscriminator",
-    "InstrumentGAN",
-    "InstrumentGenerator",
-    "Loss",
-    "PhaseShuffle",
-    "ToyDiscriminator",
-    "ToyGenerator",
-    "WaveGANDiscriminator",
-    "WaveGANGenerator",
-    "discriminator_step",
-    "generator_step",
-    "gradient_penalty",
-    "hinge",
-    "minimax",
-    "non_saturating",
-    "note_curves",
-    "r1",
-    "r1_r2",
-    "relativistic",
-    "wasserstein",
-]
+__all__ = musicai.exports(globals())

@@ -62,10 +62,6 @@ class CurveNotes:
         velocity = below + 1 + (torch.rand(index.shape) * (high - below)).long()
         return transpose_curves(self.curves[recording], pitch, to), to, instrument, velocity, recording
 
-    def exact(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Curves, pitch, instrument and velocity of the items `index` (B,), as recorded."""
-        return self.curves[self.recording[index]], self.pitch[index], self.instrument[index], self.velocity[index]
-
 
 def _recordings(items: list[Mapping], progress: bool) -> tuple[Tensor, Tensor]:
     """The curves of each different recording (R, 256, 128), and the number of each item's recording (N,)."""

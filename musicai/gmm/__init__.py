@@ -5,19 +5,9 @@
 `MixtureHead` is the last layer of a network that outputs a mixture.
 """
 
+import musicai
 from musicai.gmm.em import Moments, Parameters, e_step, log_joint, m_step, moments
 from musicai.gmm.head import ConditionalMixture, MixtureDensity, MixtureHead
 from musicai.gmm.mixture import GaussianMixture
 
-__all__ = [
-    "ConditionalMixture",
-    "GaussianMixture",
-    "MixtureDensity",
-    "MixtureHead",
-    "Moments",
-    "Parameters",
-    "e_step",
-    "log_joint",
-    "m_step",
-    "moments",
-]
+__all__ = musicai.exports(globals())

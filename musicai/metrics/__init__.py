@@ -7,32 +7,11 @@ A judge can be wrong, so each was first tested on cases with a known answer: rea
 different instrument, exact copies, copies that are later or softer, octave errors (`tests/test_metrics*.py`).
 """
 
+import musicai
+
 from .features import InstrumentClassifier, instrument_accuracy, instrument_classifier, log_mel_statistics, timbre
 from .judging import MetricScore, Sounds, judge, report
 from .pitch import NoteF1, estimate_pitch, note_f1, pitch_accuracy, pitch_errors, pyin_pitch, transcribe
 from .similarity import density_coverage, frechet_audio_distance, frechet_distance, mode_coverage, nearest, novelty
 
-__all__ = [
-    "InstrumentClassifier",
-    "MetricScore",
-    "NoteF1",
-    "Sounds",
-    "density_coverage",
-    "estimate_pitch",
-    "frechet_audio_distance",
-    "frechet_distance",
-    "instrument_accuracy",
-    "instrument_classifier",
-    "judge",
-    "log_mel_statistics",
-    "mode_coverage",
-    "nearest",
-    "note_f1",
-    "novelty",
-    "pitch_accuracy",
-    "pitch_errors",
-    "pyin_pitch",
-    "report",
-    "timbre",
-    "transcribe",
-]
+__all__ = musicai.exports(globals())

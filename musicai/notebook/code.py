@@ -25,20 +25,8 @@ def show_code(*objects: Any, docstring: bool = True) -> None:
     Used in Chapters 1 to 6.
     """
     for item in objects:
-        display(SourceCode(source_of(item, docstring=docstring)))
-
-
-class SourceCode:
-    """Python source, highlighted by the notebook or the page in its own theme."""
-
-    def __init__(self, text: str):
-        self.text = text
-
-    def _repr_markdown_(self) -> str:
-        return f"```python\n{self.text}\n```"
-
-    def __repr__(self) -> str:
-        return self.text
+        text = source_of(item, docstring=docstring)
+        display({"text/markdown": f"```python\n{text}\n```", "text/plain": text}, raw=True)
 
 
 def source_of(item: Any, *, docstring: bool = True) -> str:

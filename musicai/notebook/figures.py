@@ -76,7 +76,9 @@ def render(fig: Figure, alt: str) -> Html:
     """The figure as an HTML picture, as displayed by `show`."""
     if not isinstance(alt, str) or not alt.strip():
         raise ValueError(f"alt={alt!r} says nothing; describe the figure in a sentence for readers who cannot see it")
-    picture = _webp(fig)
+    picture = _saved(fig, lossless=True, quality=80)
+    if len(picture) > LOSSLESS_BYTES:
+        picture = _saved(fig, quality=80)
     if "matplotlib.pyplot" in sys.modules:  # otherwise nothing keeps the figure open
         sys.modules["matplotlib.pyplot"].close(fig)
     width = round(PAGE_PIXELS * fig.get_figwidth() / WIDTH)
@@ -159,12 +161,6 @@ def _smoothed(column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _in_notebook() -> bool:
     shell = get_ipython()
     return shell is not None and getattr(shell, "kernel", None) is not None
-
-
-def _webp(fig: Figure) -> bytes:
-    """The figure as WebP: lossless if that is small (lines), otherwise lossy (images)."""
-    data = _saved(fig, lossless=True, quality=80)
-    return data if len(data) <= LOSSLESS_BYTES else _saved(fig, quality=80)
 
 
 def _saved(fig: Figure, **options: Any) -> bytes:

@@ -104,9 +104,8 @@ def _widget(name: str, value: Any) -> widgets.Widget:
     *limits, first = value if isinstance(value, tuple) and len(value) == 4 else (value, None)
     made = widgets.interactive.widget_from_abbrev(value if first is None else tuple(limits))
     if made is None:
-        raise ValueError(
-            f"{name}={value!r} does not describe a control; give (low, high, step), a list, True, text or a widget"
-        )
+        kinds = "(low, high, step), a list, True, text or a widget"
+        raise ValueError(f"{name}={value!r} does not describe a control; give {kinds}")
     if made is value:
         return made
     made.description = name.replace("_", " ")

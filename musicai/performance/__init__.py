@@ -8,17 +8,8 @@ Every performer is a function from a score to a `musicai.audio.Audio` (the proto
 sampled instruments and returns bare samples; `voices` splits overlapping notes into lines of one note at a time.
 """
 
+import musicai
 from musicai.performance.performers import GANPerformer, Performer, SampledPerformer, WaveNetPerformer, perform, voices
 from musicai.performance.sampled import INSTRUMENTS, PROGRAMS, render
 
-__all__ = [
-    "INSTRUMENTS",
-    "PROGRAMS",
-    "GANPerformer",
-    "Performer",
-    "SampledPerformer",
-    "WaveNetPerformer",
-    "perform",
-    "render",
-    "voices",
-]
+__all__ = musicai.exports(globals())

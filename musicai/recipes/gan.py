@@ -15,6 +15,7 @@ from torch.nn.functional import cross_entropy, pad
 
 from musicai import gan, metrics
 from musicai.data import MusicAIDrums, MusicAINotes
+from musicai.metrics.features import in_batches
 from musicai.recipes.shared import SR, TRIAL, finish, items_of, listening_ladder
 from musicai.scale import device
 from musicai.train import Batches, fit, seed_all, update
@@ -145,12 +146,6 @@ def drum_sounds(split: str) -> Tensor:
     return pad(0.9 * audio / audio.abs().amax(-1, keepdim=True), (0, 16_384 - SR))[:, None]
 
 
-@torch.no_grad()
-def generate(generator: nn.Module, z: Tensor) -> Tensor:
-    """Sounds (N, 1, 16384) for z (N, 100), on the CPU."""
-    return torch.cat([generator(part) for part in z.to(device()).split(64)]).cpu()
-
-
 def train_drums(name: str, out: Path, steps: int | None, seed: int, progress: bool) -> Mapping[str, float]:
     """Train, judge and save."""
     fused = device().type == "cuda"
@@ -160,17 +155,17 @@ def train_drums(name: str, out: Path, steps: int | None, seed: int, progress: bo
     players = [network(size).to(device()) for network in (gan.WaveGANGenerator, gan.WaveGANDiscriminator)]
     adams = [torch.optim.Adam(player.parameters(), settings["lr"], (0.5, 0.99), fused=fused) for player in players]
     game = gan.GAN(*players, *adams, loss=gan.non_saturating, penalty=gan.r1, weight=5.0, every=4)
-    z = torch.rand(8, 100, generator=torch.Generator().manual_seed(4)) * 2 - 1
-    climb = listening_ladder(out, game.generator, lambda generator: {"": generate(generator, z).flatten()})
+    z = (torch.rand(8, 100, generator=torch.Generator().manual_seed(4)) * 2 - 1).to(device())
+    climb = listening_ladder(out, game.generator, lambda generator: {"": in_batches(generator, z).flatten()})
     run = fit(
         lambda real: game.step(real.to(device())), Batches(audio, settings["batch"], seed=seed), steps=steps,
         state=game.state, ema={"generator": settings["ema"]}, precision="auto", checkpoint=out / "run.safetensors",
         save_every=200, callbacks=[(100, climb)], config=settings, seed=seed, progress=progress,
     )  # fmt: skip
     model, held_out = run.ema["generator"], torch.cat([drum_sounds("valid"), drum_sounds("test")])
-    judged = {"generated": generate(model, model.latent(len(held_out) if steps >= TRIAL else 32)), "real": held_out}
+    made = in_batches(model, model.latent(len(held_out) if steps >= TRIAL else 32)).cpu()
     scores = {}
-    for who, x in judged.items():
+    for who, x in {"generated": made, "real": held_out}.items():
         distance = metrics.frechet_audio_distance(audio, x, embedding=metrics.log_mel_statistics)
         scores[f"Frechet distance to the training drums, {who}"] = distance
     return finish(name, out, model, run, f'`MusicAIDrums("train")`: {len(audio)} sounds', scores)

@@ -6,19 +6,10 @@ one safe file. A run that is killed and resumed ends with the same bits as one t
 the file, `TrainingRun.resume` (run.py) continues from it, and `seed_all` makes each random draw a function of the step.
 """
 
+import musicai
 from musicai.train.batches import Batches, seed_all
 from musicai.train.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from musicai.train.loop import fit
 from musicai.train.run import DivergedError, TrainingRun, update
 
-__all__ = [
-    "Batches",
-    "CheckpointError",
-    "DivergedError",
-    "TrainingRun",
-    "fit",
-    "load_checkpoint",
-    "save_checkpoint",
-    "seed_all",
-    "update",
-]
+__all__ = musicai.exports(globals())

@@ -28,7 +28,7 @@ def join() -> None:
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    dist.init_process_group(backend, timeout=timedelta(minutes=30))  # the others wait while rank 0 runs a callback
+    dist.init_process_group(backend, timeout=timedelta(hours=1))  # the others wait while rank 0 runs a callback
     atexit.register(dist.destroy_process_group)
 
 

@@ -5,6 +5,7 @@ and `DilatedStack`, and ends in a `CategoricalHead` or a `GaussianHead`. `RollWa
 a piano roll, with a `PianoRollHead`; `compose` draws new music from it. `ScoreWaveNet` performs a score.
 """
 
+import musicai
 from musicai.wavenet.generate import sample, stream, total_variation
 from musicai.wavenet.heads import CategoricalHead, GaussianHead, PianoRollHead, log_mass
 from musicai.wavenet.layers import CausalConv1d, DilatedStack, ResidualBlock, dilations_of, receptive_field
@@ -15,32 +16,4 @@ from musicai.wavenet.polyphony import compose, under_melody
 from musicai.wavenet.rolls import RollBatches, RollConfig, RollWaveNet, log_odds, nats_per_frame, roll_loss
 from musicai.wavenet.scores import ScoreConfig, ScoreWaveNet, score_frames
 
-__all__ = [
-    "CategoricalHead",
-    "CausalConv1d",
-    "DilatedStack",
-    "GaussianHead",
-    "Partials",
-    "PianoRollHead",
-    "ResidualBlock",
-    "RollBatches",
-    "RollConfig",
-    "RollWaveNet",
-    "ScoreConfig",
-    "ScoreWaveNet",
-    "WaveNet",
-    "WaveNetConfig",
-    "compose",
-    "dilations_of",
-    "history",
-    "log_mass",
-    "log_odds",
-    "nats_per_frame",
-    "receptive_field",
-    "roll_loss",
-    "sample",
-    "score_frames",
-    "stream",
-    "total_variation",
-    "under_melody",
-]
+__all__ = musicai.exports(globals())

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 from musicai.pretrained import Pretrained
 from musicai.wavenet.heads import PianoRollHead
 from musicai.wavenet.layers import DilatedStack, dilations_of
-from musicai.wavenet.lookup import FRAME_FEATURES, KEYS, LAGS, PLANES, features_of, history, planes_of
+from musicai.wavenet.lookup import FRAME_FEATURES, KEYS, LAGS, features_of, history, planes_of
 
 Points = tuple[Tensor, Tensor]  # rows and keys, int64 (M,) each
 CHUNK = 256  # frames whose keys are evaluated at a time
@@ -234,8 +234,7 @@ class RollBatches:
         rolls: the pieces, (88, frames) each.
         batch_size: B.
         length: frames per crop; shorter pieces are padded. A piece is drawn in proportion to its own length.
-        transpose: the most semitones to transpose by, up or down; keys that leave the keyboard are dropped. 0 for none.
-        seed: the seed for choosing pieces, crops, transpositions and points.
+        seed: the seed for choosing pieces, crops and points.
 
     Raises:
         ValueError: for a roll of another shape, or with other numbers than 0 and 1.
@@ -243,20 +242,18 @@ class RollBatches:
     Chapter 5.
     """
 
-    def __init__(self, rolls: list[Tensor], batch_size: int = 12, length: int = 128, transpose: int = 0, seed: int = 0):
+    def __init__(self, rolls: list[Tensor], batch_size: int = 12, length: int = 128, seed: int = 0):
         self.pieces = [(x, history(x)[:-1], torch.ones(len(x))) for x in map(as_frames, rolls)]
         self.sizes = np.array([len(frames) for frames, *_ in self.pieces])
-        self.batch_size, self.length, self.transpose, self.seed = batch_size, length, transpose, seed
+        self.batch_size, self.length, self.seed = batch_size, length, seed
 
     def __call__(self, n: int) -> tuple[Tensor, Tensor, Tensor]:
         """Batch n: frames, past and weights."""
         rng = np.random.default_rng([self.seed, n])
         chosen = rng.choice(len(self.sizes), self.batch_size, p=self.sizes / self.sizes.sum())
         starts = rng.integers(np.maximum(self.sizes[chosen] - self.length, 0) + 1)
-        shift = int(rng.integers(-self.transpose, self.transpose + 1))
         crops = [[x[at : at + self.length] for x in self.pieces[i]] for i, at in zip(chosen, starts, strict=True)]
         frames, past, real = (pad_sequence(parts, batch_first=True) for parts in zip(*crops, strict=True))
-        frames, past = transposed(frames, shift), _transposed_past(past, shift)
         return frames, past, weights_of(frames, past, real, rng)
 
 
@@ -286,9 +283,3 @@ def roll_loss(model: RollWaveNet, batch: tuple[Tensor, Tensor, Tensor]) -> Tenso
     points = weights.flatten(0, 1).nonzero(as_tuple=True)
     down, weight = (x.flatten(0, 1)[points] for x in (frames, weights))
     return F.binary_cross_entropy_with_logits(model(frames, past, points), down, weight, reduction="sum")
-
-
-def _transposed_past(past: Tensor, up: int) -> Tensor:
-    """Transpose a past by `up` semitones; both pitch-class counts rotate (key n, from the highest, is class n % 12)."""
-    planes, clocks, counts = transposed(planes_of(past), up), past[..., PLANES * KEYS : -24], past[..., -24:]
-    return torch.cat([planes.flatten(-2), clocks, counts.unflatten(-1, (2, 12)).roll(-up, -1).flatten(-2)], dim=-1)

@@ -3,12 +3,9 @@
 Under `torchrun`, the rows of all processes together are the data.
 """
 
-import atexit
-import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from datetime import timedelta
 from functools import partial, reduce
 from operator import add
 from typing import Any
@@ -22,6 +19,7 @@ from torch import Tensor
 from musicai.gmm._scale.blocks import Frame
 from musicai.gmm.em import Moments, at_least_tiny, moments
 from musicai.threads import Workers
+from musicai.train.distributed import join, rank_and_world
 
 
 def as_tensor(array: Any) -> Tensor:
@@ -106,7 +104,8 @@ class Data(AbstractContextManager):
         self.workers = Workers(self.device)
         self.rank, self.world, self.offset, self.same_everywhere = 0, 1, 0, False  # offset: the index of our first row
         self.total = self.moments(_ones, 1)
-        self.rank, self.world = join_processes()
+        join()
+        self.rank, self.world = rank_and_world()
         if self.world > 1:
             everyone = gather(self.total, self.device)
             mean, scatter = everyone[0].mean, everyone[0].scatter
@@ -166,16 +165,6 @@ def _ones(rows: Tensor, position: int) -> Tensor:
     if not bool(torch.isfinite(rows.sum(dtype=torch.float64))):
         raise ValueError(f"the data contain NaN or infinity, in rows {position} to {position + len(rows) - 1}")
     return rows.new_ones(1, len(rows))
-
-
-def join_processes() -> tuple[int, int]:
-    """(this process's number, how many there are), after connecting to the others under `torchrun`; else (0, 1)."""
-    if not dist.is_initialized() and dist.is_torchelastic_launched():
-        if cuda := torch.cuda.is_available():
-            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=timedelta(hours=1))
-        atexit.register(dist.destroy_process_group)
-    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
 
 
 def gather(value: Moments | Tensor, device: torch.device) -> list:

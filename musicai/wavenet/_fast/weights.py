@@ -29,9 +29,8 @@ class Weights:
         if model.config.mixtures:  # a row to add, and a row to multiply by the value
             table = torch.stack([model.input.bias, table[:, 0, 0]])
         self.input = _pad(table, r)  # (classes or 2, r)
-        taps = torch.stack([conv.weight for conv in convs]).unflatten(
-            1, (2, -1)
-        )  # (L, 2, R, R, taps), the filter first
+        taps = torch.stack([conv.weight for conv in convs])
+        taps = taps.unflatten(1, (2, -1))  # (L, 2, R, R, taps), the filter first
         self.taps = _pad(taps.permute(0, 4, 1, 2, 3), r, r)  # (L, taps, 2, r, r), the oldest first
         self.bias = _pad(torch.stack([conv.bias for conv in convs]).unflatten(1, (2, -1)), r)  # (L, 2, r)
         self.condition = None
@@ -77,13 +76,8 @@ class Layout:
         r = _up(c.residual_channels, 16)  # pad to whole vectors, and the outputs of a matrix to whole blocks of `pack`
         s, a, k = _up(r + c.skip_channels, WIDE[-1]) - r, _up(c.end_channels, WIDE[-1]), _up(classes, WIDE[-1])
         w, dilations = Weights(model, r, s, a, k), np.array(dilations_of(c.layers, c.stacks))
-        self.precision, self.weights, self.layers, self.r, self.widest = (
-            precision,
-            w,
-            c.layers,
-            r,
-            max(2 * r, r + s, a, k),
-        )
+        self.precision, self.weights, self.layers, self.r = precision, w, c.layers, r
+        self.widest = max(2 * r, r + s, a, k)
         self.ring_rows = int(np.maximum(dilations * (taps - 1), 1).sum())
         matrices = list(w.taps[:, :-1].reshape(-1, 2 * r, r))
         for tap, residual, skip in zip(w.taps[:, -1], w.residual, w.skip, strict=True):
