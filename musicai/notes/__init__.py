@@ -6,6 +6,8 @@
 ([2, 2], 'C4')
 """
 
+import musicai
+
 from .abc import read_abc, write_abc
 from .files import read_score, write_score
 from .keys import estimate_key, key_correlations, pitch_class, transpose_key
@@ -15,28 +17,4 @@ from .note import PITCH_CLASSES, Note, Track, hz_to_midi, midi_to_hz, note_name,
 from .repeats import unfold_repeats
 from .score import Melody, Score
 
-__all__ = [
-    "PITCH_CLASSES",
-    "Melody",
-    "MidiError",
-    "Note",
-    "Score",
-    "Track",
-    "estimate_key",
-    "hz_to_midi",
-    "key_correlations",
-    "midi_to_hz",
-    "note_name",
-    "note_number",
-    "pitch_class",
-    "read_abc",
-    "read_midi",
-    "read_musicxml",
-    "read_score",
-    "transpose_key",
-    "unfold_repeats",
-    "write_abc",
-    "write_midi",
-    "write_musicxml",
-    "write_score",
-]
+__all__ = musicai.exports(globals())

@@ -4,6 +4,8 @@
 >>> musicai.find("E4 E4 F4 G4 G4 F4 E4 D4")[0].title  # doctest: +SKIP
 """
 
+import musicai
+
 from ._fast.alignment import align_all
 from ._fast.warping import warp_all
 from .alignment import Alignment, align
@@ -18,33 +20,4 @@ from .ngrams import InvertedIndex, interval_ngrams, rhythm_ngrams, words_of, wor
 from .queries import Query, read_query
 from .warping import warp
 
-__all__ = [
-    "Alignment",
-    "AudioIndex",
-    "AudioMatch",
-    "Contour",
-    "Costs",
-    "InvertedIndex",
-    "Lines",
-    "Match",
-    "MelodyIndex",
-    "Query",
-    "align",
-    "align_all",
-    "default_index",
-    "excerpt",
-    "find",
-    "hum",
-    "interval_ngrams",
-    "lines_of",
-    "perturb",
-    "read_folder",
-    "read_query",
-    "rhythm_ngrams",
-    "sing",
-    "track_contour",
-    "warp",
-    "warp_all",
-    "words_of",
-    "worth",
-]
+__all__ = musicai.exports(globals())
