@@ -73,6 +73,14 @@ def _prune(scores, places, count, state):
 
 
 @compiled
+def _take_apart(symbols, intervals, changes):
+    for i in range(len(symbols)):
+        intervals[i] = symbols[i] & np.uint8(248)
+    for i in range(len(symbols)):
+        changes[i] = symbols[i] & np.uint8(7)
+
+
+@compiled
 def _slide(symbols, begin, end, wanted, worths, cost, count, scores, places, state):
     """Add the best places from `begin` to `end` to the state[0] that were found so far, from the score state[1] on."""
     notes, size = wanted.shape[1], PART + 2 * EDGE
@@ -81,9 +89,7 @@ def _slide(symbols, begin, end, wanted, worths, cost, count, scores, places, sta
     for part in range(begin, end, PART):
         low, high = max(part - EDGE, 0), min(len(symbols), part + PART + EDGE + notes)
         intervals[:], changes[:], total[:], most[:] = 0, END, 0, 0
-        some, at = symbols[low:high], low - part + EDGE
-        intervals[at : at + len(some)] = some & np.uint8(248)
-        changes[at : at + len(some)] = some & np.uint8(7)
+        _take_apart(symbols[low:high], intervals[low - part + EDGE :], changes[low - part + EDGE :])
         for k in range(0, notes, GROUP):
             if k:
                 _slip(total, cost, other)
