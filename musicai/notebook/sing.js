@@ -37,7 +37,8 @@ board.innerHTML = pitches.map(p => {
 
 const send = text => {
   const line = document.querySelector(`.${wire} textarea`);
-  if (!line) return say("There is no Python here: run this cell in Jupyter or Colab.");
+  const stored = document.querySelector('script[type="application/vnd.jupyter.widget-state+json"]');  // a rendered page
+  if (!line || stored) return say("There is no Python here: run this cell in Jupyter or Colab.");
   line.value = text;
   line.dispatchEvent(new Event("input", { bubbles: true }));
   line.dispatchEvent(new Event("change", { bubbles: true }));
