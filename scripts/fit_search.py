@@ -214,6 +214,18 @@ def chances(coefficients, score, margin, length, size) -> np.ndarray:
     return 1 / (1 + np.exp(-np.clip(x @ coefficients, -30, 30)))
 
 
+def limits(probabilities: np.ndarray, lengths: np.ndarray, parts: int = 6) -> tuple[float, ...]:
+    """What 1 % of the queries for nothing exceed, on the logit scale: a straight line in the log of their length."""
+    order = np.array_split(np.argsort(lengths, kind="stable"), parts)
+    tops = [np.quantile(probabilities[part], 0.99) for part in order]
+    where = [np.log(lengths[part]).mean() for part in order]
+    logits = np.log(tops) - np.log1p(-np.array(tops))
+    if np.ptp(where) == 0:
+        return rounded((logits.max(), 0.0))
+    slope, constant = np.polyfit(where, logits, 1)
+    return rounded((constant, slope))
+
+
 def calibration_error(probabilities: np.ndarray, right: np.ndarray, bins: int = 10) -> float:
     """The expected calibration error in bins of equal width."""
     which = np.minimum((probabilities * bins).astype(int), bins - 1)
@@ -240,7 +252,7 @@ def fit_confidence(corpus: Corpus, count: int) -> None:
         _, length, _, size, present, score, margin, right = rows[rows[:, 0] == timed].T
         coefficients = calibrate(score, margin, length, size, right > 0)
         p = chances(coefficients, score, margin, length, size)
-        limit = round(float(np.quantile(p[present == 0], 0.99)), 4)
+        limit = limits(p[present == 0], length[present == 0])
         found[kind] = {"coefficients": rounded(coefficients), "threshold": limit}
         print(kind, found[kind], "calibration error", round(calibration_error(p, right), 4))
     save("confidence", found)
@@ -283,7 +295,7 @@ def report_confidence(rows: np.ndarray) -> None:
         print(
             "  by size", {int(n): round(calibration_error(p[size == n], right[size == n]), 3) for n in np.unique(size)}
         )
-        accepted = p >= confidence.threshold(kind)
+        accepted = p >= [confidence.threshold(kind, n) for n in length]
         print(f"  false accepts {interval(accepted[present == 0])}")
         for t in np.unique(times):
             for low, high in ((1, 8), (9, 14), (20, 40)):
@@ -306,7 +318,7 @@ def main() -> None:
         row = [table[name] for name in ("score", "margin", "seconds", "size")]
         coefficients = calibrate(*row, table["right"])
         p = chances(coefficients, *row)
-        limit = round(float(np.quantile(p[~table["present"]], 0.99)), 4)
+        limit = limits(p[~table["present"]], table["seconds"][~table["present"]])
         found = json.loads(FITTED.read_text())["confidence"]
         save("confidence", found | {"sound": {"coefficients": rounded(coefficients), "threshold": limit}})
         return

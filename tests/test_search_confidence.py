@@ -12,7 +12,7 @@ def test_probabilities_are_probabilities(kind):
     for score in (-200.0, 0.0, 20.0, 1e4):
         for margin in (-1.0, 0.0, 5.0, 1e4):
             assert 0 <= probability(score, margin, 12, 4248, kind) <= 1
-    assert 0 < threshold(kind) < 1
+    assert 0 < threshold(kind, 40) < 1
 
 
 @pytest.mark.parametrize("kind", KINDS[:2])

@@ -55,7 +55,7 @@ def probability(score: float, margin: float, notes: float, size: int, kind: str 
     return float(1 / (1 + np.exp(-np.clip(logit, -30, 30))))
 
 
-def threshold(kind: str = "notes") -> float:
+def threshold(kind: str = "notes", notes: float = 12) -> float:
     """The probability below which a match is marked as unlikely.
 
     At most 1 % of the queries whose tune is not in the index get above it.
@@ -65,6 +65,7 @@ def threshold(kind: str = "notes") -> float:
 
     Args:
         kind: of query: "pitches", "notes" (with rhythm) or "sound".
+        notes: in the query; for sound, its length in seconds.
 
     Returns: from 0 to 1.
 
@@ -73,7 +74,8 @@ def threshold(kind: str = "notes") -> float:
 
     Chapter 6.
     """
-    return _fitted(kind)["threshold"]
+    constant, slope = _fitted(kind)["threshold"]
+    return float(1 / (1 + np.exp(-constant - slope * np.log(max(notes, 1)))))
 
 
 @cache
