@@ -195,9 +195,9 @@ def judge(scores: np.ndarray, groups: np.ndarray, own: int) -> tuple[float, floa
     return best, best - float(others.max()) if len(others) else best, top == own
 
 
-def calibrate(score, margin, length, size, right) -> np.ndarray:
+def calibrate(score, margin, length, size, right, kind="notes") -> np.ndarray:
     """Logistic regression on `confidence.features`, with a little weight decay."""
-    x = np.array([confidence.features(*row) for row in zip(score, margin, length, size, strict=True)])
+    x = np.array([confidence.features(*row, kind) for row in zip(score, margin, length, size, strict=True)])
     scale = np.maximum(np.abs(x).max(axis=0), 1e-9)
     sign = np.where(right, 1.0, -1.0)
 
@@ -208,9 +208,9 @@ def calibrate(score, margin, length, size, right) -> np.ndarray:
     return minimize(objective, np.zeros(x.shape[1]), jac=True, method="L-BFGS-B").x / scale
 
 
-def chances(coefficients, score, margin, length, size) -> np.ndarray:
+def chances(coefficients, score, margin, length, size, kind="notes") -> np.ndarray:
     """`confidence.probability` of many matches."""
-    x = np.array([confidence.features(*row) for row in zip(score, margin, length, size, strict=True)])
+    x = np.array([confidence.features(*row, kind) for row in zip(score, margin, length, size, strict=True)])
     return 1 / (1 + np.exp(-np.clip(x @ coefficients, -30, 30)))
 
 
@@ -316,9 +316,10 @@ def main() -> None:
     if args.what == "sound":
         table = np.load(args.table)
         row = [table[name] for name in ("score", "margin", "seconds", "size")]
-        coefficients = calibrate(*row, table["right"])
-        p = chances(coefficients, *row)
-        limit = limits(p[~table["present"]], table["seconds"][~table["present"]])
+        absent = ~table["present"].astype(bool)
+        coefficients = calibrate(*row, table["right"], "sound")
+        p = chances(coefficients, *row, "sound")
+        limit = limits(p[absent], table["seconds"][absent])
         found = json.loads(FITTED.read_text())["confidence"]
         save("confidence", found | {"sound": {"coefficients": rounded(coefficients), "threshold": limit}})
         return

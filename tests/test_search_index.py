@@ -261,8 +261,8 @@ def slid(symbols: np.ndarray, wanted: np.ndarray, worths: np.ndarray, cost: int)
 @pytest.mark.parametrize("notes", [3, 4, 9, 16])
 @pytest.mark.parametrize("rhythm", [True, False])
 def test_places_are_those_where_most_agrees(tunes, small, notes, rhythm, monkeypatch):
-    for part in (64, 1 << 13):
-        monkeypatch.setattr(sliding, "MAPPED", part * 8)
+    for at_once in (512, 1 << 16):
+        monkeypatch.setattr(sliding, "MAPPED", at_once)
         pitches, starts = tunes[7].pitches[3 : 3 + notes] + 4.0, tunes[7].starts[3 : 3 + notes] if rhythm else None
         symbols = small._store["symbols"]
         steps = np.ones(notes) if starts is None else np.diff(starts, append=starts[-1])

@@ -57,10 +57,19 @@ def test_same_answers_as_one_machine(indices, pieces, monkeypatch, few):
         best, same = theirs[0], ours[0]
         assert best.title == same.title == pieces[i].name
         assert best.piece == same.piece
+        assert best.unlikely == same.unlikely
         assert (best.start, best.end, best.transposition) == (same.start, same.end, same.transposition)
 
 
-def test_errors(tmp_path):
+@pytest.mark.parametrize("few", [0, 1000], ids=["full text", "all pieces"])
+def test_errors(indices, tmp_path, monkeypatch, few):
+    from musicai.search._scale import lance
+
+    monkeypatch.setattr(lance, "FEW", few)
+    vars(indices[1]).pop("_few", None)
+    for query, k, problem in (([60, 62], 10, "a query of 2 notes"), ([60, 62, 64, 65, 67], 0, "at least 1")):
+        with pytest.raises(ValueError, match=problem):
+            indices[1].find(query, k)
     with pytest.raises(FileNotFoundError, match="no table 'melodies'"):
         MelodyIndex.open(f"lance://{tmp_path}/nothing")
 

@@ -9,10 +9,11 @@ Importing it sets the book's figure style for the session; `matplotlib.rcdefault
 """
 
 # ruff: noqa: E402 (a missing library is named before the parts below need it)
-from musicai.extras import require
+import musicai
+import musicai.extras
 
 for _library in ("matplotlib", "IPython", "ipywidgets"):
-    require(_library, "notebook", "musicai.notebook")
+    musicai.extras.require(_library, "notebook", "musicai.notebook")
 
 from .code import show_code
 from .display import Html
@@ -22,22 +23,4 @@ from .players import keyboard, listening_ladder, player
 from .plots import plot_melody, plot_piano_roll, plot_spectrogram, plot_waveform
 from .singing import sing
 
-__all__ = [
-    "PALETTE",
-    "Html",
-    "LivePlot",
-    "drag_em",
-    "explore",
-    "figure",
-    "flipbook",
-    "keyboard",
-    "listening_ladder",
-    "player",
-    "plot_melody",
-    "plot_piano_roll",
-    "plot_spectrogram",
-    "plot_waveform",
-    "show",
-    "show_code",
-    "sing",
-]
+__all__ = musicai.exports(globals())

@@ -13,7 +13,7 @@ import numpy as np
 KINDS = ("pitches", "notes", "sound")
 
 
-def features(score: float, margin: float, notes: float, size: int) -> np.ndarray:
+def features(score: float, margin: float, notes: float, size: int, kind: str = "notes") -> np.ndarray:
     """What the probability depends on.
 
     >>> features(24.0, 6.0, 12, 4248).round(1)
@@ -24,13 +24,17 @@ def features(score: float, margin: float, notes: float, size: int) -> np.ndarray
         margin: how much higher it is than that of the next piece that is not a near-copy of it.
         notes: in the query; for sound, its length in seconds.
         size: how many lines were searched.
+        kind: of query. Of costs of warping, not the difference to the next piece counts but the ratio.
 
-    Returns: (7,), among them a constant.
+    Returns: (7,), or (5,) for sound, among them a constant.
 
     Chapter 6.
     """
     margin = max(margin, 0.0)
     length = max(notes, 1)
+    if kind == "sound":
+        cost = 0.01 + max(-score, 0.0)
+        return np.log([np.e, cost, (cost + margin) / cost, length, max(size, 1)])
     return np.array([1.0, score / length, score, margin, np.log1p(margin), np.log(length), np.log(max(size, 1))])
 
 
@@ -51,7 +55,7 @@ def probability(score: float, margin: float, notes: float, size: int, kind: str 
 
     Chapter 6.
     """
-    logit = features(score, margin, notes, size) @ np.array(_fitted(kind)["coefficients"])
+    logit = features(score, margin, notes, size, kind) @ np.array(_fitted(kind)["coefficients"])
     return float(1 / (1 + np.exp(-np.clip(logit, -30, 30))))
 
 

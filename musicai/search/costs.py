@@ -1,8 +1,9 @@
 """What a mistake costs: how likely people's errors are, against how likely any other notes would be. Chapter 6.
 
 A query note that agrees with the tune is worth the more, the rarer its interval is: `intervals` and `ratios` say how
-likely an interval or a change of rhythm is in music at large. `slip`, `wrong` and `octave` come from a mixture of
-Gaussians over the errors of pitch. `scripts/fit_search.py` fits all these numbers and writes them to `fitted.json`.
+likely an interval or a change of rhythm is in music at large. `Costs.with_errors` takes the costs of wrong pitches from
+a mixture of Gaussians. In the default costs, `scripts/fit_search.py` has moved each number up and down until the right
+tunes of simulated queries stood out best; `fitted.json` keeps them.
 """
 
 import json
@@ -95,7 +96,7 @@ class Costs:
 
     @classmethod
     def default(cls) -> Self:
-        """The costs that were fitted to simulated errors in the folk corpus's training split."""
+        """The costs that were fitted to simulated errors in the training split of the folk corpus."""
         return _fitted()
 
     def with_errors(self, mixture: "GaussianMixture") -> Self:

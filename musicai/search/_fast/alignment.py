@@ -6,13 +6,14 @@ over a row is compiled to vectors of 16-bit numbers. (What is read is read befor
 compiler makes no vectors.)
 """
 
+from collections import namedtuple
 from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
 from musicai.search.alignment import LONGEST, NEVER, Alignment, Chains, trace
-from musicai.search.costs import FAR, OCTAVE, STEPS, TICKS, Costs
+from musicai.search.costs import FAR, OCTAVE, STEPS, TICKS, Costs, QueryWeights
 from musicai.search.lines import Lines
 
 SIZE = 2048  # cells of a block
@@ -22,6 +23,10 @@ LOGS = np.rint(OCTAVE * np.log2(np.arange(LONGEST + 1).clip(1) / TICKS)).astype(
 MOVES = np.array(STEPS)
 i16 = np.int16
 fast = njit(error_model="numpy", nogil=True, cache=True)
+
+
+# A type of this file: compiled code on disk is dropped when this file changes, and not when another does.
+Weights = namedtuple("Weights", QueryWeights._fields)
 
 
 class Block(NamedTuple):
@@ -74,7 +79,7 @@ def align_all(
     scores, shifts = np.empty(len(chosen), np.float32), np.empty(len(chosen), np.int8)
     longest = int((lines.offsets[chosen + 1] - lines.offsets[chosen]).max(initial=0))
     block = _block(max(SIZE, longest + 2 * GAP), ROWS)
-    _run(block, lines.pitches, lines.starts, lines.offsets, chosen, weights, MOVES, LOGS, scores, shifts)
+    _run(block, lines.pitches, lines.starts, lines.offsets, chosen, Weights(*weights), MOVES, LOGS, scores, shifts)
     return scores, shifts
 
 
@@ -93,7 +98,7 @@ def align(
     starts = np.zeros(count, np.float32) if line_starts is None else np.asarray(line_starts, dtype=np.float32)
     block = _block(count + 2 * GAP, max(ROWS, len(weights.pitches)))
     found = np.empty(1, np.float32), np.empty(1, np.int8)
-    _run(block, pitches, starts, np.array([0, count]), np.zeros(1, np.int64), weights, MOVES, LOGS, *found)
+    _run(block, pitches, starts, np.array([0, count]), np.zeros(1, np.int64), Weights(*weights), MOVES, LOGS, *found)
     table = (x[: len(weights.pitches), GAP : GAP + count].astype(int) for x in (block.best, block.tempo, block.step))
     return trace(Chains(*table), weights, pitches.astype(int))
 

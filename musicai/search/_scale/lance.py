@@ -108,7 +108,7 @@ class LanceIndex(MelodyIndex):
         """Find the pieces that a query may be from, best first, as `MelodyIndex.find` does."""
         query = read_query(query)
         rows, index = self._few or _searchable(self._rows(query))
-        matches = index.find(query, max(k, RIVALS))
+        matches = index.find(query, RIVALS if k in range(1, RIVALS) else k)
         kind = "sound" if query.contours else "pitches" if query.starts is None else "notes"
         length = sum(contour.seconds for contour in query.contours) or len(query.pitches)
         matches = _judge(matches, kind, length, len(self))[:k]  # by the size of the whole collection
