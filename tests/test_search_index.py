@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from musicai.data.folk import FolkTune
 from musicai.notes import Melody, Note, Score, Track
-from musicai.search import Lines, MelodyIndex, Query, index
+from musicai.search import Contour, Lines, MelodyIndex, Query, index
 from musicai.search._scale import builder, sliding, store
 
 ODD = Melody(
@@ -45,11 +45,10 @@ def small(tunes) -> MelodyIndex:
     return MelodyIndex.build(tunes, progress=False)
 
 
-@pytest.fixture(params=["every line", "votes", "places"])
+@pytest.fixture(params=["every line", "places"])
 def way(request, monkeypatch):
-    if request.param != "every line":
+    if request.param == "places":
         monkeypatch.setattr(index, "EXHAUSTIVE", 0)
-        monkeypatch.setattr(index, "SHORT", 0 if request.param == "votes" else 99)
 
 
 @pytest.mark.parametrize("where", ["a file", "memory"])
@@ -142,6 +141,26 @@ def test_both_ways_agree_on_the_best(tunes, small, monkeypatch):
     monkeypatch.setattr(index, "EXHAUSTIVE", 0)
     some = [small.find(query, k=1)[0] for query in queries]
     assert [(m.id, m.start, m.score) for m in every] == [(m.id, m.start, m.score) for m in some]
+
+
+@pytest.mark.parametrize("compared", [20_000, 60])
+def test_contours_are_found(tunes, small, compared, monkeypatch):
+    monkeypatch.setattr(index, "SUNG", compared)  # lines, of 120
+    rate = 20.0
+    for i in (30, 77):
+        length = tunes[i].notes[24].start
+        which = np.searchsorted(tunes[i].starts, np.arange(0, length, 2 / rate), side="right") - 1
+        pitches = (tunes[i].pitches[which] - 3).astype(np.float32)  # two beats per second
+        best = small.find(Contour(pitches, np.ones_like(pitches), rate))[0]
+        assert (best.id, best.transposition) == (str(i), 3)
+        assert best.start == pytest.approx(0, abs=0.6)
+        assert best.pairs.shape == (0, 2)
+
+
+def test_one_long_note_is_found_nowhere_in_a_large_collection(small, monkeypatch):
+    monkeypatch.setattr(index, "SUNG", 60)
+    hum = Contour(np.full(40, 60, np.float32), np.ones(40, np.float32), 20.0)
+    assert small.find(Query(np.empty(0), contours=(hum,))) == []
 
 
 def test_a_score_is_one_match_by_its_best_line(way):

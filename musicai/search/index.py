@@ -17,12 +17,10 @@ from musicai.search._fast.alignment import align, align_all
 from musicai.search._fast.warping import warp_all
 from musicai.search._scale.builder import Builder
 from musicai.search._scale.decoding import read_melody, read_runs
-from musicai.search._scale.postings import find_windows
 from musicai.search._scale.sliding import find_places
 from musicai.search._scale.store import VERSION, Store
 from musicai.search.confidence import probability, threshold
 from musicai.search.lines import Lines
-from musicai.search.ngrams import WIDTH
 from musicai.search.queries import Query, read_query
 from musicai.storage import atomic_write
 
@@ -30,7 +28,7 @@ FORMAT = VERSION  # of the file; an index of another version has to be built aga
 LEAST = 3  # notes of a query
 EXHAUSTIVE = 600_000  # notes: in smaller collections, the query is aligned with every line
 CANDIDATES = 100_000  # places at which it is aligned otherwise, divided by the number of its notes
-SHORT = 16  # notes: shorter queries are compared everywhere, and for longer ones their words vote
+APART = 8  # notes: places that are closer are aligned together
 SUNG = 20_000  # lines that a contour is compared with at most
 RIVALS = 5  # matches that are looked at to judge the best
 
@@ -79,9 +77,8 @@ class MelodyIndex:
     >>> len(index), index.find("D4 E4 F#4 G4")[0].title
     (1, 'Scale')
 
-    Make one with `build` or `open`. The query is aligned with every line of a small collection. In a large one, the
-    words of the query (`musicai.search.ngrams`) vote first on where this is worth it; a short query, which has few, is
-    compared at every place instead, which is rough but fast.
+    Make one with `build` or `open`. The query is aligned with every line of a small collection. In a large one, it
+    is first compared at every place, roughly, to find those where this is worth it.
 
     Args:
         store: the file's arrays; `build` and `open` take care of this.
@@ -204,11 +201,10 @@ class MelodyIndex:
         if offsets[-1] <= EXHAUSTIVE:
             return np.arange(len(offsets) - 1), self.lines
         notes, room = len(query.pitches), 2 + len(query.pitches) // 6
-        look, width = (find_places, 1) if notes <= SHORT else (find_windows, 2 * WIDTH)
-        places = look(self._store, query.pitches, query.starts, CANDIDATES // notes)
-        ends = np.flatnonzero(np.diff(places, append=offsets[-1] + 99) > 2 * WIDTH)  # neighbours are one run
+        places = find_places(self._store, query.pitches, query.starts, CANDIDATES // notes)
+        ends = np.flatnonzero(np.diff(places, append=offsets[-1] + 99) > APART)
         firsts = np.maximum(places[np.concatenate([[0], ends + 1])[: len(ends)]] - room, 0)
-        lasts = np.minimum(places[ends] + width + notes + room, offsets[-1])
+        lasts = np.minimum(places[ends] + notes + room, offsets[-1])
         low, high = np.searchsorted(offsets, [firsts, lasts - 1], side="right") - 1
         parts = high - low + 1  # what crosses the border between two lines is a run in each
         which = np.repeat(low - np.cumsum(parts) + parts, parts) + np.arange(parts.sum())
@@ -241,13 +237,17 @@ class MelodyIndex:
         return _judge(matches, "sound", seconds, len(self._store["pieces"]))[:k]
 
     def _sung_candidates(self, query: Query) -> tuple[np.ndarray, Lines]:
-        """The lines that are worth warping: of a large collection, those for which the notes in the contours vote."""
+        """The lines that are worth warping: of a large collection, those with which the notes in the contours agree."""
         offsets = self._store["offsets"]
         if len(offsets) - 1 <= SUNG:
             return np.arange(len(offsets) - 1), self.lines
         notes = [contour.notes() for contour in query.contours]
-        places = [find_windows(self._store, pitches, starts, SUNG // len(notes)) for pitches, starts, *_ in notes]
-        which = np.unique(np.searchsorted(offsets[1:-1], np.concatenate(places) + WIDTH, side="right"))
+        places = [
+            find_places(self._store, pitches, starts, SUNG // len(notes))
+            for pitches, starts, *_ in notes
+            if len(pitches)
+        ]
+        which = np.unique(np.searchsorted(offsets[1:-1], np.concatenate([*places, []]), side="right"))
         return which, read_runs(self._store, which, offsets[which], offsets[which + 1])
 
 

@@ -1,6 +1,6 @@
 """From pieces to the columns of the file, chunk by chunk, so that memory does not grow with the collection.
 
-Without its postings, a note takes three bytes as a rule: its pitch, its symbol (see `sliding.py`), and the code of its
+A note takes three bytes as a rule: its pitch, its symbol (see `sliding.py`), and the code of its
 rhythm, a pair (time to the next note, duration) in a table. Times are whole numbers of TICKS per beat, which is exact
 for all usual note values and for MIDI files.
 """
@@ -12,7 +12,6 @@ from typing import BinaryIO
 import numpy as np
 
 from musicai.notes import Melody, Score
-from musicai.search._scale.postings import append_postings
 from musicai.search._scale.sliding import symbols_of
 from musicai.search._scale.store import Column, write
 from musicai.search.lines import Lines, lines_of
@@ -22,11 +21,10 @@ BATCH = 1000  # pieces whose notes are converted at once
 DTYPES = {"pitches": "u1", "rhythms": "<u4", "offsets": "<i8", "pieces": "<i4", "firsts": "<i4", "table": "<i4"}
 DTYPES |= {"texts": "u1", "text_offsets": "<i8"}
 DTYPES |= {"symbols": "u1", "symbol_counts": "<i8"}
-DTYPES |= {"words": "<i4", "word_counts": "<i8", "postings": "u1", "posting_offsets": "<i8"}
 
 
 class Builder:
-    """Collects pieces in columns; `finish` adds the postings and writes the file."""
+    """Collects pieces in columns; `finish` writes the file."""
 
     def __init__(self, folder: Path | None):
         self.columns = {name: Column(dtype, folder) for name, dtype in DTYPES.items()}
@@ -92,5 +90,4 @@ class Builder:
         table = np.array([(pair >> 32, pair & 0xFFFFFFFF) for pair in self.codes], dtype=np.int32).reshape(-1, 2)
         self.columns["table"].append(table.ravel())
         self.columns["symbol_counts"].append(self.counts)
-        append_postings(self.columns, table[:, 0].copy())
         write(file, self.columns, {"rhythms": np.min_scalar_type(max(0, len(table) - 1))})

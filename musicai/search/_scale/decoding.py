@@ -6,8 +6,8 @@ import numpy as np
 
 from musicai.notes import Melody, Note
 from musicai.search._scale.builder import TICKS
-from musicai.search._scale.postings import compiled
 from musicai.search._scale.store import Store
+from musicai.search._scale.words import compiled
 from musicai.search.lines import Lines
 
 TOGETHER = 256  # runs of notes that are read before their pages are let go

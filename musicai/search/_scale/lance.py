@@ -15,7 +15,7 @@ import numpy as np
 
 from musicai.extras import require
 from musicai.notes import Melody, Score
-from musicai.search._scale.postings import number_words
+from musicai.search._scale.words import number_words
 from musicai.search.index import RIVALS, Match, MelodyIndex, _judge
 from musicai.search.lines import Lines, lines_of
 from musicai.search.queries import Query, read_query

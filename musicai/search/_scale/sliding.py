@@ -1,14 +1,16 @@
-"""A short query is laid over every place of the collection, and the notes that agree are counted.
+"""A query is laid over every place of the collection, and the notes that agree are counted.
 
-Few words of a short query survive its mistakes. So each note has one byte, its symbol: the interval to the next note
-and how much longer that lasts. Processors compare dozens of bytes at once, so this takes no longer than votes.
+Few words of a short query survive its mistakes, but many single notes do. Each has one byte, its symbol: the interval
+to the next note, and how much longer that lasts. As processors compare dozens of bytes at once, all of a million tunes
+are compared about as fast as the places of a few words are looked up, and more of the right ones are found.
 """
 
 import numpy as np
 
-from musicai.search._scale.postings import compiled
 from musicai.search._scale.store import Store
+from musicai.search._scale.words import compiled
 
+LONGEST = 16  # notes of the query that are compared
 LEAP = 15  # semitones: wider intervals count as this
 CHANGES = (0.35, 0.76, 1.32, 2.8)  # how many times as long the next note is: the limits between five classes
 END = 7  # instead of a class where a line ends; instead of an interval, there is a 0
@@ -34,7 +36,7 @@ def weigh(symbols: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, float]:
     chance = np.stack([shares.sum(1)[symbols >> 3], shares.sum(0)[symbols & 7]])
     worths = np.maximum(0, np.log2(kept / chance) - np.log2((1 - kept) / (1 - chance)))
     worths[1, (symbols & 7) == END] = 0
-    unit = min(2.0, 250 / worths.sum())
+    unit = min(2.0, 250 / max(1.0, worths.sum()))
     return np.rint(worths * unit).astype(np.uint8), unit
 
 
@@ -111,7 +113,9 @@ def _slide(symbols, begin, end, wanted, worths, cost, count, scores, places, sta
 
 
 def find_places(store: Store, pitches: np.ndarray, starts: np.ndarray | None, count: int) -> np.ndarray:
-    """About `count` places at which the query agrees best if it begins there."""
+    """About `count` places at which the query begins if it, or the LONGEST part in its middle, agrees best."""
+    skip = max(0, (len(pitches) - LONGEST) // 2)
+    pitches, starts = pitches[skip:][:LONGEST], None if starts is None else starts[skip:][:LONGEST]
     steps = np.ones(len(pitches)) if starts is None else np.diff(starts, append=starts[-1])
     wanted = symbols_of(pitches, steps, np.array([len(pitches) - 1]))[:-1]
     worths, unit = weigh(wanted, store["symbol_counts"])
@@ -123,4 +127,4 @@ def find_places(store: Store, pitches: np.ndarray, starts: np.ndarray | None, co
         _slide(store["symbols"], begin, min(begin + MAPPED, len(store["symbols"])), *query)
         store.release()
     _prune(scores[: state[0]], places, count, state)
-    return np.sort(places[: state[0]])
+    return np.sort(places[: state[0]]) - skip

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 MAGIC = b"\x93musicai tunes\r\n"
-VERSION = 1
+VERSION = 2
 FRONT = struct.Struct("<16sIQII")
 ALIGN = 64
 CHUNK = 1 << 20  # array elements copied at once
