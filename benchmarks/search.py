@@ -30,6 +30,8 @@ from pathlib import Path
 
 import numpy as np
 from matchers import FolkFriendStyle, Music21Windows, spoiled
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from musicai.audio import load
 from musicai.data import FolkCorpus, FolkTune
@@ -159,8 +161,17 @@ class Bench:
         return MelodyIndex.build(self.tunes, progress=False)
 
     @cached_property
+    def pairs(self) -> list[tuple[int, int]]:
+        """The positions of the adjudicated versions of one tune in two collections."""
+        places = {tune.id: i for i, tune in enumerate(self.corpus)}
+        return [(places[a], places[b]) for a, b, same in known_variants() if same]
+
+    @cached_property
     def groups(self) -> np.ndarray:
-        return group_duplicates(self.tunes)
+        """The group of versions that each tune is in: near-copies, and what was adjudicated to be one tune."""
+        same = np.array([*enumerate(group_duplicates(self.tunes)), *self.pairs]).T
+        graph = coo_array((np.ones(same.shape[1]), same), (len(self.tunes), len(self.tunes)))
+        return connected_components(graph, directed=False)[1]
 
     @cached_property
     def friend(self) -> FolkFriendStyle:
@@ -297,11 +308,9 @@ def simulated(bench: Bench) -> Iterator[Result]:
 @row
 def variants(bench: Bench) -> Iterator[Result]:
     """Adjudicated versions of a tune in two collections: one, or its first 24 notes, has to find the other."""
-    places = {f"{tune.collection}/{tune.number}": i for i, tune in enumerate(bench.corpus)}
-    pairs = [(places[a], places[b]) for a, b, same in known_variants() if same]
     for what, notes, bar in (("whole tune", None, 0.85), ("first 24 notes", 24, math.nan)):
         ranks = []
-        for asked, right in (both for a, b in pairs for both in ((a, b), (b, a))):
+        for asked, right in (both for a, b in bench.pairs for both in ((a, b), (b, a))):
             found = ask(bench.index, Melody(bench.tunes[asked].notes[:notes]), 1000)
             ranks.append(rank_of([i for i in found if i != asked], {right}))
         yield from scored(f"variants, {what}", {reciprocal_rank: bar}, ranks, groups=np.arange(len(ranks)) // 2)
