@@ -37,7 +37,10 @@ AROUND = 11, 33  # bins and frames whose mean a value of a clip's spectrum is co
 LONGEST, SHORTEST = 20.0, 0.5  # seconds of a clip that are used, and that are needed
 SPEEDS = tuple(1 + sign * i / 100 for i in range(1, 6) for sign in (1, -1))
 BINS = 440 * 2 ** ((np.arange(12_800) / 100 - 69) / 12) * WINDOW / SR  # the frequency of each cent
-VOTES, LOOKS = 300_000, 2_000_000  # the work per clip: postings read per speed, and landmarks compared
+VOTES, LOOKS = 150_000, 2_000_000  # the work per clip: postings read per speed, and landmarks compared
+RIVALS = 5  # recordings after the best, whose mean score says what this clip reaches by chance
+CLEAR = 20.0  # score above that, per second of the clip, which other music reaches in at most 1 % of cases
+SURE = 1.5  # times CLEAR: enough to try no other speeds
 CHANGE = 8.0  # the log-odds against each speed but 1: most clips have the speed of their recording
 REFINED = 5  # recordings whose speed is determined to 0.1 %
 MAGIC = b"musicai AudioIndex 1".ljust(63) + b"\n"
@@ -117,7 +120,8 @@ class AudioMatch:
         end: where it ends.
         speed: how much faster the clip is than the recording; 1.02 is 2 % faster.
         probability: how likely it is that the clip comes from here.
-        unlikely: whether the score is so low that a clip of no indexed recording reaches it in more than 1 % of cases.
+        unlikely: whether the score is so close to those of other recordings that this may be chance; at most 1 % of the
+            clips that come from no indexed recording are not marked.
 
     Chapter 6.
     """
@@ -254,10 +258,11 @@ class AudioIndex:
         if not len(query.frames):
             return []
         best = self._search(query, [(1.0, 0.0)])
-        if not best or best[0][0] < query.threshold:
+        if not best or best[0][0] < _level(best) + SURE * CLEAR * query.length * FRAME:
             changed = [(s, shift) for s in SPEEDS for shift in (-12 * math.log2(s), 0.0)]
             best = self._best_of_each(query, np.array(best + self._search(query, changed)).reshape(-1, 4).T)
-        return [self._match(query, one, skipped / SR, seconds) for one in best[:k]]
+        level = _level(best)
+        return [self._match(query, one, level, skipped / SR, seconds) for one in best[:k]]
 
     def _search(self, query: "_Query", changes: list[tuple[float, float]]) -> list[tuple[float, ...]]:
         """(score, place, speed, shift) in each recording where the clip may be, for some changes of speed and pitch."""
@@ -316,13 +321,16 @@ class AudioIndex:
             row = max(row, (float(scores[best]), *map(float, grid[best])))
         return row
 
-    def _match(self, query: "_Query", row: tuple[float, ...], skipped: float, seconds: float) -> AudioMatch:
+    def _match(
+        self, query: "_Query", row: tuple[float, ...], level: float, skipped: float, seconds: float
+    ) -> AudioMatch:
         score, place, speed, _ = row
         i = int(self._recording(query, place, speed))
         start = (place - int(self.bases[i])) * FRAME - skipped * speed
         path, end = self.paths[i], start + seconds * speed
-        probability = 1 / (1 + math.exp(min(50, 10 * (0.75 - score / query.threshold))))
-        return AudioMatch(path, Path(path).stem, score, start, end, speed, probability, score < query.threshold)
+        clear = (score - level) / (CLEAR * query.length * FRAME)
+        probability = 1 / (1 + math.exp(min(50, 8 * (0.6 - clear))))
+        return AudioMatch(path, Path(path).stem, score, start, end, speed, probability, clear < 1)
 
 
 class _Query:
@@ -336,9 +344,11 @@ class _Query:
         S -= S.mean(axis=1, keepdims=True) / 2  # what sounds all the time says less
         self.loudness = (S / (S.std() + 1e-12)).clip(-3.5, 3.5)
         self.length = X.shape[1]
-        # Clips of other music reach this in 1 % of cases: 300 clips indexed, 5 dB of noise. They often share a chord,
-        # a rhythm or an instrument for all of their length, so it grows with the length.
-        self.threshold = 14 + 21 * self.length * FRAME
+
+
+def _level(best: list[tuple[float, ...]]) -> float:
+    """The mean score of the recordings after the best: high for clips that resemble much of the collection."""
+    return sum(max(0.0, score) for score, *_ in best[1 : 1 + RIVALS]) / RIVALS
 
 
 def _landmarks_of(audio: Tensor) -> tuple[np.ndarray, np.ndarray, int]:
