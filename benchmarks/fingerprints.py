@@ -224,7 +224,7 @@ def coded(x: np.ndarray, kbits: int) -> np.ndarray:
     return np.frombuffer(subprocess.run(back, input=mp3, capture_output=True, check=True).stdout, "<f4").copy()
 
 
-@lru_cache(1500)  # 2 MB each
+@lru_cache(400)  # 2 MB each
 def read(path: Path) -> np.ndarray:
     return load(path)[0][0].numpy()
 
