@@ -192,8 +192,7 @@ class MelodyIndex:
         scores += np.log(np.diff(lines.offsets) / np.diff(self._store["offsets"])[which])
         best = _best(scores, lines.pieces, max(k, RIVALS))
         matches = sorted((self._match(query, which[i]) for i in best), key=lambda match: -match.score)
-        kind = "pitches" if query.starts is None else "notes"
-        return _judge(matches, kind, len(query.pitches), len(self._store["pieces"]))[:k]
+        return _judge(matches, query, len(self._store["pieces"]))[:k]
 
     def _candidates(self, query) -> tuple[np.ndarray, Lines]:
         """The runs of notes that are worth aligning: which line each is in, and its notes."""
@@ -233,8 +232,7 @@ class MelodyIndex:
             start, end, shift, ratio = (float(column[i]) for column in spans)
             span = (start, end, round(np.nan_to_num(shift)), ratio)
             matches.append(Match(piece, piece.name, name, -float(costs[i]), 0.0, *span))
-        seconds = sum(contour.seconds for contour in query.contours)
-        return _judge(matches, "sound", seconds, len(self._store["pieces"]))[:k]
+        return _judge(matches, query, len(self._store["pieces"]))[:k]
 
     def _sung_candidates(self, query: Query) -> tuple[np.ndarray, Lines]:
         """The lines that are worth warping: of a large collection, those with which the notes in the contours agree."""
@@ -258,14 +256,14 @@ def _best(scores: np.ndarray, pieces: np.ndarray, k: int) -> np.ndarray:
     return order[firsts[:k]]
 
 
-def _judge(matches: list[Match], kind: str, length: float, size: int) -> list[Match]:
+def _judge(matches: list[Match], query: Query, size: int) -> list[Match]:
     """Say how likely each match is right: by its margin over the next tune, and if none before it is."""
     tunes, left, judged = group_duplicates([match.piece for match in matches]), 1.0, []
     for i, match in enumerate(matches):
         others = [other.score for other, tune in zip(matches[i:], tunes[i:], strict=True) if tune != tunes[i]]
         margin = match.score - others[0] if others else match.score
-        share = left * probability(match.score, margin, length, size, kind)
+        share = left * probability(match.score, margin, query.length, size, query.kind)
         share = min([share, *(other.probability for other in judged[-1:])])  # a lower score is no likelier
-        judged.append(replace(match, probability=share, unlikely=share < threshold(kind, length)))
+        judged.append(replace(match, probability=share, unlikely=share < threshold(query.kind, query.length)))
         left -= share if tunes[i] not in tunes[i + 1 :] else 0.0
     return judged

@@ -11,13 +11,14 @@ import numpy as np
 import torch
 
 from musicai.audio import Audio, load
+from musicai.data.folders import AUDIO as SOUND
 from musicai.notes import Melody, Score, note_number, read_score
 from musicai.notes.abc import notes_of, parse_tune
+from musicai.notes.files import KINDS
 
 from .contours import Contour, track_contour
 
-SOUND = (".wav", ".flac", ".ogg", ".oga", ".mp3", ".opus", ".aif", ".aiff")
-NOTATION = (".mid", ".midi", ".abc", ".musicxml", ".mxl", ".xml")
+NOTATION = tuple(KINDS)
 EXCERPT = 12.0  # seconds: long recordings are cut into excerpts of this length ...
 EXCERPTS = 6  # ... and at most this many of them, evenly spread, are used
 EXAMPLES = 'note names such as "E4 E4 F4 G4", ABC such as "EEFG GFED", MIDI numbers such as "64 64 65 67", or a file'
@@ -50,6 +51,16 @@ class Query:
     durations: np.ndarray | None = None
     contours: tuple[Contour, ...] = ()
     name: str = ""
+
+    @property
+    def kind(self) -> str:
+        """What `musicai.search.confidence` calls it: "sound", "notes" (with rhythm) or "pitches"."""
+        return "sound" if self.contours else "pitches" if self.starts is None else "notes"
+
+    @property
+    def length(self) -> float:
+        """The seconds of a sound, or the number of notes."""
+        return sum(contour.seconds for contour in self.contours) if self.contours else len(self.pitches)
 
 
 def read_query(query) -> Query:

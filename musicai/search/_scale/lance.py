@@ -109,9 +109,7 @@ class LanceIndex(MelodyIndex):
         query = read_query(query)
         rows, index = self._few or _searchable(self._rows(query))
         matches = index.find(query, RIVALS if k in range(1, RIVALS) else k)
-        kind = "sound" if query.contours else "pitches" if query.starts is None else "notes"
-        length = sum(contour.seconds for contour in query.contours) or len(query.pitches)
-        matches = _judge(matches, kind, length, len(self))[:k]  # by the size of the whole collection
+        matches = _judge(matches, query, len(self))[:k]  # by the size of the whole collection
         return [_named(match, rows.slice(int(match.id), 1).to_pylist()[0]) for match in matches]
 
     @cached_property
