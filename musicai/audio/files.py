@@ -17,7 +17,7 @@ from torch import Tensor
 
 from musicai.storage import atomic_write
 
-from .containers import MAX_CHANNELS, UNKNOWN, check_sound, examine
+from .containers import ENDLESS, MAX_CHANNELS, check_log, check_sound, prepare
 from .signal import AudioError, as_audio, require, resample, whole
 
 FORMATS = {  # by suffix: libsndfile's names for the format and the coding
@@ -101,7 +101,7 @@ def load(
 
     Chapter 1.
     """
-    with _naming(path), _open(path) as (file, frames, lead):
+    with _naming(path), _open(path) as (file, frames):
         require(0 <= start < math.inf, f"start must be at least 0 seconds, not {start!r}")
         require(duration is None or duration > 0, f"duration must be above 0 seconds, not {duration!r}")
         rate = file.samplerate
@@ -111,7 +111,7 @@ def load(
         if file.seekable():
             file.seek(first)
         else:  # decoding everything before it is a thousand times faster than real time
-            _take(file, lead + first)
+            _take(file, first)
         blocks = _take(file, left if duration is None else min(left, max(1, round(duration * rate))))
         audio = _finite(torch.from_numpy(np.concatenate(blocks).T.copy()), rate)
         audio = audio.mean(0, keepdim=True) if mono else audio
@@ -134,7 +134,7 @@ def info(path: str | Path) -> tuple[int, int]:
 
     Chapter 1.
     """
-    with _naming(path), _open(path) as (file, frames, _):
+    with _naming(path), _open(path) as (file, frames):
         return frames, file.samplerate
 
 
@@ -183,24 +183,24 @@ def _naming(path: str | PathLike) -> Iterator[None]:
 
 
 @contextmanager
-def _open(path: str | PathLike) -> Iterator[tuple[soundfile.SoundFile, int, int]]:
-    """Check a file and yield its decoder, how many frames it holds, and how many to drop first."""
+def _open(path: str | PathLike) -> Iterator[tuple[soundfile.SoundFile, int]]:
+    """Check a file and yield its decoder and how many frames it holds."""
     path = Path(path)
-    size = path.stat().st_size
+    path.stat()  # raises FileNotFoundError
     require(path.is_file(), "it is a folder or a device, not a file")
     with path.open("rb") as raw:
-        source = examine(raw, size)
-        reader = _Forward if source.forward else soundfile.SoundFile
-        frames = source.frames
-        if frames == UNKNOWN:
-            with reader(source.stream) as file:
-                frames = sum(map(len, _blocks(file, file.frames)))
-            source.stream.seek(0)
-        with reader(source.stream) as file:
+        stream, forward = prepare(raw)
+        reader = _Forward if forward else soundfile.SoundFile
+        with reader(stream) as file:
             check_sound(file.channels, file.samplerate)
-            frames = file.frames if frames is None else frames
+            frames = file.frames
+            if frames > ENDLESS:  # only decoding can tell
+                frames = sum(map(len, _blocks(file, frames)))
+                require(stream.read() == b"", "damaged: it cannot be decoded to its end")
             require(frames > 0, "it holds no samples (0 frames)")
-            yield file, frames, source.lead
+        stream.seek(0)
+        with reader(stream) as file:
+            yield file, frames
 
 
 class _Forward(soundfile.SoundFile):
@@ -216,6 +216,7 @@ class _Forward(soundfile.SoundFile):
 def _take(file: soundfile.SoundFile, count: int) -> list[np.ndarray]:
     """The next `count` frames, in blocks (frames, channels)."""
     blocks = list(_blocks(file, count))
+    check_log(file)  # a gap in an ogg shows up only now
     read = sum(map(len, blocks))
     require(read == count, f"truncated or damaged: {count} frames are promised, but only {read} could be read")
     return blocks
