@@ -1,7 +1,17 @@
 // A keyboard and a microphone whose notes or sound go to Python through a hidden text field of ipywidgets: singing.py
-// calls this with the root element, the CSS class of that field and the sampling rate to send. Python empties the field
-// once it has answered.
-(root, wire, rate) => {
+// calls this with the root element, the CSS class of that field, the notes to begin with and the sampling rate to send.
+// Python empties the field once it has answered.
+(root, wire, example, rate) => {
+root.setAttribute("role", "group");
+root.setAttribute("aria-label", "Keyboard and microphone");
+root.style.maxWidth = "36em";
+const act = says => `<button type="button" data-do="${says.toLowerCase()}" style="margin:3px;padding:3px 12px">${says}</button>`;
+root.innerHTML = `
+  <div data-board style="position:relative;height:7em"></div>
+  <input aria-label="Notes" style="width:100%;margin-top:6px;box-sizing:border-box">
+  ${act("Find")}${act("Clear")}${act("Record")}
+  <output style="font-size:0.85em">The keys play anywhere. To search, run this cell in Jupyter or Colab.</output>`;
+root.querySelector("input").value = example;
 const NAMES = ["C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B"], LOW = 60, HIGH = 84, LONGEST = 15;
 const TYPED = "awsedftgyhujkolp;'";  // the computer's keys for C4, C#4, ...
 const [board, field, status] = ["[data-board]", "input", "output"].map(s => root.querySelector(s));
