@@ -74,8 +74,7 @@ class Audio:
         save(path, self.samples, self.sr)
 
     def _repr_html_(self) -> str:
-        file = _encode(self.samples.clamp(-1, 1), self.sr, "WAV", "PCM_16")
-        source = "data:audio/wav;base64," + base64.b64encode(file.getvalue()).decode()
+        source = "data:audio/wav;base64," + base64.b64encode(encode(self.samples, self.sr, ".wav")).decode()
         return f'<audio controls aria-label="{self!r}" src="{source}"></audio>'
 
 
@@ -165,9 +164,9 @@ def save(path: str | Path, audio: Tensor, sr: int) -> None:
         if loud:
             peak = f"peak {float(samples.abs().max()):.3g}"
             warnings.warn(f"{path}: {loud} samples beyond [-1, 1] clipped ({peak})", stacklevel=2)
-        content = _encode(samples.clamp(-1, 1), sr, *FORMATS[suffix])
+        content = encode(samples, sr, suffix)
     with atomic_write(path) as file:
-        file.write(content.getbuffer())
+        file.write(content)
 
 
 @contextmanager
@@ -236,13 +235,14 @@ def _finite(audio: Tensor, sr: int) -> Tensor:
     return audio
 
 
-def _encode(samples: Tensor, sr: int, container: str, coding: str) -> io.BytesIO:
-    buffer = io.BytesIO()
-    frames = samples.T.contiguous()
+def encode(samples: Tensor, sr: int, suffix: str) -> bytes:
+    """The content of a sound file of this kind; `samples` are (channels, time), clipped to [-1, 1]."""
+    container, coding = FORMATS[suffix]
+    frames, buffer = samples.clamp(-1, 1).T.contiguous(), io.BytesIO()
     if coding == "PCM_16":  # the codes that `load` reads back: a 16-bit file saved again keeps every sample
         frames = (frames * 32768).round().clamp(max=32767).to(torch.int16)
     step = max(1, BLOCK // len(samples))  # the ogg encoder overflows its stack on one long block
     with soundfile.SoundFile(buffer, "w", sr, len(samples), format=container, subtype=coding) as file:
         for block in frames.split(step):
             file.write(block.numpy())
-    return buffer
+    return buffer.getvalue()

@@ -1,14 +1,14 @@
 """Sound inside the page: players, tables of players and a keyboard, each of which holds its sound as a small MP3."""
 
-import io
 from collections.abc import Mapping
 from html import escape
 from typing import Any
 
 import numpy as np
-import soundfile
-import soxr
+import torch
 
+from musicai.audio import resample
+from musicai.audio.files import encode
 from musicai.notes import note_name
 
 from .display import Html, attribute, data_uri
@@ -44,7 +44,7 @@ def player(audio: Any, sr: int, label: str = "") -> Html:
     samples = _samples(audio, sr)
     seconds = samples.shape[1] / sr
     name = attribute(label) or "Sound"
-    source = data_uri(_mp3(_smooth_ends(samples, sr), sr), "audio/mpeg")
+    source = _mp3(samples, sr)
     caption = f"<div>{escape(label)}</div>" if label else ""
     html = (
         f'<div class="musicai-player" style="margin:0.4em 0">{caption}'
@@ -143,14 +143,11 @@ def _smooth_ends(samples: np.ndarray, sr: int) -> np.ndarray:
     return np.pad(faded, ((0, 0), (0, int(sr * TAIL_SECONDS))))
 
 
-def _mp3(samples: np.ndarray, sr: int) -> bytes:
-    """Encode as MP3, first resampling to the next higher rate that MP3 supports if necessary."""
+def _mp3(samples: np.ndarray, sr: int) -> str:
+    """Encode as the data of an MP3, first resampling to the next higher rate that MP3 supports if necessary."""
     rate = next((known for known in MP3_RATES if known >= sr), MP3_RATES[-1])
-    if rate != sr:
-        samples = soxr.resample(samples.T, sr, rate).T
-    buffer = io.BytesIO()
-    soundfile.write(buffer, np.clip(samples, -1, 1).T, rate, format="MP3")
-    return buffer.getvalue()
+    sound = resample(torch.from_numpy(_smooth_ends(samples, sr)), sr, rate)
+    return data_uri(encode(sound, rate, ".mp3"), "audio/mpeg")
 
 
 def _key(pitch: int, white: list[int], sounds: Mapping[int, Any], sr: int) -> str:
@@ -163,7 +160,7 @@ def _key(pitch: int, white: list[int], sounds: Mapping[int, Any], sr: int) -> st
     text = f'<span style="position:absolute;bottom:4px;left:0;right:0">{name}</span>' if pitch % 12 == 0 else ""
     if pitch not in sounds:
         return f'<span style="{KEY}{place};opacity:0.3"></span>'
-    sound = data_uri(_mp3(_smooth_ends(_samples(sounds[pitch], sr), sr), sr), "audio/mpeg")
+    sound = _mp3(_samples(sounds[pitch], sr), sr)
     button = f'<button type="button" aria-label="{name}" data-sound="{sound}" onclick="{PLAY}"'
     return f'{button} style="{KEY}{place}">{text}</button>'
 

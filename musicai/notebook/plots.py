@@ -55,14 +55,7 @@ def plot_waveform(audio: Any, sr: int, *, start: float = 0.0, title: str = "", a
 
 
 def plot_spectrogram(
-    values: Any,
-    sr: int,
-    *,
-    hop_length: int = 512,
-    axis: str = "linear",
-    decibels: bool = True,
-    title: str = "",
-    ax: Axes | None = None,
+    values: Any, sr: int, *, hop_length=512, axis="linear", decibels=True, title="", ax: Axes | None = None
 ) -> Figure:
     """Plot a spectrogram with its frequencies in Hz.
 
@@ -166,8 +159,8 @@ def _array(values: Any) -> np.ndarray:
 def _axes(ax: Axes | None, rows: int, height: float = 2.8) -> tuple[Figure, list[Axes]]:
     """The given axes, or those of a new figure."""
     if ax is None:
-        fig, axes = figure(rows, 1, height=height if rows == 1 else 1.8 * rows, sharex=True, squeeze=False)
-        return fig, list(axes[:, 0])
+        fig, axes = figure(rows, height=height if rows == 1 else 1.8 * rows, sharex=True)
+        return fig, list(np.atleast_1d(axes))
     if rows != 1:
         raise ValueError(f"ax= takes one channel, but the audio has {rows}; plot each one separately")
     return ax.figure, [ax]
