@@ -70,12 +70,7 @@ def read_midi(source: str | os.PathLike | bytes) -> Score:
 
     Chapter 1.
     """
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        name, data = "MIDI bytes", bytes(source)
-    else:
-        name = _printable(source)
-        with open(source, "rb") as file:
-            data = file.read(MAX_BYTES + 1)
+    name, data = name_and_bytes(source, "MIDI", MAX_BYTES)
     try:
         return _read_score(data)
     except ValueError as error:
@@ -110,6 +105,14 @@ def write_midi(path: str | os.PathLike, score: Score | Melody) -> None:
         raise MidiError(f"{_printable(path)}: {error}") from None
     with atomic_write(Path(path)) as file:
         file.write(data)
+
+
+def name_and_bytes(source: str | os.PathLike | bytes, kind: str, most: int) -> tuple[str, bytes]:
+    """What to call a source in messages, and its content; one byte more than `most` shows that there is more."""
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return f"{kind} bytes", bytes(source)
+    with open(source, "rb") as file:
+        return _printable(source), file.read(most + 1)
 
 
 def _printable(path: str | os.PathLike) -> str:

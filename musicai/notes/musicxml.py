@@ -18,7 +18,7 @@ from xml.parsers import expat
 from xml.sax.saxutils import escape
 
 from musicai.notes.keys import transpose_key
-from musicai.notes.midi import DRUMS, PITCHED
+from musicai.notes.midi import DRUMS, PITCHED, name_and_bytes
 from musicai.notes.notation import MODES, STEPS, Speller, Value, bars, beams, key_name, signature_of, values, voices
 from musicai.notes.note import Note, Track
 from musicai.notes.repeats import unfold_repeats
@@ -54,12 +54,7 @@ def read_musicxml(source: str | os.PathLike | bytes, expand_repeats: bool = Fals
 
     Chapter 6.
     """
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        name, data = "MusicXML bytes", bytes(source)
-    else:
-        name = os.fsdecode(source)
-        with open(source, "rb") as file:
-            data = file.read(MAX_BYTES + 1)
+    name, data = name_and_bytes(source, "MusicXML", MAX_BYTES)
     try:
         return _Reader(_parse(_unzip(data) if data[:2] == b"PK" else data)).score(expand_repeats)
     except ValueError as error:
