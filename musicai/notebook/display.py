@@ -54,7 +54,8 @@ def bundle_to_html(data: dict[str, Any]) -> str:
 
 def scripted(file: str, mark: str, *arguments: Any) -> str:
     """A box with the id `mark` and a script of this folder that fills it, called with the box and these arguments."""
-    function = Path(__file__).with_name(file).read_text(encoding="utf-8").partition("\n(root")[2].rstrip()
+    keys, script = (Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("keys.js", file))
+    function = script.partition("\n(root")[2].rstrip()
     values = ", ".join(json.dumps(value).replace("</", r"<\/") for value in arguments)
-    box = f'<div id="{mark}">This needs JavaScript.</div>'
-    return f'{box}<script>((root{function})(document.getElementById("{mark}"), {values});</script>'
+    call = f'((root{function})(document.getElementById("{mark}"), {values});'
+    return f'<div id="{mark}">This needs JavaScript.</div><script>{{{keys}{call}}}</script>'
