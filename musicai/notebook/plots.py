@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from musicai.audio import hz_to_mel, mel_to_hz
-from musicai.notes import Score
+from musicai.notes import Score, Track
 
 from .figures import PALETTE, figure
 
@@ -141,15 +141,11 @@ def plot_melody(melody: Any, *, title: str = "", ax: Axes | None = None) -> Figu
 
     Chapter 1.
     """
-    notes = tuple(getattr(melody, "notes", melody))
-    fig, (axes,) = _axes(ax, 1)
-    _draw_notes(axes, notes, PALETTE[0], "")
-    _pitch_axis(axes, [note.pitch for note in notes])
+    notes, ax = tuple(getattr(melody, "notes", melody)), figure()[1] if ax is None else ax
     for note in notes if len(notes) <= MOST_NAMED else ():
         place = note.start + note.duration / 2, note.pitch + 0.5
-        axes.annotate(NAMES[note.pitch % 12], place, ha="center", va="bottom", fontsize=9, clip_on=False)
-    axes.set(xlabel="Time in beats", title=title or getattr(melody, "name", ""))
-    return fig
+        ax.annotate(NAMES[note.pitch % 12], place, ha="center", va="bottom", fontsize=9, clip_on=False)
+    return plot_piano_roll(Track(notes), title=title or getattr(melody, "name", ""), ax=ax)
 
 
 def _array(values: Any) -> np.ndarray:
