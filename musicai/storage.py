@@ -10,7 +10,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -85,8 +85,9 @@ def temporary_path(folder: Path) -> Iterator[Path]:
 def _sweep(folder: Path) -> None:
     """Remove what killed processes left here long ago."""
     for path in folder.glob(f"{PREFIX}*{SUFFIX}"):
-        if time.time() - path.lstat().st_mtime > WEEK:
-            shutil.rmtree(path, ignore_errors=True)
+        with suppress(OSError):  # another process has just finished with it
+            if time.time() - path.stat().st_mtime > WEEK:
+                shutil.rmtree(path)
 
 
 def cache_dir() -> Path:
