@@ -63,7 +63,7 @@ def _in_time(x: np.ndarray, got: list) -> Iterator[float]:
     for n, value in enumerate(x):
         if n > len(got):
             raise Wrong(
-                f"It asked for input {n + 1} before giving output {len(got) + 1}: nobody would hear it in time."
+                f"It asked for input {n + 1} before it gave output {len(got) + 1}: too late to be heard in time."
             )
         yield float(value)
 

@@ -16,9 +16,10 @@ from torch import Tensor
 
 from musicai.gmm._scale.blocks import FLOAT64, BlockEStep, Frame, e_step_over, level_needed
 from musicai.gmm._scale.rows import Data, as_kind, as_tensor, check_rows, in_pieces, is_shards, shards_of
-from musicai.gmm._scale.runs import SAVE_SECONDS, EMRun, Restarts, random_numbers, read_state, start, write_state
+from musicai.gmm._scale.runs import SAVE_SECONDS, EMRun, Restarts, moved, random_numbers, read_state, start
 from musicai.gmm.em import NAMES, Parameters, covariances_of_factors, e_step, m_step, moments_of
 from musicai.threads import Workers, one_core
+from musicai.train import save_checkpoint
 
 Array = np.ndarray | Tensor
 
@@ -189,7 +190,10 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
         Raises ValueError if the mixture is not fitted. A `random_state` that is not a number is not saved.
         """
         check_is_fitted(self)
-        write_state(path, vars(self))
+        state = vars(self) | {"random_state": self.random_state if isinstance(self.random_state, int) else None}
+        if hasattr(self, "feature_names_in_"):
+            state["feature_names_in_"] = self.feature_names_in_.tolist()
+        save_checkpoint(path, state)
 
     @classmethod
     def load(cls, path: str | Path, device: str | torch.device = "cpu") -> Self:
@@ -197,7 +201,7 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
 
         Raises FileNotFoundError if there is no such file, and ValueError if `save` did not write it.
         """
-        mixture, state = cls(), read_state(path, device)
+        mixture, state = cls(), moved(read_state(path), device)
         if "weights_" not in state:
             raise ValueError(f"{path} is not a file of a Gaussian mixture: it was not written by save")
         if "feature_names_in_" in state:

@@ -1,6 +1,5 @@
 """Starting points of EM, the runs of a fit and their checkpoint, and files that hold mixtures."""
 
-import json
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -13,8 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 from sklearn.cluster import KMeans, kmeans_plusplus
 from sklearn.utils import check_random_state
 from torch import Tensor
@@ -22,8 +19,8 @@ from torch.nn.functional import one_hot
 
 from musicai.gmm import em
 from musicai.gmm._scale.rows import Data, as_tensor
-from musicai.gmm.em import NAMES, Moments, Parameters
-from musicai.storage import atomic_write
+from musicai.gmm.em import Moments, Parameters
+from musicai.train.checkpoint import CheckpointError, read_checkpoint, save_checkpoint
 
 SAMPLE = 2**18  # the most rows that k-means sees
 SAVE_SECONDS = 5
@@ -52,7 +49,7 @@ class Restarts(AbstractContextManager):
         self.runs: dict[str, EMRun] = {}  # "now" and "best"
         self.done, self.saved_at = 0, time.monotonic()
         if path is not None and Path(path).exists():
-            self._resume(read_state(path, data.device))
+            self._resume(read_state(path))
 
     def __exit__(self, *_) -> None:
         self.save()
@@ -73,27 +70,26 @@ class Restarts(AbstractContextManager):
         if self.path is None or self.data.rank > 0 or time.monotonic() - self.saved_at < every:
             return
         self.saved_at = time.monotonic()
-        state = {"settings": self._settings(), "done": self.done, "random": self.random_state.get_state(), "runs": {}}
-        for name, run in self.runs.items():
-            state["runs"][name] = [run.lower_bound, run.lower_bounds, run.converged]
-            state |= {f"{name}.{part}": getattr(run.parameters, part) for part in NAMES}
-        write_state(self.path, state)
+        runs = {name: vars(run) | {"parameters": vars(run.parameters)} for name, run in self.runs.items()}
+        facts = {"settings": self._settings(), "done": self.done, "random": self.random_state.get_state()}
+        save_checkpoint(self.path, facts | {"runs": runs})
 
     def _resume(self, state: dict[str, Any]) -> None:
-        ours, theirs = json.loads(json.dumps(self._settings(), default=_plain)), state.get("settings", {})
+        ours, theirs = self._settings(), state.get("settings", {})
         different = [f"{n}: {theirs.get(n)} there, {own} here" for n, own in ours.items() if own != theirs.get(n)]
         if different:
             raise ValueError(f"{self.path} belongs to another fit; use another file. {'; '.join(different)}")
-        for name, facts in state["runs"].items():
-            parts = (state[f"{name}.{part}"] for part in NAMES)
-            self.runs[name] = EMRun(Parameters(*parts, self.mixture.covariance_type), *facts)
+        for name, run in state["runs"].items():
+            self.runs[name] = EMRun(**run | {"parameters": Parameters(**moved(run["parameters"], self.data.device))})
         self.done = state["done"]
         self.random_state.set_state(state["random"])
 
     def _settings(self) -> dict[str, Any]:
         """What must match for a checkpoint to be resumed: the settings, and the number of rows and their mean."""
         settings = self.mixture.get_params() | {"rows": self.data.rows, "mean": self.data.total.mean}
-        return {n: v for n, v in settings.items() if n not in ("random_state", "verbose", "verbose_interval")}
+        for name in ("random_state", "verbose", "verbose_interval"):
+            del settings[name]
+        return {name: value.tolist() if hasattr(value, "tolist") else value for name, value in settings.items()}
 
 
 def start(data: Data, settings: dict[str, Any], random_state: np.random.RandomState) -> Parameters:
@@ -188,32 +184,18 @@ def _random_responsibilities(k: int, random_state: np.random.RandomState) -> Cal
     return responsibilities
 
 
-def _plain(value: Any) -> Any:
-    """Convert an array, a tensor or a NumPy number to plain Python for JSON; a random state becomes None."""
-    return value.tolist() if hasattr(value, "tolist") else None
+def read_state(path: str | Path) -> dict[str, Any]:
+    """Read what was saved about a mixture or a fit.
 
-
-def write_state(path: str | Path, state: dict[str, Any]) -> None:
-    """Write arrays, tensors and JSON values to one file (safetensors, with JSON in its header), atomically."""
-    arrays = {n: v for n, v in state.items() if isinstance(v, np.ndarray | Tensor) and v.dtype != object}
-    facts = {name: value for name, value in state.items() if name not in arrays}
-    facts["numpy"] = [name for name, value in arrays.items() if isinstance(value, np.ndarray)]
-    arrays = {n: np.ascontiguousarray(a.detach().cpu() if isinstance(a, Tensor) else a) for n, a in arrays.items()}
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as file:
-        file.write(save(arrays, {"musicai.gmm": json.dumps(facts, default=_plain)}))
-
-
-def read_state(path: str | Path, device: Any = "cpu") -> dict[str, Any]:
-    """Read what `write_state` wrote, with tensors on `device`.
-
-    Raises FileNotFoundError if there is no such file, and ValueError if `write_state` did not write it.
+    Raises FileNotFoundError if there is no such file, and ValueError if it holds something else.
     """
+    Path(path).stat()  # is it there?
     try:
-        with safe_open(path, framework="numpy") as file:
-            facts = json.loads((file.metadata() or {})["musicai.gmm"])
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        numpy = facts.pop("numpy")
-        return facts | {name: value if name in numpy else as_tensor(value).to(device) for name, value in arrays.items()}
-    except (SafetensorError, KeyError, ValueError) as error:
+        return read_checkpoint(path)[0]
+    except CheckpointError as error:
         raise ValueError(f"{path} is not a file of a Gaussian mixture, or is incomplete: {error}") from error
+
+
+def moved(values: dict[str, Any], device: torch.device | str) -> dict[str, Any]:
+    """The same values by name, with tensors on this device."""
+    return {name: value.to(device) if isinstance(value, Tensor) else value for name, value in values.items()}

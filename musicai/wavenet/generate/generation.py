@@ -81,10 +81,9 @@ def sample(
 
     Chapter 5.
     """
-    parts = Request(
-        model, n, conditioning, streams, temperature, top_p, seed, uniforms, opening, method, precision, block
-    ).blocks(record and Path(record))
-    done: list[Tensor] = []
+    chosen = {"streams": streams, "temperature": temperature, "top_p": top_p, "seed": seed, "uniforms": uniforms}
+    chosen |= {"opening": opening, "method": method, "precision": precision, "block": block, "record": record}
+    parts, done = stream(model, n, conditioning, **chosen), []
     with tqdm(total=n, disable=not progress, unit="sample", unit_scale=True, delay=1) as bar:
         try:
             for part in parts:
@@ -145,9 +144,8 @@ def stream(
 
     Chapter 5.
     """
-    return Request(
-        model, n, conditioning, streams, temperature, top_p, seed, uniforms, opening, method, precision, block
-    ).blocks(record and Path(record))
+    asked = streams, temperature, top_p, seed, uniforms, opening, method, precision, block
+    return Request(model, n, conditioning, *asked).blocks(record and Path(record))
 
 
 @torch.inference_mode()
