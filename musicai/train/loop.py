@@ -121,11 +121,20 @@ def fit(
 
 def _call(function: Callback, run: TrainingRun) -> None:
     """Run a callback, without letting one that forgets `model.train()` affect the training."""
-    modes = {m: m.training for part in run.state.values() if isinstance(part, nn.Module) for m in part.modules()}
-    values = function(run) or {}
-    for module, training in modes.items():
-        module.training = training
+    with modes_kept(*(part for part in run.state.values() if isinstance(part, nn.Module))):
+        values = function(run) or {}
     run.add(run.step, {name: float(value) for name, value in values.items()})
+
+
+@contextmanager
+def modes_kept(*models: nn.Module) -> Iterator[None]:
+    """Restore the train or eval mode of every part of the models afterwards, even after an error or Ctrl-C."""
+    modes = {module: module.training for model in models for module in model.modules()}
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
 
 
 @contextmanager
