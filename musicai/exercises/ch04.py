@@ -89,8 +89,6 @@ def frechet(mean_a: np.ndarray, cov_a: np.ndarray, mean_b: np.ndarray, cov_b: np
 
 
 _COVARIANCES = [np.eye(2), 4 * np.eye(2), *(m @ m.T for m in _rng.normal(size=(2, 3, 3)))]
-frechet.cases(
-    "The distance between Gaussians with means {0} and {2} and covariances {1} and {3}",
-    (np.zeros(2), _COVARIANCES[0], np.array([3.0, 4.0]), _COVARIANCES[1]),
-    (np.ones(3), _COVARIANCES[2], np.zeros(3), _COVARIANCES[3]),
-)
+_FAR = np.zeros(2), _COVARIANCES[0], np.array([3.0, 4.0]), _COVARIANCES[1]
+_NEAR = np.ones(3), _COVARIANCES[2], np.zeros(3), _COVARIANCES[3]
+frechet.cases("The distance between Gaussians with means {0} and {2} and covariances {1} and {3}", _FAR, _NEAR)

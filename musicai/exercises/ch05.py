@@ -95,13 +95,7 @@ def longest_copy(piece: list[int], corpus: list[list[int]]) -> int:
     return longest
 
 
-longest_copy.cases(
-    "The longest copy for piece = {} and corpus = {}",
-    ([1, 2, 3, 4, 5], [[9, 2, 3, 4, 9], [4, 5]]),
-    ([1, 2, 3, 4], [[1, 2], [3, 4]]),  # not across two pieces
-    ([7, 7, 7], [[7, 7, 7, 7, 7]]),
-    ([1, 3, 5], [[1, 2, 3, 4, 5]]),  # not with gaps
-    ([1, 2, 1, 2, 3], [[2, 1, 2, 3, 1]]),
-    ([1, 2], [[3], []]),
-    ([], [[1, 2]]),
-)
+_BROKEN = ([1, 2, 3, 4], [[1, 2], [3, 4]]), ([1, 3, 5], [[1, 2, 3, 4, 5]])  # not across two pieces, not with gaps
+_WHOLE = ([1, 2, 3, 4, 5], [[9, 2, 3, 4, 9], [4, 5]]), ([7, 7, 7], [[7] * 5]), ([1, 2, 1, 2, 3], [[2, 1, 2, 3, 1]])
+_NOTHING = ([1, 2], [[3], []]), ([], [[1, 2]])
+longest_copy.cases("The longest copy for piece = {} and corpus = {}", *_BROKEN, *_WHOLE, *_NOTHING)
