@@ -175,8 +175,9 @@ def number(name: str, value: float, low: float, high: float = math.inf, whole: b
     with suppress(TypeError, ValueError, RuntimeError):  # a text, None, a list, an array of several numbers
         if low <= value <= high and value < math.inf and not (whole and value % 1):
             return int(value) if whole else float(value)
-    limits = f", {low} or more" if high == math.inf else f" from {low} to {high}"
-    raise ValueError(f"{name} must be a {'whole ' * whole}number{limits}; got {value!r}")
+    least = f"a whole number, {low} or more" if whole else f"{low} or more"
+    between = f"a {'whole ' * whole}number from {low} to {high}"
+    raise ValueError(f"{name} must be {between if high < math.inf else least}; got {value!r}")
 
 
 def _check_range(name: str, numbers: Tensor, count: int) -> None:

@@ -119,6 +119,6 @@ def _given(frames: int, opening: Tensor | None, fixed: Tensor | None) -> Tensor:
 
 def _bias(pitch_classes: Iterable[int], density: float, up: int) -> Tensor:
     """What to add to the logits of each key (88,), the highest first, for a piece `up` semitones above C."""
-    allowed = {number("a pitch class", number, 0, 11, whole=True) for number in pitch_classes}
+    allowed = {number("a pitch class", chosen, 0, 11, whole=True) for chosen in pitch_classes}
     keys = range(LOWEST + KEYS - 1, LOWEST - 1, -1)
     return torch.tensor([density if (key + up) % 12 in allowed else -torch.inf for key in keys])
