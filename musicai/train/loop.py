@@ -19,20 +19,11 @@ Callback = Callable[[TrainingRun], Losses | None]
 
 
 def fit(
-    step: Callable[[Any], Losses],
-    batches: Iterable | Callable[[int], Any],
-    *,
-    steps: int,
-    state: Mapping[str, Any],
-    checkpoint: str | Path | None = None,
-    save_every: int = 1000,
-    precision: str | None = None,
-    ema: float | Mapping[str, float] | None = None,
-    callbacks: Sequence[tuple[int, Callback]] = (),
-    config: Any = None,
-    seed: int = 0,
-    progress: bool = True,
-) -> TrainingRun:
+    step: Callable[[Any], Losses], batches: Iterable | Callable[[int], Any], *, steps: int, state: Mapping[str, Any],
+    checkpoint: str | Path | None = None, save_every: int = 1000, precision: str | None = None,
+    ema: float | Mapping[str, float] | None = None, callbacks: Sequence[tuple[int, Callback]] = (),
+    config: Any = None, seed: int = 0, progress: bool = True,
+) -> TrainingRun:  # fmt: skip
     """Call `step(batch)` for `steps` batches and take care of everything else.
 
     >>> model = torch.nn.Linear(3, 1)

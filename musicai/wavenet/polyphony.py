@@ -14,19 +14,10 @@ from musicai.wavenet.rolls import RollWaveNet, as_roll, transposed
 
 @torch.no_grad()
 def compose(
-    model: RollWaveNet,
-    frames: int,
-    *,
-    opening: Tensor | None = None,
-    fixed: Tensor | None = None,
-    tonic: int = 0,
-    pitch_classes: Iterable[int] = range(12),
-    density: float = 0.0,
-    temperature: float = 1.0,
-    top_p: float = 1.0,
-    seed: int = 0,
-    progress: bool = True,
-) -> Tensor:
+    model: RollWaveNet, frames: int, *, opening: Tensor | None = None, fixed: Tensor | None = None,
+    tonic: int = 0, pitch_classes: Iterable[int] = range(12), density: float = 0.0,
+    temperature: float = 1.0, top_p: float = 1.0, seed: int = 0, progress: bool = True,
+) -> Tensor:  # fmt: skip
     """Draw a piano roll from a model, frame by frame; every frame takes the same time, however long the piece.
 
     >>> roll = compose(model, 64, opening=JSBChorales("test")[0]["roll"][:, :8])  # doctest: +SKIP

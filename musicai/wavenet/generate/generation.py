@@ -17,22 +17,11 @@ from musicai.wavenet.model import WaveNet
 
 
 def sample(
-    model: WaveNet,
-    n: int,
-    conditioning: Mapping | None = None,
-    *,
-    streams: int = 1,
-    temperature: float = 1.0,
-    top_p: float | None = None,
-    seed: int = 0,
-    uniforms: Tensor | np.ndarray | None = None,
-    opening: Tensor | None = None,
-    method: str = "auto",
-    precision: str = "float32",
-    block: int = 2048,
-    record: str | Path | None = None,
-    progress: bool = True,
-) -> Tensor:
+    model: WaveNet, n: int, conditioning: Mapping | None = None, *, streams: int = 1,
+    temperature: float = 1.0, top_p: float | None = None, seed: int = 0, uniforms: Tensor | np.ndarray | None = None,
+    opening: Tensor | None = None, method: str = "auto", precision: str = "float32",
+    block: int = 2048, record: str | Path | None = None, progress: bool = True,
+) -> Tensor:  # fmt: skip
     """Draw n samples from a WaveNet: int64 codes or float32 values, (streams, n), on the CPU.
 
     >>> import torch
@@ -99,21 +88,11 @@ def sample(
 
 
 def stream(
-    model: WaveNet,
-    n: int,
-    conditioning: Mapping | None = None,
-    *,
-    streams: int = 1,
-    temperature: float = 1.0,
-    top_p: float | None = None,
-    seed: int = 0,
-    uniforms: Tensor | np.ndarray | None = None,
-    opening: Tensor | None = None,
-    method: str = "auto",
-    precision: str = "float32",
-    block: int = 2048,
-    record: str | Path | None = None,
-) -> Iterator[Tensor]:
+    model: WaveNet, n: int, conditioning: Mapping | None = None, *, streams: int = 1,
+    temperature: float = 1.0, top_p: float | None = None, seed: int = 0, uniforms: Tensor | np.ndarray | None = None,
+    opening: Tensor | None = None, method: str = "auto", precision: str = "float32",
+    block: int = 2048, record: str | Path | None = None,
+) -> Iterator[Tensor]:  # fmt: skip
     """Draw n samples from a WaveNet, like `sample`, but yield each block as soon as it is ready.
 
     >>> from musicai.wavenet import WaveNet
