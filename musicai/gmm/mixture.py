@@ -16,7 +16,7 @@ from torch import Tensor
 
 from musicai.gmm._scale.blocks import FLOAT64, BlockEStep, Frame, e_step_over, level_needed
 from musicai.gmm._scale.rows import Data, as_kind, as_tensor, check_rows, in_pieces, is_shards, shards_of
-from musicai.gmm._scale.runs import SAVE_SECONDS, EMRun, Restarts, moved, random_numbers, read_state, start
+from musicai.gmm._scale.runs import EMRun, moved, random_numbers, read_state, start
 from musicai.gmm.em import NAMES, Parameters, covariances_of_factors, e_step, m_step, moments_of
 from musicai.threads import Workers, one_core
 from musicai.train import save_checkpoint
@@ -37,8 +37,8 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
 
     - `fit` takes shards that do not fit into memory (a list of matrices or memory maps, or a function that returns an
       iterator over them), and under `torchrun` it sums over all processes' rows.
-    - `fit(..., callback=, checkpoint=)` shows each step and survives an interruption; `partial_fit` learns from a
-      stream; `save` and `load` keep a mixture in a file.
+    - `fit(..., callback=)` shows each step; `partial_fit` learns from a stream; `save` and `load` keep a mixture in a
+      file.
     - Float32 data are processed in float32 only where that is accurate enough; every sum over rows is in float64.
 
     Args:
@@ -71,17 +71,15 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
     Chapter 3.
     """
 
-    def fit(
-        self, X: Any, y: None = None, *, callback: Callable | None = None, checkpoint: str | Path | None = None
-    ) -> Self:
+    def fit(self, X: Any, y: None = None, *, callback: Callable | None = None) -> Self:
         """Fit to X by EM, `n_init` times with at most `max_iter` steps each, and keep the best result.
 
         Args:
             X: (rows, features), or shards: a list of such matrices, or a function that returns an iterator over them,
                 with the same rows in the same order every time.
             y: ignored.
-            callback: called with the mixture after each step, with its attributes set.
-            checkpoint: a file to save to every few seconds and when interrupted; the same call resumes from it.
+            callback: called with the mixture after each step, with its attributes set. To survive an interruption, let
+                it `save` the mixture; one that is loaded goes on from there if `warm_start` is set.
 
         Returns: the mixture itself.
 
@@ -92,8 +90,12 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
         """
         self._validate_params()
         vars(self).pop("n_batches_", None)
-        with self._rows(X) as data, Restarts(self, data, checkpoint) as restarts:
-            for run in restarts:
+        warm, runs = self.warm_start and hasattr(self, "converged_"), []
+        with self._rows(X) as data:
+            random_state = random_numbers(data, self.random_state)
+            while len(runs) < (1 if warm else self.n_init):
+                first = self._parameters(data.device) if warm else start(data, self.get_params(), random_state)
+                runs.append(run := EMRun(first, self.lower_bound_ if warm else -math.inf))
                 while len(run.lower_bounds) < self.max_iter and not run.converged:
                     with one_core():  # an M step is too small to split across cores
                         moments = e_step_over(data, run.parameters, self.reg_covar)
@@ -102,8 +104,11 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
                     change, run.lower_bound = lower_bound - run.lower_bound, lower_bound
                     run.lower_bounds.append(lower_bound)
                     run.converged = abs(change) < self.tol
-                    self._after_step(restarts, change, callback)
-        self._keep(restarts.runs["best"], data.as_kind)
+                    self._report(len(runs), run, change)
+                    if callback is not None:
+                        self._keep(run, data.as_kind)
+                        callback(self)
+        self._keep(max(runs, key=lambda run: run.lower_bound), data.as_kind)
         if not self.converged_ and self.max_iter > 0:
             message = "EM did not converge: try another start, increase max_iter or tol, or check for degenerate data"
             warnings.warn(message, ConvergenceWarning, stacklevel=2)
@@ -222,15 +227,10 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
                 vars(self).pop("feature_names_in_", None)
             yield data
 
-    def _after_step(self, restarts: Restarts, change: float, callback: Callable | None) -> None:
-        run = restarts.runs["now"]
+    def _report(self, number: int, run: EMRun, change: float) -> None:
         step = len(run.lower_bounds)
         if self.verbose and step % self.verbose_interval == 0:
-            print(f"start {restarts.done + 1}, step {step}: log-likelihood {run.lower_bound:.6g}, change {change:.2g}")
-        restarts.save(every=SAVE_SECONDS)
-        if callback is not None:
-            self._keep(run, restarts.data.as_kind)
-            callback(self)
+            print(f"start {number}, step {step}: log-likelihood {run.lower_bound:.6g}, change {change:.2g}")
 
     def _keep(self, run: EMRun, as_kind: Callable[[Tensor], Array]) -> None:
         """Set the fitted attributes, in the kind and type of the data.

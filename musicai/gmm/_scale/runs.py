@@ -1,9 +1,7 @@
-"""Starting points of EM, the runs of a fit and their checkpoint, and files that hold mixtures."""
+"""Starting points of EM, and files that hold mixtures."""
 
 import math
-import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -20,10 +18,9 @@ from torch.nn.functional import one_hot
 from musicai.gmm import em
 from musicai.gmm._scale.rows import Data, as_tensor
 from musicai.gmm.em import Moments, Parameters
-from musicai.train.checkpoint import CheckpointError, read_checkpoint, save_checkpoint
+from musicai.train.checkpoint import CheckpointError, read_checkpoint
 
 SAMPLE = 2**18  # the most rows that k-means sees
-SAVE_SECONDS = 5
 
 
 @dataclass
@@ -34,62 +31,6 @@ class EMRun:
     lower_bound: float = -math.inf
     lower_bounds: list[float] = field(default_factory=list)
     converged: bool = False
-
-
-class Restarts(AbstractContextManager):
-    """An iterator over the runs of a fit. Inside a `with`, they are saved to `path` and resumed from there.
-
-    Raises ValueError if the checkpoint is from a different fit.
-    """
-
-    def __init__(self, mixture: Any, data: Data, path: str | Path | None):
-        self.mixture, self.data, self.path = mixture, data, path
-        self.random_state = random_numbers(data, mixture.random_state)
-        self.warm = mixture.warm_start and hasattr(mixture, "converged_")
-        self.runs: dict[str, EMRun] = {}  # "now" and "best"
-        self.done, self.saved_at = 0, time.monotonic()
-        if path is not None and Path(path).exists():
-            self._resume(read_state(path))
-
-    def __exit__(self, *_) -> None:
-        self.save()
-
-    def __iter__(self) -> Iterator[EMRun]:
-        while self.done < (1 if self.warm else self.mixture.n_init):
-            if "now" not in self.runs and self.warm:
-                self.runs["now"] = EMRun(self.mixture._parameters(self.data.device), self.mixture.lower_bound_)
-            elif "now" not in self.runs:
-                self.runs["now"] = EMRun(start(self.data, self.mixture.get_params(), self.random_state))
-            yield self.runs["now"]
-            now, self.done = self.runs.pop("now"), self.done + 1
-            if "best" not in self.runs or now.lower_bound > self.runs["best"].lower_bound:
-                self.runs["best"] = now
-
-    def save(self, every: float = 0) -> None:
-        """Write the checkpoint, if the last one is at least `every` seconds old."""
-        if self.path is None or self.data.rank > 0 or time.monotonic() - self.saved_at < every:
-            return
-        self.saved_at = time.monotonic()
-        runs = {name: vars(run) | {"parameters": vars(run.parameters)} for name, run in self.runs.items()}
-        facts = {"settings": self._settings(), "done": self.done, "random": self.random_state.get_state()}
-        save_checkpoint(self.path, facts | {"runs": runs})
-
-    def _resume(self, state: dict[str, Any]) -> None:
-        ours, theirs = self._settings(), state.get("settings", {})
-        different = [f"{n}: {theirs.get(n)} there, {own} here" for n, own in ours.items() if own != theirs.get(n)]
-        if different:
-            raise ValueError(f"{self.path} belongs to another fit; use another file. {'; '.join(different)}")
-        for name, run in state["runs"].items():
-            self.runs[name] = EMRun(**run | {"parameters": Parameters(**moved(run["parameters"], self.data.device))})
-        self.done = state["done"]
-        self.random_state.set_state(state["random"])
-
-    def _settings(self) -> dict[str, Any]:
-        """What must match for a checkpoint to be resumed: the settings, and the number of rows and their mean."""
-        settings = self.mixture.get_params() | {"rows": self.data.rows, "mean": self.data.total.mean}
-        for name in ("random_state", "verbose", "verbose_interval"):
-            del settings[name]
-        return {name: value.tolist() if hasattr(value, "tolist") else value for name, value in settings.items()}
 
 
 def start(data: Data, settings: dict[str, Any], random_state: np.random.RandomState) -> Parameters:
@@ -185,7 +126,7 @@ def _random_responsibilities(k: int, random_state: np.random.RandomState) -> Cal
 
 
 def read_state(path: str | Path) -> dict[str, Any]:
-    """Read what was saved about a mixture or a fit.
+    """Read what was saved about a mixture.
 
     Raises FileNotFoundError if there is no such file, and ValueError if it holds something else.
     """
