@@ -4,6 +4,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,12 +17,22 @@ from torch import Tensor
 
 from musicai.gmm._scale.blocks import FLOAT64, BlockEStep, Frame, e_step_over, level_needed
 from musicai.gmm._scale.rows import Data, as_kind, as_tensor, check_rows, in_pieces, is_shards, shards_of
-from musicai.gmm._scale.runs import EMRun, moved, random_numbers, read_state, start
+from musicai.gmm._scale.starts import random_numbers, start
 from musicai.gmm.em import NAMES, Parameters, covariances_of_factors, e_step, m_step, moments_of
 from musicai.threads import Workers, one_core
-from musicai.train import save_checkpoint
+from musicai.train.checkpoint import CheckpointError, read_checkpoint, save_checkpoint
 
 Array = np.ndarray | Tensor
+
+
+@dataclass
+class EMRun:
+    """EM from one start: its current parameters, and the mean log-likelihood at the last step and at each step."""
+
+    parameters: Parameters
+    lower_bound: float = -math.inf
+    lower_bounds: list[float] = field(default_factory=list)
+    converged: bool = False
 
 
 class GaussianMixture(sklearn.mixture.GaussianMixture):
@@ -206,12 +217,16 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
 
         Raises FileNotFoundError if there is no such file, and ValueError if `save` did not write it.
         """
-        mixture, state = cls(), moved(read_state(path), device)
-        if "weights_" not in state:
-            raise ValueError(f"{path} is not a file of a Gaussian mixture: it was not written by save")
+        Path(path).stat()  # is it there?
+        try:
+            state = read_checkpoint(path)[0]
+            state["weights_"]  # a file of another kind has none
+        except (CheckpointError, KeyError) as error:
+            raise ValueError(f"{path} is not a file of a Gaussian mixture, or is incomplete: {error}") from error
         if "feature_names_in_" in state:
             state["feature_names_in_"] = np.array(state["feature_names_in_"], dtype=object)
-        vars(mixture).update(state)
+        mixture = cls()
+        vars(mixture).update({name: x.to(device) if isinstance(x, Tensor) else x for name, x in state.items()})
         return mixture
 
     @contextmanager

@@ -1,10 +1,8 @@
-"""Starting points of EM, and files that hold mixtures."""
+"""Starting points of EM."""
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,19 +16,8 @@ from torch.nn.functional import one_hot
 from musicai.gmm import em
 from musicai.gmm._scale.rows import Data, as_tensor
 from musicai.gmm.em import Moments, Parameters
-from musicai.train.checkpoint import CheckpointError, read_checkpoint
 
 SAMPLE = 2**18  # the most rows that k-means sees
-
-
-@dataclass
-class EMRun:
-    """EM from one start: its current parameters, and the mean log-likelihood at the last step and at each step."""
-
-    parameters: Parameters
-    lower_bound: float = -math.inf
-    lower_bounds: list[float] = field(default_factory=list)
-    converged: bool = False
 
 
 def start(data: Data, settings: dict[str, Any], random_state: np.random.RandomState) -> Parameters:
@@ -123,20 +110,3 @@ def _random_responsibilities(k: int, random_state: np.random.RandomState) -> Cal
         return torch.from_numpy((shares / shares.sum(1, keepdims=True)).T).to(rows.device)
 
     return responsibilities
-
-
-def read_state(path: str | Path) -> dict[str, Any]:
-    """Read what was saved about a mixture.
-
-    Raises FileNotFoundError if there is no such file, and ValueError if it holds something else.
-    """
-    Path(path).stat()  # is it there?
-    try:
-        return read_checkpoint(path)[0]
-    except CheckpointError as error:
-        raise ValueError(f"{path} is not a file of a Gaussian mixture, or is incomplete: {error}") from error
-
-
-def moved(values: dict[str, Any], device: torch.device | str) -> dict[str, Any]:
-    """The same values by name, with tensors on this device."""
-    return {name: value.to(device) if isinstance(value, Tensor) else value for name, value in values.items()}
