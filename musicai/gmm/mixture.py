@@ -4,7 +4,6 @@ import math
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,16 +22,6 @@ from musicai.threads import Workers, one_core
 from musicai.train.checkpoint import CheckpointError, read_checkpoint, save_checkpoint
 
 Array = np.ndarray | Tensor
-
-
-@dataclass
-class EMRun:
-    """EM from one start: its current parameters, and the mean log-likelihood at the last step and at each step."""
-
-    parameters: Parameters
-    lower_bound: float = -math.inf
-    lower_bounds: list[float] = field(default_factory=list)
-    converged: bool = False
 
 
 class GaussianMixture(sklearn.mixture.GaussianMixture):
@@ -104,22 +93,24 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
         warm, runs = self.warm_start and hasattr(self, "converged_"), []
         with self._rows(X) as data:
             random_state = random_numbers(data, self.random_state)
-            while len(runs) < (1 if warm else self.n_init):
-                first = self._parameters(data.device) if warm else start(data, self.get_params(), random_state)
-                runs.append(run := EMRun(first, self.lower_bound_ if warm else -math.inf))
-                while len(run.lower_bounds) < self.max_iter and not run.converged:
+            for number in range(1, 1 + (1 if warm else self.n_init)):
+                parameters = self._parameters(data.device) if warm else start(data, self.get_params(), random_state)
+                bound, bounds, converged = self.lower_bound_ if warm else -math.inf, [], False
+                while len(bounds) < self.max_iter and not converged:
                     with one_core():  # an M step is too small to split across cores
-                        moments = e_step_over(data, run.parameters, self.reg_covar)
-                        run.parameters = m_step(moments, self.covariance_type, self.reg_covar)
-                    lower_bound = float(moments.log_likelihood) / data.rows
-                    change, run.lower_bound = lower_bound - run.lower_bound, lower_bound
-                    run.lower_bounds.append(lower_bound)
-                    run.converged = abs(change) < self.tol
-                    self._report(len(runs), run, change)
+                        moments = e_step_over(data, parameters, self.reg_covar)
+                        parameters = m_step(moments, self.covariance_type, self.reg_covar)
+                    before, bound = bound, float(moments.log_likelihood) / data.rows
+                    bounds.append(bound)
+                    converged = abs(bound - before) < self.tol
+                    if self.verbose and len(bounds) % self.verbose_interval == 0:
+                        progress = f"log-likelihood {bound:.6g}, change {bound - before:.2g}"
+                        print(f"start {number}, step {len(bounds)}: {progress}")
                     if callback is not None:
-                        self._keep(run, data.as_kind)
+                        self._keep(data, parameters, bound, bounds, converged)
                         callback(self)
-        self._keep(max(runs, key=lambda run: run.lower_bound), data.as_kind)
+                runs.append((parameters, bound, bounds, converged))
+        self._keep(data, *max(runs, key=lambda run: run[1]))
         if not self.converged_ and self.max_iter > 0:
             message = "EM did not converge: try another start, increase max_iter or tol, or check for degenerate data"
             warnings.warn(message, ConvergenceWarning, stacklevel=2)
@@ -161,7 +152,7 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
         known = moments_of(before, self.reg_covar) * (1 - rate) + batch * (rate / data.rows)
         after = m_step(known, self.covariance_type, self.reg_covar)
         lower_bound = float(batch.log_likelihood) / data.rows
-        self._keep(EMRun(after, lower_bound, [*getattr(self, "lower_bounds_", []), lower_bound]), data.as_kind)
+        self._keep(data, after, lower_bound, [*getattr(self, "lower_bounds_", []), lower_bound], converged=False)
         return self
 
     def score_samples(self, X: Array) -> Array:
@@ -242,24 +233,19 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
                 vars(self).pop("feature_names_in_", None)
             yield data
 
-    def _report(self, number: int, run: EMRun, change: float) -> None:
-        step = len(run.lower_bounds)
-        if self.verbose and step % self.verbose_interval == 0:
-            print(f"start {number}, step {step}: log-likelihood {run.lower_bound:.6g}, change {change:.2g}")
-
-    def _keep(self, run: EMRun, as_kind: Callable[[Tensor], Array]) -> None:
+    def _keep(self, data: Data, parameters: Parameters, bound: float, bounds: list[float], converged: bool) -> None:
         """Set the fitted attributes, in the kind and type of the data.
 
         Float32 cannot represent the mean of a narrow component far from the origin precisely enough for scoring, so the
         float64 values are also kept, and used as long as the attributes are not changed.
         """
         for name in NAMES:
-            setattr(self, f"_{name}", getattr(run.parameters, name))
-            setattr(self, f"{name}_", as_kind(getattr(run.parameters, name).clone()))
-        factors = run.parameters.precisions_cholesky
-        self.precisions_ = as_kind(factors @ factors.mT if run.parameters.full else factors.square())
-        self.converged_, self.n_iter_ = run.converged, len(run.lower_bounds)
-        self.lower_bounds_, self.lower_bound_ = list(run.lower_bounds), run.lower_bound
+            setattr(self, f"_{name}", getattr(parameters, name))
+            setattr(self, f"{name}_", data.as_kind(getattr(parameters, name).clone()))
+        factors = parameters.precisions_cholesky
+        self.precisions_ = data.as_kind(factors @ factors.mT if parameters.full else factors.square())
+        self.converged_, self.n_iter_ = converged, len(bounds)
+        self.lower_bounds_, self.lower_bound_ = list(bounds), bound
 
     def _parameters(self, device: torch.device | str | None = None) -> Parameters:
         """The parameters in float64, on `device` or, if it is None, on the device of the attributes."""

@@ -37,13 +37,9 @@ class Performer(Protocol):
 
 
 def perform(
-    score: Score | Melody,
-    instruments: Instruments = None,
-    *,
-    performer: str | Performer = "sampled",
-    seed: int = 0,
-    progress: bool = True,
-) -> Audio:
+    score: Score | Melody, instruments: Instruments = None, *,
+    performer: str | Performer = "sampled", seed: int = 0, progress: bool = True,
+) -> Audio:  # fmt: skip
     """Play a score with sampled or neural instruments.
 
     >>> tune = Melody.from_pitches([67, 69, 71, 72])
