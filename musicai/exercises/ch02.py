@@ -47,9 +47,7 @@ _CHROMAS = ((a, 0.5 * np.roll(a, n) + 0.1) for n, a in zip((0, 3, 7, 11), _rng.r
 transposition.cases("The transposition from {} to {}", *_CHROMAS)
 
 
-@exercise(
-    "02.5", "Find all local maxima, go through them from the strongest down, keep those far enough from all kept."
-)
+@exercise("02.5", "Find all local maxima, go through them from the strongest down, keep any far enough from all kept.")
 def pick(strength: np.ndarray, threshold: float, gap: int) -> list[int]:
     """Frames of onsets, in order: local maxima above `threshold`, at least `gap` apart.
 

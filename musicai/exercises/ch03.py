@@ -81,9 +81,7 @@ def _(answer: Callable[..., Any]) -> None:
     close(got[got > 2.3].std(), 0.22, "The spread of the third component", rtol=0, atol=0.05)
 
 
-@exercise(
-    "03.7", "Keep the best score of a path that ends in each class; at each frame compare staying with switching."
-)
+@exercise("03.7", "Keep the best score of a path that ends in each class; at each frame compare staying and switching.")
 def best_path(scores: np.ndarray, penalty: float) -> np.ndarray:
     """The labels (T,) that maximise the sum of their `scores` (T, C) minus `penalty` per change of label."""
     best, came = scores[0], np.zeros(scores.shape, dtype=int)

@@ -28,9 +28,7 @@ _PAIRS = [[[0.5, 0.5]] * 2, [[0.2, 0.3, 0.5], [0.6, 0.3, 0.1]], [[1, 0], [0, 1]]
 jsd.cases("The divergence of {} and {}", *(tuple(np.array(pair, dtype=float)) for pair in _PAIRS))
 
 
-@exercise(
-    "04.3", "With s the sigmoid, the derivative of softplus(u) is s(u). Mind the signs: both losses are minimised."
-)
+@exercise("04.3", "With s the sigmoid, the derivative of softplus(u) is s(u). Mind the signs: both are minimised.")
 def generator_slopes(u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Gradients of the minimax and the non-saturating generator loss in the logits `u` of generated sounds."""
     s = 1 / (1 + np.exp(-u))

@@ -81,9 +81,7 @@ _TABLES = np.array([[0.4, 0.0], [0.3, 0.3]]), np.array([[0.1, 0.2, 0.1], [0.05, 
 drawn_at.cases("With p(a, b) = {} at temperature {} the table", *((p, t) for p in _TABLES for t in (1.0, 0.5, 2.0)))
 
 
-@exercise(
-    "05.5", "For each length, put all runs of the corpus into a set; increase the length while one of yours is in it."
-)
+@exercise("05.5", "For each length, put all runs of the corpus into a set; go on as long as one of yours is in it.")
 def longest_copy(piece: list[int], corpus: list[list[int]]) -> int:
     """The length of the longest run in `piece` that also occurs, without a gap, in one of the pieces of `corpus`."""
     longest = 0

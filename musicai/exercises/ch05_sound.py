@@ -10,9 +10,7 @@ from scipy.special import log_ndtr
 from .framework import Wrong, as_numbers, call, close, exercise
 
 
-@exercise(
-    "05.6", "Sort by probability, largest first; keep a code while the mass of all more likely ones is below top_p."
-)
+@exercise("05.6", "Sort by probability, largest first; keep a code while those before it have a mass below top_p.")
 def nucleus(probs: np.ndarray, top_p: float) -> np.ndarray:
     """Keep the fewest codes of `probs` (Q,) with a mass of at least `top_p`, zero the others, renormalise."""
     order = np.argsort(-probs)
@@ -47,9 +45,7 @@ _INTERVALS = (-1.0, 1.0), (-0.3, 2.0), (-9.0, -8.0), (8.0, 9.0), (40.0, 40.5), (
 log_interval.cases("log P({} <= x < {})", *_INTERVALS, rtol=1e-6)
 
 
-@exercise(
-    "05.9", "Keep the last `dilation` inputs in a queue, initially zeros; each step takes one out and puts one in."
-)
+@exercise("05.9", "Keep the last `dilation` inputs in a queue, at first zeros; each step takes one and puts one in.")
 def flowing(samples: Iterator[float], old: float, new: float, dilation: int) -> Iterator[float]:
     """Yield old x[n - dilation] + new x[n] for each x[n] of an endless iterator, before taking the next."""
     queue = [0.0] * dilation

@@ -34,9 +34,7 @@ _RANKINGS = ([[7, 3, 5], [2, 9, 4], [1, 8, 6]], [7, 4, 5]), ([[3, 1], [1, 3], [2
 mean_reciprocal_rank.cases("The mean reciprocal rank of {1} in {0}", *_RANKINGS)
 
 
-@exercise(
-    "06.3", "Row 0 is all zeros: the stretch may begin anywhere. Take the least of the last row: it may end anywhere."
-)
+@exercise("06.3", "Row 0 is all zeros: the stretch may begin anywhere. Take the last row's least: it may end anywhere.")
 def fewest_errors(query: list[int], tune: list[int]) -> int:
     """The fewest wrong, missing and extra notes that turn `query` into some stretch of `tune`, in the same key."""
     row = np.zeros(len(tune) + 1, dtype=int)
@@ -63,10 +61,7 @@ _COUNTS = [[90, 7, 2, 0], [20, 25, 30, 25]], [[0, 0, 0], [0, 8, 0]], [[1000, 3],
 learned_costs.cases("The scores of counts {} and {}", *(tuple(np.array(pair)) for pair in _COUNTS))
 
 
-@exercise(
-    "06.5",
-    "Two right pairs fix a line. Try all lines through two pairs, and keep the one that most pairs lie close to.",
-)
+@exercise("06.5", "Two right pairs fix a line. Try all lines through two pairs, and keep the one close to most pairs.")
 def speed_and_start(clip: np.ndarray, file: np.ndarray) -> tuple[float, float]:
     """(speed, start) with file = start + speed * clip, from pairs of times (N,) in seconds, most of them wrong."""
     i, j = np.triu_indices(len(clip), 1)
