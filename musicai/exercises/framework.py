@@ -2,7 +2,6 @@
 
 import ast
 import inspect
-import textwrap
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
@@ -74,8 +73,8 @@ class Exercise:
     @property
     def source(self) -> str:
         """The source code of the solution, without the decorator."""
-        source = textwrap.dedent(inspect.getsource(self.solve))
-        return "\n".join(source.splitlines()[ast.parse(source).body[0].lineno - 1 :])
+        source = inspect.getsource(self.solve)
+        return source[source.index("def ") :].rstrip()
 
     @property
     def stub(self) -> str:
