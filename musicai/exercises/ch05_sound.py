@@ -59,7 +59,7 @@ def _in_time(x: np.ndarray, got: list) -> Iterator[float]:
     for n, value in enumerate(x):
         if n > len(got):
             raise Wrong(
-                f"It asked for input {n + 1} before it gave output {len(got) + 1}: too late to be heard in time."
+                f"It asked for input {n + 1} before giving output {len(got) + 1}: too late to be heard in time."
             )
         yield float(value)
 
@@ -74,8 +74,7 @@ def _(answer: Callable[..., Any]) -> None:
             raise Wrong("It should give its outputs one by one: use `yield`.")
         for value in islice(outputs, len(x)):
             got.append(as_numbers(value, "An output"))
-        want = new * x
-        want[dilation:] += old * x[:-dilation]
         if not all(value.shape == () for value in got):
             raise Wrong("Each output should be one number.")
+        want = list(flowing.solve(x, old, new, dilation))
         close(np.array(got), want, f"With old = {old}, new = {new}, dilation = {dilation} the output")
