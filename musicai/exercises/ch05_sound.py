@@ -58,9 +58,7 @@ def _in_time(x: np.ndarray, got: list) -> Iterator[float]:
     """The inputs, each given only after the previous output."""
     for n, value in enumerate(x):
         if n > len(got):
-            raise Wrong(
-                f"It asked for input {n + 1} before giving output {len(got) + 1}: too late to be heard in time."
-            )
+            raise Wrong(f"It asked for input {n + 1} before giving output {len(got) + 1}: too late for real time.")
         yield float(value)
 
 
