@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import textwrap
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
