@@ -260,9 +260,9 @@ def learn_chords(rolls: Sequence[np.ndarray]) -> ChordTables:
         for table, part in zip(sings, (notes[:, :1], notes[:, 1:]), strict=True):
             span, frame = ((part >= 0) & (spans >= 0)[:, None]).nonzero()
             np.add.at(table, (spans[span], part[span, frame]), 1)
-    anywhere = _smoothed(steps.sum(1), _smoothed(alone)[:, None], BACKING)
+    anywhere = smoothed(steps.sum(1), smoothed(alone)[:, None], BACKING)
     tied = np.stack([_by_root(table) for table in sings])
-    tables = _smoothed(first), _smoothed(steps, anywhere[:, None], BACKING), _smoothed(sings, tied, TIED)
+    tables = smoothed(first), smoothed(steps, anywhere[:, None], BACKING), smoothed(sings, tied, TIED)
     return ChordTables(*map(np.log, tables))
 
 
@@ -322,6 +322,6 @@ def _by_root(counts: np.ndarray) -> np.ndarray:
     return shared
 
 
-def _smoothed(counts: np.ndarray, prior: np.ndarray | float = 0.0, strength: float = 0.0) -> np.ndarray:
+def smoothed(counts: np.ndarray, prior: np.ndarray | float = 0.0, strength: float = 0.0) -> np.ndarray:
     """Relative frequencies along the last axis, with `strength` counts spread as in `prior` added."""
     return (counts + strength * prior) / (counts.sum(-1, keepdims=True) + strength)
