@@ -3,9 +3,9 @@
     python benchmarks/harmony.py
     python benchmarks/harmony.py --tunes 40 --json harmony.json
 
-Chords. "ours" is the share of spans whose root is Nottingham's, beside the triad that fits the span's notes best and the
-best constant chord; "strong" is the share of spans that begin with a note of the melody that belongs to the chord, for
-our chords and for Nottingham's own. The folk tunes are the test split of `FolkCorpus`, of all metres and modes.
+Chords. "ours" is the share of spans whose root is Nottingham's, beside the triad that fits the span's notes best and
+the best constant chord; "strong" is the share of spans that begin with a note of the melody that belongs to the chord,
+for our chords and for Nottingham's own. The folk tunes are the test split of `FolkCorpus`, of all metres and modes.
 
 Voices. "fifths" and "octaves" are the shares of steps with a parallel, measured beat by beat; "four" is the share of
 beats with four different pitches; "mode" the share that opens without the third of the other mode; "hold" the longest

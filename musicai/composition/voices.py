@@ -103,8 +103,8 @@ def four_voices(melody: Melody, *, key: str | None = None, temperature: float = 
 def beats_of(melody: Melody) -> list[tuple[float, float, bool, int, int]]:
     """The beats in which a melody sounds: (start, end, whether voices strike, first pitch, lowest).
 
-    A beat is a quarter or, in metres counted in eighths, what `rhythm_of` says. The voices strike where the melody does,
-    and at the beginning of each bar.
+    A beat is a quarter or, in metres counted in eighths, what `rhythm_of` says. The voices strike where the melody
+    does, and at the beginning of each bar.
     """
     eighths, bar = melody.time_signature[1] > 4, sum(rhythm_of(melody.time_signature))
     edges, found = spans_of(melody)[0] if eighths else np.arange(np.ceil(melody.duration - SLACK) + 1), []
