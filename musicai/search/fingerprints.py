@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.ndimage import maximum_filter, uniform_filter
+import scipy
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -64,7 +64,7 @@ def landmarks(audio: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """
     X = stft(audio, WINDOW, HOP).abs().numpy()  # (bins, frames)
     bins, frames = AREA
-    loudest, least = maximum_filter(X, (2 * bins + 1, 2 * frames + 1)), QUIET * X.max()
+    loudest, least = scipy.ndimage.maximum_filter(X, (2 * bins + 1, 2 * frames + 1)), QUIET * X.max()
     peaks = (loudest == X) & (least < X)
     peaks[[0, -1]] = False
     frame, k = np.nonzero(peaks.T)
@@ -340,7 +340,7 @@ class _Query:
         self.frames, self.pitches = landmarks(audio)
         X = stft(audio, WINDOW, HOP).abs().numpy()
         S = np.log(X + QUIET * X.max() + 1e-12)
-        S -= uniform_filter(S, AROUND)
+        S -= scipy.ndimage.uniform_filter(S, AROUND)
         S -= S.mean(axis=1, keepdims=True) / 2  # what sounds all the time says less
         self.loudness = (S / (S.std() + 1e-12)).clip(-3.5, 3.5)
         self.length = X.shape[1]

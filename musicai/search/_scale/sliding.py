@@ -99,7 +99,9 @@ def _slide(symbols, begin, end, wanted, worths, cost, count, least):
     rhythm = worths[1].any()
     for part in range(begin, end, PART):
         low, high = max(part - EDGE, 0), min(len(symbols), part + PART + EDGE + notes)
-        intervals[:], changes[:], total[:], most[:] = 0, END, 0, 0
+        total[:], most[:] = 0, 0
+        if high - low < size + notes:  # at either end of the collection
+            intervals[:], changes[:] = 0, END
         _take_apart(symbols[low:high], intervals[low - part + EDGE :], changes[low - part + EDGE :])
         for k in range(0, notes, GROUP):
             if k:
