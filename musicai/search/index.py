@@ -16,8 +16,7 @@ from musicai.data.splits import group_duplicates
 from musicai.notes import Melody, Score
 from musicai.search._fast.alignment import align, align_all
 from musicai.search._fast.warping import warp_all
-from musicai.search._scale.builder import Builder
-from musicai.search._scale.decoding import read_melody, read_runs
+from musicai.search._scale.builder import Builder, read_melody, read_runs
 from musicai.search._scale.sliding import find_places
 from musicai.search._scale.store import VERSION, Store
 from musicai.search.confidence import probability, threshold

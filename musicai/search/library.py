@@ -101,11 +101,8 @@ def read_folder(folder: str | PathLike) -> tuple[list[Melody | Score], list[str]
     for path in tqdm(paths, desc="reading", unit="file", delay=1):
         name = path.relative_to(top).as_posix()
         try:
-            found = (
-                read_abc(path, expand_repeats=True)
-                if path.suffix.lower() == ".abc"
-                else [read_score(path, expand_repeats=True)]
-            )
+            several = path.suffix.lower() == ".abc"
+            found = read_abc(path, expand_repeats=True) if several else [read_score(path, expand_repeats=True)]
         except (ValueError, OSError) as error:
             problems.append(f"{name}: {error}")
             continue
