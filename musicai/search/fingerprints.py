@@ -202,9 +202,7 @@ class AudioIndex:
         index = cls(starts, postings[order], frames, cents, np.array(bases, np.int32), names)
         if path is None:
             return index
-        columns = {name: Column(array.dtype, None) for name, array in zip(ARRAYS, index._arrays, strict=True)}
-        for name, array in zip(ARRAYS, index._arrays, strict=True):
-            columns[name].append(array)
+        columns = {name: Column(array.dtype, None, array) for name, array in zip(ARRAYS, index._arrays, strict=True)}
         with atomic_write(path) as file:
             write(file, columns, {}, SOUNDS)
         return cls.open(path)
@@ -308,9 +306,7 @@ class AudioIndex:
             row = max(row, (float(scores[best]), *map(float, grid[best])))
         return row
 
-    def _match(
-        self, query: "_Query", row: tuple[float, ...], level: float, skipped: float, seconds: float
-    ) -> AudioMatch:
+    def _match(self, query: "_Query", row: tuple, level: float, skipped: float, seconds: float) -> AudioMatch:
         score, place, speed, _ = row
         i = int(self._recording(query, place, speed))
         start = (place - int(self.bases[i])) * FRAME - skipped * speed

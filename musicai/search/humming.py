@@ -249,7 +249,8 @@ def hum(
     known = np.flatnonzero(~np.isnan(pitches))
     frequency = np.interp(at, known, midi_to_hz(pitches[known]))
     loudness = np.interp(at, np.arange(len(pitches)), loudness)
-    audio = (_whistle(frequency) if voice == "whistle" else _voice(rng, frequency, voice == "hum")) * loudness
+    tone = np.sin(2 * np.pi * np.cumsum(frequency / SR))
+    audio = loudness * (tone if voice == "whistle" else _voice(rng, frequency, voice == "hum"))
     audio = audio / np.std(audio) + 0.005 * rng.standard_normal(len(audio))  # nobody is silent between notes
     audio = _reverberate(rng, audio, room) if room else audio
     audio = _telephone(audio) if phone else audio
@@ -277,10 +278,6 @@ def _voice(rng, frequency, closed):
     a = np.stack([np.ones(5), -2 * radius * np.cos(angle), radius**2], axis=1)
     b = a.sum(1, keepdims=True) * [1, 0, 0]
     return scipy.signal.sosfilt(np.c_[b, a], source)
-
-
-def _whistle(frequency):
-    return np.sin(2 * np.pi * np.cumsum(frequency / SR))
 
 
 def _reverberate(rng, audio, seconds):

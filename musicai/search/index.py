@@ -253,12 +253,8 @@ class MelodyIndex:
         offsets = self._store["offsets"]
         if len(offsets) - 1 <= SUNG:
             return np.arange(len(offsets) - 1), self.lines
-        notes = [contour.notes() for contour in query.contours]
-        places = [
-            find_places(self._store, pitches, starts, SUNG // len(notes))
-            for pitches, starts, *_ in notes
-            if len(pitches)
-        ]
+        melodies = [notes[:2] for contour in query.contours if len((notes := contour.notes())[0])]
+        places = [find_places(self._store, *melody, SUNG // len(query.contours)) for melody in melodies]
         which = np.unique(np.searchsorted(offsets[1:-1], np.concatenate([*places, []]), side="right"))
         return which, read_runs(self._store, which, offsets[which], offsets[which + 1])
 

@@ -14,14 +14,13 @@ import numpy as np
 from musicai.notes import Melody, Note, Score
 from musicai.search._scale.sliding import compiled, symbols_of
 from musicai.search._scale.store import Column, Store, write
-from musicai.search.lines import Lines, lines_of
+from musicai.search.lines import Lines, flatten
 
 TICKS = 20160  # per beat: divisible by 64, 9, 5 and 7, and so by the 480 and 960 of MIDI files
 BATCH = 1000  # pieces whose notes are converted at once
 TOGETHER = 256  # runs of notes that are read before their pages are let go
 DTYPES = {"pitches": "u1", "rhythms": "<u4", "offsets": "<i8", "pieces": "<i4", "firsts": "<i4", "table": "<i4"}
-DTYPES |= {"texts": "u1", "text_offsets": "<i8"}
-DTYPES |= {"symbols": "u1", "symbol_counts": "<i8"}
+DTYPES |= {"texts": "u1", "text_offsets": "<i8", "symbols": "u1", "symbol_counts": "<i8"}
 
 
 def facts_of(piece: Melody | Score) -> list:
@@ -35,9 +34,7 @@ class Builder:
     """Collects pieces in columns; `finish` writes the file."""
 
     def __init__(self, folder: Path | None):
-        self.columns = {name: Column(dtype, folder) for name, dtype in DTYPES.items()}
-        self.columns["offsets"].append([0])
-        self.columns["text_offsets"].append([0])
+        self.columns = {name: Column(dtype, folder, [0] * name.endswith("offsets")) for name, dtype in DTYPES.items()}
         self.codes: dict[int, int] = {}  # (step, duration) as one number -> its row in the table
         self.pieces, self.waiting, self.names, self.counts = 0, [], set(), np.zeros(256, np.int64)
 
@@ -52,10 +49,7 @@ class Builder:
         return self._append_texts([[str(number), "", "", 120.0, 4, 4] for number in numbers])
 
     def _flush(self) -> None:
-        owned = [(i, line) for i, (piece, _) in enumerate(self.waiting) for line in lines_of(piece)]
-        rows = [(note.pitch, note.start, note.duration) for _, line in owned for note in line.notes]
-        offsets = np.cumsum([0, *(len(line) for _, line in owned)])
-        self._append_lines(offsets, [i for i, _ in owned], *np.array(rows, dtype=float).reshape(-1, 3).T)
+        self._append_lines(*flatten(piece for piece, _ in self.waiting))
         self._append_texts([self._describe(i, *item) for i, item in enumerate(self.waiting, self.pieces)])
         self.waiting = []
 

@@ -23,7 +23,6 @@ PART, EDGE, LANES = 1 << 13, 32, 256  # places that are compared at once, some m
 MAPPED = 1 << 23  # places after which pages are let go
 SAMPLES, SAMPLE, SAFETY = 16, 1 << 17, 3  # places searched first, to know how good the best are, or a little less
 
-
 compiled = njit(cache=True, error_model="numpy", nogil=True)
 
 
@@ -148,7 +147,7 @@ def find_places(store: Store, pitches: np.ndarray, starts: np.ndarray | None, co
         return found
 
     step = max(SAMPLE, len(symbols) // SAMPLES)
-    enough = SAFETY * count * SAMPLE // step
+    enough = SAFETY * count * SAMPLE // step + 1
     some = _join([slide(begin, SAMPLE, enough) for begin in range(0, len(symbols), step)])
     least[0] = _prune(*some, enough)[1]  # so that hardly any place has to be noted in vain
     with Workers(torch.device("cpu")) as workers:

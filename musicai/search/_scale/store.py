@@ -25,9 +25,10 @@ CHUNK = 1 << 20  # array elements copied at once
 class Column:
     """One array of the file to be, collected in a temporary file on the same disk."""
 
-    def __init__(self, dtype: Any, folder: Path | None):
+    def __init__(self, dtype: Any, folder: Path | None, values=()):
         self.dtype, self.length = np.dtype(dtype), 0
         self.file = TemporaryFile(dir=folder)  # noqa: SIM115  # it vanishes with the column
+        self.append(values)
 
     def append(self, values) -> None:
         """Add elements at the end."""
