@@ -251,9 +251,8 @@ def test_names_keep_their_letters(raw, text, folder):
 
 
 def test_names_that_no_file_can_hold(tmp_path):
-    melody = Melody.from_pitches([60], name="a\udc90b")
-    with pytest.raises(MidiError, match=r"a\.mid: the name 'a\\udc90b' contains half of a character.*rename it"):
-        write_midi(tmp_path / "a.mid", melody)
+    write_midi(tmp_path / "a.mid", Melody.from_pitches([60], name="a\udc90b"))  # half of a character
+    assert read_midi(tmp_path / "a.mid").name == "a?b"
     (tmp_path / "\udc90.mid").write_bytes(b"")
     with pytest.raises(MidiError, match=r"\\udc90\.mid: not a MIDI file"):
         read_midi(tmp_path / "\udc90.mid")

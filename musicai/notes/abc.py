@@ -12,20 +12,8 @@ from fractions import Fraction
 from functools import cache
 
 from musicai.notes.midi import MAX_BYTES
-from musicai.notes.notation import (
-    FIFTHS,
-    MODES,
-    STEPS,
-    Chord,
-    Speller,
-    Value,
-    bars,
-    beat_of,
-    signature_of,
-    values,
-    voices,
-)
-from musicai.notes.note import Note, Track
+from musicai.notes.notation import FIFTHS, MODES, Chord, Speller, Value, bars, beat_of, signature_of, values, voices
+from musicai.notes.note import STEPS, Note, Track
 from musicai.notes.repeats import unfold_repeats
 from musicai.notes.score import Melody, Score
 from musicai.storage import atomic_write
@@ -93,9 +81,8 @@ def read_abc(path: str | os.PathLike, expand_repeats: bool = False) -> list[Melo
     if not found:
         raise ValueError(f"{name}: no tune can be read" + f"; the first is {wrong[0]}" * bool(wrong))
     if wrong:
-        warnings.warn(
-            f"{name}: {len(wrong)} of {len(wrong) + len(found)} tunes left out; the first is {wrong[0]}", stacklevel=2
-        )
+        left_out = f"{len(wrong)} of {len(wrong) + len(found)} tunes left out"
+        warnings.warn(f"{name}: {left_out}; the first is {wrong[0]}", stacklevel=2)
     return found
 
 

@@ -10,10 +10,10 @@ import re
 import struct
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from musicai.notes.keys import transpose_key
+from musicai.notes.notation import key_name, signature_of
 from musicai.notes.note import Note, Track, require
 from musicai.notes.score import Melody, Score
 from musicai.storage import atomic_write
@@ -24,12 +24,8 @@ DRUMS = 9  # the channel of drums, counted from 0
 PITCHED = [channel for channel in range(16) if channel != DRUMS]
 NOTE_OFF, NOTE_ON, CONTROL, PROGRAM, PAN = 0x80, 0x90, 0xB0, 0xC0, 10
 NAME, END, TEMPO, TIME_SIGNATURE, KEY_SIGNATURE = 0xFF03, 0xFF2F, 0xFF51, 0xFF58, 0xFF59
-TONICS = {"major": "Cb Gb Db Ab Eb Bb F C G D A E B F# C#", "minor": "Ab Eb Bb F C G D A E B F# C# G# D# A#"}
-SIGNATURES = {  # from -7 (flats) to 7 (sharps) accidentals, major or minor
-    struct.pack("bB", n - 7, is_minor): f"{tonic} {mode}"
-    for is_minor, (mode, tonics) in enumerate(TONICS.items())
-    for n, tonic in enumerate(tonics.split())
-}
+# From -7 (flats) to 7 (sharps) accidentals, major or minor.
+SIGNATURES = {struct.pack("bB", n, i): key_name(n, ("major", "minor")[i]) for n in range(-7, 8) for i in (0, 1)}
 JAPANESE = re.compile("[\u3040-\u30ff]|[\u4e00-\u9fff]{2}|[\uff66-\uff9f]{2}")  # kana, kanji, half-width kana
 
 
@@ -66,10 +62,8 @@ def read_midi(source: str | os.PathLike | bytes) -> Score:
     Chapter 1.
     """
     name, data = name_and_bytes(source, "MIDI", MAX_BYTES)
-    try:
+    with naming(name, MidiError):
         return _read_score(data)
-    except ValueError as error:
-        raise MidiError(f"{name}: {error}") from None
 
 
 def write_midi(path: str | os.PathLike, score: Score | Melody) -> None:
@@ -87,17 +81,14 @@ def write_midi(path: str | os.PathLike, score: Score | Melody) -> None:
         score: the music.
 
     Raises:
-        MidiError: if MIDI cannot hold the score: more than 15 instruments, a tempo below 3.58, or a lone surrogate in a
-            name.
+        MidiError: if MIDI cannot hold the score: more than 15 instruments, or a tempo below 3.58.
         OSError: if the file cannot be written.
 
     Chapter 1.
     """
     score = score.to_score() if isinstance(score, Melody) else score
-    try:
+    with naming(path, MidiError):
         data = _score_bytes(score)
-    except ValueError as error:
-        raise MidiError(f"{_printable(path)}: {error}") from None
     with atomic_write(Path(path)) as file:
         file.write(data)
 
@@ -107,12 +98,17 @@ def name_and_bytes(source: str | os.PathLike | bytes, kind: str, most: int) -> t
     if isinstance(source, (bytes, bytearray, memoryview)):
         return f"{kind} bytes", bytes(source)
     with open(source, "rb") as file:
-        return _printable(source), file.read(most + 1)
+        return os.fsdecode(source), file.read(most + 1)
 
 
-def _printable(path: str | os.PathLike) -> str:
-    """A path as printable text, even if it is not UTF-8."""
-    return os.fsdecode(path).encode(errors="backslashreplace").decode()
+@contextmanager
+def naming(path: str | os.PathLike, kind: type[ValueError] = ValueError) -> Iterator[None]:
+    """Make every ValueError inside begin with the name of the file."""
+    try:
+        yield
+    except ValueError as error:
+        name = os.fsdecode(path).encode(errors="backslashreplace").decode()  # printable even if it is not UTF-8
+        raise kind(f"{name}: {error}") from None
 
 
 # ---- reading
@@ -231,13 +227,6 @@ def _bpm(tempo: bytes) -> float:
     return next((bpm for bpm in rounded if bpm and round(60e6 / bpm) == microseconds), exact)
 
 
-def _encoded(name: str) -> bytes:
-    try:
-        return name.encode()
-    except UnicodeEncodeError:
-        raise ValueError(f"the name {name!r} contains half of a character, which no file can hold; rename it") from None
-
-
 def _decoded(name: bytes) -> str:
     """Decode text in its most likely encoding, since MIDI does not say which it is."""
     name = name.rstrip(b"\0")
@@ -275,7 +264,7 @@ def _channels(instruments: list[tuple[int, int]]) -> Iterator[int]:
 
 def _conductor(score: Score) -> bytes:
     """A first track without notes: the title, tempos, time signatures and key."""
-    events = [(0, 0, _meta(NAME, _encoded(score.name)))]
+    events = [(0, 0, _meta(NAME, score.name.encode(errors="replace")))]
     for beat, bpm in score.tempos:
         microseconds = round(60e6 / bpm)  # per quarter note
         possible = f"tempo {bpm} is outside the 3.58 to 60,000,000 beats per minute that MIDI can hold"
@@ -283,8 +272,7 @@ def _conductor(score: Score) -> bytes:
         events.append((_tick(beat), 1, _meta(TEMPO, microseconds.to_bytes(3, "big"))))
     for beat, numerator, denominator in score.time_signatures:
         events.append((_tick(beat), 1, _meta(TIME_SIGNATURE, bytes([numerator, denominator.bit_length() - 1, 24, 8]))))
-    known = score.key in SIGNATURES.values()
-    key = score.key if known else transpose_key(transpose_key(score.key, 1), -1)  # Eb major for D# major
+    _, key = signature_of(score.key) or (0, "")  # Eb major for D# major
     events += [(0, 1, _meta(KEY_SIGNATURE, content)) for content, name in SIGNATURES.items() if name == key]
     return _chunk(events)
 
@@ -292,7 +280,7 @@ def _conductor(score: Score) -> bytes:
 def _track_chunk(track: Track, channel: int, restate: bool) -> bytes:
     """Encode a track's notes; `restate` repeats its sound before each, if other sounds share the channel."""
     sound = bytes([PROGRAM | channel, track.program, 0, CONTROL | channel, PAN, _pan(track)])
-    events = [(0, 0, _meta(NAME, _encoded(track.name))), (0, 2, sound)]
+    events = [(0, 0, _meta(NAME, track.name.encode(errors="replace"))), (0, 2, sound)]
     for note in track.notes:
         start = _tick(note.start)
         stop = max(start + 1, _tick(note.end))

@@ -11,6 +11,7 @@ import re
 import zipfile
 from bisect import bisect_left
 from collections.abc import Iterator
+from contextlib import suppress
 from fractions import Fraction
 from itertools import accumulate
 from xml.etree import ElementTree
@@ -18,9 +19,9 @@ from xml.parsers import expat
 from xml.sax.saxutils import escape
 
 from musicai.notes.keys import transpose_key
-from musicai.notes.midi import DRUMS, PITCHED, name_and_bytes
-from musicai.notes.notation import MODES, STEPS, Speller, Value, bars, beams, key_name, signature_of, values, voices
-from musicai.notes.note import Note, Track, require
+from musicai.notes.midi import DRUMS, PITCHED, name_and_bytes, naming
+from musicai.notes.notation import MODES, Speller, Value, bars, beams, key_name, signature_of, values, voices
+from musicai.notes.note import STEPS, Note, Track, require
 from musicai.notes.repeats import unfold_repeats
 from musicai.notes.score import Melody, Score
 from musicai.storage import atomic_write
@@ -55,10 +56,8 @@ def read_musicxml(source: str | os.PathLike | bytes, expand_repeats: bool = Fals
     Chapter 6.
     """
     name, data = name_and_bytes(source, "MusicXML", MAX_BYTES)
-    try:
+    with naming(name):
         return _Reader(_parse(_unzip(data) if data[:2] == b"PK" else data)).score(expand_repeats)
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from None
 
 
 def _unzip(data: bytes) -> bytes:
@@ -95,12 +94,10 @@ def _refuse_entity(name: str, *_) -> None:
 
 def _number(text: str | None, what: str) -> Fraction:
     """A finite number below 2 ** 30, exactly."""
-    try:
-        value = float(text or "")
-    except ValueError:
-        value = math.nan
-    require(abs(value) < 1 << 30, f"{what} {(text or '')[:40]!r} is not a number")
-    return Fraction(value)
+    with suppress(TypeError, ValueError):
+        if abs(value := float(text)) < 1 << 30:
+            return Fraction(value)
+    raise ValueError(f"{what} {(text or '')[:40]!r} is not a number")
 
 
 class _Reader:
@@ -263,10 +260,8 @@ def write_musicxml(path: str | os.PathLike, score: Score | Melody) -> None:
     Chapter 6.
     """
     score = score.to_score() if isinstance(score, Melody) else score
-    try:
+    with naming(path):
         data = _score_text(score).encode()
-    except ValueError as error:
-        raise ValueError(f"{os.fsdecode(path)}: {error}") from None
     if os.fsdecode(path).lower().endswith(".mxl"):
         rootfile = '<container><rootfiles><rootfile full-path="score.musicxml"/></rootfiles></container>'
         with zipfile.ZipFile(buffer := io.BytesIO(), "w", zipfile.ZIP_DEFLATED) as archive:

@@ -12,7 +12,6 @@ from musicai.notes.score import Score
 
 MODES = ("lydian", "major", "mixolydian", "dorian", "minor", "phrygian", "locrian")  # each has one sharp fewer
 FIFTHS = "FCGDAEB"  # the order of the sharps in a signature; that of the flats is its reverse
-STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 FINE = 10_080  # exact times are multiples of a beat divided by one of this number's divisors up to 48
 COARSE = 24  # times that are not exact are rounded to 32nds and to triplets of 16ths
 MAX_BARS = 20_000

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 PITCH_CLASSES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
-_LETTERS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
+STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 
 
 def require(condition: bool, reason: str) -> None:
@@ -196,4 +196,4 @@ def note_number(name: str) -> int:
     match = re.fullmatch(r"([A-G])([#b]*)(-?\d+)", name)
     if not match:
         raise ValueError(f'note name {name!r} does not look like "C4", "F#3" or "Bb5"')
-    return _LETTERS[match[1]] + match[2].count("#") - match[2].count("b") + 12 * (int(match[3]) + 1)
+    return STEPS[match[1]] + match[2].count("#") - match[2].count("b") + 12 * (int(match[3]) + 1)
