@@ -133,9 +133,8 @@ class Pretrained:
             for number in _numbers(value):
                 limit = most if isinstance(number, int) and field not in cls.quantities else MAX_NUMBER
                 if not abs(number) <= limit:  # written this way, it also refuses NaN
-                    reason = f"is not a number up to {limit:,}, so the model would be far larger than its weights"
-                    hint = "if it is not a size, name the field in `quantities`"
-                    raise ValueError(f"{field} = {str(value)[:40]} {reason}; {hint}")
+                    reason = f"is not a number up to {limit:,}, which would make the model far larger than its weights"
+                    raise ValueError(f"{field} = {value!s:.40} {reason}; if it is not a size, name it in `quantities`")
 
 
 def shipped() -> list[str]:
@@ -198,8 +197,7 @@ def _reading(path: Path) -> Iterator[Path]:
     try:
         yield path
     except Exception as error:
-        reason = f"{type(error).__name__}: {str(error)[:200]}"
-        raise PretrainedError(f"{path} is incomplete or corrupt ({reason})") from error
+        raise PretrainedError(f"{path} is incomplete or corrupt ({type(error).__name__}: {error!s:.200})") from error
 
 
 def _numbers(value: Any) -> Iterator[int | float]:

@@ -127,7 +127,18 @@ def counted(corpus: Corpus, costs: Costs, count: int) -> Costs:
     print(
         "mixture:", *(np.round(x, 3).tolist() for x in (mixture.weights_, mixture.means_[:, 0], mixture.covariances_))
     )
-    return replace(costs.with_errors(mixture), deletion=chances[missing], insertion=chances[extra])
+    return replace(costs, **costs_of_errors(mixture), deletion=chances[missing], insertion=chances[extra])
+
+
+def costs_of_errors(mixture: GaussianMixture) -> dict[str, float]:
+    """The costs of right and wrong pitches by a mixture of Gaussians over errors in semitones, right notes included."""
+    fine = np.arange(-24.5, 24.5, 1 / 16) + 1 / 32
+    density = np.exp(np.asarray(mixture.score_samples(fine[:, None]))) / 16
+    chance = density.reshape(49, 16).sum(axis=1)  # of the errors -24..24
+    size = np.abs(np.arange(-24, 25))
+    parts = {"right": size == 0, "slip": (size > 0) & (size < 3), "octave": size == 12}
+    parts["wrong"] = ~np.any(list(parts.values()), axis=0) & (size < 12)
+    return {name: float(np.log(max(chance[part].mean(), 1e-6))) for name, part in parts.items()}
 
 
 def by_hand(costs: Costs) -> Costs:

@@ -1,10 +1,15 @@
 """How sure a match is: the regression grows with the evidence, and its probabilities mean what they say."""
 
+from pathlib import Path
+from runpy import run_path
+
 import numpy as np
 import pytest
 
+from musicai.gmm import GaussianMixture
 from musicai.search.confidence import KINDS, features, probability, threshold
-from musicai.search.costs import Costs
+
+SCRIPT = Path(__file__).parents[1] / "scripts" / "fit_search.py"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -34,11 +39,9 @@ def test_an_unknown_kind_is_named():
 
 def test_errors_of_pitch_set_the_costs():
     """The mixture's chances: 80 % in tune, and 4 % for each of the slips -2, -1, 1, 2."""
-    from musicai.gmm import GaussianMixture
-
     errors = np.repeat([0.0, -1, 1, -2, 2, -12, 12], [80, 4, 4, 4, 4, 2, 2])[:, None]
     start = np.array([[-12.0], [0.0], [-1], [1], [2], [-2], [12]])
     mixture = GaussianMixture(7, covariance_type="spherical", means_init=start, reg_covar=1e-3).fit(errors)
-    costs = Costs.default().with_errors(mixture)
-    found = np.exp([costs.right, costs.slip, costs.octave])
+    costs = run_path(SCRIPT)["costs_of_errors"](mixture)
+    found = np.exp([costs["right"], costs["slip"], costs["octave"]])
     np.testing.assert_allclose(found, [0.8, 0.04, 0.02], rtol=0.05)

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from functools import cache
 
-from musicai.notes.midi import MAX_BYTES
+from musicai.notes import notation
+from musicai.notes.midi import MAX_BYTES, write_file
 from musicai.notes.notation import FIFTHS, MODES, Chord, Speller, Value, bars, beat_of, signature_of, values, voices
 from musicai.notes.note import STEPS, Note, Track
 from musicai.notes.repeats import unfold_repeats
 from musicai.notes.score import Melody, Score
-from musicai.storage import atomic_write
 
 ALTERATIONS = {"^^": 2, "^": 1, "=": 0, "_": -1, "__": -2}
 TUPLETS = {2: 3, 3: 2, 4: 3, 6: 2, 8: 3}  # p notes in the time of q; for 5, 7 and 9 the metre decides
@@ -188,14 +188,7 @@ def join_ties(sounding: Iterable[tuple]) -> list[tuple[int, float, float]]:
 
     O'Neill's transcribers also wrote slurs as ties, so a tie counts only between equal pitches with no gap.
     """
-    notes: list[list] = []
-    open_tie = False
-    for pitch, start, duration, tied in sounding:
-        if open_tie and notes[-1][0] == pitch and notes[-1][1] + notes[-1][2] == start:
-            notes[-1][2] += duration
-        else:
-            notes.append([pitch, start, duration])
-        open_tie = tied
+    notes = notation.join_ties((*note, True, tied) for *note, tied in sounding)
     return [(pitch, float(start), float(duration)) for pitch, start, duration in notes]
 
 
@@ -386,7 +379,10 @@ def write_abc(path: str | os.PathLike, score: Score | Melody) -> None:
 
     Chapter 6.
     """
-    score = score.to_score() if isinstance(score, Melody) else score
+    write_file(path, score, _tune_bytes)
+
+
+def _tune_bytes(score: Score) -> bytes:
     measures, signature = bars(score), signature_of(score.key)
     (_, beats, part), (_, bpm) = score.time_signatures[0], score.tempos[0]
     tonic, mode = signature[1].split() if signature else ("none", "")
@@ -396,8 +392,7 @@ def write_abc(path: str | os.PathLike, score: Score | Melody) -> None:
     for i, (name, line) in enumerate(tracks, 1):
         lines += [f'V:{i} name="{_one_line(name.replace(chr(34), ""))}"'] * (len(tracks) > 1)
         lines += _music(line, measures, Speller(signature[0] if signature else 0))
-    with atomic_write(path) as file:
-        file.write("\n".join([*lines, ""]).encode("utf-8", "replace"))
+    return "\n".join([*lines, ""]).encode("utf-8", "replace")
 
 
 def _one_line(name: str) -> str:

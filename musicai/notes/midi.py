@@ -9,9 +9,8 @@ import os
 import re
 import struct
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 from musicai.notes.notation import key_name, signature_of
 from musicai.notes.note import Note, Track, require
@@ -86,10 +85,14 @@ def write_midi(path: str | os.PathLike, score: Score | Melody) -> None:
 
     Chapter 1.
     """
-    score = score.to_score() if isinstance(score, Melody) else score
-    with naming(path, MidiError):
-        data = _score_bytes(score)
-    with atomic_write(Path(path)) as file:
+    write_file(path, score, _score_bytes, MidiError)
+
+
+def write_file(path: str | os.PathLike, score: Score | Melody, encode: Callable, kind=ValueError) -> None:
+    """Encode a score or a melody and write it, completely or not at all; a `kind` of ValueError names the file."""
+    with naming(path, kind):
+        data = encode(score.to_score() if isinstance(score, Melody) else score)
+    with atomic_write(path) as file:
         file.write(data)
 
 
@@ -120,8 +123,7 @@ def _read_score(data: bytes) -> Score:
         data = data[max(0, data.find(b"MThd")) :]
     require(data[:4] == b"MThd" and len(data) >= 14, "not a MIDI file: it does not begin with a whole MThd header")
     length, layout, count, division = struct.unpack(">IHHH", data[4:14])
-    one = layout < 2 or count == 1
-    require(one, f"its {count} tracks are independent patterns (format 2); save each as its own file first")
+    require(layout < 2 or count == 1, f"its {count} tracks are independent patterns (format 2); save each as a file")
     ticks = f"its header says {division} ticks per quarter note"
     require(0 < division < 0x8000, f"{ticks}; from 32,768 on it counts SMPTE frames, convert it with an editor first")
     position = 8 + length
@@ -267,8 +269,7 @@ def _conductor(score: Score) -> bytes:
     events = [(0, 0, _meta(NAME, score.name.encode(errors="replace")))]
     for beat, bpm in score.tempos:
         microseconds = round(60e6 / bpm)  # per quarter note
-        possible = f"tempo {bpm} is outside the 3.58 to 60,000,000 beats per minute that MIDI can hold"
-        require(1 <= microseconds < 1 << 24, possible)
+        require(1 <= microseconds < 1 << 24, f"tempo {bpm} is not in MIDI's range, 3.58 to 60,000,000 beats per minute")
         events.append((_tick(beat), 1, _meta(TEMPO, microseconds.to_bytes(3, "big"))))
     for beat, numerator, denominator in score.time_signatures:
         events.append((_tick(beat), 1, _meta(TIME_SIGNATURE, bytes([numerator, denominator.bit_length() - 1, 24, 8]))))

@@ -19,12 +19,11 @@ from xml.parsers import expat
 from xml.sax.saxutils import escape
 
 from musicai.notes.keys import transpose_key
-from musicai.notes.midi import DRUMS, PITCHED, name_and_bytes, naming
-from musicai.notes.notation import MODES, Speller, Value, bars, beams, key_name, signature_of, values, voices
+from musicai.notes.midi import DRUMS, PITCHED, name_and_bytes, naming, write_file
+from musicai.notes.notation import MODES, Speller, Value, bars, beams, join_ties, key_name, signature_of, values, voices
 from musicai.notes.note import STEPS, Note, Track, require
 from musicai.notes.repeats import unfold_repeats
 from musicai.notes.score import Melody, Score
-from musicai.storage import atomic_write
 
 MAX_BYTES = 32 << 20  # of XML
 MAX_BEATS = 1 << 20
@@ -124,8 +123,10 @@ class _Reader:
         ids = {one.get("id"): one for one in self.root.iterfind("part-list/score-part")}
         tracks = []
         for part, rows in zip(self.parts, self.heard, strict=True):
-            if notes := _joined(_played([(starts[i] + beat, *row) for i, beat, *row in rows], spans)):
-                tracks.append(_track(notes, ids.get(part.get("id"))))
+            played = _played([(starts[i] + beat, *row) for i, beat, *row in rows], spans)
+            if notes := join_ties((line, beat, *rest) for beat, line, *rest in played):
+                notes = [Note(line[1], float(beat), float(length), velocity) for line, beat, length, velocity in notes]
+                tracks.append(_track(notes, ids.get(part.get("id"), ElementTree.Element("score-part"))))
         changes = []
         for events, before in ((self.tempos, (120.0,)), (self.metres, (4, 4))):
             rows = _played([(starts[i] + beat, *what) for (i, beat), what in events.items()], spans)
@@ -136,7 +137,7 @@ class _Reader:
         return Score(tuple(tracks), *changes, key=self.keys[min(self.keys)] if self.keys else "", name=title.strip())
 
     def _part(self, part: ElementTree.Element) -> Iterator[tuple]:
-        """Yield (measure, beat, duration, pitch, velocity, voice, tied from, tied to) for every note of a part."""
+        """Yield (measure, beat, (voice, pitch), duration, velocity, tied from, tied to) for every note of a part."""
         self.divisions, self.shift = Fraction(1), 0
         for i, measure in enumerate(part.iterfind("measure")):
             clock = onset = Fraction(0)
@@ -147,7 +148,8 @@ class _Reader:
                 elif item.tag == "note" and item.find("grace") is None:
                     length, onset = self._length(item, "duration"), onset if item.find("chord") is not None else clock
                     if length > 0 and item.find("pitch") is not None and item.find("cue") is None:
-                        yield i, onset, length, *self._note(item)
+                        line, *rest = self._note(item)
+                        yield i, onset, line, length, *rest
                     clock = max(clock, onset + length)
                 elif item.tag == "attributes":
                     self._attributes(item, (i, clock))
@@ -161,7 +163,7 @@ class _Reader:
         return _number(item.findtext(name) or "0", name) / self.divisions
 
     def _note(self, item: ElementTree.Element) -> tuple:
-        """(pitch, velocity, voice, tied from, tied to) of a note."""
+        """((voice, pitch), velocity, tied from, tied to) of a note."""
         pitch = item.find("pitch")
         step, octave = pitch.findtext("step", ""), int(_number(pitch.findtext("octave"), "octave"))
         require(step in STEPS, f"step {step[:40]!r} is not a letter from A to G")
@@ -170,7 +172,7 @@ class _Reader:
         loud = item.get("dynamics")
         velocity = min(127, max(1, round(_number(loud, "dynamics") * 9 / 10))) if loud else 80
         ties = {tie.get("type") for tie in (*item.iterfind("tie"), *item.iterfind("notations/tied"))}
-        return number, velocity, item.findtext("voice", ""), "stop" in ties, "start" in ties
+        return (item.findtext("voice", ""), number), velocity, "stop" in ties, "start" in ties
 
     def _attributes(self, item: ElementTree.Element, place: tuple) -> None:
         if (divisions := item.findtext("divisions")) is not None:
@@ -213,24 +215,8 @@ def _played(rows: list[tuple], spans: list[tuple]) -> list[tuple]:
     return played
 
 
-def _joined(rows: list[tuple]) -> list[Note]:
-    """Join tied notes."""
-    notes: list[list] = []
-    open_ties: dict[tuple, list] = {}
-    for beat, length, pitch, velocity, voice, tied_from, tied_to in rows:
-        before = open_ties.get((voice, pitch, beat)) if tied_from else None
-        note = before.pop(0) if before else [pitch, beat, Fraction(0), velocity]
-        if not note[2]:
-            notes.append(note)
-        note[2] += length
-        if tied_to:
-            open_ties.setdefault((voice, pitch, beat + length), []).append(note)
-    return [Note(pitch, float(beat), float(length), velocity) for pitch, beat, length, velocity in notes]
-
-
-def _track(notes: list[Note], about: ElementTree.Element | None) -> Track:
+def _track(notes: list[Note], about: ElementTree.Element) -> Track:
     """Make a track of a part's notes and of what the list of parts says about it."""
-    about = ElementTree.Element("score-part") if about is None else about
     program = int(_number(about.findtext("midi-instrument/midi-program") or "1", "midi-program")) - 1
     pan = float(_number(about.findtext("midi-instrument/pan") or "0", "pan")) / 90
     is_drum = about.findtext("midi-instrument/midi-channel") == str(DRUMS + 1)
@@ -259,20 +245,18 @@ def write_musicxml(path: str | os.PathLike, score: Score | Melody) -> None:
 
     Chapter 6.
     """
-    score = score.to_score() if isinstance(score, Melody) else score
-    with naming(path):
-        data = _score_text(score).encode()
-    if os.fsdecode(path).lower().endswith(".mxl"):
-        rootfile = '<container><rootfiles><rootfile full-path="score.musicxml"/></rootfiles></container>'
-        with zipfile.ZipFile(buffer := io.BytesIO(), "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr("META-INF/container.xml", rootfile)
-            archive.writestr("score.musicxml", data)
-        data = buffer.getvalue()
-    with atomic_write(path) as file:
-        file.write(data)
+    write_file(path, score, _zipped_score if os.fsdecode(path).lower().endswith(".mxl") else _score_bytes)
 
 
-def _score_text(score: Score) -> str:
+def _zipped_score(score: Score) -> bytes:
+    rootfile = '<container><rootfiles><rootfile full-path="score.musicxml"/></rootfiles></container>'
+    with zipfile.ZipFile(buffer := io.BytesIO(), "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("META-INF/container.xml", rootfile)
+        archive.writestr("score.musicxml", _score_bytes(score))
+    return buffer.getvalue()
+
+
+def _score_bytes(score: Score) -> bytes:
     tracks, listed, parts = [track for track in score.tracks if track.notes] or [Track(())], "", ""
     for i, track in enumerate(tracks, 1):
         name, channel = _text(track.name), DRUMS if track.is_drum else PITCHED[i % len(PITCHED)]
@@ -285,7 +269,7 @@ def _score_text(score: Score) -> str:
         parts += f'<part id="P{i}">\n{music}\n</part>\n'
     head = '<?xml version="1.0" encoding="UTF-8"?>\n<score-partwise version="4.0">'
     work = f"<work><work-title>{_text(score.name)}</work-title></work>"
-    return f"{head}{work}\n<part-list>{listed}</part-list>\n{parts}</score-partwise>\n"
+    return f"{head}{work}\n<part-list>{listed}</part-list>\n{parts}</score-partwise>\n".encode()
 
 
 def _text(name: str) -> str:

@@ -49,6 +49,25 @@ class Value:
     ties: tuple[bool, bool]
 
 
+def join_ties(rows: Iterable[tuple]) -> list[list]:
+    """Join tied notes: [line, start, duration, ...] from (line, start, duration, ..., tied from, tied to).
+
+    A note is tied to one before it on the same line (whatever says so: a pitch, or a voice and a pitch) that ends where
+    it begins; it keeps whatever else is said of the first of them.
+    """
+    notes: list[list] = []
+    open_ties: dict[tuple, list] = {}
+    for line, start, duration, *rest, tied_from, tied_to in rows:
+        before = open_ties.get((line, start)) if tied_from else None
+        note = before.pop(0) if before else [line, start, Fraction(0), *rest]
+        if not note[2]:
+            notes.append(note)
+        note[2] += duration
+        if tied_to:
+            open_ties.setdefault((line, start + duration), []).append(note)
+    return notes
+
+
 def on_grid(note: Note) -> tuple[Fraction, Fraction]:
     """Find the exact start and stop that floats stand for; times that no notation fits are rounded to 1/24 beat."""
     start, stop = _on_grid(note.start), _on_grid(note.end)

@@ -10,11 +10,11 @@ import torch
 from musicai.audio import Audio, mu_law_decode
 from musicai.gan import InstrumentGenerator
 from musicai.notes import Melody, Note, Score, Track
+from musicai.notes.score import SLACK
 from musicai.performance.sampled import INSTRUMENTS, PROGRAMS, SR, as_score, limited, render, spans
 from musicai.wavenet import ScoreWaveNet, sample
 
 RELEASE = 0.5  # seconds of sound after the last note's end
-SLACK = 1e-6  # beats: the rounding error of sums of fractions such as 1/3
 Instruments = str | Mapping[str, str] | None
 
 
@@ -64,14 +64,13 @@ def perform(
     """
     if not isinstance(performer, str):
         return performer(score)
-    makers = {
-        "sampled": lambda: SampledPerformer(instruments),
-        "gan": lambda: GANPerformer(instruments=instruments, seed=seed),
-        "wavenet": lambda: WaveNetPerformer(instruments=instruments, seed=seed, progress=progress),
-    }
-    if performer not in makers:
-        raise ValueError(f"there is no performer {performer!r}; choose from {', '.join(makers)}")
-    return makers[performer]()(score)
+    if performer == "sampled":
+        return SampledPerformer(instruments)(score)
+    if performer == "gan":
+        return GANPerformer(instruments=instruments, seed=seed)(score)
+    if performer == "wavenet":
+        return WaveNetPerformer(instruments=instruments, seed=seed, progress=progress)(score)
+    raise ValueError(f"there is no performer {performer!r}; choose from sampled, gan, wavenet")
 
 
 @dataclass
@@ -216,8 +215,7 @@ def _cast(score: Score, instruments: Instruments, known: Sequence[str]) -> list[
     if missing := sorted(chosen.keys() - {track.name for track in score.tracks}):
         raise ValueError(f"no track is called {missing[0]!r}; the score has {[track.name for track in tracks]}")
     if unknown := [name for name in names if name not in known]:
-        plays = f"this performer plays {', '.join(known)}; choose instruments=..."
-        raise ValueError(f"no instrument {unknown[0]!r}: {plays}")
+        raise ValueError(f"no instrument {unknown[0]!r}: choose instruments= from {', '.join(known)}")
     return list(zip(tracks, names, strict=True))
 
 

@@ -138,9 +138,7 @@ def voice(name: str, note: Note, length: int) -> tuple[np.ndarray, float]:
     """At least `length` samples of an instrument's note, and the gain for its velocity."""
     sampled = nearest(layers(name), note.pitch)
     entry = layers(name)[sampled][nearest(layers(name)[sampled], note.velocity)]
-    room = SR
-    while room < length:  # doubled, so that only a few different lengths are made and cached
-        room *= 2
+    room = SR << (int(length - 1) // SR).bit_length()  # doubled: only a few lengths are made and cached
     make = sustained if room <= LONGEST_CACHED else sustained.__wrapped__
     sound = make(entry.file, entry.slot, note.pitch - sampled, room, BEHAVIOUR[name]["decays"])
     return sound, entry.gain * (note.velocity / entry.velocity) ** 2

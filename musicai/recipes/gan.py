@@ -78,13 +78,11 @@ def train_instrument(name: str, out: Path, steps: int | None, seed: int, progres
     return finish(name, out, model, run, data, scores)
 
 
-@torch.no_grad()
 def imitated(model: gan.InstrumentGenerator, items: list[dict]) -> Tensor:
     """The same notes played by the model, with one random z each: (notes, time)."""
-    condition = [torch.tensor([item[key] for item in items]) for key in ("pitch", "instrument", "velocity")]
-    z = torch.randn(len(items), model.config["z_size"])
-    parts = zip(*(part.to(device()).split(32) for part in (z, *condition)), strict=True)
-    return torch.cat([model(*part)[:, 0] for part in parts]).cpu()
+    notes = [torch.tensor([item[key] for item in items]) for key in ("pitch", "instrument", "velocity")]
+    notes.append(torch.randn(len(items), model.config["z_size"]))
+    return in_batches(lambda i: model.play(*(part[i] for part in notes))[:, 0], torch.arange(len(items)), 32).cpu()
 
 
 # ---- the classifier

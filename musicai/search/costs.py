@@ -1,22 +1,19 @@
 """What a mistake costs: how likely people's errors are, against how likely any other notes would be. Chapter 6.
 
 A query note that agrees with the tune is worth the more, the rarer its interval is: `intervals` and `ratios` say how
-likely an interval or a change of rhythm is in music at large. `Costs.with_errors` takes the costs of wrong pitches from
-a mixture of Gaussians. In the default costs, `scripts/fit_search.py` has moved each number up and down until the right
-tunes of simulated queries stood out best; `fitted.json` keeps them.
+likely an interval or a change of rhythm is in music at large. `scripts/fit_search.py` has taken the costs of wrong
+pitches from a mixture of Gaussians and then moved each number up and down until the right tunes of simulated queries
+stood out best; `fitted.json` keeps them.
 """
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from math import comb, log
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from musicai.gmm import GaussianMixture
 
 # From one note of the query that agrees with the line to the next one: how many notes further in each of them.
 PLACES = [(a, b) for a in range(1, 7) for b in range(1, 7) if abs(a - b) < (2 if max(a, b) > 4 else 3)]
@@ -98,32 +95,6 @@ class Costs:
     def default(cls) -> Self:
         """The costs that were fitted to simulated errors in the training split of the folk corpus."""
         return _fitted()
-
-    def with_errors(self, mixture: "GaussianMixture") -> Self:
-        """Replace the costs of wrong pitches by those of a mixture of Gaussians over errors in semitones.
-
-        >>> from musicai.gmm import GaussianMixture
-        >>> errors = np.array([0.0] * 80 + [1, -1, 2, -2] * 4 + [12, -12])[:, None]
-        >>> start = np.array([[-12.0], [0.0], [3.0], [12.0]])
-        >>> mixture = GaussianMixture(4, covariance_type="spherical", means_init=start, reg_covar=0.01).fit(errors)
-        >>> costs = Costs.default().with_errors(mixture)
-        >>> costs.right > costs.slip > costs.octave
-        True
-
-        Args:
-            mixture: fitted to errors of pitch, (errors, 1), those of right notes among them.
-
-        Returns: Costs.
-
-        Chapter 6.
-        """
-        fine = np.arange(-24.5, 24.5, 1 / 16) + 1 / 32
-        density = np.exp(np.asarray(mixture.score_samples(fine[:, None]))) / 16
-        chance = density.reshape(49, 16).sum(axis=1)  # of the errors -24..24
-        size = np.abs(np.arange(-24, 25))
-        parts = {"right": size == 0, "slip": (size > 0) & (size < 3), "octave": size == 12}
-        parts["wrong"] = ~np.any(list(parts.values()), axis=0) & (size < 12)
-        return replace(self, **{name: log(max(chance[part].mean(), 1e-6)) for name, part in parts.items()})
 
     def step(self, query: int, line: int) -> float:
         """The log-probability of going on by so many notes of the query and of the line, but for the notes between."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from musicai.notes.note import require
 from musicai.pretrained import Pretrained
 from musicai.wavenet.heads import CategoricalHead, GaussianHead
 from musicai.wavenet.layers import DilatedStack, Upsample, dilations_of
@@ -162,12 +163,6 @@ class WaveNet(Pretrained, nn.Module):
         found = instrument.dtype, tuple(instrument.shape)
         require(found == (torch.int64, (batch,)), f"instrument must be int64 of shape ({batch},); got {found}")
         _check_range("instrument", instrument, self.config.global_classes)
-
-
-def require(condition: bool | Tensor, message: str) -> None:
-    """Raise a ValueError with this message unless the condition holds."""
-    if not condition:
-        raise ValueError(message)
 
 
 def number(name: str, value: float, low: float, high: float = math.inf, whole: bool = False) -> float:

@@ -13,8 +13,9 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from musicai.notes.note import require
 from musicai.wavenet.generate.samplers import Cached, Conditioning, Draw, Naive, Sampler, Uniforms
-from musicai.wavenet.model import WaveNet, number, require
+from musicai.wavenet.model import WaveNet, number
 
 # By method; the first is what precision="auto" stands for.
 PRECISIONS = {"naive": ["float32"], "cached": ["float32"], "cpu": ["int16", "float32", "int8"], "triton": ["float16"]}
