@@ -17,11 +17,8 @@ VERBS = {"find": "search"}  # function: the part that it comes from
 
 
 def __dir__() -> list[str]:
-    return [
-        "__version__",
-        *VERBS,
-        *(module.name for module in iter_modules(__path__) if not module.name.startswith("_")),
-    ]
+    parts = [module.name for module in iter_modules(__path__) if not module.name.startswith("_")]
+    return ["__version__", *VERBS, *parts]
 
 
 def __getattr__(name: str):

@@ -134,7 +134,7 @@ class Pretrained:
                 limit = most if isinstance(number, int) and field not in cls.quantities else MAX_NUMBER
                 if not abs(number) <= limit:  # written this way, it also refuses NaN
                     reason = f"is not a number up to {limit:,}, which would make the model far larger than its weights"
-                    raise ValueError(f"{field} = {value!s:.40} {reason}; if it is not a size, name it in `quantities`")
+                    raise ValueError(f"{field} = {value!s:.40} {reason}; name fields that are no sizes in `quantities`")
 
 
 def shipped() -> list[str]:

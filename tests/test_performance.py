@@ -130,7 +130,7 @@ def test_every_performer_refuses_what_is_not_a_score(everyone, name):
 def test_unknown_instruments_and_tracks_are_refused_by_name(everyone, kind, model):
     own = {} if kind is SampledPerformer else {"model": everyone["gan" if kind is GANPerformer else "wavenet"][0].model}
     for instruments, message in [
-        ("kazoo", "no instrument 'kazoo': this performer plays .*flute"),
+        ("kazoo", "no instrument 'kazoo': choose instruments= from .*flute"),
         ({"melody": "flute"}, "no track is called 'melody'"),
         ({"": "kazoo"}, "no instrument 'kazoo'"),
     ]:

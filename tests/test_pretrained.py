@@ -398,7 +398,7 @@ def test_layers_are_counted_while_they_are_made(tmp_path):
 def test_numbers_that_are_no_sizes_may_be_large(tmp_path):
     Deep(sr=192_000).save_pretrained(tmp_path)
     assert Deep.from_pretrained(tmp_path).config["sr"] == 192_000
-    with pytest.raises(PretrainedError, match=r"options = .*16384.*name the field in `quantities`"):
+    with pytest.raises(PretrainedError, match=r"options = .*16384.*name fields that are no sizes in `quantities`"):
         Deep(options={"length": 16_384}).save_pretrained(tmp_path)
 
     class Deep2(Deep):

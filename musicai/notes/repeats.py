@@ -4,9 +4,8 @@ import re
 from collections.abc import Mapping
 
 THICK = re.compile(r"\|\||\|\]|\[\|(?!\])")  # `[|]` is an invisible bar line
-END = re.compile(
-    r"(?<![|:])(:+)(?= ?[|\[\d])|(?<![|:])::|\|:\||^ ?:$"
-)  # also `:` or `|:|` alone, which some write for `:|`
+# Also `:` or `|:|` alone, which some write for `:|`.
+END = re.compile(r"(?<![|:])(:+)(?= ?[|\[\d])|(?<![|:])::|\|:\||^ ?:$")
 START = re.compile(r"[|:][\] ]*:[ :]*$")
 ENDING = re.compile(r"(\d)(?:-(\d))?")
 

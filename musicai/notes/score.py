@@ -49,10 +49,8 @@ class Melody:
         keep(self, "time_signature", check_time_signature(self.time_signature))
         for i, (one, two) in enumerate(pairwise(self.notes), 1):
             if two.start < one.end - SLACK or two.start <= one.start:
-                raise ValueError(
-                    f"melody note {i} starts at {two.start}, before note {i - 1} ({one.start}..{one.end}) ends; "
-                    "a melody has one note at a time (Score.melody() takes the highest)"
-                )
+                early = f"melody note {i} starts at {two.start}, before note {i - 1} ({one.start}..{one.end}) ends"
+                raise ValueError(f"{early}; a melody has one note at a time (Score.melody() takes the highest)")
 
     @classmethod
     def from_pitches(
