@@ -83,7 +83,7 @@ def test_other_sample_rates_are_converted(notes):
         (torch.zeros(2, 3839), "at least 0.24 s of sound, not 3839 samples at 16000 Hz"),
         (torch.zeros(2, 3, 16_000), r"not \(2, 3, 16000\)"),
         (torch.zeros(0, 16_000), r"not \(0, 16000\)"),
-        (torch.zeros(2, 16_000, dtype=torch.int16), r"floating point in \[-1, 1\], not torch\.int16; divide"),
+        (torch.zeros(2, 16_000, dtype=torch.int16), r"floating point, not torch\.int16; divide"),
         (torch.full((2, 16_000), torch.nan), "audio is not finite"),
     ],
 )

@@ -55,8 +55,7 @@ class Audio:
 
     def __post_init__(self):
         samples = torch.as_tensor(self.samples).detach().cpu().float()
-        if samples.dim() not in (1, 2):
-            raise AudioError(f"samples must be (channels, time) or (time,); got {tuple(samples.shape)}")
+        require(samples.dim() in (1, 2), f"samples must be (channels, time) or (time,); got {tuple(samples.shape)}")
         whole("sr", self.sr)
         object.__setattr__(self, "samples", torch.atleast_2d(samples))
 

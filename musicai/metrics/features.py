@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from musicai.audio import melspectrogram, power_to_db, resample
+from musicai.notes.note import require
 from musicai.pretrained import Pretrained
 
 Classifier = Callable[[Tensor], Tensor]  # sounds (batch, time) to logits (batch, instruments)
@@ -81,12 +82,10 @@ def as_sounds(audio: Tensor, name: str = "audio") -> Tensor:
     x = torch.as_tensor(audio)
     x = x[None] if x.ndim == 1 else x
     x = x[:, 0] if x.ndim == 3 and x.shape[1] == 1 else x
-    if x.ndim != 2 or not x.numel():
-        raise ValueError(f"{name} must be (time,), (batch, time) or (batch, 1, time), not {tuple(x.shape)}")
-    if not x.is_floating_point():
-        raise ValueError(f"{name} must be floating point in [-1, 1], not {x.dtype}; divide 16-bit samples by 32768")
-    if not x.isfinite().all():
-        raise ValueError(f"{name} is not finite: it contains NaN or infinity")
+    shape = f"{name} must be (time,), (batch, time) or (batch, 1, time), not {tuple(x.shape)}"
+    require(x.ndim == 2 and x.numel() > 0, shape)
+    require(x.is_floating_point(), f"{name} must be floating point, not {x.dtype}; divide 16-bit samples by 32768")
+    require(bool(x.isfinite().all()), f"{name} is not finite: it contains NaN or infinity")
     return x.detach().float()
 
 

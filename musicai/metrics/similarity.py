@@ -6,6 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from musicai.notes.note import require
+
 from .features import Embedding, as_sounds, embed, feature_pair, in_batches, levelled_log_mel, log_mel_statistics
 
 HOP = 128  # samples between frames, when looking for copies
@@ -115,8 +117,7 @@ def density_coverage(real: Tensor, fake: Tensor, k: int = 5) -> tuple[float, flo
     Chapter 4.
     """
     real, fake = feature_pair(real, fake)
-    if not 1 <= k < len(real):
-        raise ValueError(f"k={k} must be at least 1 and below the number of real samples, {len(real)}")
+    require(1 <= k < len(real), f"k={k} must be at least 1 and below the number of real samples, {len(real)}")
     radius = torch.cdist(real, real).fill_diagonal_(torch.inf).kthvalue(k, dim=1).values
     inside = torch.cdist(real, fake) <= radius[:, None]  # (real, fake)
     return (inside.double().sum(0) / k).mean().item(), inside.any(1).double().mean().item()

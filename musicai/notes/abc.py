@@ -14,7 +14,7 @@ from functools import cache
 from musicai.notes import notation
 from musicai.notes.midi import MAX_BYTES, write_file
 from musicai.notes.notation import FIFTHS, MODES, Chord, Speller, Value, bars, beat_of, signature_of, values, voices
-from musicai.notes.note import STEPS, Note, Track
+from musicai.notes.note import STEPS, Note, Track, require
 from musicai.notes.repeats import unfold_repeats
 from musicai.notes.score import Melody, Score
 
@@ -111,8 +111,7 @@ def _read_texts(path: str | os.PathLike) -> list[str]:
     """The text of every tune in a file; metre, length and tempo before the first apply to all that have none."""
     with open(path, "rb") as file:
         data = file.read(MAX_BYTES + 1)
-    if len(data) > MAX_BYTES:
-        raise ValueError(f"{os.fsdecode(path)}: over {MAX_BYTES >> 20} MiB of ABC; divide the file")
+    require(len(data) <= MAX_BYTES, f"{os.fsdecode(path)}: over {MAX_BYTES >> 20} MiB of ABC; divide the file")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -162,8 +161,7 @@ def _parse_voices(text: str, expand_repeats: bool) -> Iterator[dict]:
     text = "\n".join(text.splitlines())  # also reads files from Windows and old Macs
     clean = _NOT_NOTES.sub(" ", _OLD_CHORD.sub(r"[\1]", _COMMENT.sub("", text)))
     key_line = re.search(r"^[ \t]*K:.*$", clean, re.MULTILINE)
-    if key_line is None:
-        raise ValueError("no key: the header of a tune must end with a line such as K:G")
+    require(key_line is not None, "no key: the header of a tune must end with a line such as K:G")
     header = "\n".join(f"{letter}:{_first_field(clean[: key_line.end()], letter)}" for letter in "MLK")
     body = re.split(r"\n[ \t]*\n", clean[key_line.end() :].strip())[0]  # an empty line ends a tune
     silent = True
@@ -179,8 +177,7 @@ def _parse_voices(text: str, expand_repeats: bool) -> Iterator[dict]:
                 "time_signature": next(filter(None, voice.metres), (4, 4)),
                 "notes": [list(column) for column in zip(*notes, strict=True)],
             }
-    if silent:
-        raise ValueError("no notes")
+    require(not silent, "no notes")
 
 
 def join_ties(sounding: Iterable[tuple]) -> list[tuple[int, float, float]]:
@@ -246,8 +243,7 @@ class _Voice:
             self.unit = self.unit or ("1/8" if 4 * beats >= 3 * part else "1/16")
         elif letter == "L" and value:
             self.unit = value.replace(" ", "")
-            if not re.fullmatch(r"0*[1-9]\d*(/0*[1-9]\d*)?", self.unit):
-                raise ValueError(f"L:{value}: not a length")
+            require(re.fullmatch(r"0*[1-9]\d*(/0*[1-9]\d*)?", self.unit) is not None, f"L:{value}: not a length")
 
     _inline_field = _field
 
@@ -344,8 +340,7 @@ def _metre(value: str) -> tuple[int, int] | None:
         return None
     found = re.search(r"(\d[\d+ ]*)\)?[ \t]*/[ \t]*(\d+)", {"C": "4/4", "C|": "2/2"}.get(value, value))
     beats, unit = (sum(map(int, re.findall(r"\d+", found[1]))), int(found[2])) if found else (0, 0)
-    if not beats or not unit:
-        raise ValueError(f"M:{value}: not a metre")
+    require(beats > 0 and unit > 0, f"M:{value}: not a metre")
     return beats, unit
 
 

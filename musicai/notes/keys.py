@@ -8,7 +8,7 @@ import re
 
 import numpy as np
 
-from musicai.notes.note import note_number
+from musicai.notes.note import note_number, require
 
 # The spelling with the fewest accidentals, as in printed music.
 MAJOR_KEYS = ("C", "Db", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
@@ -99,7 +99,6 @@ def estimate_key(music) -> str:
     notes = getattr(music, "pitched_notes", music.notes)
     classes = np.array([note.pitch % 12 for note in notes], dtype=int)
     weights = np.bincount(classes, [note.duration for note in notes], minlength=12)
-    if np.ptp(weights) == 0:
-        raise ValueError("no key to estimate: no pitched notes, or all twelve pitch classes sound equally long")
+    require(np.ptp(weights) > 0, "no key: no pitched notes, or all twelve pitch classes sound equally long")
     scores = key_correlations(weights)
     return max(scores, key=scores.get)

@@ -194,6 +194,5 @@ def note_number(name: str) -> int:
     Chapter 1.
     """
     match = re.fullmatch(r"([A-G])([#b]*)(-?\d+)", name)
-    if not match:
-        raise ValueError(f'note name {name!r} does not look like "C4", "F#3" or "Bb5"')
+    require(match is not None, f'note name {name!r} does not look like "C4", "F#3" or "Bb5"')
     return STEPS[match[1]] + match[2].count("#") - match[2].count("b") + 12 * (int(match[3]) + 1)

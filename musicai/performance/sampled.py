@@ -15,6 +15,7 @@ from torch import Tensor
 
 from musicai.data.musicai_notes import Entry, manifest, recordings
 from musicai.notes import Melody, Note, Score, Track
+from musicai.notes.note import require
 
 _TABLE = json.loads(files("musicai.data").joinpath("shipped", "general_midi.json").read_text("utf-8"))
 BEHAVIOUR = _TABLE["instruments"]  # name -> {"release": seconds, "decays": bool}
@@ -78,8 +79,7 @@ def limited(mix: Tensor) -> Tensor:
 def as_score(score: Score | Melody) -> Score:
     """Convert a melody to a score and return a score as it is; a ValueError for anything else."""
     score = score.to_score() if isinstance(score, Melody) else score
-    if not isinstance(score, Score):
-        raise ValueError(f"cannot play a {type(score).__name__}: give a musicai.notes.Score or Melody")
+    require(isinstance(score, Score), f"cannot play a {type(score).__name__}: give a musicai.notes.Score or Melody")
     return score
 
 
@@ -87,8 +87,7 @@ def mix_tracks(score: Score) -> np.ndarray:
     """Mix all tracks at 16 kHz, float32 (2, time), not yet limited; tracks with equal pan share one mono buffer."""
     tracks = [track for track in score.tracks if track.notes]
     minutes, last = score.seconds(score.duration) / 60, 0 if tracks else SR // 2
-    if minutes > LONGEST_MINUTES:
-        raise ValueError(f"the score lasts {minutes:.0f} minutes; render at most {LONGEST_MINUTES} at a time")
+    require(minutes <= LONGEST_MINUTES, f"the score lasts {minutes:.0f} minutes; render at most {LONGEST_MINUTES}")
     mix = np.zeros((2, int(60 * minutes * SR) + 2 * SR), np.float32)
     for pan in dict.fromkeys(track.pan for track in tracks):
         mono, angle = np.zeros(mix.shape[1], np.float32), (pan + 1) * np.pi / 4
