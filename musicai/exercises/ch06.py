@@ -64,7 +64,7 @@ def learned_costs(same_counts: np.ndarray, unrelated_counts: np.ndarray) -> np.n
 
 
 _COUNTS = [[90, 7, 2, 0], [20, 25, 30, 25]], [[0, 0, 0], [0, 8, 0]], [[1000, 3], [5, 5]]
-learned_costs.cases("The scores of counts {} and {}", *(tuple(np.array(pair)) for pair in _COUNTS))
+learned_costs.cases("Your answer for the counts {} and {}", *(tuple(np.array(pair)) for pair in _COUNTS))
 
 
 @exercise("06.5", "Two right pairs fix a line. Try all lines through two pairs, and keep the one close to most pairs.")
@@ -100,7 +100,7 @@ def _check_lines(answer):
             close(one, right, f"In test {number}, the {name}", atol=0.03, rtol=0)
 
 
-@exercise("06.6", "Make a Melody of each tune and a MelodyIndex of them; find takes one query, the pair (audio, sr).")
+@exercise("06.6", "Build a MelodyIndex of Melodies, and give its find the pair (audio, sr): bare numbers are pitches.")
 def sing_and_find(audio: np.ndarray, sr: int, tunes: dict[str, list[int]]) -> str:
     """Which of the `tunes` (name -> pitches of equal length) is hummed in `audio` (time,), in any key and tempo?"""
     from musicai.search import MelodyIndex
