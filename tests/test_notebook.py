@@ -237,6 +237,13 @@ def test_a_figure_without_words_is_refused(alt):
         nb.show(nb.figure()[0], alt=alt)
 
 
+def test_a_figure_keeps_room_for_itself_while_it_loads():
+    """The page reserves the picture's height; otherwise links into a chapter land in the wrong place."""
+    html = render(nb.figure(height=1.4)[0], alt="Nothing yet").html
+    assert 'width="600" height="150"' in html
+    assert "height:auto" in html  # on a narrow screen
+
+
 def test_show_shows_once_and_closes(shell):
     import matplotlib.pyplot as plt
 

@@ -113,7 +113,7 @@ def test_nothing_found_and_errors_are_said():
 
 
 def test_unlikely_matches_are_marked():
-    assert "unsure" in singing._row(SimpleNamespace(**(vars(MATCH) | {"unlikely": True, "probability": 0.02})))
+    assert "unlikely" in singing._row(SimpleNamespace(**(vars(MATCH) | {"unlikely": True, "probability": 0.02})))
 
 
 def open_board(browser, tmp_path):

@@ -22,7 +22,7 @@ def check(number: str, answer: object = None) -> bool:
     """Print whether the answer to an exercise is right and, if it is not, why.
 
     >>> check("01.1", 1)
-    Exercise 01.1: not yet. Your number of bytes is off: it is 1.
+    Exercise 01.1: not yet. Your number of bytes is off: you answered 1.
     Hint: Samples per second, times channels, times bytes per sample, times seconds.
     False
 

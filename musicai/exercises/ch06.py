@@ -4,7 +4,7 @@ import numpy as np
 
 from musicai.notes import Melody
 
-from .framework import exercise
+from .framework import Wrong, as_numbers, call, close, exercise
 
 TUNE = [67, 69, 71, 67, 64, 62, 64, 67, 69, 71, 74, 71, 69, 67, 69, 71]
 TUNES = {
@@ -14,7 +14,7 @@ TUNES = {
 }
 
 
-@exercise("06.1", "Twelve notes have eleven intervals and nine 3-grams; count those that use note 6.", value=True)
+@exercise("06.1", "Twelve notes have eleven intervals and nine 3-grams; subtract those that use note 6.", value=True)
 def grams_left() -> int:
     """How many 3-grams of intervals of a 12-note query survive if its sixth note is wrong?"""
     return 9 - 4
@@ -23,9 +23,12 @@ def grams_left() -> int:
 grams_left.cases("Your number of 3-grams", rtol=0)
 
 
-@exercise("06.2", "The reciprocal of a place is 1 / (index + 1), and 0 if the right answer isn't in the list.")
+@exercise("06.2", "The reciprocal of a place is 1 / (index + 1), and 0 if the right tune isn't in the list.")
 def mean_reciprocal_rank(rankings: list[list[int]], right: list[int]) -> float:
-    """The mean, over all queries, of 1 / place of the `right` answer in its ranking; places begin at 1."""
+    """The mean, over all queries, of 1 / place of the right tune; places begin at 1.
+
+    `rankings` has, for each query, tune numbers from best to worst; `right` has the number of each query's right tune.
+    """
     pairs = zip(rankings, right, strict=True)
     return float(np.mean([1 / (ranking.index(one) + 1) if one in ranking else 0.0 for ranking, one in pairs]))
 
@@ -51,14 +54,17 @@ fewest_errors.cases("The fewest errors of {} in {}", *((query, TUNE) for query i
 
 
 @exercise("06.4", "Add one to every count, divide by the totals, and take the logarithm of the ratio.")
-def learned_costs(same: np.ndarray, unrelated: np.ndarray) -> np.ndarray:
-    """The score (D,) of each pitch difference: log of its smoothed share in `same` over that in `unrelated`; counts."""
-    a, b = same + 1, unrelated + 1
+def learned_costs(same_counts: np.ndarray, unrelated_counts: np.ndarray) -> np.ndarray:
+    """The score (D,) of each of D pitch differences: the log of its share in `same_counts` (D,) over that in the other.
+
+    The arguments say how often each difference occurred. One is added to each count, so that nothing is impossible.
+    """
+    a, b = same_counts + 1, unrelated_counts + 1
     return np.log(a / a.sum()) - np.log(b / b.sum())
 
 
 _COUNTS = [[90, 7, 2, 0], [20, 25, 30, 25]], [[0, 0, 0], [0, 8, 0]], [[1000, 3], [5, 5]]
-learned_costs.cases("The scores of counts {} and {}", *(tuple(np.array(pair)) for pair in _COUNTS))
+learned_costs.cases("Your answer for the counts {} and {}", *(tuple(np.array(pair)) for pair in _COUNTS))
 
 
 @exercise("06.5", "Two right pairs fix a line. Try all lines through two pairs, and keep the one close to most pairs.")
@@ -82,10 +88,19 @@ def _pairs(speed: float, start: float) -> tuple[np.ndarray, np.ndarray]:
 
 _rng = np.random.default_rng(4)
 _CLIPS = _pairs(1.0, 12.0), _pairs(1.05, 40.5), _pairs(0.96, 3.2)
-speed_and_start.cases("Your speed and start for clip = {} and file = {}", *_CLIPS, atol=0.03, rtol=0)
 
 
-@exercise("06.6", "Make a Melody of each tune and a MelodyIndex of the melodies; its find takes (audio, sr).")
+@speed_and_start.checker
+def _check_lines(answer):
+    for number, (clip, file) in enumerate(_CLIPS, 1):
+        got, want = as_numbers(call(answer, clip.copy(), file.copy()), "Your result"), speed_and_start(clip, file)
+        if got.shape != (2,):
+            raise Wrong(f"Your result should be two numbers, speed and start, but its shape is {got.shape}.")
+        for name, one, right in zip(("speed", "start"), got, want, strict=True):
+            close(one, right, f"In test {number}, the {name}", atol=0.03, rtol=0)
+
+
+@exercise("06.6", "Build a MelodyIndex of Melodies, and give its find the pair (audio, sr): bare numbers are pitches.")
 def sing_and_find(audio: np.ndarray, sr: int, tunes: dict[str, list[int]]) -> str:
     """Which of the `tunes` (name -> pitches of equal length) is hummed in `audio` (time,), in any key and tempo?"""
     from musicai.search import MelodyIndex

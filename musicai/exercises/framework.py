@@ -201,6 +201,6 @@ def _require_kind(answer: Any, value: bool) -> None:
 def _by_how_much(got: np.ndarray, want: np.ndarray) -> str:
     """For a single number, the number itself; otherwise the largest difference and its index."""
     if want.ndim == 0:
-        return f": it is {got.item():.6g}" if got.dtype.kind in "biuf" else ""
+        return f": you answered {got.item():.6g}" if got.dtype.kind in "biuf" else ""
     worst = np.unravel_index(np.abs(got - want).argmax(), want.shape)
     return f" by up to {np.abs(got - want).max():.3g}, at index {tuple(int(i) for i in worst)}"

@@ -73,9 +73,9 @@ def render(fig: Figure, alt: str) -> Html:
         picture = _saved(fig, quality=80)
     if "matplotlib.pyplot" in sys.modules:  # otherwise nothing keeps the figure open
         sys.modules["matplotlib.pyplot"].close(fig)
-    width = round(PAGE_PIXELS * fig.get_figwidth() / WIDTH)
+    width, height = (round(PAGE_PIXELS * inches / WIDTH) for inches in fig.get_size_inches())  # room while it loads
     html = (
-        f'<img alt="{attribute(alt)}" loading="lazy" width="{width}" '
+        f'<img alt="{attribute(alt)}" loading="lazy" width="{width}" height="{height}" '
         f'style="max-width:100%;height:auto;border-radius:4px" src="{data_uri(picture, "image/webp")}">'
     )
     return Html(html, f"[Figure: {' '.join(alt.split())}]")

@@ -35,6 +35,10 @@ const strike = p => {
 };
 
 drawKeys(board, LOW, HIGH);
+board.querySelectorAll("button").forEach(key => {
+  const style = "position:absolute;bottom:4px;left:0;right:0;pointer-events:none";
+  if (!isBlack(key.dataset.p)) key.innerHTML = `<span style="${style}">${key.ariaLabel}</span>`;
+});
 
 const send = text => {
   const line = document.querySelector(`.${wire} textarea`);

@@ -78,5 +78,5 @@ def _row(match: Any) -> str:
     passage = [replace(note, start=note.start - inside[0].start) for note in inside]
     title = match.title or "(no title)"
     sound = player(render(Melody(tuple(passage), tempo=match.piece.tempo)).mean(0), SR, title)
-    sure = f"{match.probability:.0%}{', unsure' if match.unlikely else ''}"
+    sure = f"{match.probability:.0%}{', unlikely' if match.unlikely else ''}"
     return f'<tr><th scope="row">{escape(title)}</th><td>{sure}</td><td>{without_caption(sound)}</td></tr>'
