@@ -13,9 +13,9 @@ import numpy as np
 from musicai.composition.tunes import LENGTHS, REST, Layout
 
 LAGS = (1, 2, 4, 8)  # bars
-SLOTS = ("1 bar ago", "2 bars ago", "4 bars ago", "8 bars ago", "previous section", "its end", "the section before",
+SLOTS = ("half a bar ago", "1 bar ago", "2 bars ago", "4 bars ago", "8 bars ago", "previous section", "its end", "the section before",
          "longest match", "longest match here in the bar", "source", "source, next")  # fmt: skip
-OWN = 9  # slots that look into the tune's own past; the others read the source
+OWN = 10  # slots that look into the tune's own past; the others read the source
 RUNS = np.array([0, 1, 2, 3, 4, 5, 5, 6, 6, 7, 7, 7, 7, 8])  # 0..8 for a run of so many notes
 STATES = 2 + 9  # of a slot: 0 empty, 1 the note began earlier, 2.. it begins here, after a run of 0, 1, ... hits
 POSITIONS, BARS, SECTIONS = 145, 17, 7  # classes of the fields below; all that is larger counts as the largest
@@ -91,14 +91,14 @@ class TuneMemory:
         stop = (*starts, len(self.layout.lines) - 1)[section + 1]
         bars += [starts[section - 1] + bar - starts[section], starts[section] - stop + bar] if section > 0 else [-1, -1]
         bars += [starts[section - 2] + bar - starts[section]] if section > 1 else [-1]
-        position = self.now - self.layout.lines[bar]
-        found = [self._sounding(b, position, run) for b, run in zip(bars, self.runs, strict=True)]
-        return [*found, *self._matches(position)]
+        lines, position = self.layout.lines, self.now - self.layout.lines[bar]
+        ticks = [lines[b] + position if 0 <= b < bar and lines[b] + position < lines[b + 1] else -1 for b in bars]
+        ticks = [self.now - (lines[bar + 1] - lines[bar]) // 2, *ticks]
+        return [*map(self._sounding, ticks, self.runs), *self._matches(position)]
 
-    def _sounding(self, bar: int, position: int, run: int) -> tuple[int, int, int]:
-        """What sounded at this position of a bar."""
-        lines = self.layout.lines
-        if not 0 <= bar < self.bar or not 0 <= (tick := lines[bar] + position) < min(lines[bar + 1], self.now):
+    def _sounding(self, tick: int, run: int) -> tuple[int, int, int]:
+        """What sounded at a tick."""
+        if not 0 <= tick < self.now:
             return NOTHING
         if (i := self.at.get(tick)) is not None:
             duration, pitch = self.notes[i]

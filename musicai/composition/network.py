@@ -51,8 +51,8 @@ class TuneConfig:
     width: int = 128
     skip: int = 192
     hidden: int = 256
-    layers: int = 10
-    stacks: int = 2
+    layers: int = 6
+    stacks: int = 1
     dropout: float = 0.2
 
 
@@ -74,7 +74,7 @@ class TuneWaveNet(Pretrained, nn.Module):
 
     config_class = TuneConfig
 
-    def __init__(self, config: TuneConfig = TuneConfig()):  # noqa: B008
+    def __init__(self, config: TuneConfig = TuneConfig()):
         super().__init__()
         self.config, c = config, config
         self.embed = nn.EmbeddingBag(sum(SIZES), c.width, mode="sum")
@@ -200,15 +200,22 @@ def note_row(memory: TuneMemory, source: Source | None) -> list[int]:
     return [*before, *memory.place(), *(number for slot in (*memory.found, *advice) for number in slot)]
 
 
-def example(tune: Tune, source: Source | None = None) -> np.ndarray:
-    """The inputs (T, columns) that go with a tune: what is known before each of its notes."""
+def example(tune: Tune) -> np.ndarray:
+    """What is known before each note of a tune, with no source: the inputs (T, columns)."""
     memory, plan, rows = TuneMemory(tune.layout), plan_row(tune.plan), []
     for duration, pitch in zip(tune.durations.tolist(), tune.pitches.tolist(), strict=True):
-        rows.append([*plan, *note_row(memory, source)])
-        if source:
-            source.append(memory.now, pitch)
+        rows.append([*plan, *note_row(memory, None)])
         memory.append(duration, pitch)
     return np.array(rows, np.int16)
+
+
+def add_source(inputs: np.ndarray, tune: Tune, source: Source) -> np.ndarray:
+    """The inputs of a tune (T, columns) with what a source plays, followed from its beginning."""
+    advice = []
+    for now, pitch in zip(tune.onsets.tolist(), tune.pitches.tolist(), strict=True):
+        advice.append([number for slot in source.slots(now) for number in slot])
+        source.append(now, pitch)
+    return np.hstack([inputs[:, :SOURCE], np.array(advice, inputs.dtype)])
 
 
 def batch_of(examples: Sequence[tuple[np.ndarray, Tune]]) -> tuple[Tensor, Tensor, Tensor]:
@@ -230,3 +237,28 @@ def tune_losses(model: TuneWaveNet, inputs: Tensor, durations: Tensor, pitches: 
     )
     logits = model.pitch_logits(state, inputs, durations.clamp(min=0))
     return d, F.cross_entropy(logits.flatten(0, 1).float(), pitches.flatten(), ignore_index=-1)
+
+
+@torch.no_grad()
+def bits_per_note(
+    model: TuneWaveNet, examples: Sequence[tuple[np.ndarray, Tune]], open_plan: bool = False
+) -> tuple[float, float]:
+    """Measure how well a model predicts tunes from what precedes each note; no source is given.
+
+    Args:
+        model: in eval mode.
+        examples: inputs from `example`, each with its tune.
+        open_plan: whether to hide the range, the density and the syncopation.
+
+    Returns: the mean bits for a duration and for the pitch given the duration; their sum is the bits per note.
+    """
+    totals, count = np.zeros(2), 0
+    examples = sorted(examples, key=lambda pair: len(pair[0]))
+    for i in range(0, len(examples), 16):
+        inputs, *notes = (part.to(model.offsets.device) for part in batch_of(examples[i : i + 16]))
+        if open_plan:
+            inputs[..., 2 : len(PLAN)] = 0
+        size = int((notes[0] >= 0).sum())
+        totals += size * np.array([float(loss) for loss in tune_losses(model, inputs, *notes)])
+        count += size
+    return tuple((totals / count / math.log(2)).tolist())

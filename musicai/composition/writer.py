@@ -4,12 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from musicai.composition.memory import Source, TuneMemory
 from musicai.composition.network import TuneWaveNet, note_row, plan_row
-from musicai.composition.tunes import LENGTHS, LOWEST, REST, TICKS, Layout, Plan
+from musicai.composition.tunes import LOWEST, REST, TICKS, Layout, Plan
 from musicai.notes import Melody
 
 
