@@ -103,7 +103,8 @@ class Steering:
         self.left = np.append(np.cumsum(rules.weight[::-1])[::-1], 0) / TICKS  # beats still to sound
         self.pitch = np.full(rules.total + 1, REST)  # of the source's notes, where they begin
         for note in source.notes if source else ():
-            self.pitch[round(note.start * TICKS)] = note.pitch - rules.midi[0]
+            if 0 <= note.pitch - rules.midi[0] < REST:
+                self.pitch[round(note.start * TICKS)] = note.pitch - rules.midi[0]
         theirs = np.append(rules.weight, 0) * (self.pitch != REST)
         self.theirs = np.cumsum(theirs[::-1])[::-1]  # notes of the source still to come
         onsets = np.append(np.flatnonzero((self.pitch != REST) | (np.arange(rules.total + 1) % rules.span == 0)), 10**9)
