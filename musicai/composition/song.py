@@ -22,7 +22,7 @@ from musicai.composition.controls import (
     refuse,
     syncopation,
 )
-from musicai.composition.generation import Draft, write_tunes
+from musicai.composition.generation import write_tunes
 from musicai.composition.sources import count_bars, find_form, lay_out, play_out, source_melody
 from musicai.notes import Melody, Score, estimate_key, key_correlations, note_name, pitch_class, write_score
 from musicai.notes.notation import signature_of
@@ -269,18 +269,19 @@ def _write(request: Controls, source: Melody | None, progress: bool = False) -> 
     if request.closeness == 1:
         written = laid
     else:
-        drafts = write_tunes(load_model(), request, laid, DRAFTS, progress)
+        drafts = write_tunes(load_model(), request, laid, count=DRAFTS, progress=progress)
         ends_home = np.random.default_rng((request.seed, 2**20)).random() < CADENCES
-        written = max(drafts, key=lambda draft: fit_of(draft, request, heard, ends_home)).melody
+        written = max(drafts, key=lambda draft: fit_of(*draft, request, heard, ends_home))[0]
     name = f"After {source.name}" if source and source.name and request.closeness > 0 else "A new song"
     return Song(replace(play_out(written, request), name=name), request, source, heard)
 
 
-def fit_of(draft: Draft, request: Controls, source: Melody | None, ends_home: bool) -> float:
+def fit_of(written: Melody, likelihood: float, request: Controls, source: Melody | None, ends_home: bool) -> float:
     """Score a draft: likely under the model, close to what was asked, recognisably in its key, and well ended.
 
     Args:
-        draft: the tune.
+        written: the tune as written.
+        likelihood: of its notes under the model.
         request: what was asked.
         source: laid out, as it sounds, or None.
         ends_home: whether this song should end on the tonic, as about four in five tunes do.
@@ -289,13 +290,13 @@ def fit_of(draft: Draft, request: Controls, source: Melody | None, ends_home: bo
 
     Chapter 7.
     """
-    melody = play_out(draft.melody, request)
+    melody = play_out(written, request)
     asked = (request.density, request.syncopation, request.closeness if source and request.closeness else np.nan)
     got = (density(melody), syncopation(melody), closeness(melody, source) if source else np.nan)
     errors = np.abs(np.subtract(asked, got)) * (4 / max(1, asked[0]), 10, 10)
     home = (melody.notes[-1].pitch % 12 == request.tonic) == ends_home
     narrow = max(0, min(24, np.ptp(request.range)) - np.ptp(melody.pitches))
-    return draft.likelihood - np.nansum(errors) + home + 2 * min(0.05, key_fit(melody, request)) / 0.05 - 0.1 * narrow
+    return likelihood - np.nansum(errors) + home + 2 * min(0.05, key_fit(melody, request)) / 0.05 - 0.1 * narrow
 
 
 def key_fit(melody: Melody, request: Controls) -> float:
