@@ -15,7 +15,7 @@ CHROMATIC = 1.0  # nats off a note outside the scale, unless it leads to the ton
 UNSEEN = {"lydian": "major", "phrygian": "minor", "locrian": "minor"}  # modes with too few tunes to learn from
 LENGTHS = np.rint(DURATIONS * TICKS).astype(int)
 # How strongly the soft controls steer, tuned on the valid split of the folk corpus.
-DENSITY_GAIN, SYNCOPATION_GAIN, CLOSENESS_GAIN = 2.0, 2.0, 2.0
+DENSITY_GAIN, SYNCOPATION_GAIN, CLOSENESS_GAIN = 4.0, 3.0, 2.0
 
 
 class Rules:
