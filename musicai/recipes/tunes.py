@@ -18,6 +18,7 @@ from musicai.composition.controls import density, syncopation
 from musicai.composition.memory import Source
 from musicai.composition.network import (
     FIRST_SLOT,
+    RANGE,
     K,
     TuneWaveNet,
     add_source,
@@ -32,9 +33,10 @@ from musicai.recipes.shared import TRIAL, finish, items_of, warm_cosine
 from musicai.scale import device
 from musicai.train import TrainingRun, fit, seed_all, update
 
-STEPS = 12_000
+STEPS = 8_500
 NOTES, CROP, LR = 1200, 256, 2e-3  # notes per step, the most of one tune, the peak learning rate
-HIDDEN = {(2, 3): 0.3, (4,): 0.5, (5,): 0.5}  # how often the plan's range, density and syncopation are left open
+HIDDEN = {RANGE: 0.3, (4,): 0.5, (5,): 0.5}  # how often the plan's range, density and syncopation are left open
+SOURCES = 0.5  # the share of tunes with a source
 FORGET = 0.05  # the share of slots that are emptied, so that the model does not lean on one of them
 
 Examples = Sequence[tuple[np.ndarray, Tune]]
@@ -90,7 +92,7 @@ def grouped(examples: Examples) -> list[list[int]]:
 
 def varied(inputs: np.ndarray, tune: Tune, rng: np.random.Generator) -> tuple[np.ndarray, Tune]:
     """An example with a source or none, parts of the plan and of the look-up hidden, and long tunes cropped."""
-    inputs = add_source(inputs, tune, corrupt(tune, rng)) if rng.random() < 0.5 else inputs.copy()
+    inputs = add_source(inputs, tune, corrupt(tune, rng)) if rng.random() < SOURCES else inputs.copy()
     for columns, share in HIDDEN.items():
         if rng.random() < share:
             inputs[:, columns] = 0
@@ -139,7 +141,7 @@ def train(
     scores = {
         f"{split}: bits per note{what}": sum(bits_per_note(best, data[split], columns))
         for split in ("valid", "test")
-        for what, columns in {"": (), " with range, density and syncopation left open": range(2, 6)}.items()
+        for what, columns in {"": (), " with range, density and syncopation left open": (*RANGE, 4, 5)}.items()
     }
     notes = sum(len(inputs) for inputs, _ in data["train"])
     return finish(name, out, best, run, f"`FolkCorpus`, training split: {notes:,} notes", scores)
