@@ -110,7 +110,7 @@ def trained(network: type[TuneWaveNet], steps: int, folder: Path) -> TuneWaveNet
         return network.from_pretrained(folder / f"{network.__name__}-{steps}")
     except PretrainedError:
         out = folder / f"{network.__name__}-{steps}"
-        recipe.train("tunes", out, steps, 0, progress=True, network=network)
+        recipe.train("tunes", out, steps, 0, progress=True, build=network)
         return network.from_pretrained(out)
 
 
