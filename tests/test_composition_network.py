@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from musicai.composition import TuneLayout, Plan, TuneConfig, TuneMemory, TuneWaveNet, TuneWriter, encode
+from musicai.composition import Plan, TuneConfig, TuneLayout, TuneMemory, TuneWaveNet, TuneWriter, encode
 from musicai.composition.memory import NOTHING, RUNS, SLOTS, Source, up_to
 from musicai.composition.network import (
     FIRST_SLOT,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from musicai.composition import TuneLayout, Plan, decode, encode
+from musicai.composition import Plan, TuneLayout, decode, encode
 from musicai.composition.tunes import DURATIONS, LOWEST, PITCHES, REST, TICKS
 from musicai.data import FolkCorpus
 from musicai.data.folk import FolkTune

@@ -4,7 +4,7 @@ import musicai
 
 from .memory import Source, TuneMemory
 from .network import TuneConfig, TuneWaveNet
-from .tunes import TuneLayout, Plan, Tune, decode, encode
+from .tunes import Plan, Tune, TuneLayout, decode, encode
 from .writer import TuneWriter
 
 __all__ = musicai.exports(globals())

@@ -7,7 +7,7 @@ import torch
 
 from musicai.composition.memory import Source, TuneMemory
 from musicai.composition.network import TuneWaveNet, input_row, plan_row
-from musicai.composition.tunes import LOWEST, REST, TICKS, TuneLayout, Plan
+from musicai.composition.tunes import LOWEST, REST, TICKS, Plan, TuneLayout
 from musicai.notes import Melody
 
 
