@@ -6,9 +6,10 @@ from .controls import Controls, closeness, density, syncopation
 from .generation import write_tunes
 from .memory import Source, TuneMemory
 from .network import TuneConfig, TuneWaveNet
+from .requests import read_controls
 from .song import Song, compose, variations
 from .sources import find_form, find_pickup, lay_out, source_melody
-from .tunes import Layout, Plan, Tune, decode, encode
+from .tunes import Plan, Tune, TuneLayout, decode, encode
 from .writer import TuneWriter
 
 __all__ = musicai.exports(globals())

@@ -21,7 +21,6 @@ CLEAR = 0.03  # the margin by which a key is clear
 # How much of the Essen folk songs' time each step of the scale takes, in percent, tonic first (Aarden 2003).
 MAJOR_TUNES = (17.77, 0.15, 14.93, 0.16, 19.80, 11.36, 0.29, 22.06, 0.15, 8.15, 0.23, 4.95)
 MINOR_TUNES = (18.26, 0.74, 14.05, 16.86, 0.70, 14.44, 0.70, 18.62, 4.57, 1.93, 7.38, 1.76)
-CADENCES = 0.78  # the share of the folk corpus's tunes that end on the tonic
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,13 +180,12 @@ def _write(request: Controls, source: Melody | None, progress: bool = False) -> 
         written = laid
     else:
         drafts = write_tunes(load_model(), request, laid, count=DRAFTS, progress=progress)
-        ends_home = np.random.default_rng((request.seed, 2**20)).random() < CADENCES
-        written = max(drafts, key=lambda draft: fit_of(*draft, request, heard, ends_home))[0]
+        written = max(drafts, key=lambda draft: fit_of(*draft, request, heard))[0]
     name = f"After {source.name}" if source and source.name and request.closeness > 0 else "A new song"
     return Song(replace(play_out(written, request), name=name), request, source, heard)
 
 
-def fit_of(written: Melody, likelihood: float, request: Controls, source: Melody | None, ends_home: bool) -> float:
+def fit_of(written: Melody, likelihood: float, request: Controls, source: Melody | None) -> float:
     """Score a draft: likely under the model, close to what was asked, recognisably in its key, and well ended.
 
     Args:
@@ -195,7 +193,6 @@ def fit_of(written: Melody, likelihood: float, request: Controls, source: Melody
         likelihood: of its notes under the model.
         request: what was asked.
         source: laid out, as it sounds, or None.
-        ends_home: whether this song should end on the tonic, as about four in five tunes do.
 
     Returns: the score; higher is better.
 
@@ -205,9 +202,8 @@ def fit_of(written: Melody, likelihood: float, request: Controls, source: Melody
     asked = (request.density, request.syncopation, request.closeness if source and request.closeness else np.nan)
     got = (density(melody), syncopation(melody), closeness(melody, source) if source else np.nan)
     errors = np.nansum(np.abs(np.subtract(asked, got)) / (asked[0], 1, 1)) / TOLERANCE
-    home = (melody.notes[-1].pitch % 12 == request.tonic) == ends_home
     narrow = max(0, min(WIDEST, np.ptp(request.range)) - np.ptp(melody.pitches)) / 4
-    return 4 * likelihood - errors + 2 * home + 3 * min(1, key_fit(melody, request) / CLEAR) - narrow
+    return 4 * likelihood - errors + 3 * min(1, key_fit(melody, request) / CLEAR) - narrow
 
 
 def key_fit(melody: Melody, request: Controls) -> float:
