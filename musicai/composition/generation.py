@@ -14,8 +14,8 @@ WIDEST = 24  # semitones: a wider range leaves the model its middle
 CHROMATIC = 1.0  # nats off a note outside the scale, unless it leads to the tonic of a minor key
 UNSEEN = {"lydian": "major", "phrygian": "minor", "locrian": "minor"}  # modes with too few tunes to learn from
 LENGTHS = np.rint(DURATIONS * TICKS).astype(int)
-REACH = 1.0  # nats, by the end, for a pitch beyond those used so far: tunes use all of their range
-HOME, CADENCES = 3.0, 0.78  # nats for an end on the tonic, and the share of the folk corpus's tunes that have one
+REACH = 2.0  # nats, by the end, for a pitch beyond those used so far: tunes use all of their range
+HOME, CADENCES = 5.0, 0.78  # nats for an end on the tonic, and the share of the folk corpus's tunes that have one
 DISTANT = 0.1  # closeness below which the model doesn't see the source: it has learned from sources that resemble
 # How strongly the soft controls steer, tuned on the valid split of the folk corpus.
 DENSITY_GAIN, SYNCOPATION_GAIN, CLOSENESS_GAIN = 4.0, 3.0, 2.0

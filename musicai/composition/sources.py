@@ -55,9 +55,11 @@ def source_melody(source) -> Melody:
     melody = source.melody() if isinstance(source, Score) else source
     if not melody.notes:
         raise ValueError(f"the source {melody.name!r} has no notes to start from")
-    notes = tuple(Note(note.pitch, note.start, note.duration) for note in melody.notes)
+    meter = _usable(read_meter, melody.time_signature, (4, 4))
     key = _usable(lambda it: read_key(it.key or estimate_key(it)), melody, "C major")
-    return Melody(notes, melody.name, key, melody.tempo, _usable(read_meter, melody.time_signature, (4, 4)))
+    silence = melody.notes[0].start // (4 * meter[0] / meter[1]) * (4 * meter[0] / meter[1])  # whole bars of rest
+    notes = tuple(Note(note.pitch, note.start - silence, note.duration) for note in melody.notes)
+    return Melody(notes, melody.name, key, melody.tempo, meter)
 
 
 def _usable(read, value, usual):
@@ -190,16 +192,13 @@ def lay_out(source: Melody, controls: Controls) -> Melody:
             inside = np.flatnonzero(onsets // old == line // old)
             places = move_onsets((onsets[inside] - line).tolist(), old, controls.meter)
             stops = np.where(np.isin(ends[inside], onsets), length, (ends - onsets)[inside] * new // old)
-            section += [
-                [i * new + a, i * new + a + max(3, d), pitches[k]]
-                for a, d, k in zip(places, stops, inside, strict=True)
-            ]
+            ends_at = [i * new + a + max(3, d) for a, d in zip(places, stops, strict=True)]
+            section += map(list, zip([i * new + a for a in places], ends_at, pitches[inside], strict=True))
         section = section or [[0, length, pitches[0]]]
         section[0][0], section[-1][1] = 0, length
         after = [row[0] for row in section[1:]] + [length]
-        rows += [
-            (p, j * length + a, min(b, stop) - a) for (a, b, p), stop in zip(section, after, strict=True) if stop > a
-        ]
+        pairs = [(*row, stop) for row, stop in zip(section, after, strict=True) if stop > row[0]]
+        rows += [(pitch, j * length + a, min(b, stop) - a) for a, b, pitch, stop in pairs]
     notes = tuple(Note(int(p), a / TICKS, int(d) / TICKS) for p, a, d in rows)
     return Melody(notes, source.name, controls.key, controls.tempo, controls.meter)
 
