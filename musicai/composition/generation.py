@@ -113,7 +113,7 @@ class Steering:
         """Towards short or long, syncopated or plain, meeting the source's onsets: (tunes, D)."""
         c, (density, syncopation, _) = self.controls, self.needs(t)
         bias = -DENSITY_GAIN * np.log(density / c.density)[:, None] * np.log(LENGTHS / TICKS)
-        swing = np.clip((syncopation - c.syncopation) / (c.syncopation + 0.02), -4, 4)
+        swing = np.clip((syncopation - c.syncopation) / 0.05, -4, 4)
         bias = np.nan_to_num(bias) + np.nan_to_num(SYNCOPATION_GAIN * swing)[:, None] * self.rules.stronger[t]
         return bias + (np.maximum(self.pull(t), 0)[:, None] * self.meets[t] if c.closeness else 0)
 
