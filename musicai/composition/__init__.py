@@ -1,0 +1,18 @@
+"""Composing from a found melody, or from nothing, under the user's parameters. Chapter 7."""
+
+import musicai
+
+from .accompaniment import accompany
+from .controls import Controls, closeness, density, syncopation
+from .generation import write_tunes
+from .harmony import ChordSpan, add_chords
+from .memory import Source, TuneMemory
+from .network import TuneConfig, TuneWaveNet
+from .requests import read_controls
+from .song import Song, compose, variations
+from .sources import find_form, find_pickup, lay_out, source_melody
+from .tunes import Plan, Tune, TuneLayout, decode, encode
+from .voices import four_voices
+from .writer import TuneWriter
+
+__all__ = musicai.exports(globals())
