@@ -7,10 +7,11 @@ from .generation import Draft, write_tunes
 from .memory import Source, TuneMemory
 from .network import TuneConfig, TuneWaveNet
 from .novelty import Novelty, Place, certify, longest_run
+from .requests import read_controls
 from .song import Song, compose, variations
 from .sources import find_form, find_pickup, lay_out, source_melody
 from .titles import read_match, read_source
-from .tunes import Layout, Plan, Tune, decode, encode
+from .tunes import Plan, Tune, TuneLayout, decode, encode
 from .writer import TuneWriter
 
 __all__ = musicai.exports(globals())

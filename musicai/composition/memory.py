@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from musicai.composition.tunes import LENGTHS, REST, Layout
+from musicai.composition.tunes import LENGTHS, REST, TuneLayout
 
 LAGS = (1, 2, 4, 8)  # bars
 SLOTS = ("half a bar ago", "1 bar ago", "2 bars ago", "4 bars ago", "8 bars ago", "previous section", "its end",
@@ -27,7 +27,7 @@ Slot = tuple[int, int, int]  # duration + 1, pitch + 1, state; zeros where there
 class TuneMemory:
     """A tune that grows note by note: `place()` and `slots` say what is known before the next one.
 
-    >>> memory = TuneMemory(Layout((0, 48, 96), (0,), 96))
+    >>> memory = TuneMemory(TuneLayout((0, 48, 96), (0,), 96))
     >>> for pitch in (24, 26):
     ...     memory.append(11, pitch)  # quarter notes
     >>> memory.slots[1]  # one bar ago, a quarter note of pitch class 24 began
@@ -39,15 +39,17 @@ class TuneMemory:
     Attributes:
         now: where the next note begins, in ticks.
         notes: the classes (duration, pitch) so far.
+        low, high: the lowest and the highest pitch class so far.
         slots: the advice of each of the first `OWN` slots.
 
     Chapter 7.
     """
 
-    def __init__(self, layout: Layout):
+    def __init__(self, layout: TuneLayout):
         self.layout, self.now, self.bar = layout, 0, bisect_right(layout.lines, 0) - 1
         self.notes: list[tuple[int, int]] = []
         self.onsets: list[int] = []
+        self.low, self.high = REST, 0  # the lowest and the highest pitch class so far
         self.at: dict[int, int] = {}  # tick -> the note that begins there
         self.runs = [0] * OWN  # how many notes in a row each slot has got right
         # of each note: its code, its place in the bar, and how many notes before it equal the latest ones
@@ -61,6 +63,8 @@ class TuneMemory:
         self.runs = [run + 1 if hit else 0 for run, hit in zip(self.runs, hits, strict=True)]
         self.codes[t], self.places[t], self.at[self.now] = code, self.now - lines[self.bar], t
         self.matches[1 : t + 1] = np.where(self.codes[:t] == code, self.matches[:t] + 1, 0)
+        if pitch != REST:
+            self.low, self.high = min(self.low, pitch), max(self.high, pitch)
         self.notes.append((duration, pitch))
         self.onsets.append(self.now)
         self.now += LENGTHS[duration]

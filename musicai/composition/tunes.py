@@ -21,7 +21,6 @@ DURATIONS = np.array(LENGTHS) / TICKS  # float64 (D,): beats of each class
 LOWEST, HIGHEST = -24, 36  # semitones from the plan's base, a tonic near the middle of the treble staff
 PITCHES = np.arange(LOWEST, HIGHEST + 1)  # int64: semitones of each class but the last, which is the rest
 REST = len(PITCHES)
-CLASS_OF = {ticks: i for i, ticks in enumerate(LENGTHS)}
 _SECTION = re.compile(r"(:|\|\||\|\]|\[\|)(?!.*\d)")  # a repeat or a double bar, but not before a second ending
 CENTRE = 71  # the MIDI number in the middle of most tunes' ranges
 
@@ -77,11 +76,11 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Layout:
+class TuneLayout:
     """Where a tune's bars and sections begin, in ticks from its first note.
 
-    >>> Layout.of(Plan(0, "major", (2, 4), (1, 2), pickup=0.5))
-    Layout(lines=(-36, 12, 60, 108, 156), starts=(1, 2), end=144)
+    >>> TuneLayout.of(Plan(0, "major", (2, 4), (1, 2), pickup=0.5))
+    TuneLayout(lines=(-36, 12, 60, 108, 156), starts=(1, 2), end=144)
 
     Args:
         lines: the start of every bar and the end of the last; a pickup's bar starts before 0.
@@ -96,7 +95,7 @@ class Layout:
     end: int
 
     @classmethod
-    def of(cls, plan: Plan) -> "Layout":
+    def of(cls, plan: Plan) -> "TuneLayout":
         """The layout of a plan: every bar is complete, but for the pickup and the last."""
         bar, pickup = round(plan.bar * TICKS), round(plan.pickup * TICKS)
         first, count = int(pickup > 0), sum(plan.sections)
@@ -108,6 +107,9 @@ class Layout:
 @dataclass(frozen=True)
 class Tune:
     """A melody in classes, one duration and one pitch per note or rest, with its plan and layout.
+
+    >>> encode(Melody.from_pitches([62, 66, 69], key="D major")).onsets.tolist()
+    [0, 24, 48]
 
     Args:
         durations: int64 (T,), places in `DURATIONS`.
@@ -121,7 +123,7 @@ class Tune:
     durations: np.ndarray
     pitches: np.ndarray
     plan: Plan
-    layout: Layout
+    layout: TuneLayout
 
     @property
     def onsets(self) -> np.ndarray:
@@ -151,23 +153,21 @@ def encode(tune: Melody) -> Tune:
     if not tonic or not tune.notes:
         raise ValueError(f"{tune.name!r} has no {'notes' if tonic else 'key'}: give it some to encode it")
     layout = _layout(tune)
-    first = int(layout.lines[0] < 0)
-    plan = Plan(
-        pitch_class(tonic), mode or "major", tune.time_signature,
-        tuple(np.diff((*layout.starts, len(layout.lines) - 1)).tolist()),
-        layout.lines[1] / TICKS if first else 0.0, (int(tune.pitches.min()), int(tune.pitches.max())),
-    )  # fmt: skip
+    sections = tuple(np.diff((*layout.starts, len(layout.lines) - 1)).tolist())
+    pickup = layout.lines[layout.starts[0]] / TICKS  # where the first whole bar begins
+    span = int(tune.pitches.min()), int(tune.pitches.max())
+    plan = Plan(pitch_class(tonic), mode or "major", tune.time_signature, sections, pickup, span)
     rows, now = [], 0
     for note in tune.notes:
         start, end = _ticks(note.start), _ticks(note.end)
-        if start > now:
-            rows.append((_duration(start - now), REST))
-        rows.append((_duration(end - start), note.pitch - plan.base - LOWEST))
+        rows += [(start - now, REST)] * (start > now) + [(end - start, note.pitch - plan.base - LOWEST)]
         now = end
-    durations, pitches = np.array(rows).T
+    lengths, pitches = np.array(rows).T
+    if unknown := set(lengths.tolist()) - set(LENGTHS):
+        raise ValueError(f"{tune.name!r}: a duration of {min(unknown) / TICKS:.4f} beats is in no class: see DURATIONS")
     if plan.range[0] - plan.base < LOWEST or plan.range[1] - plan.base > HIGHEST:
         raise ValueError(f"{tune.name!r} has pitches outside {plan.base + LOWEST}..{plan.base + HIGHEST}")
-    return Tune(durations, pitches, plan, layout)
+    return Tune(np.searchsorted(LENGTHS, lengths), pitches, plan, layout)
 
 
 def decode(durations: Sequence[int], pitches: Sequence[int], plan: Plan) -> Melody:
@@ -201,14 +201,7 @@ def _ticks(beats: float) -> int:
     return ticks
 
 
-def _duration(ticks: int) -> int:
-    """The class of a duration in ticks."""
-    if ticks not in CLASS_OF:
-        raise ValueError(f"a duration of {ticks / TICKS:.4f} beats is in no class: see DURATIONS")
-    return CLASS_OF[ticks]
-
-
-def _layout(tune: Melody) -> Layout:
+def _layout(tune: Melody) -> TuneLayout:
     """The bars and sections as written; a bar that a repeat sign cuts in two is one bar."""
     bar = round(4 * TICKS * tune.time_signature[0] / tune.time_signature[1])
     end = _ticks(tune.duration)
@@ -222,4 +215,4 @@ def _layout(tune: Melody) -> Layout:
         if not line - kept[-1] < bar == after - kept[-1]:
             kept.append(line)
     lines = (*kept, max(kept[-1] + bar, end))
-    return Layout(lines, tuple(start for start in starts if start < len(kept)), end)
+    return TuneLayout(lines, tuple(start for start in starts if start < len(kept)), end)

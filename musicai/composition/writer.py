@@ -6,14 +6,15 @@ import numpy as np
 import torch
 
 from musicai.composition.memory import Source, TuneMemory
-from musicai.composition.network import TuneWaveNet, note_row, plan_row
-from musicai.composition.tunes import LOWEST, REST, TICKS, Layout, Plan
+from musicai.composition.network import TuneWaveNet, input_row, plan_row
+from musicai.composition.tunes import LOWEST, REST, TICKS, Plan, TuneLayout
 from musicai.notes import Melody
 
 
 class TuneWriter:
     """Writes tunes with a `TuneWaveNet`: ask for logits, draw, append, until all are finished.
 
+    >>> from musicai.composition import TuneConfig
     >>> writer = TuneWriter(TuneWaveNet(TuneConfig(8, 8, 8, 2)), [Plan(2, "major", (4, 4), (4, 4))] * 2)
     >>> while not writer.finished.all():
     ...     durations = writer.duration_logits().argmax(1)
@@ -33,7 +34,7 @@ class TuneWriter:
         self.model = model.eval()
         pairs = zip(sources or [None] * len(plans), plans, strict=True)
         self.sources = [source and source_of(source, plan) for source, plan in pairs]
-        self.memories = [TuneMemory(Layout.of(plan)) for plan in plans]
+        self.memories = [TuneMemory(TuneLayout.of(plan)) for plan in plans]
         self.rows = [plan_row(plan) for plan in plans]
         self.cache = model.empty_cache(len(plans))
         self._look()
@@ -72,7 +73,7 @@ class TuneWriter:
     def _look(self) -> None:
         """Compute the state before the next note."""
         known = zip(self.rows, self.memories, self.sources, strict=True)
-        self.inputs = torch.tensor([row + note_row(memory, source) for row, memory, source in known])
+        self.inputs = torch.tensor([input_row(*parts) for parts in known])
         self.state = self.model.step(self.inputs, self.cache)
 
 
