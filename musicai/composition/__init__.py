@@ -3,7 +3,7 @@
 import musicai
 
 from .controls import Controls, closeness, density, syncopation
-from .generation import Draft, write_tunes
+from .generation import write_tunes
 from .memory import Source, TuneMemory
 from .network import TuneConfig, TuneWaveNet
 from .novelty import Novelty, Place, certify, longest_run
