@@ -225,7 +225,7 @@ def _first_bars(source: Melody, controls: Controls) -> list[int]:
 
 
 def move_onsets(ticks: list[int], old: int, meter: tuple[int, int]) -> list[int]:
-    """Find places for a bar's onsets in another metre: in order, near where they were, with few syncopations.
+    """Find places for a bar's onsets in another metre: in order, near where they were, strong if possible.
 
     >>> move_onsets([0, 12, 24, 36, 48, 60], 72, (4, 4))  # a bar of a jig becomes long-short-short
     [0, 24, 36, 48, 72, 84]
@@ -247,12 +247,12 @@ def move_onsets(ticks: list[int], old: int, meter: tuple[int, int]) -> list[int]
     grid = np.arange(0, new, step)
     after = grid[:, None] < grid  # (from, to)
     swing = np.array([[levels[a + 1 : b].max(initial=0) > levels[a] for b in grid] for a in grid])
-    moves, best = np.where(after, 2.0 * swing, np.inf), np.abs(grid - ticks[0] * new / old) / 12
-    back = []
+    weak, back = 0.4 * (levels.max() - levels[grid]), []
+    moves, best = np.where(after, 2.0 * swing, np.inf), weak + np.abs(grid - ticks[0] * new / old) / 12
     for tick in ticks[1:]:  # the Viterbi algorithm
         costs = best[:, None] + moves
         back.append(costs.argmin(0))
-        best = costs.min(0) + np.abs(grid - tick * new / old) / 12
+        best = costs.min(0) + weak + np.abs(grid - tick * new / old) / 12
     path = [int(best.argmin())]
     for pointers in reversed(back):
         path.append(int(pointers[path[-1]]))
