@@ -132,10 +132,12 @@ def certify(
     if not isinstance(index, MelodyIndex):
         index = default_index() if index is None else MelodyIndex.open(index)
     alike = sorted((found for line in voices for found in _alike(line, index, exclude)), key=lambda found: -found[0])
-    nearest = list({match.id: match for _, match in reversed(alike)}.values())[::-1]  # the best place in each tune
+    nearest: dict[str, Match] = {}
+    for _, match in alike:  # of each tune, the best place
+        nearest.setdefault(match.id, match)
     counting = _without(index, exclude)
     longest, where = max((_longest(line, index, *counting) for line in voices), key=lambda found: found[0])
-    return Novelty(tuple(nearest[:NEAREST]), alike[0][0] if alike else 0.0, longest, where)
+    return Novelty(tuple(nearest.values())[:NEAREST], alike[0][0] if alike else 0.0, longest, where)
 
 
 def longest_run(melody: Melody, lines: Lines) -> tuple[int, int, int]:
