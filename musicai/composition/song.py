@@ -6,11 +6,11 @@ from os import PathLike
 
 import numpy as np
 
-from musicai.composition.controls import Controls, closeness, density, read_number, syncopation
+from musicai.composition.controls import TICKS, Controls, closeness, density, metric_levels, read_number, syncopation
 from musicai.composition.generation import WIDEST, write_tunes
 from musicai.composition.network import TuneWaveNet
 from musicai.composition.requests import read_controls
-from musicai.composition.sources import lay_out, play_out, source_melody
+from musicai.composition.sources import cut, lay_out, play_out, source_melody
 from musicai.notes import Melody, Score, estimate_key, note_name, write_score
 from musicai.notes.keys import MAJOR_PROFILE, MINOR_PROFILE
 from musicai.notes.notation import signature_of
@@ -64,14 +64,14 @@ class Song:
     def controls(self) -> dict[str, tuple]:
         """What was asked and what was obtained, by the name of the argument; nan was left to the model."""
         asked, melody = self.request, self.melody
-        bar = 4 * melody.time_signature[0] / melody.time_signature[1]
+        parts = [part.notes for part in cut(melody, asked.span, len(asked.form))]
         names = [note_name(int(pitch)) for pitch in (*asked.range, melody.pitches.min(), melody.pitches.max())]
         found = {
             "key": (asked.key, asked.key if key_fit(melody, asked) >= 0 else estimate_key(melody)),
             "meter": (asked.meter, melody.time_signature),
             "tempo": (asked.tempo, melody.tempo),
-            "bars": (asked.bars, round(melody.duration / bar, 6)),
-            "form": ("".join(asked.form), form_of(melody, asked)),
+            "bars": (asked.bars, round(melody.duration * TICKS) / len(metric_levels(melody.time_signature))),
+            "form": ("".join(asked.form), "".join(asked.form[parts.index(part)] for part in parts)),
             "range": (tuple(names[:2]), tuple(names[2:])),
             "density": (asked.density, density(melody)),
             "syncopation": (asked.syncopation, syncopation(melody)),
@@ -230,24 +230,3 @@ def key_fit(melody: Melody, request: Controls) -> float:
         hit = np.array([(mode, tonic) in wanted for mode in (0, 1) for tonic in range(12)])
         margins.append(scores[hit].max() - scores[~hit].max())
     return min(margins)
-
-
-def form_of(melody: Melody, request: Controls) -> str:
-    """Name the sections of a melody: a letter for those that are the same, primes for those that begin as one before.
-
-    Args:
-        melody: as it sounds.
-        request: with the number of sections.
-
-    Returns: the letters.
-
-    Chapter 7.
-    """
-    span, known = request.bars_each * 4 * request.meter[0] / request.meter[1], {}
-    letters = ""
-    for i, label in enumerate(request.form):
-        part = tuple((n.pitch, round(n.start - i * span, 4), round(n.duration, 4))
-                     for n in melody.notes if i * span - 1e-6 <= n.start < (i + 1) * span - 1e-6)  # fmt: skip
-        known.setdefault(part, label + "'" * (label in known.values()))
-        letters += known[part]
-    return letters
