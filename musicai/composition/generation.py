@@ -11,8 +11,8 @@ from musicai.composition.writer import TuneWriter
 from musicai.notes import Melody
 
 WIDEST = 24  # semitones: a wider range leaves the model its middle
-CHROMATIC = 1.0  # nats off a note outside the scale, unless it leads to the tonic of a minor key
 UNSEEN = {"lydian": "major", "phrygian": "minor", "locrian": "minor"}  # modes with too few tunes to learn from
+CHROMATIC = 1.0, 4.0  # nats off a note outside the scale of a known or an unseen mode, but for leading notes in minor
 LENGTHS = np.rint(DURATIONS * TICKS).astype(int)
 REACH = 2.0  # nats, by the end, for a pitch beyond those used so far: tunes use all of their range
 HOME, CADENCES = 5.0, 0.78  # nats for an end on the tonic, and the share of the folk corpus's tunes that have one
@@ -63,7 +63,7 @@ class Rules:
         inside = (self.midi >= controls.range[0]) & (self.midi <= controls.range[1])
         self.pitches = np.append(inside & ~(foreign & controls.strict), True)
         leading = (controls.mode == "minor") & np.isin(steps, (9, 11))
-        self.chromatic = np.append(foreign & ~leading, False) * -CHROMATIC
+        self.chromatic = np.append(foreign & ~leading, False) * -CHROMATIC[controls.mode in UNSEEN]
         self.home = np.append(steps == 0, False) * HOME * (rng.random() < CADENCES)
 
 
