@@ -4,7 +4,7 @@
 
 * human: the longest run of notes that a real tune of the test split shares with the training split, and the likeness of
   the nearest training tune: the median, the 90th and the 99th percentile. `musicai.composition.novelty` has the first
-  two of the run and the last of the likeness as constants.
+  two of the run and the second of the likeness as constants.
 * judge: for each of these tunes whose sections are equally long, one is composed in its key, metre, sections and range,
   without a source. Gradient boosting learns to tell the real from the composed by n-grams of degrees and intervals,
   rhythm, repetition, range and endings. AUC is that of five folds, none of which divides a family of tunes or a title;
