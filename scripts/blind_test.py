@@ -4,7 +4,7 @@
     python scripts/blind_test.py --pairs 2   fewer, to try it out
 
 Each composed tune is asked for the key, metre and tempo of one of the real tunes, and for as many bars as are played of
-it, but has no source. The real tunes are from the test split, so the model has seen neither them nor their relatives. The
+it, but has no source. The real tunes are from the test split, so the model has seen neither them nor any relative. The
 order is drawn at random, and the answers are behind a fold on the page.
 """
 
