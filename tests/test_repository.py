@@ -35,6 +35,7 @@ ARROWS = {
     "wavenet": FLOOR | {"gmm"},
     "performance": FLOOR | MODELS,
     "search": FLOOR | {"data", "gmm"},
+    "composition": FLOOR | MODELS | {"search"},
     "metrics": FLOOR | {"data"},
     "recipes": FLOOR | MODELS | VERBS,
     "__main__": {"cli"},

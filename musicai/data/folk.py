@@ -35,6 +35,7 @@ class FolkTune(Melody):
         collection: the collection's name in music21's corpus.
         number: the content of its `X:` field, which several tunes may share.
         position: its place in the collection, counted from 0.
+        bars: the bar lines as written: (beat, signs) of each, such as (16.0, ":|"); empty if repeats are written out.
 
     Chapter 1.
     """
@@ -42,6 +43,7 @@ class FolkTune(Melody):
     collection: str = ""
     number: str = ""
     position: int = 0
+    bars: tuple[tuple[float, str], ...] = ()
 
     @property
     def id(self) -> str:
@@ -147,7 +149,7 @@ def _tune(text: str, collection: str, position: int, expand: bool) -> FolkTune |
     (row,) = parse_block([text], expand)
     if "error" in row:
         return f"{collection} {row['number']} {row['name']!r}: {row['error']}"
-    place = (collection, row["number"], position)
+    place = (collection, row["number"], position, row["bars"])
     return FolkTune(notes_of(row), row["name"], row["key"], row["tempo"], row["time_signature"], *place)
 
 

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from functools import cache
+from itertools import accumulate
 
 from musicai.notes.midi import MAX_BYTES
 from musicai.notes.notation import (
@@ -190,6 +191,7 @@ def _parse_voices(text: str, expand_repeats: bool) -> Iterator[dict]:
                 "key": voice.keys[0] if voice.keys else "",
                 "tempo": _tempo(_first_field(clean, "Q")),
                 "time_signature": next(filter(None, voice.metres), (4, 4)),
+                "bars": () if expand_repeats else voice.lines(),
                 "notes": [list(column) for column in zip(*notes, strict=True)],
             }
     if silent:
@@ -253,6 +255,11 @@ class _Voice:
                 if pitch and duration > 0:
                     yield sum(pitch), start, duration, tied
                 start += duration
+
+    def lines(self) -> tuple[tuple[float, str], ...]:
+        """The bar lines: (beat, signs) of each."""
+        starts = list(accumulate((duration for _, duration, _ in self.events), initial=Fraction(0)))
+        return tuple((float(starts[i]), signs.strip()) for i, signs in self.bars.items())
 
     def _field(self, letter: str, value: str, *_) -> None:
         value = value.strip()

@@ -20,9 +20,12 @@ RECIPES: dict[str, str] = {
     "renderer": "a WaveNet that plays a score as flute or trumpet; ships as wavenet-renderer (chapter 5)",
     "renderer-categorical": "the same, with a head of 256 codes; ships as wavenet-renderer-categorical (chapter 5)",
     "unconditional": "a WaveNet that babbles like a flute and a trumpet; ships as wavenet-unconditional (chapter 5)",
+    "tunes": "a WaveNet that writes folk tunes note by note; ships as tunes (chapter 7)",
 }
 _FUNCTIONS = {name: f"gan.train_{name}" for name in ("instrument", "classifier", "drums")}
-_FUNCTIONS |= dict.fromkeys(("chorales", "nottingham"), "polyphony.train")  # the others: renderer.train
+_FUNCTIONS |= dict.fromkeys(("chorales", "nottingham"), "polyphony.train") | {
+    "tunes": "tunes.train"
+}  # the others: renderer.train
 
 
 def train(

@@ -1,0 +1,164 @@
+"""A WaveNet over the notes of folk tunes: `musicai train tunes`. Chapter 7.
+
+It is trained on the tunes as they are written, with repeats not played out. The plan's range, density and syncopation
+are hidden in part of the tunes, so that each may be left open; half of the tunes come with a source to follow, which is
+the tune itself, more or less corrupted.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.optim import AdamW
+
+from musicai.composition.controls import density, syncopation
+from musicai.composition.memory import Source
+from musicai.composition.network import (
+    FIRST_SLOT,
+    K,
+    TuneWaveNet,
+    add_source,
+    batch_of,
+    bits_per_note,
+    example,
+    tune_losses,
+)
+from musicai.composition.tunes import LENGTHS, Tune, encode
+from musicai.data import FolkCorpus
+from musicai.recipes.shared import finish, items_of, warm_cosine
+from musicai.scale import device
+from musicai.train import TrainingRun, fit, seed_all, update
+
+STEPS = 12_000
+NOTES, CROP, LR = 1200, 256, 2e-3  # notes per step, the most of one tune, the peak learning rate
+HIDDEN = {(2, 3): 0.3, (4,): 0.5, (5,): 0.5}  # how often the plan's range, density and syncopation are left open
+FORGET = 0.05  # the share of slots that are emptied, so that the model does not lean on one of them
+
+Examples = Sequence[tuple[np.ndarray, Tune]]
+
+
+def examples_of(split: str, steps: int = 10**6) -> list[tuple[np.ndarray, Tune]]:
+    """The inputs and the tunes of a split of the folk corpus, without those that no class or grid fits."""
+    found = []
+    for melody in items_of(FolkCorpus(split), steps):
+        try:
+            tune = encode(melody)
+        except ValueError:
+            continue
+        plan = replace(tune.plan, density=density(melody), syncopation=syncopation(melody, tune.plan.pickup))
+        tune = replace(tune, plan=plan)
+        found.append((example(tune), tune))
+    return found
+
+
+def corrupt(tune: Tune, rng: np.random.Generator) -> Source:
+    """A source that a tune might have been made from: some of its notes changed, left out or divided, more in some bars.
+
+    Args:
+        tune: what is corrupted.
+        rng: where the changes are drawn from.
+    """
+    level = rng.random()
+    rates = np.clip(level + rng.normal(0, 0.3, len(tune.layout.lines)), 0, 1)
+    onsets, ticks = tune.onsets, np.array(LENGTHS)[tune.durations]
+    bars = np.searchsorted(tune.layout.lines, onsets, side="right")
+    kinds = np.where(rng.random(len(onsets)) < rates[bars % len(rates)], rng.integers(1, 4, len(onsets)), 0)
+    others = rng.choice(tune.pitches, len(onsets))
+    divided = onsets[(kinds == 3) & (ticks % 6 == 0)]
+    halves = divided + ticks[np.isin(onsets, divided)] // 2
+    keep = kinds != 2
+    keep[0] = True
+    starts = np.concatenate([onsets[keep], halves])
+    pitches = np.concatenate([np.where(kinds == 1, others, tune.pitches)[keep], rng.choice(tune.pitches, len(halves))])
+    order = np.argsort(starts)
+    starts = starts[order]
+    lengths = np.diff(starts, append=tune.layout.end)
+    return Source(starts.tolist(), lengths.tolist(), pitches[order].tolist())
+
+
+class TuneBatches:
+    """Batch n of the training: tunes of about the same length, some with a source, with parts of the plan hidden.
+
+    Args:
+        examples: as from `examples_of`.
+        seed: of all draws.
+    """
+
+    def __init__(self, examples: Examples, seed: int = 0):
+        self.examples, self.seed, self.epoch, self.groups = examples, seed, -1, []
+        self.per_epoch = len(self._grouped(0))
+
+    def _grouped(self, epoch: int) -> list[list[int]]:
+        """The tunes in batches of at most `NOTES` notes, in random order."""
+        rng = np.random.default_rng((self.seed, epoch))
+        lengths = np.array([min(len(inputs), CROP) for inputs, _ in self.examples])
+        groups: list[list[int]] = []
+        for i in np.argsort(lengths * rng.uniform(0.9, 1.1, len(lengths))).tolist():
+            if not groups or max(lengths[[*groups[-1], i]]) * (len(groups[-1]) + 1) > NOTES:
+                groups.append([])
+            groups[-1].append(i)
+        return [groups[i] for i in rng.permutation(len(groups))]
+
+    def __call__(self, n: int) -> tuple[Tensor, Tensor, Tensor]:
+        epoch, place = divmod(n, self.per_epoch)
+        if epoch != self.epoch:
+            self.epoch, self.groups = epoch, self._grouped(epoch)
+        rng = np.random.default_rng((self.seed, n, 1))
+        return batch_of([varied(*self.examples[i], rng) for i in self.groups[place % len(self.groups)]])
+
+
+def varied(inputs: np.ndarray, tune: Tune, rng: np.random.Generator) -> tuple[np.ndarray, Tune]:
+    """An example with a source or none, parts of the plan and of the look-up hidden, and long tunes cropped."""
+    inputs = add_source(inputs, tune, corrupt(tune, rng)) if rng.random() < 0.5 else inputs.copy()
+    for columns, share in HIDDEN.items():
+        if rng.random() < share:
+            inputs[:, columns] = 0
+    for slot in range(K):
+        inputs[rng.random(len(inputs)) < FORGET, FIRST_SLOT + 3 * slot : FIRST_SLOT + 3 * slot + 3] = 0
+    start = rng.integers(max(1, len(inputs) - CROP + 1))
+    part = slice(start, start + CROP)
+    return inputs[part], replace(tune, durations=tune.durations[part], pitches=tune.pitches[part])
+
+
+def train(name: str, out: Path, steps: int | None, seed: int, progress: bool) -> Mapping[str, float]:
+    """Train, keep the averaged weights that do best on the validation split, evaluate them and save them."""
+    seed_all(seed)
+    steps = steps or STEPS
+    data = {split: examples_of(split, steps) for split in ("train", "valid", "test")}
+    model = TuneWaveNet().to(device())
+    optimizer = AdamW(model.parameters(), LR, betas=(0.9, 0.98), weight_decay=0.02)
+    batches = TuneBatches(data["train"], seed)
+
+    def step(numbered: tuple) -> dict[str, Tensor]:
+        n, batch = numbered
+        optimizer.param_groups[0]["lr"] = LR * warm_cosine(n, steps, end=0.01)
+        losses = tune_losses(model, *(part.to(device()) for part in batch))
+        update(sum(losses), optimizer, max_norm=1.0)
+        return {"duration": losses[0].detach(), "pitch": losses[1].detach()}
+
+    def validate(run: TrainingRun) -> dict[str, float]:
+        score = sum(bits_per_note(run.ema["model"], data["valid"][::2]))
+        if score < min((x for x in run.history.get("valid", []) if not math.isnan(x)), default=math.inf):
+            run.ema["model"].save_pretrained(out)
+        return {"valid": score}
+
+    run = fit(
+        step, lambda n: (n, batches(n)), steps=steps, state={"model": model, "optimizer": optimizer},
+        ema={"model": 0.998}, checkpoint=out / "run.safetensors", save_every=500, precision="bf16",
+        callbacks=[(500, validate)], config={"tunes": len(data["train"])}, seed=seed, progress=progress,
+    )  # fmt: skip
+    best = TuneWaveNet.from_pretrained(out)
+    scores = {}
+    for split in ("valid", "test"):
+        scores |= {f"{split}: bits per note": sum(bits_per_note(best, data[split]))}
+        scores |= {
+            f"{split}: bits per note, range, density and syncopation unknown": sum(
+                bits_per_note(best, data[split], open_plan=True)
+            )
+        }
+    notes = sum(len(inputs) for inputs, _ in data["train"])
+    return finish(name, out, best, run, f"`FolkCorpus`, training split: {notes:,} notes", scores)
