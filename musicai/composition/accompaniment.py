@@ -1,0 +1,138 @@
+"""An accompaniment for a melody and its chords: a pattern per metre, chords that move as little as they can. Chapter 7.
+
+>>> from musicai.notes import Melody
+>>> from musicai.composition.harmony import ChordSpan
+>>> jig = Melody.from_pitches([67, 71, 74] * 4, 0.5, time_signature=(6, 8))
+>>> chords, bass = accompany(jig, [ChordSpan(0, 6, 7, "major")])
+>>> [(note.start, note.pitch) for note in bass.notes]  # the last bar is one long chord
+[(0.0, 43), (1.5, 38), (3.0, 43)]
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from musicai.composition.harmony import QUALITIES, ChordSpan, rhythm_of
+from musicai.notes import Melody, Note, Track
+
+# What is played in a bar, in equal steps: B the bass plays the root, F the bass plays the fifth, c the chord is struck,
+# "." holds what sounds, "-" is silence. A hymn has bass and chord together, wherever a bar or a chord begins.
+PATTERNS = {
+    "jig": "BccFcc",
+    "slip jig": "B.cF.cB.c",
+    "reel": "B-c-F-c-",
+    "march": "BcFc",
+    "waltz": "B.c.c.",
+    "hymn": "",
+}
+USUAL = {(6, 8): "jig", (9, 8): "slip jig", (4, 4): "reel", (2, 2): "reel", (2, 4): "march", (3, 4): "waltz"}
+USUAL |= {(3, 2): "hymn", (4, 2): "hymn"}
+GUITAR, CELLO = 24, 42  # General MIDI programs
+BASS, CHORD, CENTRE = (36, 48), (43, 70), 57  # ranges, and the pitch around which chords lie if the melody leaves room
+
+
+def accompany(
+    melody: Melody, chords: Sequence[ChordSpan], *, pattern: str | None = None, pickup: float = 0.0
+) -> tuple[Track, Track]:
+    """Write chords and a bass below a melody.
+
+    >>> from musicai.composition.harmony import add_chords
+    >>> tune = Melody.from_pitches([64, 67, 65, 62, 60], [2, 2, 2, 2, 4], key="C major")
+    >>> [track.name for track in accompany(tune, add_chords(tune))]
+    ['chords', 'bass']
+
+    Each chord takes the position nearest to the last one in which all its notes lie below the melody, if there is one.
+    The last bar is held.
+
+    Args:
+        melody: what is accompanied; its metre chooses the pattern.
+        chords: as `add_chords` gives them, in order.
+        pattern: a name from `PATTERNS`, such as "hymn"; None for what is usual in the metre.
+        pickup: how many beats come before the first full bar.
+
+    Returns: the tracks "chords" (a guitar) and "bass" (a cello), both softer than the melody.
+
+    Raises:
+        ValueError: if there is no such pattern.
+
+    Chapter 7.
+    """
+    if pattern is not None and pattern not in PATTERNS:
+        raise ValueError(f"there is no pattern {pattern!r}; choose from {', '.join(PATTERNS)}")
+    softest = min((note.velocity for note in melody.notes), default=80)
+    struck, low, hand, last = [], [], None, None
+    for start, end, letter, chord in strokes(melody.time_signature, chords, pattern, pickup):
+        if letter == "c":
+            hand = voice_chord(chord, hand, ceiling_of(melody, start, end))
+            struck += [Note(pitch, start, end - start, max(1, softest * 6 // 10)) for pitch in hand]
+        else:
+            fifth = letter == "F" and chord is last  # a new chord begins with its root
+            low.append(Note(bass_of(chord, fifth), start, end - start, max(1, softest * 8 // 10)))
+            last = chord
+    return Track(struck, GUITAR, name="chords"), Track(low, CELLO, name="bass")
+
+
+def strokes(
+    meter: tuple[int, int], chords: Sequence[ChordSpan], pattern: str | None = None, pickup: float = 0.0
+) -> Iterator[tuple[float, float, str, ChordSpan]]:
+    """What is struck from the first chord to the end of the last: (start, end, "B", "F" or "c", chord), in beats."""
+    text, bar = pattern_of(meter, pattern), sum(rhythm_of(meter))
+    end = chords[-1].end if chords else 0.0
+    for begin in np.arange(pickup - bar * np.ceil(pickup / bar), end - 1e-6, bar):
+        final = begin + bar > end - 1e-6
+        for chord in chords:
+            left, right = max(begin, chord.start), min(begin + bar, chord.end)
+            if left < right - 1e-6 and (final or not text):
+                yield from ((left, right, letter, chord) for letter in "Bc")
+            elif left < right - 1e-6:
+                step = bar / len(text)
+                for i, letter in enumerate(text):
+                    at, held = begin + i * step, 1 + len(text[i + 1 :]) - len(text[i + 1 :].lstrip("."))
+                    if letter in "BFc" and left - 1e-6 < at < right - 1e-6:
+                        yield at, min(at + held * step, right), letter, chord
+
+
+def pattern_of(meter: tuple[int, int], name: str | None = None) -> str:
+    """The pattern of that name, or the usual one; other metres begin each span with the bass, and chords follow.
+
+    >>> pattern_of((6, 8)), pattern_of((5, 4)), pattern_of((7, 8))
+    ('BccFcc', 'B.c.c.B.c.', 'BcccBcc')
+    """
+    if name or meter in USUAL:
+        return PATTERNS[name or USUAL[meter]]
+    hold = "" if meter[1] > 4 else "."
+    counts = [max(1, round(span * (2 if meter[1] > 4 else 1))) for span in rhythm_of(meter)]
+    return "".join(f"B{hold}" + f"c{hold}" * (count - 1) for count in counts)
+
+
+def ceiling_of(melody: Melody, start: float, end: float) -> int:
+    """The lowest pitch that the melody sings between two beats, 127 if it rests."""
+    return min(
+        (note.pitch for note in melody.notes if note.start < end - 1e-6 and note.end > start + 1e-6), default=127
+    )
+
+
+def bass_of(chord: ChordSpan, fifth: bool = False) -> int:
+    """The pitch of the root, or of the fifth, in the bass's octave."""
+    interval = QUALITIES[chord.quality][2] if fifth else 0
+    return BASS[0] + (chord.root + interval - BASS[0]) % 12
+
+
+def voice_chord(chord: ChordSpan, previous: Sequence[int] | None, ceiling: int = 127) -> tuple[int, ...]:
+    """The close position of three notes that lies below `ceiling`, if one does, and is nearest to the previous chord.
+
+    >>> voice_chord(ChordSpan(0, 1, 0, "major"), None), voice_chord(ChordSpan(1, 2, 5, "major"), (55, 60, 64))
+    ((52, 55, 60), (57, 60, 65))
+    """
+    tones = list(chord.pitch_classes)
+    if len(tones) == 4:
+        del tones[2]  # the bass has the root, and nobody misses the fifth
+    best, least = (), np.inf
+    for lowest in range(CHORD[0], CHORD[1] - 11):
+        if lowest % 12 not in tones:
+            continue
+        notes = tuple(sorted(lowest + (tone - lowest) % 12 for tone in tones))
+        way = np.abs(np.subtract(notes, previous)).sum() if previous else 0
+        cost = way + 0.2 * abs(sum(notes) / 3 - CENTRE) + 100 * max(0, notes[-1] - ceiling + 1)
+        best, least = (notes, cost) if cost < least else (best, least)
+    return best

@@ -1,0 +1,327 @@
+"""Chords for a melody: a hidden Markov model that learns from the Nottingham tunes. Chapter 7.
+
+The hidden state is the chord of a span (half a bar of 4/4, a dotted quarter of 6/8, a bar of 3/4), counted from the
+tonic. What we see is the melody. Both tables are counts: which chord follows which (`steps`), and which pitch classes
+the melody sings over which chord (`sings`). The best chords are then the best path through the states.
+
+>>> from musicai.notes import Melody
+>>> tune = Melody.from_pitches([62, 66, 69, 67, 64, 61, 62], [1, 1, 2, 1, 1, 2, 4], key="D major")
+>>> [chord.name for chord in add_chords(tune)]
+['D', 'A7', 'D']
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from musicai.data import Nottingham
+from musicai.notes import PITCH_CLASSES, Melody, estimate_key, pitch_class
+
+QUALITIES = {"major": (0, 4, 7), "minor": (0, 3, 7), "seventh": (0, 4, 7, 10), "diminished": (0, 3, 6)}
+SUFFIXES = dict(zip(QUALITIES, ("", "m", "7", "dim"), strict=True))
+CHORDS = [(root, quality) for quality in QUALITIES for root in range(12)]  # the states; roots counted from the tonic
+TONES = np.array([[(i - root) % 12 in QUALITIES[quality] for i in range(12)] for root, quality in CHORDS])
+SCALES = {
+    "major": (0, 2, 4, 5, 7, 9, 11),
+    "minor": (0, 2, 3, 5, 7, 8, 10),
+    "dorian": (0, 2, 3, 5, 7, 9, 10),
+    "phrygian": (0, 1, 3, 5, 7, 8, 10),
+    "lydian": (0, 2, 4, 6, 7, 9, 11),
+    "mixolydian": (0, 2, 4, 5, 7, 9, 10),
+    "locrian": (0, 1, 3, 5, 6, 8, 10),
+}
+FRAME = 0.5  # beats of a frame in Nottingham
+SECTION, HALF = 8, 4  # bars after which folk tunes close, and half close
+TRUST = 0.85  # what the melody counts for: its notes are no independent witnesses (chosen on the validation split)
+FOREIGN = 2.5  # nats that each note outside the scale costs a chord, in modes that Nottingham hardly has
+BACKING, TIED = 100.0, 1000.0  # counts of the more general table that stand behind each row of steps, and of notes
+
+
+@dataclass(frozen=True)
+class ChordSpan:
+    """A chord and how long it lasts.
+
+    >>> chord = ChordSpan(0.0, 2.0, root=7, quality="seventh")
+    >>> chord.name, chord.pitch_classes
+    ('G7', (7, 11, 2, 5))
+
+    Args:
+        start: when it begins, in beats.
+        end: when it ends, in beats.
+        root: pitch class, 0 for C to 11 for B.
+        quality: "major", "minor", "seventh" or "diminished".
+
+    Chapter 7.
+    """
+
+    start: float
+    end: float
+    root: int
+    quality: str
+
+    @property
+    def name(self) -> str:
+        """Such as "G7" or "Am"."""
+        return PITCH_CLASSES[self.root] + SUFFIXES[self.quality]
+
+    @property
+    def pitch_classes(self) -> tuple[int, ...]:
+        """Its notes, the root first."""
+        return tuple((self.root + step) % 12 for step in QUALITIES[self.quality])
+
+
+@dataclass(frozen=True)
+class ChordTables:
+    """The chord model: log probabilities for tunes in major (row 0) and minor (row 1).
+
+    >>> learn_chords([]).steps.shape
+    (2, 6, 48, 48)
+
+    Args:
+        first: (2, 48), the opening chord.
+        steps: (2, 6, 48, 48), the next chord given the last, for each place in the phrase (`place_of`).
+        sings: (2, 48, 12), the pitch class in the melody given the chord: at the beginning of a span, and after it.
+
+    Chapter 7.
+    """
+
+    first: np.ndarray
+    steps: np.ndarray
+    sings: np.ndarray
+
+
+def add_chords(melody: Melody, *, pickup: float = 0.0, temperature: float = 0.0, seed: int = 0) -> list[ChordSpan]:
+    """Find chords for a melody, in the style of the Nottingham tunes.
+
+    >>> tune = Melody.from_pitches([67, 67, 69, 69, 71, 71, 72], [1, 1, 1, 1, 1, 1, 2], key="C major")
+    >>> [chord.name for chord in add_chords(tune)]
+    ['C', 'F', 'G7', 'C']
+
+    Sections are taken to be eight bars long, counted from the end. In modes other than major and minor, the model
+    prefers chords of the scale.
+
+    Args:
+        melody: in any key, mode and metre; if it names no key, the key is estimated.
+        pickup: how many beats come before the first full bar.
+        temperature: 0 for the best chords; up to 1 to draw from the model, likely chords most often.
+        seed: the seed of the draw.
+
+    Returns: the chords in order, from the first beat to the end of the last bar; neighbours differ.
+
+    Raises:
+        ValueError: if the melody has no notes, or its key is neither given nor can be estimated.
+
+    Source: Allan and Williams, "Harmonising chorales by probabilistic inference" (NIPS 2005). Chapter 7.
+    """
+    tonic, mode = key_of(melody)
+    edges, places = spans_of(melody, pickup)
+    tables, row = nottingham_tables(), int(3 in SCALES[mode])
+    scores = TRUST * evidence(melody, edges, tonic, tables) - FOREIGN * foreign_tones(mode)
+    scores[0] += tables.first[row]
+    path = best_path(scores, lambda t: tables.steps[row, places[t + 1]], temperature, seed)
+    changes = [t for t in range(len(path)) if t == 0 or path[t] != path[t - 1]]
+    ends = [*changes[1:], len(path)]
+    found = [(float(edges[t]), float(edges[end]), *CHORDS[path[t]]) for t, end in zip(changes, ends, strict=True)]
+    return [ChordSpan(start, end, (root + tonic) % 12, quality) for start, end, root, quality in found]
+
+
+def key_of(melody: Melody) -> tuple[int, str]:
+    """The tonic (a pitch class) and the mode (one of `SCALES`) of a melody, estimated if it names none.
+
+    Raises ValueError if it has no notes, or its key is neither given nor can be estimated.
+    """
+    if not melody.notes:
+        raise ValueError("a melody without notes cannot be harmonised; give one with at least one note")
+    tonic, _, mode = (melody.key or estimate_key(melody)).partition(" ")
+    return pitch_class(tonic), mode.lower() if mode.lower() in SCALES else "major"
+
+
+def foreign_tones(mode: str) -> np.ndarray:
+    """How many notes of each chord (48,) lie outside the scale; 0 in major and minor, which Nottingham has."""
+    outside = ~np.isin(np.arange(12), SCALES[mode])
+    return TONES @ outside.astype(float) * (mode not in ("major", "minor"))
+
+
+def rhythm_of(meter: tuple[int, int]) -> list[float]:
+    """The harmonic rhythm of a metre: the lengths in beats of the spans that make up a bar.
+
+    >>> rhythm_of((4, 4)), rhythm_of((6, 8)), rhythm_of((3, 4)), rhythm_of((7, 8))
+    ([2.0, 2.0], [1.5, 1.5], [3.0], [2.0, 1.5])
+    """
+    count, unit = meter[0], 4 / meter[1]
+    compound = count > 3 and count % 3 == 0
+    parts = count // 3 if compound else min(count, max(1, int((count * unit + 0.5) // 2)))
+    return [len(part) * unit for part in np.array_split(range(count), parts)]
+
+
+def spans_of(melody: Melody, pickup: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """The edges (T + 1,) of a melody's spans in beats, to the end of its last bar, and their places (T,)."""
+    rhythm = rhythm_of(melody.time_signature)
+    bars = max(1, int(np.ceil((melody.duration - pickup) / sum(rhythm) - 1e-6)))
+    before = int(np.ceil(pickup / sum(rhythm) - 1e-6))
+    edges = np.concatenate([[0.0], np.cumsum(rhythm * (before + bars))]) + pickup - before * sum(rhythm)
+    places = [place_of(bars - 1 - bar, inside > 0) for bar in range(-before, bars) for inside in range(len(rhythm))]
+    heard = edges[1:] > 1e-6
+    return np.maximum(edges[np.append(True, heard)][-sum(heard) - 1 :], 0.0), np.array(places)[heard]
+
+
+def place_of(bars_left: int, inside: bool) -> int:
+    """The place of a span in its section, 0 to 5, from whether its bar closes or half closes, and it begins its bar."""
+    return 2 * {0: 2, HALF: 1}.get(bars_left % SECTION, 0) + inside
+
+
+def evidence(melody: Melody, edges: np.ndarray, tonic: int, tables: ChordTables) -> np.ndarray:
+    """The log probability (T, 48) of what the melody sings in each span under each chord, per half beat."""
+    sung = np.eye(12)[(melody.pitches - tonic) % 12]  # (notes, 12)
+    begin, end = melody.starts, melody.starts + melody.durations
+    first = np.minimum(edges[:-1] + FRAME, edges[1:])
+    scores = np.zeros((len(edges) - 1, len(CHORDS)))
+    for left, right, table in ((edges[:-1], first, tables.sings[0]), (first, edges[1:], tables.sings[1])):
+        shared = np.minimum(end, right[:, None]) - np.maximum(begin, left[:, None])
+        scores += np.maximum(shared, 0) / FRAME @ sung @ table.T
+    return scores
+
+
+def best_path(
+    scores: Sequence[np.ndarray], step: Callable[[int], np.ndarray], temperature: float = 0.0, seed: int = 0
+) -> list[int]:
+    """The best path through the states of a chain (Viterbi), or one drawn from it.
+
+    >>> stay = np.log([[0.9, 0.1], [0.1, 0.9]])
+    >>> best_path(np.log([[0.9, 0.1], [0.4, 0.6], [0.9, 0.1]]), lambda t: stay)
+    [0, 0, 0]
+
+    First backwards: how good can (or, to draw, on average will) what follows each state be? Then forwards, choosing.
+
+    Args:
+        scores: the log score of each state at each time, (K_t,) each.
+        step: `step(t)` are the log scores (K_t, K_t+1) of the steps from time t to t + 1.
+        temperature: 0 for the best path; 1 to draw a path in proportion to its probability.
+        seed: the seed of the draw.
+
+    Returns: the state at each time.
+
+    Source: Viterbi (1967); drawing backwards and forwards, as in Fruehwirth-Schnatter (1994). Chapter 7.
+    """
+    rng, ahead = np.random.default_rng(seed), [scores[-1]]
+    for t in range(len(scores) - 2, -1, -1):
+        ahead.append(scores[t] + _soft_max(step(t) + ahead[-1], temperature))
+    ahead, path = ahead[::-1], []
+    for t, after in enumerate(ahead):
+        choice = after if t == 0 else after + step(t - 1)[path[-1]]
+        path.append(int(np.argmax(choice + temperature * rng.gumbel(size=len(choice)))))  # the Gumbel-max trick
+    return path
+
+
+def _soft_max(x: np.ndarray, temperature: float) -> np.ndarray:
+    best = x.max(axis=1)
+    if temperature == 0:
+        return best
+    return best + temperature * np.log(np.exp((x - best[:, None]) / temperature).sum(axis=1))
+
+
+# ---- learning
+
+
+@cache
+def nottingham_tables() -> ChordTables:
+    """The tables learned from the training split of Nottingham, once per process (a fraction of a second)."""
+    return learn_chords(Nottingham("train").rolls)
+
+
+def learn_chords(rolls: Sequence[np.ndarray]) -> ChordTables:
+    """Count chords and melody notes in rolls of melodies with chords.
+
+    >>> from musicai.data import Nottingham
+    >>> tables = learn_chords(Nottingham("train").rolls)  # doctest: +SKIP
+
+    Args:
+        rolls: (frames, 88) each, of 0 and 1; a frame is half a beat, and the tonic is C, or A in minor.
+
+    Returns: the logs of the smoothed relative frequencies.
+
+    Chapter 7.
+    """
+    first, alone = np.full((2, len(CHORDS)), 0.1), np.full((2, len(CHORDS)), 0.5)
+    steps, sings = np.zeros((2, 6, len(CHORDS), len(CHORDS))), np.zeros((2, len(CHORDS), 12))
+    for roll in rolls:
+        chords, melody = label_chords(roll)
+        if (grid := find_bars(chords, melody)) is None:
+            continue
+        minor, tonic = mode_of(chords)
+        spans, notes, places = split_spans(chords, melody, tonic, *grid)
+        known = np.flatnonzero(spans >= 0)
+        both = known[np.isin(known + 1, known)]
+        first[minor, spans[known[0]]] += 1
+        np.add.at(alone[minor], spans[known], 1)
+        np.add.at(steps[minor], (places[both + 1], spans[both], spans[both + 1]), 1)
+        for table, part in zip(sings, (notes[:, :1], notes[:, 1:]), strict=True):
+            span, frame = ((part >= 0) & (spans >= 0)[:, None]).nonzero()
+            np.add.at(table, (spans[span], part[span, frame]), 1)
+    anywhere = smoothed(steps.sum(1), smoothed(alone)[:, None], BACKING)
+    tied = np.stack([_by_root(table) for table in sings])
+    tables = smoothed(first), smoothed(steps, anywhere[:, None], BACKING), smoothed(sings, tied, TIED)
+    return ChordTables(*map(np.log, tables))
+
+
+def label_chords(roll: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The chord (an index of `CHORDS`) and the pitch class of the melody in each frame of a roll (frames, 88).
+
+    Both are -1 where no chord is recognised. Nottingham's chords are in root position, below the melody, with their
+    notes as close as possible.
+    """
+    down = np.pad(np.asarray(roll, bool), ((0, 0), (0, 12)))
+    lowest, highest = down.argmax(1), 87 - down[:, 87::-1].argmax(1)
+    chords = np.full(len(down), -1)
+    for i, steps in enumerate(QUALITIES.values()):  # a seventh overrules the triad in it
+        here = np.all([down[np.arange(len(down)), lowest + step] for step in steps], axis=0)
+        here &= highest > lowest + steps[-1]
+        chords[here] = 12 * i + (lowest[here] + 21) % 12
+    return chords, np.where(chords >= 0, (highest + 21) % 12, -1)
+
+
+def find_bars(chords: np.ndarray, melody: np.ndarray) -> tuple[int, int, int] | None:
+    """Where chords change is where spans begin: (frames per span, spans per bar, first frame), or None if unclear."""
+    changes = 1 + np.flatnonzero((np.diff(chords) != 0) & (chords[1:] >= 0) & (chords[:-1] >= 0))
+    if len(changes) < 4:
+        return None
+    share, period, first = max((np.mean(changes % p == i), p, i) for p in (4, 6) for i in range(p))
+    if share < 0.6:
+        return None
+    struck = np.bincount((1 + np.flatnonzero(np.diff(melody)) - first) % 6, minlength=6)
+    jig = 2 * struck[3] > struck[2] + struck[4]  # 6/8 begins notes in the middle of the bar, 3/4 on its beats
+    return (4, 2, first) if period == 4 else (3, 2, first) if jig else (6, 1, first)
+
+
+def mode_of(chords: np.ndarray) -> tuple[int, int]:
+    """Whether a tune is in minor, and its tonic: the most frequent of the chords C, C minor and A minor."""
+    counts = {chord: (chords == chord).sum() for chord in (0, 12, 21)}
+    best = max(counts, key=counts.get)
+    return int(best > 0), best % 12
+
+
+def split_spans(chords, melody, tonic: int, size: int, per_bar: int, first: int) -> tuple[np.ndarray, ...]:
+    """Each span's most frequent chord (T,), its melody (T, size), both from the tonic, and its place (T,)."""
+    count = (len(chords) - first) // size
+    chords, notes = (x[first : first + count * size].reshape(count, size) for x in (chords, melody))
+    modes = [np.bincount(row[row >= 0], minlength=1).argmax() if (row >= 0).any() else -1 for row in chords]
+    modes = np.array([state if state < 0 else state // 12 * 12 + (state - tonic) % 12 for state in modes], int)
+    left = np.arange(count)[::-1]  # spans that follow: tunes end with a bar
+    places = [place_of(n // per_bar, n % per_bar < per_bar - 1) for n in left]
+    return modes, np.where(notes >= 0, (notes - tonic) % 12, -1), np.array(places, int)
+
+
+def _by_root(counts: np.ndarray) -> np.ndarray:
+    """Relative frequencies from counts (48, 12), counted from the root and shared by all chords of a quality."""
+    shared = np.empty_like(counts)
+    for start in range(0, len(counts), 12):
+        total = sum(np.roll(counts[start + root], -root) for root in range(12)) + 1
+        shared[start : start + 12] = [np.roll(total, root) / total.sum() for root in range(12)]
+    return shared
+
+
+def smoothed(counts: np.ndarray, prior: np.ndarray | float = 0.0, strength: float = 0.0) -> np.ndarray:
+    """Relative frequencies along the last axis, with `strength` counts spread as in `prior` added."""
+    return (counts + strength * prior) / (counts.sum(-1, keepdims=True) + strength)
