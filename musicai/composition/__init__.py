@@ -2,8 +2,12 @@
 
 import musicai
 
+from .controls import Controls, closeness, density, syncopation
+from .generation import Draft, write_tunes
 from .memory import Source, TuneMemory
 from .network import TuneConfig, TuneWaveNet
+from .song import Song, compose, variations
+from .sources import find_form, find_pickup, lay_out, source_melody
 from .tunes import Layout, Plan, Tune, decode, encode
 from .writer import TuneWriter
 

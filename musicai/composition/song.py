@@ -1,0 +1,347 @@
+"""`compose`: a new song from a found melody, or from nothing, under the user's own parameters. Chapter 7."""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from os import PathLike
+
+import numpy as np
+
+from musicai.composition.controls import (
+    MOST_BARS,
+    Controls,
+    closeness,
+    density,
+    fit_form,
+    read_form,
+    read_key,
+    read_meter,
+    read_number,
+    read_range,
+    refuse,
+    syncopation,
+)
+from musicai.composition.generation import Draft, write_tunes
+from musicai.composition.sources import count_bars, find_form, lay_out, play_out, source_melody
+from musicai.notes import Melody, Score, estimate_key, key_correlations, note_name, pitch_class, write_score
+from musicai.notes.notation import signature_of
+
+DRAFTS = 8  # tunes that are written to choose one from
+CADENCES = 0.78  # the share of the folk corpus's tunes that end on the tonic
+RANGE, TEMPO, BARS = (62, 81), 120.0, 32  # of a song without a source: D4 to A5, the median range of the folk corpus
+LEAST_BARS = 8  # a shorter source is a motif: the song is longer
+
+
+@dataclass(frozen=True, eq=False)
+class Song:
+    """A song: its melody, its score, what was asked and obtained, and what it copied.
+
+    >>> song = compose(None, key="D dorian", bars=16)  # doctest: +SKIP
+    >>> song.save("song.mid")  # doctest: +SKIP
+
+    Args:
+        melody: as it sounds, repeats played out.
+        request: everything that was asked, with the defaults filled in.
+        source: the melody that it started from, or None.
+        laid_out: the source in the song's own key, metre and form; closeness compares the melody with it.
+
+    Chapter 7.
+    """
+
+    melody: Melody
+    request: Controls
+    source: Melody | None = None
+    laid_out: Melody | None = None
+
+    @cached_property
+    def score(self) -> Score:
+        """A Score with tracks "melody", "chords" and "bass", or "soprano", "alto", "tenor" and "bass"."""
+        if self.request.voices == 4:
+            from musicai.composition.voices import four_voices
+
+            return four_voices(self.melody, seed=self.request.seed)
+        score = self.melody.to_score()
+        tracks = (replace(score.tracks[0], name="melody"),)
+        if self.request.chords:
+            from musicai.composition.accompaniment import accompany
+            from musicai.composition.harmony import harmonise
+
+            tracks += accompany(self.melody, harmonise(self.melody, seed=self.request.seed))
+        return replace(score, tracks=tracks, key=self.request.key)
+
+    @cached_property
+    def controls(self) -> dict[str, tuple]:
+        """What was asked and what was obtained, by the name of the argument; nan was left to the model."""
+        asked, melody = self.request, self.melody
+        bar = 4 * melody.time_signature[0] / melody.time_signature[1]
+        names = [note_name(int(p)) for p in (*asked.range, melody.pitches.min(), melody.pitches.max())]
+        found = {
+            "key": (asked.key, asked.key if key_fit(melody, asked) >= 0 else estimate_key(melody)),
+            "meter": (asked.meter, melody.time_signature),
+            "tempo": (asked.tempo, melody.tempo),
+            "bars": (asked.bars, round(melody.duration / bar, 6)),
+            "form": ("".join(asked.form), form_of(melody, asked)),
+            "range": (tuple(names[:2]), tuple(names[2:])),
+            "density": (asked.density, density(melody)),
+            "syncopation": (asked.syncopation, syncopation(melody)),
+        }
+        if self.laid_out:
+            found["closeness"] = (asked.closeness, closeness(melody, self.laid_out))
+        return found | {"seed": (asked.seed, asked.seed)}
+
+    @cached_property
+    def novelty(self):
+        """The nearest tunes, the longest copied run, and whether the song is original: see `certify`."""
+        from musicai.composition.novelty import certify
+
+        return certify(self.melody)
+
+    def save(self, path: str | PathLike) -> None:
+        """Write the score as a MIDI, MusicXML or ABC file, by the ending of its name."""
+        write_score(path, self.score)
+
+    def variations(self, n: int) -> list["Song"]:
+        """Write other songs under the same controls: see `variations`."""
+        return variations(self, n)
+
+
+def compose(
+    source=None,
+    *,
+    key: str | None = None,
+    meter: str | tuple[int, int] | None = None,
+    tempo: float | None = None,
+    bars: int | None = None,
+    form: str | None = None,
+    range: tuple | None = None,
+    density: float | None = None,
+    syncopation: float | None = None,
+    closeness: float | None = None,
+    voices: int = 1,
+    chords: bool = True,
+    temperature: float = 0.9,
+    strict: bool = False,
+    seed: int | None = 0,
+    progress: bool = False,
+) -> Song:
+    """Write a new song, from a melody or from nothing.
+
+    >>> song = compose("E4 E4 F4 G4 G4 F4 E4 D4", key="D dorian", bars=16, closeness=0.4)  # doctest: +SKIP
+    >>> song.controls["closeness"]  # doctest: +SKIP
+    (0.4, 0.41)
+
+    Key, metre, tempo, bars, form and range are kept exactly; density, syncopation and closeness are steered towards.
+    The model writes eight tunes, and the one that fits best is kept.
+
+    Args:
+        source: what to start from: a Match, a Melody, a Score, or whatever `musicai.search.read_query` takes. Every
+            argument that is None then comes from it. None starts from nothing.
+        key: a tonic and a mode, such as "D dorian".
+        meter: such as "6/8" or (6, 8).
+        tempo: beats (quarter notes) per minute.
+        bars: how many sound, repeats included.
+        form: a letter for each section, all equally long: "AABB" repeats A and B exactly, and in "AABA'" the last A
+            returns varied, with at least half of its bars kept.
+        range: the lowest and the highest note, as names or MIDI numbers.
+        density: notes per beat.
+        syncopation: the share of syncopated notes, 0 to 1.
+        closeness: how much of the source is kept, from 0, which forgets the source, to 1, which is the source in the
+            new key, metre and form; by default 0.5.
+        voices: 1, or 4 for four voices in the manner of Bach's chorales.
+        chords: whether a single voice gets chords and a bass.
+        temperature: how freely the model draws; 1 follows its probabilities, less is more predictable.
+        strict: whether every note must belong to the scale; otherwise other notes may pass by.
+        seed: the same seed gives the same song on the same machine; None draws one and records it in `song.controls`.
+        progress: whether to show a bar.
+
+    Returns: the song.
+
+    Raises:
+        ValueError: if a value is unknown or impossible; the message says what would fit.
+        FileNotFoundError: if the source is a file that does not exist.
+
+    Chapter 7.
+    """
+    asked = {name: value for name, value in locals().items() if name not in ("source", "progress")}
+    melody = None if source is None else source_melody(source)
+    request = read_controls(melody, asked)
+    return _write(request, melody, progress)
+
+
+def variations(song: Song, n: int) -> list[Song]:
+    """Write other songs under the same controls, from other seeds.
+
+    >>> others = variations(song, 3)  # doctest: +SKIP
+
+    Args:
+        song: whose request and source are used again.
+        n: how many to write.
+
+    Returns: the songs.
+
+    Raises:
+        ValueError: if n is not a whole number from 1 to 1000.
+
+    Chapter 7.
+    """
+    n = read_number("n", n, 1, 1000, whole=True)
+    seeds = np.random.default_rng((song.request.seed, 1)).integers(1, 2**32, n).tolist()
+    return [_write(replace(song.request, seed=seed), song.source) for seed in seeds]
+
+
+def read_controls(source: Melody | None, asked: Mapping[str, object]) -> Controls:
+    """Check the arguments of `compose`, and take those that are None from the source.
+
+    Args:
+        source: a melody with a key and a metre, or None.
+        asked: the arguments by their names.
+
+    Returns: the controls.
+
+    Raises:
+        ValueError: as in `compose`.
+
+    Chapter 7.
+    """
+    given = {name: value for name, value in asked.items() if value is not None}
+    key = read_key(given.get("key", source.key if source else "D major"))
+    meter = read_meter(given.get("meter", source.time_signature if source else (4, 4)))
+    tempo = read_number("tempo", given.get("tempo", np.clip(source.tempo, 20, 400) if source else TEMPO), 20, 400)
+    bars, form = _bars_and_form(source, given)
+    flags = {name: _flag(name, given.get(name, name == "chords")) for name in ("chords", "strict")}
+    voices = read_number("voices", given.get("voices", 1), 1, 4, whole=True)
+    if voices not in (1, 4):
+        raise refuse("voices", voices, "1, or 4 for four voices")
+    temperature = read_number("temperature", given.get("temperature", 0.9), 0.1, 2)
+    seed = read_number("seed", given.get("seed", secrets.randbelow(2**32)), 0, 2**63 - 1, whole=True)
+    if source is None and "closeness" in given:
+        raise refuse("closeness", given["closeness"], "a source as well: without one, there is nothing to be close to")
+    near = read_number("closeness", given.get("closeness", 0.5 if source else 0.0), 0, 1)
+    rest = dict(closeness=near, voices=voices, temperature=temperature, seed=seed, **flags)
+    request = Controls(key, meter, tempo, bars, form, (0, 127), **rest)
+    if "range" in given:
+        request = replace(request, range=read_range(given["range"], request.tonic, request.mode))
+    laid = play_out(lay_out(source, request), request) if source else None
+    if "range" not in given:
+        low, high = (int(laid.pitches.min()), int(laid.pitches.max())) if laid else RANGE
+        request = replace(request, range=(max(0, min(low, high - 11)), high))  # an octave has room for every triad
+    soft = {"density": (density, 0.25, 4), "syncopation": (syncopation, 0, 1)}
+    values = {name: read_number(name, given[name], low, high) if name in given else laid and measure(laid)
+              for name, (measure, low, high) in soft.items()}  # fmt: skip
+    return replace(request, **{name: float("nan") if value is None else value for name, value in values.items()})
+
+
+def _bars_and_form(source: Melody | None, given: Mapping[str, object]) -> tuple[int, tuple[str, ...]]:
+    """How many bars, and in which form: what is not given follows from what is, or from the source."""
+    form = read_form(given["form"]) if "form" in given else None
+    bars = read_number("bars", given["bars"], 1, MOST_BARS, whole=True) if "bars" in given else None
+    usual = min(count_bars(source), MOST_BARS) if source and count_bars(source) >= LEAST_BARS else BARS
+    if form and bars is None:
+        bars = len(form) * max(1 + any("'" in label for label in form), round(usual / len(form)))
+    if form is None:
+        bars = bars or usual
+        forms = [find_form(source)] * (usual != BARS or count_bars(source) == BARS) if source else []
+        fits = [f for f in (*forms, tuple("AABB"), tuple("AB")) if bars % len(f) == 0 and bars >= 2 * len(f)]
+        form = fits[0] if fits else ("A",)
+    fit_form(bars, form)
+    return bars, form
+
+
+def _flag(name: str, value: object) -> bool:
+    if not isinstance(value, bool | np.bool_):
+        raise refuse(name, value, "True or False")
+    return bool(value)
+
+
+@cache
+def load_model():
+    """The tune model, loaded once."""
+    from musicai.composition.network import TuneWaveNet
+
+    return TuneWaveNet.from_pretrained("tunes")
+
+
+def _write(request: Controls, source: Melody | None, progress: bool = False) -> Song:
+    """Write a song: at full closeness, it is the source; otherwise, the best of several drafts."""
+    laid = lay_out(source, request) if source else None
+    heard = play_out(laid, request) if laid else None
+    if request.closeness == 1:
+        written = laid
+    else:
+        drafts = write_tunes(load_model(), request, laid, DRAFTS, progress)
+        ends_home = np.random.default_rng((request.seed, 2**20)).random() < CADENCES
+        written = max(drafts, key=lambda draft: fit_of(draft, request, heard, ends_home)).melody
+    name = f"After {source.name}" if source and source.name and request.closeness > 0 else "A new song"
+    return Song(replace(play_out(written, request), name=name), request, source, heard)
+
+
+def fit_of(draft: Draft, request: Controls, source: Melody | None, ends_home: bool) -> float:
+    """Score a draft: likely under the model, close to what was asked, recognisably in its key, and well ended.
+
+    Args:
+        draft: the tune.
+        request: what was asked.
+        source: laid out, as it sounds, or None.
+        ends_home: whether this song should end on the tonic, as about four in five tunes do.
+
+    Returns: the score; higher is better.
+
+    Chapter 7.
+    """
+    melody = play_out(draft.melody, request)
+    asked = (request.density, request.syncopation, request.closeness if source and request.closeness else np.nan)
+    got = (density(melody), syncopation(melody), closeness(melody, source) if source else np.nan)
+    errors = np.abs(np.subtract(asked, got)) * (4 / max(1, asked[0]), 10, 10)
+    home = (melody.notes[-1].pitch % 12 == request.tonic) == ends_home
+    narrow = max(0, min(24, np.ptp(request.range)) - np.ptp(melody.pitches))
+    return draft.likelihood - np.nansum(errors) + home + 2 * min(0.05, key_fit(melody, request)) / 0.05 - 0.1 * narrow
+
+
+def key_fit(melody: Melody, request: Controls) -> float:
+    """By how much the best profile of the asked key, or of its relatives, beats that of any other key.
+
+    Args:
+        melody: as it sounds.
+        request: with the key. D dorian counts as recognised when D minor, D major, C major or A minor fits best.
+
+    Returns: the difference of two correlations, above 0 where the key is recognised.
+
+    Chapter 7.
+    """
+    weights = np.bincount(melody.pitches % 12, melody.durations, minlength=12)
+    if np.ptp(weights) == 0:
+        return -1.0
+    fifths, _ = signature_of(request.key)
+    related = {("major", 7 * fifths % 12), ("minor", (7 * fifths + 9) % 12)}
+    if request.mode not in ("major", "minor"):
+        related |= {("major", request.tonic), ("minor", request.tonic)}
+    else:
+        related = {(request.mode, request.tonic)}
+    best = {True: -1.0, False: -1.0}
+    for name, value in key_correlations(weights).items():
+        tonic, mode = name.split()
+        known = (mode, pitch_class(tonic)) in related
+        best[known] = max(best[known], value)
+    return best[True] - best[False]
+
+
+def form_of(melody: Melody, request: Controls) -> str:
+    """Name the sections of a melody: a letter for those that are the same, primes for those that begin as one before.
+
+    Args:
+        melody: as it sounds.
+        request: with the number of sections.
+
+    Returns: the letters.
+
+    Chapter 7.
+    """
+    span, known = request.bars_each * 4 * request.meter[0] / request.meter[1], {}
+    letters = ""
+    for i, label in enumerate(request.form):
+        part = tuple((n.pitch, round(n.start - i * span, 4), round(n.duration, 4))
+                     for n in melody.notes if i * span - 1e-6 <= n.start < (i + 1) * span - 1e-6)  # fmt: skip
+        known.setdefault(part, label + "'" * (label in known.values()))
+        letters += known[part]
+    return letters
