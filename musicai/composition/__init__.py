@@ -2,13 +2,16 @@
 
 import musicai
 
+from .accompaniment import accompany
 from .controls import Controls, closeness, density, syncopation
 from .generation import Draft, write_tunes
+from .harmony import ChordSpan, add_chords
 from .memory import Source, TuneMemory
 from .network import TuneConfig, TuneWaveNet
 from .song import Song, compose, variations
 from .sources import find_form, find_pickup, lay_out, source_melody
 from .tunes import Layout, Plan, Tune, decode, encode
+from .voices import four_voices
 from .writer import TuneWriter
 
 __all__ = musicai.exports(globals())
