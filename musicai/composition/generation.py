@@ -123,7 +123,7 @@ class Steering:
         coming = density * left
         syncopation = (c.syncopation * (self.notes + coming) - self.syncopated) / np.maximum(coming, 1)
         kept = (c.closeness * (self.notes + coming + self.theirs[0]) / 2 - self.hits) / np.maximum(self.theirs[t], 1)
-        return density, np.clip(syncopation, 0.002, 0.9), np.clip(kept, 0.002, 0.998)
+        return density, syncopation, kept
 
     def duration_bias(self, t: np.ndarray) -> np.ndarray:
         """Float64 (tunes, D): towards short or long, syncopated or plain, meeting the source's onsets or not."""
@@ -132,7 +132,7 @@ class Steering:
         if c.density == c.density:
             bias -= DENSITY_GAIN * np.log(density / c.density)[:, None] * np.log(LENGTHS / TICKS)
         if c.syncopation == c.syncopation:
-            pull = SYNCOPATION_GAIN * (logit(syncopation) - logit(max(c.syncopation, 0.002)))
+            pull = SYNCOPATION_GAIN * np.clip((syncopation - c.syncopation) / (c.syncopation + 0.02), -4, 4)
             bias += pull[:, None] * self.rules.stronger[t]
         if c.closeness > 0:
             bias += self.pull(kept)[:, None] * self.meets[t]

@@ -1,9 +1,9 @@
 """`TuneWaveNet`: a WaveNet over notes that looks up the tune's own past. Chapter 7.
 
-Everything known before a note is a handful of classes: the note before it, where it begins, the plan, and the slots of
-`TuneMemory` and `Source`. Their embeddings are added up, a stack of dilated convolutions looks back over the notes, and
-two heads give logits for the duration and, once that is known, for the pitch. To each slot's advice the heads add a
-number of their own: that is the copy path.
+Everything known before a note is a row of classes: the plan, the note before, where this one begins, and the slots of
+`TuneMemory` and `Source`. Their embeddings are added up; a stack of dilated convolutions and attention look back over
+the notes; and two heads give logits for the duration and, once that is known, for the pitch. To what each slot advises
+the heads add a number of their own: that is the copy path.
 """
 
 import math
@@ -15,35 +15,35 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from musicai.composition.memory import BARS, NOTHING, POSITIONS, SECTIONS, SLOTS, STATES, Source, TuneMemory
+from musicai.composition.memory import NOTHING, PLACE, SLOTS, STATES, Source, TuneMemory
 from musicai.composition.tunes import LENGTHS, LOWEST, PITCHES, Plan, Tune
 from musicai.notes.notation import MODES
 from musicai.pretrained import Pretrained
 from musicai.wavenet.layers import DilatedStack, dilations_of
 
 METERS = ((2, 2), (4, 4), (2, 4), (6, 8), (9, 8), (3, 4), (3, 8), (12, 8), (6, 4), (5, 4), (3, 2))
-D, P, K = len(LENGTHS), len(PITCHES) + 1, len(SLOTS)
+D, P, K, HEADS = len(LENGTHS), len(PITCHES) + 1, len(SLOTS), 4
 # The columns of the network's input and how many classes each has; class 0 means unknown or none.
 PLAN = (len(METERS) + 1, len(MODES) + 1, P, P, 33, 12)  # metre, mode, lowest, highest, density, syncopation
-NOTE = (D + 1, P + 1, POSITIONS, POSITIONS, BARS, BARS, BARS, SECTIONS)  # the note before, and `TuneMemory.place`
-SIZES = (*PLAN, *NOTE, *(D + 1, P + 1, STATES) * K)
-FIRST_SLOT = len(PLAN) + len(NOTE)
-LEFT = len(PLAN) + 3  # the column of the ticks up to the next bar line
-SOURCE = len(SIZES) - 6  # the columns of the source begin here
-PITCH_COLUMNS = (2, 3, len(PLAN) + 1, *range(FIRST_SLOT + 1, len(SIZES), 3))
+SIZES = (*PLAN, D + 1, P + 1, *PLACE, *(D + 1, P + 1, STATES) * K)
+LEFT, FIRST_SLOT = len(PLAN) + 3, len(PLAN) + 2 + len(PLACE)  # the ticks up to the next bar line; the first slot
+SOURCE = len(SIZES) - 6  # the first column of the source
 
 
 @dataclass(frozen=True)
 class TuneConfig:
     """The size of a `TuneWaveNet`.
 
+    >>> TuneConfig(width=64).layers
+    6
+
     Args:
-        width: channels of the residual path.
+        width: channels of the residual path, and of queries, keys and values.
         skip: channels of the skip path.
         hidden: units of each head.
         layers: dilated convolutions.
         stacks: how often the dilations start again at 1.
-        dropout: the share of activations dropped in training.
+        dropout: the share of channels that is dropped in training, for a whole tune at a time.
 
     Chapter 7.
     """
@@ -59,7 +59,8 @@ class TuneConfig:
 class TuneWaveNet(Pretrained, nn.Module):
     """A WaveNet that writes tunes note by note: a duration, then a pitch given the duration.
 
-    >>> model = TuneWaveNet(TuneConfig(width=8, skip=8, hidden=8, layers=2, stacks=1))
+    >>> from musicai.notes import Melody
+    >>> model = TuneWaveNet(TuneConfig(width=8, skip=8, hidden=8, layers=2))
     >>> tune = encode(Melody.from_pitches([62, 64, 66, 62], key="D major"))
     >>> inputs, durations, pitches = batch_of([(example(tune), tune)])
     >>> state = model(inputs)
@@ -77,105 +78,95 @@ class TuneWaveNet(Pretrained, nn.Module):
     def __init__(self, config: TuneConfig = TuneConfig()):
         super().__init__()
         self.config, c = config, config
-        self.embed = nn.EmbeddingBag(sum(SIZES), c.width, mode="sum")
         self.register_buffer("offsets", torch.tensor((0, *np.cumsum(SIZES)[:-1])), persistent=False)
         self.register_buffer("ticks", torch.tensor(LENGTHS), persistent=False)
-        self.register_buffer("slots", torch.arange(K), persistent=False)
-        self.stack = DilatedStack(dilations_of(c.layers, c.stacks), c.width, c.skip)
+        self.embed = nn.EmbeddingBag(sum(SIZES), c.width, mode="sum")
         self.direct = nn.EmbeddingBag(sum(SIZES), c.skip, mode="sum")
-        self.recall = Recall(c.skip, c.width)
-        self.drop = Dropout(c.dropout)
-        self.duration = nn.Sequential(nn.Linear(c.skip, c.hidden), nn.ReLU(), self.drop, nn.Linear(c.hidden, D + K))
-        self.given = nn.EmbeddingBag(D + POSITIONS + 1 + 3 * K, c.hidden, mode="sum")
-        self.pitch = nn.Linear(c.skip, c.hidden)
-        self.pitch_out = nn.Linear(c.hidden, P + K)
+        self.given = nn.EmbeddingBag(D + PLACE[0] + 1 + 3 * K, c.hidden, mode="sum")
         for table in (self.embed, self.direct, self.given):
             nn.init.normal_(table.weight, std=0.1)
+        self.stack = DilatedStack(dilations_of(c.layers, c.stacks), c.width, c.skip)
+        self.recall = Recall(c.skip, c.width)
+        self.duration, self.duration_out = nn.Linear(c.skip, c.hidden), nn.Linear(c.hidden, D + K)
+        self.pitch, self.pitch_out = nn.Linear(c.skip, c.hidden), nn.Linear(c.hidden, P + K)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """The state before each note, (B, T, S), from the classes that are known then, (B, T, columns)."""
         places = (inputs + self.offsets).flatten(0, 1)
-        x = self.drop(self.embed(places).unflatten(0, inputs.shape[:2]))
-        skip = self.stack(x.transpose(1, 2)).transpose(1, 2) + self.direct(places).unflatten(0, inputs.shape[:2])
-        return self.drop(torch.relu(skip + self.recall(skip, x)))
+        x = self._drop(self.embed(places).unflatten(0, inputs.shape[:2]))
+        skip = self.direct(places).unflatten(0, inputs.shape[:2]) + self.stack(x.mT).mT
+        return self._drop(F.relu(skip + self.recall(skip, x)))
 
-    def empty_cache(self, count: int) -> list[Tensor]:
-        """What `step` remembers of `count` tunes: for each block the latest inputs, and the keys and values."""
-        width, heads = self.config.width, self.recall.heads
+    def empty_cache(self, count: int) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """What `step` needs to remember of `count` tunes: the latest inputs of each block, all keys and all values."""
+        width = self.config.width
         rings = [torch.zeros(block.conv.dilation[0], count, width) for block in self.stack.blocks]
-        return [*rings, torch.zeros(2, count, heads, 0, 128 // heads), torch.zeros(count, 128)]
+        return rings, [torch.zeros(count, width)], []
 
-    def step(self, inputs: Tensor, cache: list) -> Tensor:
+    def step(self, inputs: Tensor, cache: tuple) -> Tensor:
         """The next state of each tune, (B, S), from the inputs (B, columns); `cache` remembers the notes before."""
-        places, t = inputs + self.offsets, cache[-2].shape[3]
-        x = first = self.embed(places)
-        skip = self.direct(places)
-        for block, ring in zip(self.stack.blocks, cache, strict=False):
+        places, (rings, keys, values) = inputs + self.offsets, cache
+        t, x, skip = len(values), self.embed(places), self.direct(places)
+        values.append(self.recall.value(x))
+        for block, ring in zip(self.stack.blocks, rings, strict=True):
             past, now = block.conv.weight.unbind(2)
             both = F.linear(ring[t % len(ring)], past, block.conv.bias) + F.linear(x, now)
             ring[t % len(ring)] = x
             filtered, gate = both.chunk(2, dim=1)
-            z = torch.tanh(filtered) * torch.sigmoid(gate)
-            skip = skip + F.linear(z, block.skip.weight[..., 0], block.skip.bias)
-            x = x if block.residual is None else x + F.linear(z, block.residual.weight[..., 0], block.residual.bias)
-        split = self.recall.split
-        cache[-2] = torch.cat(
-            [cache[-2], torch.stack([split(cache[-1]), split(self.recall.value(first))])[:, :, :, None]], 3
-        )
-        k, v = cache[-2]
-        cache[-1] = self.recall.key(skip)
-        found = F.scaled_dot_product_attention(split(self.recall.query(skip))[:, :, None], k, v)[:, :, 0]
-        return torch.relu(skip + self.recall.out(found.flatten(1)))
+            z = (torch.tanh(filtered) * torch.sigmoid(gate))[..., None]
+            skip = skip + block.skip(z)[..., 0]
+            x = x if block.residual is None else x + block.residual(z)[..., 0]
+        q = self.recall.query(skip)[:, None]
+        found = self.recall.attend(q, torch.stack(keys, 1), torch.stack(values, 1))[:, 0]
+        keys.append(self.recall.key(skip))
+        return F.relu(skip + found)
 
     def duration_logits(self, state: Tensor, inputs: Tensor) -> Tensor:
         """(..., D) from the state (..., S) and the inputs (..., columns)."""
-        return _copying(self.duration(state), inputs[..., FIRST_SLOT::3], D)
+        hidden = self._drop(F.relu(self.duration(state)))
+        return _copying(self.duration_out(hidden), inputs[..., FIRST_SLOT::3], D)
 
     def pitch_logits(self, state: Tensor, inputs: Tensor, durations: Tensor) -> Tensor:
         """(..., P) from the same and the durations (...) of the notes."""
         advice, d = inputs[..., FIRST_SLOT::3], durations[..., None]
         agrees = (advice > 0).long() + (advice == d + 1)  # 0 no advice, 1 another duration, 2 this one
         after = (inputs[..., LEFT, None] - self.ticks[d] + 1).clamp(min=0)  # 0 if the note goes on over the bar line
-        given = torch.cat([d, D + after, D + POSITIONS + 1 + 3 * self.slots + agrees], -1)
-        hidden = self.pitch(state) + self.given(given.flatten(0, -2)).unflatten(0, durations.shape)
-        return _copying(self.pitch_out(self.drop(torch.relu(hidden))), inputs[..., FIRST_SLOT + 1 :: 3], P)
+        slots = D + PLACE[0] + 1 + 3 * torch.arange(K, device=d.device) + agrees
+        given = self.given(torch.cat([d, D + after, slots], -1).flatten(0, -2)).unflatten(0, durations.shape)
+        hidden = self._drop(F.relu(self.pitch(state) + given))
+        return _copying(self.pitch_out(hidden), inputs[..., FIRST_SLOT + 1 :: 3], P)
+
+    def _drop(self, x: Tensor) -> Tensor:
+        return F.dropout1d(x.mT, self.config.dropout, self.training).mT
 
 
 class Recall(nn.Module):
-    """Attention."""
+    """Attention: what followed the states that were like this one. A look-up that is learned.
 
-    def __init__(self, channels: int, width: int, heads: int = 4):
+    Args:
+        channels: S, of the states.
+        width: of queries, keys and values, and of the notes' embeddings.
+
+    Source: Vaswani et al. 2017 (arXiv:1706.03762). Chapter 7.
+    """
+
+    def __init__(self, channels: int, width: int):
         super().__init__()
-        self.heads = heads
-        self.query, self.key = nn.Linear(channels, 128), nn.Linear(channels, 128)
-        self.value, self.out = nn.Linear(width, 128), nn.Linear(128, channels, bias=False)
-
-    def split(self, y: Tensor) -> Tensor:
-        """(..., 128) -> (..., heads, 32)."""
-        return y.unflatten(-1, (self.heads, -1))
+        self.query, self.key = nn.Linear(channels, width), nn.Linear(channels, width)
+        self.value, self.out = nn.Linear(width, width), nn.Linear(width, channels, bias=False)
 
     def forward(self, state: Tensor, x: Tensor) -> Tensor:
-        """x[t] holds note t - 1; so the value that belongs to key j is x[j + 1]."""
-        q, k, v = self.query(state), F.pad(self.key(state), (0, 0, 1, 0))[:, :-1], self.value(x)
-        q, k, v = (self.split(y).transpose(1, 2) for y in (q, k, v))
-        # position i of k is state i-1, of v note i-1: both known at t >= i
-        return self.out(F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).flatten(2))
+        """(B, T, S) from the states (B, T, S) and x (B, T, width), in which x[:, t] has note t - 1.
 
+        So the key that goes with x[:, t] is that of state t - 1, from which this note followed.
+        """
+        keys = F.pad(self.key(state), (0, 0, 1, 0))[:, :-1]
+        return self.attend(self.query(state), keys, self.value(x), causal=True)
 
-class Dropout(nn.Module):
-    """Drops channels for the whole tune."""
-
-    def __init__(self, p):
-        super().__init__()
-        self.p = p
-
-    def forward(self, x):
-        if not self.training or not self.p:
-            return x
-        keep = torch.empty(x.shape[0], *[1] * (x.dim() - 2), x.shape[-1], device=x.device).bernoulli_(1 - self.p) / (
-            1 - self.p
-        )
-        return x * keep.to(x.dtype)
+    def attend(self, *qkv: Tensor, causal: bool = False) -> Tensor:
+        """(B, T, S) from queries (B, T, width), keys and values (B, T', width)."""
+        q, k, v = (y.unflatten(-1, (HEADS, -1)).transpose(1, 2) for y in qkv)
+        return self.out(F.scaled_dot_product_attention(q, k, v, is_causal=causal).transpose(1, 2).flatten(2))
 
 
 def _copying(out: Tensor, advice: Tensor, classes: int) -> Tensor:
@@ -195,16 +186,16 @@ def plan_row(plan: Plan) -> list[int]:
 
 def note_row(memory: TuneMemory, source: Source | None) -> list[int]:
     """The other columns: the note before, the place, the tune's own slots and the source's."""
-    before = (memory.notes[-1][0] + 1, memory.notes[-1][1] + 1) if memory.notes else (0, 0)
+    duration, pitch = memory.notes[-1] if memory.notes else (-1, -1)
     advice = source.slots(memory.now) if source else [NOTHING, NOTHING]
-    return [*before, *memory.place(), *(number for slot in (*memory.found, *advice) for number in slot)]
+    return [duration + 1, pitch + 1, *memory.place(), *(number for slot in memory.slots + advice for number in slot)]
 
 
 def example(tune: Tune) -> np.ndarray:
     """What is known before each note of a tune, with no source: the inputs (T, columns)."""
     memory, plan, rows = TuneMemory(tune.layout), plan_row(tune.plan), []
     for duration, pitch in zip(tune.durations.tolist(), tune.pitches.tolist(), strict=True):
-        rows.append([*plan, *note_row(memory, None)])
+        rows.append(plan + note_row(memory, None))
         memory.append(duration, pitch)
     return np.array(rows, np.int16)
 
@@ -213,13 +204,13 @@ def add_source(inputs: np.ndarray, tune: Tune, source: Source) -> np.ndarray:
     """The inputs of a tune (T, columns) with what a source plays, followed from its beginning."""
     advice = []
     for now, pitch in zip(tune.onsets.tolist(), tune.pitches.tolist(), strict=True):
-        advice.append([number for slot in source.slots(now) for number in slot])
+        advice.append(sum(source.slots(now), ()))
         source.append(now, pitch)
     return np.hstack([inputs[:, :SOURCE], np.array(advice, inputs.dtype)])
 
 
 def batch_of(examples: Sequence[tuple[np.ndarray, Tune]]) -> tuple[Tensor, Tensor, Tensor]:
-    """Inputs (B, T, columns), durations and pitches (B, T) of tunes; where one is shorter, -1 (and 0 in the inputs)."""
+    """Inputs (B, T, columns), durations and pitches (B, T) of tunes; -1 (0 in the inputs) where a tune is shorter."""
     longest = max(len(rows) for rows, _ in examples)
     inputs = np.zeros((len(examples), longest, len(SIZES)), np.int64)
     notes = np.full((2, len(examples), longest), -1)
@@ -232,23 +223,21 @@ def batch_of(examples: Sequence[tuple[np.ndarray, Tune]]) -> tuple[Tensor, Tenso
 def tune_losses(model: TuneWaveNet, inputs: Tensor, durations: Tensor, pitches: Tensor) -> tuple[Tensor, Tensor]:
     """The negative log-likelihood of the durations and of the pitches, in nats per note."""
     state = model(inputs)
-    d = F.cross_entropy(
-        model.duration_logits(state, inputs).flatten(0, 1).float(), durations.flatten(), ignore_index=-1
-    )
-    logits = model.pitch_logits(state, inputs, durations.clamp(min=0))
-    return d, F.cross_entropy(logits.flatten(0, 1).float(), pitches.flatten(), ignore_index=-1)
+    first = model.duration_logits(state, inputs), durations
+    second = model.pitch_logits(state, inputs, durations.clamp(min=0)), pitches
+    return tuple(F.cross_entropy(a.flatten(0, 1).float(), b.flatten(), ignore_index=-1) for a, b in (first, second))
 
 
 @torch.no_grad()
 def bits_per_note(
-    model: TuneWaveNet, examples: Sequence[tuple[np.ndarray, Tune]], open_plan: bool = False
+    model: TuneWaveNet, examples: Sequence[tuple[np.ndarray, Tune]], hidden: Sequence[int] = ()
 ) -> tuple[float, float]:
-    """Measure how well a model predicts tunes from what precedes each note; no source is given.
+    """Measure how well a model predicts tunes, each note from what precedes it; no source is given.
 
     Args:
         model: in eval mode.
         examples: inputs from `example`, each with its tune.
-        open_plan: whether to hide the range, the density and the syncopation.
+        hidden: columns of the input that are left unknown.
 
     Returns: the mean bits for a duration and for the pitch given the duration; their sum is the bits per note.
     """
@@ -256,8 +245,7 @@ def bits_per_note(
     examples = sorted(examples, key=lambda pair: len(pair[0]))
     for i in range(0, len(examples), 16):
         inputs, *notes = (part.to(model.offsets.device) for part in batch_of(examples[i : i + 16]))
-        if open_plan:
-            inputs[..., 2 : len(PLAN)] = 0
+        inputs[..., list(hidden)] = 0
         size = int((notes[0] >= 0).sum())
         totals += size * np.array([float(loss) for loss in tune_losses(model, inputs, *notes)])
         count += size

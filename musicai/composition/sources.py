@@ -184,8 +184,9 @@ def lay_out(source: Melody, controls: Controls) -> Melody:
                 a, b = (_carry_time(x[k] - line, old, new, controls.meter) + i * new for x in (onsets, ends))
                 section.append([a, max(b, a + 3), pitches[k]])
         section = section or [[0, length, pitches[0]]]
-        section[0][0], section[-1][1] = 0, length
+        section[0][0] = 0
         kept = [row for i, row in enumerate(section) if not i or section[i - 1][0] < row[0] < length]
+        kept[-1][1] = length
         stops = [row[0] for row in kept[1:]] + [length]
         rows += [(p, j * length + a, min(b, stop) - a) for (a, b, p), stop in zip(kept, stops, strict=True)]
     notes = tuple(Note(int(p), a / TICKS, d / TICKS) for p, a, d in rows)

@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.optim import AdamW
 
@@ -56,28 +55,26 @@ def examples_of(split: str, steps: int = 10**6) -> list[tuple[np.ndarray, Tune]]
 
 
 def corrupt(tune: Tune, rng: np.random.Generator) -> Source:
-    """A source that a tune might have been made from: some of its notes changed, left out or divided, more in some bars.
+    """A source that a tune might come from: some notes changed, left out or divided, more of them in some bars.
 
     Args:
         tune: what is corrupted.
         rng: where the changes are drawn from.
+
+    Returns: the source, on the tune's time axis.
     """
-    level = rng.random()
-    rates = np.clip(level + rng.normal(0, 0.3, len(tune.layout.lines)), 0, 1)
-    onsets, ticks = tune.onsets, np.array(LENGTHS)[tune.durations]
+    onsets, ticks, rates = tune.onsets, np.array(LENGTHS)[tune.durations], rng.random()
+    rates = np.clip(rates + rng.normal(0, 0.3, len(tune.layout.lines)), 0, 1)
     bars = np.searchsorted(tune.layout.lines, onsets, side="right")
     kinds = np.where(rng.random(len(onsets)) < rates[bars % len(rates)], rng.integers(1, 4, len(onsets)), 0)
-    others = rng.choice(tune.pitches, len(onsets))
-    divided = onsets[(kinds == 3) & (ticks % 6 == 0)]
-    halves = divided + ticks[np.isin(onsets, divided)] // 2
-    keep = kinds != 2
+    pitches = np.where(kinds == 1, rng.choice(tune.pitches, len(onsets)), tune.pitches)
+    divided, keep = (kinds == 3) & (ticks % 6 == 0), kinds != 2
     keep[0] = True
-    starts = np.concatenate([onsets[keep], halves])
-    pitches = np.concatenate([np.where(kinds == 1, others, tune.pitches)[keep], rng.choice(tune.pitches, len(halves))])
+    starts = np.concatenate([onsets[keep], (onsets + ticks // 2)[divided]])
+    pitches = np.concatenate([pitches[keep], rng.choice(tune.pitches, divided.sum())])
     order = np.argsort(starts)
-    starts = starts[order]
-    lengths = np.diff(starts, append=tune.layout.end)
-    return Source(starts.tolist(), lengths.tolist(), pitches[order].tolist())
+    lengths = np.diff(starts[order], append=tune.layout.end)
+    return Source(starts[order].tolist(), lengths.tolist(), pitches[order].tolist())
 
 
 class TuneBatches:
@@ -152,13 +149,10 @@ def train(name: str, out: Path, steps: int | None, seed: int, progress: bool) ->
         callbacks=[(500, validate)], config={"tunes": len(data["train"])}, seed=seed, progress=progress,
     )  # fmt: skip
     best = TuneWaveNet.from_pretrained(out)
-    scores = {}
-    for split in ("valid", "test"):
-        scores |= {f"{split}: bits per note": sum(bits_per_note(best, data[split]))}
-        scores |= {
-            f"{split}: bits per note, range, density and syncopation unknown": sum(
-                bits_per_note(best, data[split], open_plan=True)
-            )
-        }
+    scores = {
+        f"{split}: bits per note{what}": sum(bits_per_note(best, data[split], columns))
+        for split in ("valid", "test")
+        for what, columns in {"": (), " with range, density and syncopation left open": range(2, 6)}.items()
+    }
     notes = sum(len(inputs) for inputs, _ in data["train"])
     return finish(name, out, best, run, f"`FolkCorpus`, training split: {notes:,} notes", scores)
