@@ -161,12 +161,15 @@ class Recall(nn.Module):
         So the key that goes with x[:, t] is that of state t - 1, from which this note followed.
         """
         keys = F.pad(self.key(state), (0, 0, 1, 0))[:, :-1]
-        return self.attend(self.query(state), keys, self.value(x), causal=True)
+        future = torch.ones(2 * x.shape[1:2], dtype=torch.bool, device=x.device).triu(1)
+        return self.attend(self.query(state), keys, self.value(x), future)
 
-    def attend(self, *qkv: Tensor, causal: bool = False) -> Tensor:
-        """(B, T, S) from queries (B, T, width), keys and values (B, T', width)."""
-        q, k, v = (y.unflatten(-1, (HEADS, -1)).transpose(1, 2) for y in qkv)
-        return self.out(F.scaled_dot_product_attention(q, k, v, is_causal=causal).transpose(1, 2).flatten(2))
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, hidden: Tensor | None = None) -> Tensor:
+        """(B, T, S) from queries (B, T, width), keys and values (B, T', width), of which some may be hidden (T, T')."""
+        q, k, v = (y.unflatten(-1, (HEADS, -1)).transpose(1, 2) for y in (query, key, value))
+        scores = q @ k.mT / math.sqrt(q.shape[-1])  # (B, HEADS, T, T')
+        weights = (scores if hidden is None else scores.masked_fill(hidden, -math.inf)).softmax(-1)
+        return self.out((weights @ v).transpose(1, 2).flatten(2))
 
 
 def _copying(out: Tensor, advice: Tensor, classes: int) -> Tensor:

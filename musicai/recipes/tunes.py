@@ -28,7 +28,7 @@ from musicai.composition.network import (
 )
 from musicai.composition.tunes import LENGTHS, Tune, encode
 from musicai.data import FolkCorpus
-from musicai.recipes.shared import finish, items_of, warm_cosine
+from musicai.recipes.shared import TRIAL, finish, items_of, warm_cosine
 from musicai.scale import device
 from musicai.train import TrainingRun, fit, seed_all, update
 
@@ -40,10 +40,10 @@ FORGET = 0.05  # the share of slots that are emptied, so that the model does not
 Examples = Sequence[tuple[np.ndarray, Tune]]
 
 
-def examples_of(split: str, steps: int = 10**6) -> list[tuple[np.ndarray, Tune]]:
+def examples_of(split: str, steps: int = STEPS) -> list[tuple[np.ndarray, Tune]]:
     """The inputs and the tunes of a split of the folk corpus, without those that no class or grid fits."""
     found = []
-    for melody in items_of(FolkCorpus(split), steps):
+    for melody in items_of(FolkCorpus(split, limit=None if steps >= TRIAL else 300), steps):
         try:
             tune = encode(melody)
         except ValueError:
@@ -77,35 +77,15 @@ def corrupt(tune: Tune, rng: np.random.Generator) -> Source:
     return Source(starts[order].tolist(), lengths.tolist(), pitches[order].tolist())
 
 
-class TuneBatches:
-    """Batch n of the training: tunes of about the same length, some with a source, with parts of the plan hidden.
-
-    Args:
-        examples: as from `examples_of`.
-        seed: of all draws.
-    """
-
-    def __init__(self, examples: Examples, seed: int = 0):
-        self.examples, self.seed, self.epoch, self.groups = examples, seed, -1, []
-        self.per_epoch = len(self._grouped(0))
-
-    def _grouped(self, epoch: int) -> list[list[int]]:
-        """The tunes in batches of at most `NOTES` notes, in random order."""
-        rng = np.random.default_rng((self.seed, epoch))
-        lengths = np.array([min(len(inputs), CROP) for inputs, _ in self.examples])
-        groups: list[list[int]] = []
-        for i in np.argsort(lengths * rng.uniform(0.9, 1.1, len(lengths))).tolist():
-            if not groups or max(lengths[[*groups[-1], i]]) * (len(groups[-1]) + 1) > NOTES:
-                groups.append([])
-            groups[-1].append(i)
-        return [groups[i] for i in rng.permutation(len(groups))]
-
-    def __call__(self, n: int) -> tuple[Tensor, Tensor, Tensor]:
-        epoch, place = divmod(n, self.per_epoch)
-        if epoch != self.epoch:
-            self.epoch, self.groups = epoch, self._grouped(epoch)
-        rng = np.random.default_rng((self.seed, n, 1))
-        return batch_of([varied(*self.examples[i], rng) for i in self.groups[place % len(self.groups)]])
+def grouped(examples: Examples) -> list[list[int]]:
+    """The places of the examples in batches of about the same length and at most `NOTES` notes."""
+    lengths = [min(len(inputs), CROP) for inputs, _ in examples]
+    groups: list[list[int]] = [[]]
+    for i in np.argsort(lengths, kind="stable").tolist():
+        if lengths[i] * (len(groups[-1]) + 1) > NOTES:
+            groups.append([])
+        groups[-1].append(i)
+    return groups
 
 
 def varied(inputs: np.ndarray, tune: Tune, rng: np.random.Generator) -> tuple[np.ndarray, Tune]:
@@ -121,19 +101,26 @@ def varied(inputs: np.ndarray, tune: Tune, rng: np.random.Generator) -> tuple[np
     return inputs[part], replace(tune, durations=tune.durations[part], pitches=tune.pitches[part])
 
 
-def train(name: str, out: Path, steps: int | None, seed: int, progress: bool) -> Mapping[str, float]:
+def train(
+    name: str, out: Path, steps: int | None, seed: int, progress: bool, network: type[TuneWaveNet] = TuneWaveNet
+) -> Mapping[str, float]:
     """Train, keep the averaged weights that do best on the validation split, evaluate them and save them."""
     seed_all(seed)
     steps = steps or STEPS
     data = {split: examples_of(split, steps) for split in ("train", "valid", "test")}
-    model = TuneWaveNet().to(device())
+    model = network().to(device())
     optimizer = AdamW(model.parameters(), LR, betas=(0.9, 0.98), weight_decay=0.02)
-    batches = TuneBatches(data["train"], seed)
+    groups = grouped(data["train"])
+
+    def batch(n: int) -> tuple[int, tuple[Tensor, ...]]:
+        rng, (epoch, place) = np.random.default_rng((seed, n)), divmod(n, len(groups))
+        group = groups[np.random.default_rng((seed, epoch, 1)).permutation(len(groups))[place]]
+        return n, batch_of([varied(*data["train"][i], rng) for i in group])
 
     def step(numbered: tuple) -> dict[str, Tensor]:
-        n, batch = numbered
+        n, parts = numbered
         optimizer.param_groups[0]["lr"] = LR * warm_cosine(n, steps, end=0.01)
-        losses = tune_losses(model, *(part.to(device()) for part in batch))
+        losses = tune_losses(model, *(part.to(device()) for part in parts))
         update(sum(losses), optimizer, max_norm=1.0)
         return {"duration": losses[0].detach(), "pitch": losses[1].detach()}
 
@@ -144,11 +131,11 @@ def train(name: str, out: Path, steps: int | None, seed: int, progress: bool) ->
         return {"valid": score}
 
     run = fit(
-        step, lambda n: (n, batches(n)), steps=steps, state={"model": model, "optimizer": optimizer},
+        step, batch, steps=steps, state={"model": model, "optimizer": optimizer},
         ema={"model": 0.998}, checkpoint=out / "run.safetensors", save_every=500, precision="bf16",
         callbacks=[(500, validate)], config={"tunes": len(data["train"])}, seed=seed, progress=progress,
     )  # fmt: skip
-    best = TuneWaveNet.from_pretrained(out)
+    best = network.from_pretrained(out)
     scores = {
         f"{split}: bits per note{what}": sum(bits_per_note(best, data[split], columns))
         for split in ("valid", "test")
