@@ -119,6 +119,72 @@ def _run_index(options: argparse.Namespace) -> None:
     print(f"{options.out}: {len(index):,} pieces, {Path(options.out).stat().st_size / 1e6:.1f} MB")
 
 
+def _compose(parser: argparse.ArgumentParser) -> None:
+    """write a new song from a melody, or from nothing"""
+    parser.epilog = """For example: musicai compose --from "O'Neill 28" --key "D dorian" --bars 16 --out song.mid"""
+    parser.argument_default = argparse.SUPPRESS  # what is not given stays with `musicai.compose`
+    about = "a tune's number, id or title, notes, a file, or - for what `musicai find --json` prints (default: nothing)"
+    parser.add_argument("--from", dest="source", metavar="SOURCE", help=about)
+    for name, (kind, about) in CONTROLS.items():
+        parser.add_argument(f"--{name}", type=kind, metavar=name.upper(), help=about)
+    parser.add_argument("--range", nargs=2, metavar=("LOW", "HIGH"), help="the lowest and the highest note: D4 B5")
+    parser.add_argument("--no-chords", dest="chords", action="store_false", help="the melody alone")
+    parser.add_argument("--strict", action="store_true", help="only notes of the scale")
+    parser.add_argument("--surprise", dest="seed", action="store_const", const=None, help="draw a new seed")
+    parser.add_argument("--out", metavar="FILE", required=True, help="the song: .mid, .musicxml or .abc")
+    parser.set_defaults(run=_run_compose)
+
+
+def _run_compose(options: argparse.Namespace) -> None:
+    from musicai.notes.files import KINDS
+
+    asked, out = {k: v for k, v in vars(options).items() if k not in ("run", "out")}, Path(options.out).expanduser()
+    if out.suffix.lower() not in KINDS:
+        raise ValueError(f"--out {options.out}: a song's name ends in {', '.join(KINDS)}")
+    if not out.parent.is_dir():
+        raise FileNotFoundError(f"--out {options.out}: there is no folder {out.parent}; create it first")
+    import musicai
+    from musicai.composition.titles import read_match, read_source
+
+    source = asked.pop("source", None)
+    if source is not None:
+        source = read_match(sys.stdin.read()) if source == "-" else read_source(source)
+    if "range" in asked:
+        asked["range"] = tuple(int(note) if note.isdigit() else note for note in asked["range"])
+    song = musicai.compose(source, **asked, progress=sys.stderr.isatty())
+    song.save(out)
+    print(f"{options.out}\n\n{'':14}{'asked':16}obtained")
+    for name, (wanted, got) in song.controls.items():
+        print(f"{name:14}{_shown(wanted):16}{_shown(got)}")
+    print(f"\n{song.novelty}")
+
+
+def _shown(value) -> str:
+    if isinstance(value, tuple):
+        return ("/" if isinstance(value[0], int) else " to ").join(map(str, value))
+    return str(value) if not isinstance(value, float) else "free" if math.isnan(value) else f"{value:.3g}"
+
+
+def _novelty(parser: argparse.ArgumentParser) -> None:
+    """compare a piece with known tunes: is it original, and what does it share with which of them?"""
+    parser.add_argument("file", metavar="FILE", help="a MIDI, MusicXML or ABC file")
+    parser.add_argument("--index", metavar="FILE", help="an index that `musicai index` made (default: the folk corpus)")
+    parser.add_argument("--json", action="store_true", help="print the certificate as JSON")
+    parser.set_defaults(run=_run_novelty)
+
+
+def _run_novelty(options: argparse.Namespace) -> None:
+    from musicai.composition.novelty import certify
+
+    found = certify(options.file, options.index)
+    if not options.json:
+        return print(found)
+    fields = ("title", "id", "score", "start", "end", "transposition")
+    nearest = [{name: getattr(match, name) for name in fields} for match in found.nearest]
+    facts = {name: getattr(found, name) for name in ("original", "longest", "interval", "likeness")}
+    return print(json.dumps(facts | {"where": found.where and found.where._asdict(), "nearest": nearest}, indent=1))
+
+
 def _train(parser: argparse.ArgumentParser) -> None:
     """train a model the way the shipped one was trained; without NAME, list the recipes"""
     parser.epilog = "Safe to interrupt; rerun to resume. Set MUSICAI_DEVICE=cuda:1 to choose the device yourself."
@@ -202,4 +268,17 @@ def _ask(question: str) -> str:
     return answer.strip().lower()
 
 
-VERBS = (_find, _index, _train, _data)
+VERBS = (_find, _index, _compose, _novelty, _train, _data)
+CONTROLS = {
+    "key": (str, 'tonic and mode, such as "D dorian"'),
+    "meter": (str, "such as 6/8"),
+    "tempo": (float, "quarter notes per minute"),
+    "bars": (int, "how many sound, repeats included"),
+    "form": (str, "a letter for each section: AABB; AABA' varies the last one"),
+    "density": (float, "notes per quarter note"),
+    "syncopation": (float, "the share of syncopated notes, 0 to 1"),
+    "closeness": (float, "to the source, from 0 (forget it) to 1 (keep it)"),
+    "voices": (int, "1, or 4 as in a chorale"),
+    "temperature": (float, "how freely to draw (default: 0.9)"),
+    "seed": (int, "the same seed gives the same song (default: 0)"),
+}

@@ -8,8 +8,10 @@ from .generation import Draft, write_tunes
 from .harmony import ChordSpan, add_chords
 from .memory import Source, TuneMemory
 from .network import TuneConfig, TuneWaveNet
+from .novelty import Novelty, Place, certify, longest_run
 from .song import Song, compose, variations
 from .sources import find_form, find_pickup, lay_out, source_melody
+from .titles import read_match, read_source
 from .tunes import Layout, Plan, Tune, decode, encode
 from .voices import four_voices
 from .writer import TuneWriter

@@ -1,9 +1,10 @@
 """The melodies of a collection in one file, searched in a fraction of a second. Chapter 6."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import repeat
+from itertools import pairwise, repeat
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -163,6 +164,15 @@ class MelodyIndex:
         """All lines, read into memory: 9 bytes per note."""
         offsets = self._store["offsets"]
         return read_runs(self._store, np.arange(len(offsets) - 1), offsets[:-1], offsets[1:])
+
+    def read_line(self, i: int) -> tuple[str, Melody]:
+        """Read line i of `lines`: the id of its piece, and its notes with the piece's name, key and time signature."""
+        return read_melody(self._store, i)
+
+    def titles(self) -> list[tuple[str, str]]:
+        """List the id and the title of every piece."""
+        texts, bounds = bytes(self._store["texts"]), self._store["text_offsets"].tolist()
+        return [tuple(json.loads(texts[first:last])[:2]) for first, last in pairwise(bounds)]
 
     def find(self, query, k: int = 10) -> list[Match]:
         """Find the pieces that a query may be from, best first.

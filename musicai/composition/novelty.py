@@ -1,0 +1,251 @@
+"""Is a melody new? What it has in common with the tunes of an index, beside what real tunes have. Chapter 7.
+
+Two things are measured. The *longest run* is the most notes in a row that also stand in some tune: the same intervals,
+and the same proportions between the times from note to note, so that neither transposing nor doubling all the note
+values hides it. The *likeness* of the nearest tunes is what `MelodyIndex.find` says: its score, divided by that of a
+perfect copy. It forgives what ends a run: a note changed here and there.
+
+Folk tunes share turns of phrase, so neither is 0 for a real tune that nobody copied. HUMAN and ALIKE say how far it
+goes, measured on the test split against the training split, in which no version of these tunes is.
+"""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from os import PathLike
+from typing import NamedTuple
+
+import numpy as np
+
+from musicai.notes import Melody, Score, read_score
+from musicai.notes.midi import TICKS
+from musicai.search import Lines, Match, MelodyIndex, align_all, default_index, lines_of
+
+# `python benchmarks/composition.py --only human` measures these on 429 test tunes against the training tunes.
+HUMAN = (11, 15)  # notes: median and 90th percentile of the longest run
+ALIKE = 0.25  # 99th percentile of the likeness of the nearest tune
+FLOOR = 90.0  # nats: what the nearest tune of 99 % of all excerpts of 32 notes stays below
+NEAREST = 5  # tunes that a certificate lists
+EXCERPT = 512  # notes that are looked for at once
+
+
+class Place(NamedTuple):
+    """Where the longest run is.
+
+    >>> Place("Scale", "0", 4.0, 2)
+    Place(title='Scale', id='0', start=4.0, note=2)
+
+    Args:
+        title, id: of the tune.
+        start: the beat in the tune.
+        note: the first note of the run in the piece, counted from 0.
+
+    Chapter 7.
+    """
+
+    title: str
+    id: str
+    start: float
+    note: int
+
+
+@dataclass(frozen=True, eq=False)
+class Novelty:
+    """A certificate: what a piece has in common with known tunes.
+
+    >>> certify(tune).original  # doctest: +SKIP
+    True
+
+    Args:
+        nearest: the tunes most like it, best first.
+        likeness: of the nearest tune, from 0 to 1, a perfect copy.
+        longest: the most notes in a row that are also in a tune; 0 if there are not even three.
+        where: the tune and the place; None if there is none.
+        interval: median and 90th percentile of `longest` for real tunes.
+
+    Chapter 7.
+    """
+
+    nearest: tuple[Match, ...]
+    likeness: float
+    longest: int
+    where: Place | None
+    interval: tuple[int, int] = HUMAN
+
+    @property
+    def original(self) -> bool:
+        """Whether the longest run is no longer than in nine of ten real tunes, and the nearest tune is no more alike.
+
+        In a few notes every tune is like another: a match of less than FLOOR nats doesn't count.
+        """
+        copied = self.likeness > ALIKE and self.nearest[0].score > FLOOR
+        return self.longest <= self.interval[1] and not copied
+
+    def __str__(self) -> str:
+        median, most = self.interval
+        run = "not even three notes in a row are in a known tune"
+        if self.where:
+            title, name, start, note = self.where
+            run = f"{self.longest} notes from note {note + 1} on, also in {_quoted(title, name)} from beat {start:g}"
+        near = (
+            f"{self.likeness:.0%} alike: {_quoted(self.nearest[0].title, self.nearest[0].id)}"
+            if self.nearest
+            else "none"
+        )
+        said = "Original: it shares no more with known tunes than real tunes do."
+        said = said if self.original else "Not original: it shares more with a known tune than real tunes do."
+        human = f"(half of real tunes share up to {median}, nine of ten up to {most})"
+        return f"{said}\nLongest run: {run} {human}\nNearest tune: {near} (real tunes: up to {ALIKE:.0%})"
+
+    def _repr_markdown_(self) -> str:
+        first, *rest = str(self).splitlines()
+        return "\n".join([f"**{first}**", *(f"- {line}" for line in rest)])
+
+
+def certify(
+    piece: Melody | Score | str | PathLike,
+    index: MelodyIndex | str | PathLike | None = None,
+    *,
+    exclude: Collection[str] = (),
+) -> Novelty:
+    """Compare a piece with all tunes of an index.
+
+    >>> index = MelodyIndex.build([Melody.from_pitches([60, 62, 64, 65, 67, 69, 71, 72], name="Scale")], progress=False)
+    >>> novelty = certify(Melody.from_pitches([70, 60, 55, 57, 59, 60, 62, 50]), index)
+    >>> novelty.longest, novelty.where
+    (5, Place(title='Scale', id='0', start=0.0, note=2))
+
+    Args:
+        piece: a Melody; a Score, of which the part called "melody" or "soprano" counts, or else every voice; or the
+            path of a MIDI, MusicXML or ABC file.
+        index: the tunes, or the path of an index that `musicai index` made; the default index if None.
+        exclude: ids of tunes to leave out.
+
+    Returns: the certificate.
+
+    Raises:
+        ValueError: if the piece has no line of three notes, or the file cannot be read.
+        OSError: if there is no such file.
+
+    Chapter 7.
+    """
+    piece = read_score(piece, expand_repeats=True) if isinstance(piece, str | PathLike) else piece
+    voices = [line for line in _voices(piece) if len(line) > 2]
+    if not voices:
+        raise ValueError("the piece has no line of three notes or more, so there is nothing to compare")
+    if not isinstance(index, MelodyIndex):
+        index = default_index() if index is None else MelodyIndex.open(index)
+    alike = sorted((found for line in voices for found in _alike(line, index, exclude)), key=lambda found: -found[0])
+    nearest = {match.id: match for _, match in reversed(alike)}  # of several places in a tune, the best stays
+    nearest = sorted(nearest.values(), key=[match for _, match in alike].index)[:NEAREST]
+    longest, where = max((_longest(line, index, exclude) for line in voices), key=lambda found: found[0])
+    return Novelty(tuple(nearest), alike[0][0] if alike else 0.0, longest, where)
+
+
+def longest_run(melody: Melody, lines: Lines) -> tuple[int, int, int]:
+    """Find the longest run of notes that a melody and one of many lines have in common.
+
+    >>> longest_run(Melody.from_pitches([60, 62, 64]), Lines.from_pieces([Melody.from_pitches([72, 55, 57, 59])]))
+    (3, 0, 1)
+
+    Two runs are the same if their intervals are, and the proportions of the times from each note to the next. Runs of 3
+    notes get numbers, equal for equal runs; from pairs of these follow numbers for runs of 4, 6, 10, ... notes, as long
+    as melody and lines have any in common. In between, the length is found by halving.
+
+    Args:
+        melody: of three notes or more.
+        lines: the collection.
+
+    Returns: how many notes (0 if there are not even three), the first in the melody, and the first in the lines.
+
+    Source: Karp, Miller and Rosenberg, "Rapid identification of repeated patterns" (1972). Chapter 7.
+    """
+    powers = [_shared(_triples(Lines.from_pieces([melody])), _triples(lines))]  # runs that begin at 2 ** k notes
+    while (powers[-1][1] >= 0).any():
+        powers.append(_joined(powers[-1], powers[-1], 2 ** (len(powers) - 1)))
+    if len(powers) == 1:
+        return 0, 0, 0
+    best, length = powers[-2], 2 ** (len(powers) - 2)
+    for k in reversed(range(len(powers) - 2)):
+        longer = _joined(best, powers[k], length)
+        if (longer[1] >= 0).any():
+            best, length = longer, length + 2**k
+    there = int(np.argmax(best[1] >= 0))
+    return length + 2, int(np.argmax(best[0] == best[1][there])), there
+
+
+def _triples(lines: Lines) -> np.ndarray:
+    """A number for each note and the two after it: their intervals, and the proportion of their times; -1 at an end."""
+    steps = np.diff(np.rint(TICKS * lines.starts.astype(np.float64)).astype(np.int64)).clip(0, 2**23 - 1)
+    intervals = np.diff(lines.pitches.astype(np.int64)) + 128
+    common = np.gcd(steps[1:], steps[:-1]).clip(1)
+    numbers = np.full(len(lines.pitches), -1, np.int64)
+    numbers[:-2] = intervals[1:] << 8 | intervals[:-1]
+    numbers[:-2] = (numbers[:-2] << 23 | steps[1:] // common) << 23 | steps[:-1] // common
+    for back in (1, 2):
+        numbers[(lines.offsets[1:] - back).clip(0)] = -1
+    return numbers
+
+
+def _shared(ours: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Replace numbers by small ones, equal for equal numbers; -1 for those that are not ours."""
+    names, found = np.unique(ours[ours >= 0]), []
+    for numbers in (ours, theirs):
+        at = np.flatnonzero(numbers >= 0)
+        near = np.searchsorted(names, numbers[at])
+        same = np.append(names, -1)[near] == numbers[at]
+        found.append(np.full(len(numbers), -1))
+        found[-1][at[same]] = near[same]
+    return found[0], found[1]
+
+
+def _joined(first: tuple, second: tuple, gap: int) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers of longer runs: of one in `first` and of the one in `second` that begins `gap` notes later."""
+    size, both = len(first[0]) + 1, []
+    for one, two in zip(first, second, strict=True):
+        at = np.flatnonzero(one[:-gap] >= 0)
+        at = at[two[at + gap] >= 0]
+        both.append(np.full(len(one), -1))
+        both[-1][at] = one[at] * size + two[at + gap]
+    return _shared(*both)
+
+
+def _longest(line: Melody, index: MelodyIndex, exclude: Collection[str]) -> tuple[int, Place | None]:
+    lines, numbers = index.lines, np.arange(len(index.lines))
+    while True:
+        length, note, there = longest_run(line, lines)
+        if not length:
+            return 0, None
+        i = int(np.searchsorted(lines.offsets, there, side="right")) - 1
+        name, tune = index.read_line(int(numbers[i]))
+        if name not in exclude:
+            return length, Place(tune.name, name, tune.notes[there - int(lines.offsets[i])].start, note)
+        lines, numbers = _without(lines, i), np.delete(numbers, i)
+
+
+def _without(lines: Lines, i: int) -> Lines:
+    first, last = lines.offsets[i : i + 2]
+    offsets = np.concatenate([lines.offsets[:i], lines.offsets[i + 1 :] - (last - first)])
+    notes = (np.delete(column, slice(first, last)) for column in (lines.pitches, lines.starts, lines.durations))
+    return Lines(offsets, np.delete(lines.pieces, i), *notes)
+
+
+def _alike(line: Melody, index: MelodyIndex, exclude: Collection[str]) -> Iterator[tuple[float, Match]]:
+    """Pairs of likeness and match, of a long line for each part of it."""
+    bounds = np.linspace(0, len(line), 1 + -(-len(line) // EXCERPT)).astype(int)
+    for first, last in pairwise(bounds.tolist()):
+        part = replace(line, notes=line.notes[first:last])
+        perfect = float(align_all(part.pitches, part.starts, Lines.from_pieces([part]))[0][0])
+        for match in index.find(part, NEAREST + len(exclude)):
+            if match.id not in exclude and perfect > 0:
+                yield min(1.0, max(0.0, match.score / perfect)), match
+
+
+def _voices(piece: Melody | Score) -> list[Melody]:
+    """The lines that are compared."""
+    tracks = tuple(track for track in getattr(piece, "tracks", ()) if track.name in ("melody", "soprano"))
+    return lines_of(replace(piece, tracks=tracks) if tracks else piece)
+
+
+def _quoted(title: str, name: str) -> str:
+    return f'"{title}" [{name}]' if title else f"[{name}]"
