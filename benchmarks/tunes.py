@@ -20,13 +20,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from musicai.composition.network import D, P, TuneConfig, TuneWaveNet, bits_per_note
+from musicai.composition.network import RANGE, D, P, TuneConfig, TuneWaveNet, bits_per_note
 from musicai.composition.tunes import LENGTHS, TICKS, Tune
 from musicai.pretrained import PretrainedError
 from musicai.recipes import tunes as recipe
 from musicai.train import seed_all
 
-OPEN = range(2, 6)  # the columns of range, density and syncopation
+OPEN = (*RANGE, 4, 5)  # the columns of range, density and syncopation
 Examples = list[tuple[np.ndarray, Tune]]
 
 
@@ -110,7 +110,7 @@ def trained(network: type[TuneWaveNet], steps: int, folder: Path) -> TuneWaveNet
         return network.from_pretrained(folder / f"{network.__name__}-{steps}")
     except PretrainedError:
         out = folder / f"{network.__name__}-{steps}"
-        recipe.train("tunes", out, steps, 0, progress=True, network=network)
+        recipe.train("tunes", out, steps, 0, progress=True, build=network)
         return network.from_pretrained(out)
 
 

@@ -39,6 +39,7 @@ class TuneMemory:
     Attributes:
         now: where the next note begins, in ticks.
         notes: the classes (duration, pitch) so far.
+        low, high: the lowest and the highest pitch class so far.
         slots: the advice of each of the first `OWN` slots.
 
     Chapter 7.
@@ -48,6 +49,7 @@ class TuneMemory:
         self.layout, self.now, self.bar = layout, 0, bisect_right(layout.lines, 0) - 1
         self.notes: list[tuple[int, int]] = []
         self.onsets: list[int] = []
+        self.low, self.high = REST, 0  # the lowest and the highest pitch class so far
         self.at: dict[int, int] = {}  # tick -> the note that begins there
         self.runs = [0] * OWN  # how many notes in a row each slot has got right
         # of each note: its code, its place in the bar, and how many notes before it equal the latest ones
@@ -61,6 +63,8 @@ class TuneMemory:
         self.runs = [run + 1 if hit else 0 for run, hit in zip(self.runs, hits, strict=True)]
         self.codes[t], self.places[t], self.at[self.now] = code, self.now - lines[self.bar], t
         self.matches[1 : t + 1] = np.where(self.codes[:t] == code, self.matches[:t] + 1, 0)
+        if pitch != REST:
+            self.low, self.high = min(self.low, pitch), max(self.high, pitch)
         self.notes.append((duration, pitch))
         self.onsets.append(self.now)
         self.now += LENGTHS[duration]

@@ -25,9 +25,13 @@ METERS = ((2, 2), (4, 4), (2, 4), (6, 8), (9, 8), (3, 4), (3, 8), (12, 8), (6, 4
 D, P, K, HEADS = len(LENGTHS), len(PITCHES) + 1, len(SLOTS), 4
 # The columns of the network's input and how many classes each has; class 0 means unknown or none.
 PLAN = (len(METERS) + 1, len(MODES) + 1, P, P, 33, 12)  # metre, mode, lowest, highest, density, syncopation
-SIZES = (*PLAN, D + 1, P + 1, *PLACE, *(D + 1, P + 1, STATES) * K)
-LEFT, FIRST_SLOT = len(PLAN) + 3, len(PLAN) + 2 + len(PLACE)  # the ticks up to the next bar line; the first slot
-SOURCE = len(SIZES) - 6  # the first column of the source
+REACH = (14, 14)  # semitones from the tune so far to the lowest and to the highest pitch of the plan
+SIZES = (*PLAN, D + 1, P + 1, *PLACE, *REACH, *(D + 1, P + 1, STATES) * K)
+LEFT, FIRST_SLOT = len(PLAN) + 3, len(SIZES) - 3 * K  # the ticks up to the next bar line; the first slot
+RANGE, SOURCE = (
+    (2, 3, FIRST_SLOT - 2, FIRST_SLOT - 1),
+    len(SIZES) - 6,
+)  # what tells the range; the source's first column
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ class TuneConfig:
     hidden: int = 256
     layers: int = 6
     stacks: int = 1
-    dropout: float = 0.2
+    dropout: float = 0.25
 
 
 class TuneWaveNet(Pretrained, nn.Module):
@@ -80,10 +84,9 @@ class TuneWaveNet(Pretrained, nn.Module):
         self.config, c = config, config
         self.register_buffer("offsets", torch.tensor((0, *np.cumsum(SIZES)[:-1])), persistent=False)
         self.register_buffer("ticks", torch.tensor(LENGTHS), persistent=False)
-        self.embed = nn.EmbeddingBag(sum(SIZES), c.width, mode="sum")
-        self.direct = nn.EmbeddingBag(sum(SIZES), c.skip, mode="sum")
-        self.given = nn.EmbeddingBag(D + PLACE[0] + 1 + 3 * K, c.hidden, mode="sum")
-        for table in (self.embed, self.direct, self.given):
+        self.embed = nn.EmbeddingBag(sum(SIZES), c.width + c.skip, mode="sum")
+        self.given = nn.EmbeddingBag(D + PLACE[0] + 1 + 4 + 3 * K, c.hidden, mode="sum")
+        for table in (self.embed, self.given):
             nn.init.normal_(table.weight, std=0.1)
         self.stack = DilatedStack(dilations_of(c.layers, c.stacks), c.width, c.skip)
         self.recall = Recall(c.skip, c.width)
@@ -92,9 +95,9 @@ class TuneWaveNet(Pretrained, nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """The state before each note, (B, T, S), from the classes that are known then, (B, T, columns)."""
-        places = (inputs + self.offsets).flatten(0, 1)
-        x = self._drop(self.embed(places).unflatten(0, inputs.shape[:2]))
-        skip = self.direct(places).unflatten(0, inputs.shape[:2]) + self.stack(x.mT).mT
+        x, skip = self._embedded(inputs.flatten(0, 1), inputs.shape[:2])
+        x = self._drop(x)
+        skip = skip + self.stack(x.mT).mT
         return self._drop(F.relu(skip + self.recall(skip, x)))
 
     def empty_cache(self, count: int) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
@@ -105,8 +108,8 @@ class TuneWaveNet(Pretrained, nn.Module):
 
     def step(self, inputs: Tensor, cache: tuple) -> Tensor:
         """The next state of each tune, (B, S), from the inputs (B, columns); `cache` remembers the notes before."""
-        places, (rings, keys, values) = inputs + self.offsets, cache
-        t, x, skip = len(values), self.embed(places), self.direct(places)
+        (rings, keys, values), (x, skip) = cache, self._embedded(inputs, inputs.shape[:1])
+        t = len(values)
         values.append(self.recall.value(x))
         for block, ring in zip(self.stack.blocks, rings, strict=True):
             past, now = block.conv.weight.unbind(2)
@@ -131,10 +134,18 @@ class TuneWaveNet(Pretrained, nn.Module):
         advice, d = inputs[..., FIRST_SLOT::3], durations[..., None]
         agrees = (advice > 0).long() + (advice == d + 1)  # 0 no advice, 1 another duration, 2 this one
         after = (inputs[..., LEFT, None] - self.ticks[d] + 1).clamp(min=0)  # 0 if the note goes on over the bar line
-        slots = D + PLACE[0] + 1 + 3 * torch.arange(K, device=d.device) + agrees
-        given = self.given(torch.cat([d, D + after, slots], -1).flatten(0, -2)).unflatten(0, durations.shape)
+        ends = (after == 1) * (1 + (inputs[..., LEFT + 2 : LEFT + 4] == 1).sum(-1, keepdim=True))
+        slots = D + PLACE[0] + 5 + 3 * torch.arange(K, device=d.device) + agrees
+        given = self.given(torch.cat([d, D + after, D + PLACE[0] + 1 + ends, slots], -1).flatten(0, -2)).unflatten(
+            0, durations.shape
+        )
         hidden = self._drop(F.relu(self.pitch(state) + given))
         return _copying(self.pitch_out(hidden), inputs[..., FIRST_SLOT + 1 :: 3], P)
+
+    def _embedded(self, inputs: Tensor, shape: tuple[int, ...]) -> list[Tensor]:
+        """The embeddings of inputs (N, columns), as they go to the convolutions and to the skip path."""
+        both = self.embed(inputs + self.offsets).unflatten(0, shape)
+        return both.split([self.config.width, self.config.skip], -1)
 
     def _drop(self, x: Tensor) -> Tensor:
         return F.dropout1d(x.mT, self.config.dropout, self.training).mT
@@ -187,18 +198,21 @@ def plan_row(plan: Plan) -> list[int]:
     return [meter, MODES.index(plan.mode) + 1, low, high, density, syncopation]
 
 
-def note_row(memory: TuneMemory, source: Source | None) -> list[int]:
-    """The other columns: the note before, the place, the tune's own slots and the source's."""
+def input_row(plan: list[int], memory: TuneMemory, source: Source | None = None) -> list[int]:
+    """All columns, for the next note: the plan, the note before, the place, the range so far, and the slots."""
     duration, pitch = memory.notes[-1] if memory.notes else (-1, -1)
+    missing = memory.low + 1 - plan[2], plan[3] - memory.high - 1
+    reach = [1 + min(max(semitones, 0), 12) for semitones in missing]
     advice = source.slots(memory.now) if source else [NOTHING, NOTHING]
-    return [duration + 1, pitch + 1, *memory.place(), *(number for slot in memory.slots + advice for number in slot)]
+    slots = [number for slot in memory.slots + advice for number in slot]
+    return [*plan, duration + 1, pitch + 1, *memory.place(), *reach, *slots]
 
 
 def example(tune: Tune) -> np.ndarray:
     """What is known before each note of a tune, with no source: the inputs (T, columns)."""
     memory, plan, rows = TuneMemory(tune.layout), plan_row(tune.plan), []
     for duration, pitch in zip(tune.durations.tolist(), tune.pitches.tolist(), strict=True):
-        rows.append(plan + note_row(memory, None))
+        rows.append(input_row(plan, memory))
         memory.append(duration, pitch)
     return np.array(rows, np.int16)
 

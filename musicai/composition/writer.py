@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from musicai.composition.memory import Source, TuneMemory
-from musicai.composition.network import TuneWaveNet, note_row, plan_row
+from musicai.composition.network import TuneWaveNet, input_row, plan_row
 from musicai.composition.tunes import LOWEST, REST, TICKS, Layout, Plan
 from musicai.notes import Melody
 
@@ -72,7 +72,7 @@ class TuneWriter:
     def _look(self) -> None:
         """Compute the state before the next note."""
         known = zip(self.rows, self.memories, self.sources, strict=True)
-        self.inputs = torch.tensor([row + note_row(memory, source) for row, memory, source in known])
+        self.inputs = torch.tensor([input_row(*parts) for parts in known])
         self.state = self.model.step(self.inputs, self.cache)
 
 

@@ -7,6 +7,7 @@ the tune itself, more or less corrupted.
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,27 +15,20 @@ import numpy as np
 from torch import Tensor
 from torch.optim import AdamW
 
+from musicai.composition import network
 from musicai.composition.controls import density, syncopation
 from musicai.composition.memory import Source
-from musicai.composition.network import (
-    FIRST_SLOT,
-    K,
-    TuneWaveNet,
-    add_source,
-    batch_of,
-    bits_per_note,
-    example,
-    tune_losses,
-)
+from musicai.composition.network import RANGE, TuneWaveNet, bits_per_note
 from musicai.composition.tunes import LENGTHS, Tune, encode
 from musicai.data import FolkCorpus
 from musicai.recipes.shared import TRIAL, finish, items_of, warm_cosine
 from musicai.scale import device
 from musicai.train import TrainingRun, fit, seed_all, update
 
-STEPS = 12_000
+STEPS = 8_500
 NOTES, CROP, LR = 1200, 256, 2e-3  # notes per step, the most of one tune, the peak learning rate
-HIDDEN = {(2, 3): 0.3, (4,): 0.5, (5,): 0.5}  # how often the plan's range, density and syncopation are left open
+HIDDEN = {RANGE: 0.3, (4,): 0.5, (5,): 0.5}  # how often the plan's range, density and syncopation are left open
+SOURCES = 0.5  # the share of tunes with a source
 FORGET = 0.05  # the share of slots that are emptied, so that the model does not lean on one of them
 
 Examples = Sequence[tuple[np.ndarray, Tune]]
@@ -44,13 +38,10 @@ def examples_of(split: str, steps: int = STEPS) -> list[tuple[np.ndarray, Tune]]
     """The inputs and the tunes of a split of the folk corpus, without those that no class or grid fits."""
     found = []
     for melody in items_of(FolkCorpus(split, limit=None if steps >= TRIAL else 300), steps):
-        try:
+        with suppress(ValueError):
             tune = encode(melody)
-        except ValueError:
-            continue
-        plan = replace(tune.plan, density=density(melody), syncopation=syncopation(melody, tune.plan.pickup))
-        tune = replace(tune, plan=plan)
-        found.append((example(tune), tune))
+            plan = replace(tune.plan, density=density(melody), syncopation=syncopation(melody, tune.plan.pickup))
+            found.append((network.example(replace(tune, plan=plan)), replace(tune, plan=plan)))
     return found
 
 
@@ -90,37 +81,37 @@ def grouped(examples: Examples) -> list[list[int]]:
 
 def varied(inputs: np.ndarray, tune: Tune, rng: np.random.Generator) -> tuple[np.ndarray, Tune]:
     """An example with a source or none, parts of the plan and of the look-up hidden, and long tunes cropped."""
-    inputs = add_source(inputs, tune, corrupt(tune, rng)) if rng.random() < 0.5 else inputs.copy()
+    inputs = network.add_source(inputs, tune, corrupt(tune, rng)) if rng.random() < SOURCES else inputs.copy()
     for columns, share in HIDDEN.items():
         if rng.random() < share:
             inputs[:, columns] = 0
-    for slot in range(K):
-        inputs[rng.random(len(inputs)) < FORGET, FIRST_SLOT + 3 * slot : FIRST_SLOT + 3 * slot + 3] = 0
+    for slot in range(network.FIRST_SLOT, inputs.shape[1], 3):
+        inputs[rng.random(len(inputs)) < FORGET, slot : slot + 3] = 0
     start = rng.integers(max(1, len(inputs) - CROP + 1))
     part = slice(start, start + CROP)
     return inputs[part], replace(tune, durations=tune.durations[part], pitches=tune.pitches[part])
 
 
 def train(
-    name: str, out: Path, steps: int | None, seed: int, progress: bool, network: type[TuneWaveNet] = TuneWaveNet
+    name: str, out: Path, steps: int | None, seed: int, progress: bool, build: type[TuneWaveNet] = TuneWaveNet
 ) -> Mapping[str, float]:
     """Train, keep the averaged weights that do best on the validation split, evaluate them and save them."""
     seed_all(seed)
     steps = steps or STEPS
     data = {split: examples_of(split, steps) for split in ("train", "valid", "test")}
-    model = network().to(device())
+    model = build().to(device())
     optimizer = AdamW(model.parameters(), LR, betas=(0.9, 0.98), weight_decay=0.02)
     groups = grouped(data["train"])
 
     def batch(n: int) -> tuple[int, tuple[Tensor, ...]]:
         rng, (epoch, place) = np.random.default_rng((seed, n)), divmod(n, len(groups))
         group = groups[np.random.default_rng((seed, epoch, 1)).permutation(len(groups))[place]]
-        return n, batch_of([varied(*data["train"][i], rng) for i in group])
+        return n, network.batch_of([varied(*data["train"][i], rng) for i in group])
 
     def step(numbered: tuple) -> dict[str, Tensor]:
         n, parts = numbered
         optimizer.param_groups[0]["lr"] = LR * warm_cosine(n, steps, end=0.01)
-        losses = tune_losses(model, *(part.to(device()) for part in parts))
+        losses = network.tune_losses(model, *(part.to(device()) for part in parts))
         update(sum(losses), optimizer, max_norm=1.0)
         return {"duration": losses[0].detach(), "pitch": losses[1].detach()}
 
@@ -135,11 +126,11 @@ def train(
         ema={"model": 0.998}, checkpoint=out / "run.safetensors", save_every=500, precision="bf16",
         callbacks=[(500, validate)], config={"tunes": len(data["train"])}, seed=seed, progress=progress,
     )  # fmt: skip
-    best = network.from_pretrained(out)
+    best = build.from_pretrained(out)
     scores = {
         f"{split}: bits per note{what}": sum(bits_per_note(best, data[split], columns))
         for split in ("valid", "test")
-        for what, columns in {"": (), " with range, density and syncopation left open": range(2, 6)}.items()
+        for what, columns in {"": (), " with range, density and syncopation left open": (*RANGE, 4, 5)}.items()
     }
     notes = sum(len(inputs) for inputs, _ in data["train"])
-    return finish(name, out, best, run, f"`FolkCorpus`, training split: {notes:,} notes", scores)
+    return finish(name, out, best.half(), run, f"`FolkCorpus`, training split: {notes:,} notes", scores)
