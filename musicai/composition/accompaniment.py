@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from musicai.composition.harmony import QUALITIES, ChordSpan, rhythm_of
+from musicai.composition.harmony import SLACK, ChordSpan, rhythm_of, sounding
 from musicai.notes import Melody, Note, Track
 
 # What is played in a bar, in equal steps: B the bass plays the root, F the bass plays the fifth, c the chord is struck,
@@ -28,7 +28,9 @@ PATTERNS = {
 USUAL = {(6, 8): "jig", (9, 8): "slip jig", (4, 4): "reel", (2, 2): "reel", (2, 4): "march", (3, 4): "waltz"}
 USUAL |= {(3, 2): "hymn", (4, 2): "hymn"}
 GUITAR, CELLO = 24, 42  # General MIDI programs
-BASS, CHORD, CENTRE = (36, 48), (43, 70), 57  # ranges, and the pitch around which chords lie if the melody leaves room
+BASS = 36  # C2: the bass plays in the octave above it
+CHORD = range(36, 60)  # the lowest note of a chord, from C2 to B3
+CENTRE = 57  # the pitch around which chords lie if the melody leaves room
 
 
 def accompany(
@@ -63,11 +65,12 @@ def accompany(
     struck, low, hand, last = [], [], None, None
     for start, end, letter, chord in strokes(melody.time_signature, chords, pattern, pickup):
         if letter == "c":
-            hand = voice_chord(chord, hand, ceiling_of(melody, start, end))
+            ceiling = min((note.pitch for note in sounding(melody, start, end)), default=127)
+            hand = voice_chord(chord, hand, ceiling)
             struck += [Note(pitch, start, end - start, max(1, softest * 6 // 10)) for pitch in hand]
         else:
-            fifth = letter == "F" and chord is last  # a new chord begins with its root
-            low.append(Note(bass_of(chord, fifth), start, end - start, max(1, softest * 8 // 10)))
+            tone = chord.pitch_classes[2 if letter == "F" and chord is last else 0]  # a new chord begins with its root
+            low.append(Note(BASS + (tone - BASS) % 12, start, end - start, max(1, softest * 8 // 10)))
             last = chord
     return Track(struck, GUITAR, name="chords"), Track(low, CELLO, name="bass")
 
@@ -78,17 +81,17 @@ def strokes(
     """What is struck from the first chord to the end of the last: (start, end, "B", "F" or "c", chord), in beats."""
     text, bar = pattern_of(meter, pattern), sum(rhythm_of(meter))
     end = chords[-1].end if chords else 0.0
-    for begin in np.arange(pickup - bar * np.ceil(pickup / bar), end - 1e-6, bar):
-        final = begin + bar > end - 1e-6
+    for begin in np.arange(pickup - bar * np.ceil(pickup / bar), end - SLACK, bar):
+        final = begin + bar > end - SLACK
         for chord in chords:
             left, right = max(begin, chord.start), min(begin + bar, chord.end)
-            if left < right - 1e-6 and (final or not text):
+            if left < right - SLACK and (final or not text):
                 yield from ((left, right, letter, chord) for letter in "Bc")
-            elif left < right - 1e-6:
+            elif left < right - SLACK:
                 step = bar / len(text)
                 for i, letter in enumerate(text):
                     at, held = begin + i * step, 1 + len(text[i + 1 :]) - len(text[i + 1 :].lstrip("."))
-                    if letter in "BFc" and left - 1e-6 < at < right - 1e-6:
+                    if letter in "BFc" and left - SLACK < at < right - SLACK:
                         yield at, min(at + held * step, right), letter, chord
 
 
@@ -105,19 +108,6 @@ def pattern_of(meter: tuple[int, int], name: str | None = None) -> str:
     return "".join(f"B{hold}" + f"c{hold}" * (count - 1) for count in counts)
 
 
-def ceiling_of(melody: Melody, start: float, end: float) -> int:
-    """The lowest pitch that the melody sings between two beats, 127 if it rests."""
-    return min(
-        (note.pitch for note in melody.notes if note.start < end - 1e-6 and note.end > start + 1e-6), default=127
-    )
-
-
-def bass_of(chord: ChordSpan, fifth: bool = False) -> int:
-    """The pitch of the root, or of the fifth, in the bass's octave."""
-    interval = QUALITIES[chord.quality][2] if fifth else 0
-    return BASS[0] + (chord.root + interval - BASS[0]) % 12
-
-
 def voice_chord(chord: ChordSpan, previous: Sequence[int] | None, ceiling: int = 127) -> tuple[int, ...]:
     """The close position of three notes that lies below `ceiling`, if one does, and is nearest to the previous chord.
 
@@ -128,7 +118,7 @@ def voice_chord(chord: ChordSpan, previous: Sequence[int] | None, ceiling: int =
     if len(tones) == 4:
         del tones[2]  # the bass has the root, and nobody misses the fifth
     best, least = (), np.inf
-    for lowest in range(CHORD[0], CHORD[1] - 11):
+    for lowest in CHORD:
         if lowest % 12 not in tones:
             continue
         notes = tuple(sorted(lowest + (tone - lowest) % 12 for tone in tones))

@@ -13,28 +13,24 @@ the melody sings over which chord (`sings`). The best chords are then the best p
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
+from scipy.special import logsumexp
 
 from musicai.data import Nottingham
-from musicai.notes import PITCH_CLASSES, Melody, estimate_key, pitch_class
+from musicai.notes import PITCH_CLASSES, Melody, Note, estimate_key, pitch_class
+from musicai.notes.notation import MODES
 
 QUALITIES = {"major": (0, 4, 7), "minor": (0, 3, 7), "seventh": (0, 4, 7, 10), "diminished": (0, 3, 6)}
 SUFFIXES = dict(zip(QUALITIES, ("", "m", "7", "dim"), strict=True))
 CHORDS = [(root, quality) for quality in QUALITIES for root in range(12)]  # the states; roots counted from the tonic
 TONES = np.array([[(i - root) % 12 in QUALITIES[quality] for i in range(12)] for root, quality in CHORDS])
-SCALES = {
-    "major": (0, 2, 4, 5, 7, 9, 11),
-    "minor": (0, 2, 3, 5, 7, 8, 10),
-    "dorian": (0, 2, 3, 5, 7, 9, 10),
-    "phrygian": (0, 1, 3, 5, 7, 8, 10),
-    "lydian": (0, 2, 4, 6, 7, 9, 11),
-    "mixolydian": (0, 2, 4, 5, 7, 9, 10),
-    "locrian": (0, 1, 3, 5, 6, 8, 10),
-}
+SCALES = {mode: {7 * (fifth - i) % 12 for fifth in range(7)} for i, mode in enumerate(MODES)}  # from the tonic
 FRAME = 0.5  # beats of a frame in Nottingham
 SECTION, HALF = 8, 4  # bars after which folk tunes close, and half close
-TRUST = 0.85  # what the melody counts for: its notes are no independent witnesses (chosen on the validation split)
+SLACK = 1e-6  # beats: rounding errors
+TRUST = 0.8  # what the melody counts for: its notes are no independent witnesses (chosen on the validation split)
 FOREIGN = 2.5  # nats that each note outside the scale costs a chord, in modes that Nottingham hardly has
 BACKING, TIED = 100.0, 1000.0  # counts of the more general table that stand behind each row of steps, and of notes
 
@@ -118,13 +114,12 @@ def add_chords(melody: Melody, *, pickup: float = 0.0, temperature: float = 0.0,
     tonic, mode = key_of(melody)
     edges, places = spans_of(melody, pickup)
     tables, row = nottingham_tables(), int(3 in SCALES[mode])
-    scores = TRUST * evidence(melody, edges, tonic, tables) - FOREIGN * foreign_tones(mode)
+    scores = TRUST * evidence(melody, edges, tonic, tables) - FOREIGN * TONES @ foreign_tones(mode)
     scores[0] += tables.first[row]
     path = best_path(scores, lambda t: tables.steps[row, places[t + 1]], temperature, seed)
-    changes = [t for t in range(len(path)) if t == 0 or path[t] != path[t - 1]]
-    ends = [*changes[1:], len(path)]
-    found = [(float(edges[t]), float(edges[end]), *CHORDS[path[t]]) for t, end in zip(changes, ends, strict=True)]
-    return [ChordSpan(start, end, (root + tonic) % 12, quality) for start, end, root, quality in found]
+    starts = [t for t in range(len(path)) if t == 0 or path[t] != path[t - 1]]
+    found = [(*CHORDS[path[t]], *edges[[t, end]].tolist()) for t, end in pairwise([*starts, len(path)])]
+    return [ChordSpan(start, end, (root + tonic) % 12, quality) for root, quality, start, end in found]
 
 
 def key_of(melody: Melody) -> tuple[int, str]:
@@ -139,9 +134,8 @@ def key_of(melody: Melody) -> tuple[int, str]:
 
 
 def foreign_tones(mode: str) -> np.ndarray:
-    """How many notes of each chord (48,) lie outside the scale; 0 in major and minor, which Nottingham has."""
-    outside = ~np.isin(np.arange(12), SCALES[mode])
-    return TONES @ outside.astype(float) * (mode not in ("major", "minor"))
+    """1 for each pitch class (12,), from the tonic, outside the scale; all 0 in major and minor, which are learned."""
+    return np.array([n not in SCALES[mode] and mode not in ("major", "minor") for n in range(12)], dtype=float)
 
 
 def rhythm_of(meter: tuple[int, int]) -> list[float]:
@@ -159,17 +153,23 @@ def rhythm_of(meter: tuple[int, int]) -> list[float]:
 def spans_of(melody: Melody, pickup: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
     """The edges (T + 1,) of a melody's spans in beats, to the end of its last bar, and their places (T,)."""
     rhythm = rhythm_of(melody.time_signature)
-    bars = max(1, int(np.ceil((melody.duration - pickup) / sum(rhythm) - 1e-6)))
-    before = int(np.ceil(pickup / sum(rhythm) - 1e-6))
-    edges = np.concatenate([[0.0], np.cumsum(rhythm * (before + bars))]) + pickup - before * sum(rhythm)
-    places = [place_of(bars - 1 - bar, inside > 0) for bar in range(-before, bars) for inside in range(len(rhythm))]
-    heard = edges[1:] > 1e-6
-    return np.maximum(edges[np.append(True, heard)][-sum(heard) - 1 :], 0.0), np.array(places)[heard]
+    first = pickup % sum(rhythm)  # the first bar line
+    before = int(first > 0)
+    bars = max(1, int(np.ceil((melody.duration - first) / sum(rhythm) - SLACK)))
+    edges = first + np.cumsum([-before * sum(rhythm), *rhythm * (before + bars)])
+    places = [place_of(bar, i > 0) for bar in range(before + bars)[::-1] for i in range(len(rhythm))]
+    silent = np.count_nonzero(edges[1:] < SLACK)  # spans of the pickup's bar that lie before the melody
+    return np.maximum(edges[silent:], 0.0), np.array(places[silent:])
 
 
 def place_of(bars_left: int, inside: bool) -> int:
-    """The place of a span in its section, 0 to 5, from whether its bar closes or half closes, and it begins its bar."""
+    """The place of a span, 0 to 5: whether its bar closes or half closes a section, and whether it begins the bar."""
     return 2 * {0: 2, HALF: 1}.get(bars_left % SECTION, 0) + inside
+
+
+def sounding(melody: Melody, start: float, end: float) -> list[Note]:
+    """The notes of a melody that sound between two beats."""
+    return [note for note in melody.notes if note.start < end - SLACK and note.end > start + SLACK]
 
 
 def evidence(melody: Melody, edges: np.ndarray, tonic: int, tables: ChordTables) -> np.ndarray:
@@ -207,19 +207,13 @@ def best_path(
     """
     rng, ahead = np.random.default_rng(seed), [scores[-1]]
     for t in range(len(scores) - 2, -1, -1):
-        ahead.append(scores[t] + _soft_max(step(t) + ahead[-1], temperature))
+        after = step(t) + ahead[-1]
+        ahead.append(scores[t] + (temperature * logsumexp(after / temperature, 1) if temperature else after.max(1)))
     ahead, path = ahead[::-1], []
     for t, after in enumerate(ahead):
         choice = after if t == 0 else after + step(t - 1)[path[-1]]
         path.append(int(np.argmax(choice + temperature * rng.gumbel(size=len(choice)))))  # the Gumbel-max trick
     return path
-
-
-def _soft_max(x: np.ndarray, temperature: float) -> np.ndarray:
-    best = x.max(axis=1)
-    if temperature == 0:
-        return best
-    return best + temperature * np.log(np.exp((x - best[:, None]) / temperature).sum(axis=1))
 
 
 # ---- learning
