@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from musicai.composition import closeness, density, lay_out, source_melody, syncopation
-from musicai.composition.controls import Controls, metric_levels, read_form, read_key, read_meter, read_range, scale_of
-from musicai.composition.song import read_controls
+from musicai.composition.controls import Controls, metric_levels, read_key, read_meter, scale_of
+from musicai.composition.requests import read_controls, read_form, read_range
 from musicai.composition.sources import find_form, find_pickup, play_out
 from musicai.notes import Melody, Note, Score, Track, write_score
 

@@ -4,7 +4,7 @@ import musicai
 
 from .accompaniment import accompany
 from .controls import Controls, closeness, density, syncopation
-from .generation import Draft, write_tunes
+from .generation import write_tunes
 from .harmony import ChordSpan, add_chords
 from .memory import Source, TuneMemory
 from .network import TuneConfig, TuneWaveNet

@@ -13,11 +13,10 @@ from numbers import Real
 
 import numpy as np
 
-from musicai.notes import Melody, note_name, note_number, pitch_class
+from musicai.notes import Melody, pitch_class
 from musicai.notes.notation import MODES, signature_of
 
 TICKS = 24  # per beat, as in `musicai.composition.tunes`
-MOST_BARS = 256
 ALIASES = {"": "major", "m": "minor", "ionian": "major", "aeolian": "minor"}
 
 
@@ -229,46 +228,3 @@ def read_meter(meter: object) -> tuple[int, int]:
     if unit not in (2, 4, 8, 16) or not 1 <= 4 * top / unit <= 8:
         raise refuse("meter", meter, 'a metre such as "6/8", over 2, 4, 8 or 16, with 1 to 8 quarter notes per bar')
     return top, unit
-
-
-def read_form(form: object) -> tuple[str, ...]:
-    """Check a form such as "AABA'", in which each A' varies an A before it.
-
-    >>> read_form("AABA'")
-    ('A', 'A', 'B', "A'")
-    """
-    labels = re.findall("[A-Z]'*", form.upper().replace("’", "'")) if isinstance(form, str) else []
-    if not labels or "".join(labels) != form.upper().replace("’", "'") or len(labels) > MOST_BARS:
-        raise refuse("form", form, """letters such as "AABB", with "A'" for an A that returns varied""")
-    for i, label in enumerate(labels):
-        if label[0] not in labels[: i + (label == label[0])]:
-            raise refuse("form", form, f"""{label[0]} before {label}, which varies it, as in "{label[0]}{label}\"""")
-    return tuple(labels)
-
-
-def fit_form(bars: int, form: tuple[str, ...]) -> None:
-    """Check that the sections of a form are equally long whole bars, and long enough for a variation."""
-    count, each = len(form), 1 + any("'" in label for label in form)
-    if bars % count or bars < count * each:
-        fit = sorted({max(each, bars // count) * count, max(each, -(-bars // count)) * count})
-        raise ValueError(
-            f"form={''.join(form)!r} has {count} equal sections{', long enough to vary' * (each > 1)}, which do not "
-            f"fit bars={bars}: give {' or '.join(map(str, fit))} bars, or a form that fits"
-        )
-
-
-def read_range(limits: object, tonic: int, mode: str) -> tuple[int, int]:
-    """Check a range such as ("D4", "B5"), in which the triad on the tonic must find room."""
-    try:
-        low, high = (note_number(x) if isinstance(x, str) else read_number("range", x, 0, 127, True) for x in limits)
-        good = 0 <= low <= high <= 127
-    except (TypeError, ValueError, IndexError):
-        good = False
-    if not good:
-        raise refuse("range", limits, 'the lowest and the highest note, such as ("D4", "B5") or (62, 83)')
-    triad = [(tonic + step) % 12 for step in scale_of(mode)[:5:2]]
-    if any((pitch - low) % 12 + low > high for pitch in triad):
-        root = min((p for p in range(tonic, 121, 12)), key=lambda p: (abs(p - low), p))
-        fits = f"{note_name(root)} to {note_name(root + scale_of(mode)[4])}"
-        raise refuse("range", limits, f"one in which the tonic triad finds room, such as {fits}")
-    return low, high

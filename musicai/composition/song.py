@@ -1,36 +1,21 @@
 """`compose`: a new song from a found melody, or from nothing, under the user's own parameters. Chapter 7."""
 
-import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from os import PathLike
 
 import numpy as np
 
-from musicai.composition.controls import (
-    MOST_BARS,
-    Controls,
-    closeness,
-    density,
-    fit_form,
-    read_form,
-    read_key,
-    read_meter,
-    read_number,
-    read_range,
-    refuse,
-    syncopation,
-)
-from musicai.composition.generation import Draft, write_tunes
-from musicai.composition.sources import count_bars, find_form, lay_out, play_out, source_melody
+from musicai.composition.controls import Controls, closeness, density, read_number, syncopation
+from musicai.composition.generation import write_tunes
+from musicai.composition.network import TuneWaveNet
+from musicai.composition.requests import read_controls
+from musicai.composition.sources import lay_out, play_out, source_melody
 from musicai.notes import Melody, Score, estimate_key, key_correlations, note_name, pitch_class, write_score
 from musicai.notes.notation import signature_of
 
 DRAFTS = 8  # tunes that are written to choose one from
 CADENCES = 0.78  # the share of the folk corpus's tunes that end on the tonic
-RANGE, TEMPO, BARS = (62, 81), 120.0, 32  # of a song without a source: D4 to A5, the median range of the folk corpus
-LEAST_BARS = 8  # a shorter source is a motif: the song is longer
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +60,7 @@ class Song:
         """What was asked and what was obtained, by the name of the argument; nan was left to the model."""
         asked, melody = self.request, self.melody
         bar = 4 * melody.time_signature[0] / melody.time_signature[1]
-        names = [note_name(int(p)) for p in (*asked.range, melody.pitches.min(), melody.pitches.max())]
+        names = [note_name(int(pitch)) for pitch in (*asked.range, melody.pitches.min(), melody.pitches.max())]
         found = {
             "key": (asked.key, asked.key if key_fit(melody, asked) >= 0 else estimate_key(melody)),
             "meter": (asked.meter, melody.time_signature),
@@ -85,10 +70,10 @@ class Song:
             "range": (tuple(names[:2]), tuple(names[2:])),
             "density": (asked.density, density(melody)),
             "syncopation": (asked.syncopation, syncopation(melody)),
+            "seed": (asked.seed, asked.seed),
         }
-        if self.laid_out:
-            found["closeness"] = (asked.closeness, closeness(melody, self.laid_out))
-        return found | {"seed": (asked.seed, asked.seed)}
+        near = {"closeness": (asked.closeness, closeness(melody, self.laid_out))} if self.laid_out else {}
+        return found | near
 
     @cached_property
     def novelty(self):
@@ -107,24 +92,11 @@ class Song:
 
 
 def compose(
-    source=None,
-    *,
-    key: str | None = None,
-    meter: str | tuple[int, int] | None = None,
-    tempo: float | None = None,
-    bars: int | None = None,
-    form: str | None = None,
-    range: tuple | None = None,
-    density: float | None = None,
-    syncopation: float | None = None,
-    closeness: float | None = None,
-    voices: int = 1,
-    chords: bool = True,
-    temperature: float = 0.9,
-    strict: bool = False,
-    seed: int | None = 0,
-    progress: bool = False,
-) -> Song:
+    source=None, *, key: str | None = None, meter: str | tuple[int, int] | None = None, tempo: float | None = None,
+    bars: int | None = None, form: str | None = None, range: tuple | None = None, density: float | None = None,
+    syncopation: float | None = None, closeness: float | None = None, voices: int = 1, chords: bool = True,
+    temperature: float = 0.9, strict: bool = False, seed: int | None = 0, progress: bool = False,
+) -> Song:  # fmt: skip
     """Write a new song, from a melody or from nothing.
 
     >>> song = compose("E4 E4 F4 G4 G4 F4 E4 D4", key="D dorian", bars=16, closeness=0.4)  # doctest: +SKIP
@@ -165,8 +137,7 @@ def compose(
     """
     asked = {name: value for name, value in locals().items() if name not in ("source", "progress")}
     melody = None if source is None else source_melody(source)
-    request = read_controls(melody, asked)
-    return _write(request, melody, progress)
+    return _write(read_controls(melody, asked), melody, progress)
 
 
 def variations(song: Song, n: int) -> list[Song]:
@@ -190,75 +161,9 @@ def variations(song: Song, n: int) -> list[Song]:
     return [_write(replace(song.request, seed=seed), song.source) for seed in seeds]
 
 
-def read_controls(source: Melody | None, asked: Mapping[str, object]) -> Controls:
-    """Check the arguments of `compose`, and take those that are None from the source.
-
-    Args:
-        source: a melody with a key and a metre, or None.
-        asked: the arguments by their names.
-
-    Returns: the controls.
-
-    Raises:
-        ValueError: as in `compose`.
-
-    Chapter 7.
-    """
-    given = {name: value for name, value in asked.items() if value is not None}
-    key = read_key(given.get("key", source.key if source else "D major"))
-    meter = read_meter(given.get("meter", source.time_signature if source else (4, 4)))
-    tempo = read_number("tempo", given.get("tempo", np.clip(source.tempo, 20, 400) if source else TEMPO), 20, 400)
-    bars, form = _bars_and_form(source, given)
-    flags = {name: _flag(name, given.get(name, name == "chords")) for name in ("chords", "strict")}
-    voices = read_number("voices", given.get("voices", 1), 1, 4, whole=True)
-    if voices not in (1, 4):
-        raise refuse("voices", voices, "1, or 4 for four voices")
-    temperature = read_number("temperature", given.get("temperature", 0.9), 0.1, 2)
-    seed = read_number("seed", given.get("seed", secrets.randbelow(2**32)), 0, 2**63 - 1, whole=True)
-    if source is None and "closeness" in given:
-        raise refuse("closeness", given["closeness"], "a source as well: without one, there is nothing to be close to")
-    near = read_number("closeness", given.get("closeness", 0.5 if source else 0.0), 0, 1)
-    rest = dict(closeness=near, voices=voices, temperature=temperature, seed=seed, **flags)
-    request = Controls(key, meter, tempo, bars, form, (0, 127), **rest)
-    if "range" in given:
-        request = replace(request, range=read_range(given["range"], request.tonic, request.mode))
-    laid = play_out(lay_out(source, request), request) if source else None
-    if "range" not in given:
-        low, high = (int(laid.pitches.min()), int(laid.pitches.max())) if laid else RANGE
-        request = replace(request, range=(max(0, min(low, high - 11)), high))  # an octave has room for every triad
-    soft = {"density": (density, 0.25, 4), "syncopation": (syncopation, 0, 1)}
-    values = {name: read_number(name, given[name], low, high) if name in given else laid and measure(laid)
-              for name, (measure, low, high) in soft.items()}  # fmt: skip
-    return replace(request, **{name: float("nan") if value is None else value for name, value in values.items()})
-
-
-def _bars_and_form(source: Melody | None, given: Mapping[str, object]) -> tuple[int, tuple[str, ...]]:
-    """How many bars, and in which form: what is not given follows from what is, or from the source."""
-    form = read_form(given["form"]) if "form" in given else None
-    bars = read_number("bars", given["bars"], 1, MOST_BARS, whole=True) if "bars" in given else None
-    usual = min(count_bars(source), MOST_BARS) if source and count_bars(source) >= LEAST_BARS else BARS
-    if form and bars is None:
-        bars = len(form) * max(1 + any("'" in label for label in form), round(usual / len(form)))
-    if form is None:
-        bars = bars or usual
-        forms = [find_form(source)] * (usual != BARS or count_bars(source) == BARS) if source else []
-        fits = [f for f in (*forms, tuple("AABB"), tuple("AB")) if bars % len(f) == 0 and bars >= 2 * len(f)]
-        form = fits[0] if fits else ("A",)
-    fit_form(bars, form)
-    return bars, form
-
-
-def _flag(name: str, value: object) -> bool:
-    if not isinstance(value, bool | np.bool_):
-        raise refuse(name, value, "True or False")
-    return bool(value)
-
-
 @cache
-def load_model():
+def load_model() -> TuneWaveNet:
     """The tune model, loaded once."""
-    from musicai.composition.network import TuneWaveNet
-
     return TuneWaveNet.from_pretrained("tunes")
 
 
@@ -269,18 +174,19 @@ def _write(request: Controls, source: Melody | None, progress: bool = False) -> 
     if request.closeness == 1:
         written = laid
     else:
-        drafts = write_tunes(load_model(), request, laid, DRAFTS, progress)
+        drafts = write_tunes(load_model(), request, laid, count=DRAFTS, progress=progress)
         ends_home = np.random.default_rng((request.seed, 2**20)).random() < CADENCES
-        written = max(drafts, key=lambda draft: fit_of(draft, request, heard, ends_home)).melody
+        written = max(drafts, key=lambda draft: fit_of(*draft, request, heard, ends_home))[0]
     name = f"After {source.name}" if source and source.name and request.closeness > 0 else "A new song"
     return Song(replace(play_out(written, request), name=name), request, source, heard)
 
 
-def fit_of(draft: Draft, request: Controls, source: Melody | None, ends_home: bool) -> float:
+def fit_of(written: Melody, likelihood: float, request: Controls, source: Melody | None, ends_home: bool) -> float:
     """Score a draft: likely under the model, close to what was asked, recognisably in its key, and well ended.
 
     Args:
-        draft: the tune.
+        written: the tune as written.
+        likelihood: of its notes under the model.
         request: what was asked.
         source: laid out, as it sounds, or None.
         ends_home: whether this song should end on the tonic, as about four in five tunes do.
@@ -289,13 +195,13 @@ def fit_of(draft: Draft, request: Controls, source: Melody | None, ends_home: bo
 
     Chapter 7.
     """
-    melody = play_out(draft.melody, request)
+    melody = play_out(written, request)
     asked = (request.density, request.syncopation, request.closeness if source and request.closeness else np.nan)
     got = (density(melody), syncopation(melody), closeness(melody, source) if source else np.nan)
     errors = np.abs(np.subtract(asked, got)) * (4 / max(1, asked[0]), 10, 10)
     home = (melody.notes[-1].pitch % 12 == request.tonic) == ends_home
     narrow = max(0, min(24, np.ptp(request.range)) - np.ptp(melody.pitches))
-    return draft.likelihood - np.nansum(errors) + home + 2 * min(0.05, key_fit(melody, request)) / 0.05 - 0.1 * narrow
+    return likelihood - np.nansum(errors) + home + 2 * min(0.05, key_fit(melody, request)) / 0.05 - 0.1 * narrow
 
 
 def key_fit(melody: Melody, request: Controls) -> float:
@@ -309,21 +215,15 @@ def key_fit(melody: Melody, request: Controls) -> float:
 
     Chapter 7.
     """
-    weights = np.bincount(melody.pitches % 12, melody.durations, minlength=12)
-    if np.ptp(weights) == 0:
-        return -1.0
     fifths, _ = signature_of(request.key)
     related = {("major", 7 * fifths % 12), ("minor", (7 * fifths + 9) % 12)}
-    if request.mode not in ("major", "minor"):
-        related |= {("major", request.tonic), ("minor", request.tonic)}
-    else:
-        related = {(request.mode, request.tonic)}
-    best = {True: -1.0, False: -1.0}
-    for name, value in key_correlations(weights).items():
-        tonic, mode = name.split()
-        known = (mode, pitch_class(tonic)) in related
-        best[known] = max(best[known], value)
-    return best[True] - best[False]
+    same = {("major", request.tonic), ("minor", request.tonic)}
+    wanted = related | same if request.mode not in ("major", "minor") else related & same
+    weights = np.bincount(melody.pitches % 12, melody.durations, minlength=12)
+    scores = key_correlations(weights + 1e-9 * np.arange(12))  # not all alike, for which there is no correlation
+    names = {key: (key.split()[1], pitch_class(key.split()[0])) for key in scores}
+    best = [max(scores[key] for key in scores if (names[key] in wanted) == hit) for hit in (True, False)]
+    return best[0] - best[1]
 
 
 def form_of(melody: Melody, request: Controls) -> str:
