@@ -28,10 +28,7 @@ PLAN = (len(METERS) + 1, len(MODES) + 1, P, P, 33, 12)  # metre, mode, lowest, h
 REACH = (14, 14)  # semitones from the tune so far to the lowest and to the highest pitch of the plan
 SIZES = (*PLAN, D + 1, P + 1, *PLACE, *REACH, *(D + 1, P + 1, STATES) * K)
 LEFT, FIRST_SLOT = len(PLAN) + 3, len(SIZES) - 3 * K  # the ticks up to the next bar line; the first slot
-RANGE, SOURCE = (
-    (2, 3, FIRST_SLOT - 2, FIRST_SLOT - 1),
-    len(SIZES) - 6,
-)  # what tells the range; the source's first column
+RANGE, SOURCE = (2, 3, FIRST_SLOT - 2, FIRST_SLOT - 1), len(SIZES) - 6  # what tells the range; the source begins
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,6 @@ class TuneConfig:
         skip: channels of the skip path.
         hidden: units of each head.
         layers: dilated convolutions.
-        stacks: how often the dilations start again at 1.
         dropout: the share of channels that is dropped in training, for a whole tune at a time.
 
     Chapter 7.
@@ -56,13 +52,13 @@ class TuneConfig:
     skip: int = 192
     hidden: int = 256
     layers: int = 6
-    stacks: int = 1
     dropout: float = 0.25
 
 
 class TuneWaveNet(Pretrained, nn.Module):
     """A WaveNet that writes tunes note by note: a duration, then a pitch given the duration.
 
+    >>> from musicai.composition import encode
     >>> from musicai.notes import Melody
     >>> model = TuneWaveNet(TuneConfig(width=8, skip=8, hidden=8, layers=2))
     >>> tune = encode(Melody.from_pitches([62, 64, 66, 62], key="D major"))
@@ -88,14 +84,14 @@ class TuneWaveNet(Pretrained, nn.Module):
         self.given = nn.EmbeddingBag(D + PLACE[0] + 1 + 4 + 3 * K, c.hidden, mode="sum")
         for table in (self.embed, self.given):
             nn.init.normal_(table.weight, std=0.1)
-        self.stack = DilatedStack(dilations_of(c.layers, c.stacks), c.width, c.skip)
+        self.stack = DilatedStack(dilations_of(c.layers), c.width, c.skip)
         self.recall = Recall(c.skip, c.width)
         self.duration, self.duration_out = nn.Linear(c.skip, c.hidden), nn.Linear(c.hidden, D + K)
         self.pitch, self.pitch_out = nn.Linear(c.skip, c.hidden), nn.Linear(c.hidden, P + K)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """The state before each note, (B, T, S), from the classes that are known then, (B, T, columns)."""
-        x, skip = self._embedded(inputs.flatten(0, 1), inputs.shape[:2])
+        x, skip = _added(self.embed, inputs + self.offsets).split([self.config.width, self.config.skip], -1)
         x = self._drop(x)
         skip = skip + self.stack(x.mT).mT
         return self._drop(F.relu(skip + self.recall(skip, x)))
@@ -108,8 +104,8 @@ class TuneWaveNet(Pretrained, nn.Module):
 
     def step(self, inputs: Tensor, cache: tuple) -> Tensor:
         """The next state of each tune, (B, S), from the inputs (B, columns); `cache` remembers the notes before."""
-        (rings, keys, values), (x, skip) = cache, self._embedded(inputs, inputs.shape[:1])
-        t = len(values)
+        x, skip = _added(self.embed, inputs + self.offsets).split([self.config.width, self.config.skip], -1)
+        (rings, keys, values), t = cache, len(cache[2])
         values.append(self.recall.value(x))
         for block, ring in zip(self.stack.blocks, rings, strict=True):
             past, now = block.conv.weight.unbind(2)
@@ -136,16 +132,9 @@ class TuneWaveNet(Pretrained, nn.Module):
         after = (inputs[..., LEFT, None] - self.ticks[d] + 1).clamp(min=0)  # 0 if the note goes on over the bar line
         ends = (after == 1) * (1 + (inputs[..., LEFT + 2 : LEFT + 4] == 1).sum(-1, keepdim=True))
         slots = D + PLACE[0] + 5 + 3 * torch.arange(K, device=d.device) + agrees
-        given = self.given(torch.cat([d, D + after, D + PLACE[0] + 1 + ends, slots], -1).flatten(0, -2)).unflatten(
-            0, durations.shape
-        )
-        hidden = self._drop(F.relu(self.pitch(state) + given))
+        given = torch.cat([d, D + after, D + PLACE[0] + 1 + ends, slots], -1)
+        hidden = self._drop(F.relu(self.pitch(state) + _added(self.given, given)))
         return _copying(self.pitch_out(hidden), inputs[..., FIRST_SLOT + 1 :: 3], P)
-
-    def _embedded(self, inputs: Tensor, shape: tuple[int, ...]) -> list[Tensor]:
-        """The embeddings of inputs (N, columns), as they go to the convolutions and to the skip path."""
-        both = self.embed(inputs + self.offsets).unflatten(0, shape)
-        return both.split([self.config.width, self.config.skip], -1)
 
     def _drop(self, x: Tensor) -> Tensor:
         return F.dropout1d(x.mT, self.config.dropout, self.training).mT
@@ -181,6 +170,11 @@ class Recall(nn.Module):
         scores = q @ k.mT / math.sqrt(q.shape[-1])  # (B, HEADS, T, T')
         weights = (scores if hidden is None else scores.masked_fill(hidden, -math.inf)).softmax(-1)
         return self.out((weights @ v).transpose(1, 2).flatten(2))
+
+
+def _added(table: nn.EmbeddingBag, places: Tensor) -> Tensor:
+    """The sums (..., C) of the embeddings at `places` (..., columns)."""
+    return table(places.flatten(0, -2)).unflatten(0, places.shape[:-1])
 
 
 def _copying(out: Tensor, advice: Tensor, classes: int) -> Tensor:

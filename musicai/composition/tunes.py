@@ -21,7 +21,6 @@ DURATIONS = np.array(LENGTHS) / TICKS  # float64 (D,): beats of each class
 LOWEST, HIGHEST = -24, 36  # semitones from the plan's base, a tonic near the middle of the treble staff
 PITCHES = np.arange(LOWEST, HIGHEST + 1)  # int64: semitones of each class but the last, which is the rest
 REST = len(PITCHES)
-CLASS_OF = {ticks: i for i, ticks in enumerate(LENGTHS)}
 _SECTION = re.compile(r"(:|\|\||\|\]|\[\|)(?!.*\d)")  # a repeat or a double bar, but not before a second ending
 CENTRE = 71  # the MIDI number in the middle of most tunes' ranges
 
@@ -151,23 +150,21 @@ def encode(tune: Melody) -> Tune:
     if not tonic or not tune.notes:
         raise ValueError(f"{tune.name!r} has no {'notes' if tonic else 'key'}: give it some to encode it")
     layout = _layout(tune)
-    first = int(layout.lines[0] < 0)
-    plan = Plan(
-        pitch_class(tonic), mode or "major", tune.time_signature,
-        tuple(np.diff((*layout.starts, len(layout.lines) - 1)).tolist()),
-        layout.lines[1] / TICKS if first else 0.0, (int(tune.pitches.min()), int(tune.pitches.max())),
-    )  # fmt: skip
+    sections = tuple(np.diff((*layout.starts, len(layout.lines) - 1)).tolist())
+    pickup = layout.lines[layout.starts[0]] / TICKS  # where the first whole bar begins
+    span = int(tune.pitches.min()), int(tune.pitches.max())
+    plan = Plan(pitch_class(tonic), mode or "major", tune.time_signature, sections, pickup, span)
     rows, now = [], 0
     for note in tune.notes:
         start, end = _ticks(note.start), _ticks(note.end)
-        if start > now:
-            rows.append((_duration(start - now), REST))
-        rows.append((_duration(end - start), note.pitch - plan.base - LOWEST))
+        rows += [(start - now, REST)] * (start > now) + [(end - start, note.pitch - plan.base - LOWEST)]
         now = end
-    durations, pitches = np.array(rows).T
+    lengths, pitches = np.array(rows).T
+    if unknown := set(lengths.tolist()) - set(LENGTHS):
+        raise ValueError(f"{tune.name!r}: a duration of {min(unknown) / TICKS:.4f} beats is in no class: see DURATIONS")
     if plan.range[0] - plan.base < LOWEST or plan.range[1] - plan.base > HIGHEST:
         raise ValueError(f"{tune.name!r} has pitches outside {plan.base + LOWEST}..{plan.base + HIGHEST}")
-    return Tune(durations, pitches, plan, layout)
+    return Tune(np.searchsorted(LENGTHS, lengths), pitches, plan, layout)
 
 
 def decode(durations: Sequence[int], pitches: Sequence[int], plan: Plan) -> Melody:
@@ -199,13 +196,6 @@ def _ticks(beats: float) -> int:
     if abs(ticks - beats * TICKS) > 1e-3:
         raise ValueError(f"beat {beats:.4f} is not on the grid of {TICKS} per beat")
     return ticks
-
-
-def _duration(ticks: int) -> int:
-    """The class of a duration in ticks."""
-    if ticks not in CLASS_OF:
-        raise ValueError(f"a duration of {ticks / TICKS:.4f} beats is in no class: see DURATIONS")
-    return CLASS_OF[ticks]
 
 
 def _layout(tune: Melody) -> Layout:

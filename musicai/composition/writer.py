@@ -14,6 +14,7 @@ from musicai.notes import Melody
 class TuneWriter:
     """Writes tunes with a `TuneWaveNet`: ask for logits, draw, append, until all are finished.
 
+    >>> from musicai.composition import TuneConfig
     >>> writer = TuneWriter(TuneWaveNet(TuneConfig(8, 8, 8, 2)), [Plan(2, "major", (4, 4), (4, 4))] * 2)
     >>> while not writer.finished.all():
     ...     durations = writer.duration_logits().argmax(1)
