@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from musicai.composition import Layout, Plan, TuneConfig, TuneMemory, TuneWaveNet, TuneWriter, encode
+from musicai.composition import Plan, TuneConfig, TuneLayout, TuneMemory, TuneWaveNet, TuneWriter, encode
 from musicai.composition.memory import NOTHING, RUNS, SLOTS, Source, up_to
 from musicai.composition.network import (
     FIRST_SLOT,
@@ -100,7 +100,7 @@ def test_the_look_up_is_its_definition(tunes):
 
 
 def test_places_count_down_to_the_end():
-    memory = TuneMemory(Layout.of(Plan(2, "major", (4, 4), (2, 1), pickup=1.0)))
+    memory = TuneMemory(TuneLayout.of(Plan(2, "major", (4, 4), (2, 1), pickup=1.0)))
     assert memory.place() == [72, 24, 0, 3, 4, 0]  # a quarter before the first bar line
     memory.append(LENGTHS.index(24), REST)
     assert memory.place() == [0, 96, 1, 2, 3, 0]
@@ -244,7 +244,7 @@ def test_the_writer_computes_what_the_network_does(tunes, model):
 
 
 def test_the_writer_sees_what_the_example_of_the_tune_has(tunes, model):
-    tune = next(tune for tune in tunes if Layout.of(tune.plan) == tune.layout)
+    tune = next(tune for tune in tunes if TuneLayout.of(tune.plan) == tune.layout)
     writer, rows = TuneWriter(model, [tune.plan]), []
     for duration, pitch in zip(tune.durations, tune.pitches, strict=True):
         rows.append(writer.inputs[0])

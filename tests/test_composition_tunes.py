@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from musicai.composition import Layout, Plan, decode, encode
+from musicai.composition import Plan, TuneLayout, decode, encode
 from musicai.composition.tunes import DURATIONS, LOWEST, PITCHES, REST, TICKS
 from musicai.data import FolkCorpus
 from musicai.data.folk import FolkTune
@@ -64,7 +64,7 @@ def test_bars_and_sections_of_the_corpus_add_up(corpus):
         assert list(starts) == sorted(set(starts))
         assert starts[0] == (plan.pickup > 0)
         assert starts[0] + sum(plan.sections) == len(lines) - 1
-        regular += Layout.of(plan) == tune.layout
+        regular += TuneLayout.of(plan) == tune.layout
     assert regular > 0.75 * len(corpus)  # the others have second endings, or a last bar that does not count the pickup
 
 
@@ -83,7 +83,7 @@ def test_an_ending_is_no_section_and_a_cut_bar_is_whole():
     assert len(tune.plan.sections) == 2
     plain = tune_of("X:1\nM:2/4\nL:1/8\nK:G\nD|G2B2|A2G:|d|e2d2|B2G:|")
     tune = encode(plain)
-    assert tune.layout == Layout.of(tune.plan)
+    assert tune.layout == TuneLayout.of(tune.plan)
     assert tune.plan.sections == (2, 2)
     assert tune.layout.starts == (1, 3)
     assert tune.layout.lines == (-36, 12, 60, 108, 156, 204)
@@ -91,11 +91,11 @@ def test_an_ending_is_no_section_and_a_cut_bar_is_whole():
 
 def test_layout_of_a_plan():
     plan = Plan(7, "major", (9, 8), (4, 8))
-    layout = Layout.of(plan)
+    layout = TuneLayout.of(plan)
     assert layout.lines == tuple(range(0, 13 * 108, 108))
     assert layout.starts == (0, 4)
     assert layout.end == plan.length * TICKS == 12 * 108
-    with_pickup = Layout.of(Plan(7, "major", (9, 8), (4, 8), pickup=1.0))
+    with_pickup = TuneLayout.of(Plan(7, "major", (9, 8), (4, 8), pickup=1.0))
     assert with_pickup.end == layout.end
     assert with_pickup.lines[:2] == (24 - 108, 24)
     assert with_pickup.starts == (1, 5)

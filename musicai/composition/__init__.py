@@ -12,7 +12,7 @@ from .novelty import Novelty, Place, certify, longest_run
 from .song import Song, compose, variations
 from .sources import find_form, find_pickup, lay_out, source_melody
 from .titles import read_match, read_source
-from .tunes import Layout, Plan, Tune, decode, encode
+from .tunes import TuneLayout, Plan, Tune, decode, encode
 from .voices import four_voices
 from .writer import TuneWriter
 

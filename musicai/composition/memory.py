@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from musicai.composition.tunes import LENGTHS, REST, Layout
+from musicai.composition.tunes import LENGTHS, REST, TuneLayout
 
 LAGS = (1, 2, 4, 8)  # bars
 SLOTS = ("half a bar ago", "1 bar ago", "2 bars ago", "4 bars ago", "8 bars ago", "previous section", "its end",
@@ -27,7 +27,7 @@ Slot = tuple[int, int, int]  # duration + 1, pitch + 1, state; zeros where there
 class TuneMemory:
     """A tune that grows note by note: `place()` and `slots` say what is known before the next one.
 
-    >>> memory = TuneMemory(Layout((0, 48, 96), (0,), 96))
+    >>> memory = TuneMemory(TuneLayout((0, 48, 96), (0,), 96))
     >>> for pitch in (24, 26):
     ...     memory.append(11, pitch)  # quarter notes
     >>> memory.slots[1]  # one bar ago, a quarter note of pitch class 24 began
@@ -45,7 +45,7 @@ class TuneMemory:
     Chapter 7.
     """
 
-    def __init__(self, layout: Layout):
+    def __init__(self, layout: TuneLayout):
         self.layout, self.now, self.bar = layout, 0, bisect_right(layout.lines, 0) - 1
         self.notes: list[tuple[int, int]] = []
         self.onsets: list[int] = []

@@ -76,11 +76,11 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Layout:
+class TuneLayout:
     """Where a tune's bars and sections begin, in ticks from its first note.
 
-    >>> Layout.of(Plan(0, "major", (2, 4), (1, 2), pickup=0.5))
-    Layout(lines=(-36, 12, 60, 108, 156), starts=(1, 2), end=144)
+    >>> TuneLayout.of(Plan(0, "major", (2, 4), (1, 2), pickup=0.5))
+    TuneLayout(lines=(-36, 12, 60, 108, 156), starts=(1, 2), end=144)
 
     Args:
         lines: the start of every bar and the end of the last; a pickup's bar starts before 0.
@@ -95,7 +95,7 @@ class Layout:
     end: int
 
     @classmethod
-    def of(cls, plan: Plan) -> "Layout":
+    def of(cls, plan: Plan) -> "TuneLayout":
         """The layout of a plan: every bar is complete, but for the pickup and the last."""
         bar, pickup = round(plan.bar * TICKS), round(plan.pickup * TICKS)
         first, count = int(pickup > 0), sum(plan.sections)
@@ -107,6 +107,9 @@ class Layout:
 @dataclass(frozen=True)
 class Tune:
     """A melody in classes, one duration and one pitch per note or rest, with its plan and layout.
+
+    >>> encode(Melody.from_pitches([62, 66, 69], key="D major")).onsets.tolist()
+    [0, 24, 48]
 
     Args:
         durations: int64 (T,), places in `DURATIONS`.
@@ -120,7 +123,7 @@ class Tune:
     durations: np.ndarray
     pitches: np.ndarray
     plan: Plan
-    layout: Layout
+    layout: TuneLayout
 
     @property
     def onsets(self) -> np.ndarray:
@@ -198,7 +201,7 @@ def _ticks(beats: float) -> int:
     return ticks
 
 
-def _layout(tune: Melody) -> Layout:
+def _layout(tune: Melody) -> TuneLayout:
     """The bars and sections as written; a bar that a repeat sign cuts in two is one bar."""
     bar = round(4 * TICKS * tune.time_signature[0] / tune.time_signature[1])
     end = _ticks(tune.duration)
@@ -212,4 +215,4 @@ def _layout(tune: Melody) -> Layout:
         if not line - kept[-1] < bar == after - kept[-1]:
             kept.append(line)
     lines = (*kept, max(kept[-1] + bar, end))
-    return Layout(lines, tuple(start for start in starts if start < len(kept)), end)
+    return TuneLayout(lines, tuple(start for start in starts if start < len(kept)), end)

@@ -7,7 +7,7 @@ import torch
 
 from musicai.composition.memory import Source, TuneMemory
 from musicai.composition.network import TuneWaveNet, input_row, plan_row
-from musicai.composition.tunes import LOWEST, REST, TICKS, Layout, Plan
+from musicai.composition.tunes import LOWEST, REST, TICKS, Plan, TuneLayout
 from musicai.notes import Melody
 
 
@@ -34,7 +34,7 @@ class TuneWriter:
         self.model = model.eval()
         pairs = zip(sources or [None] * len(plans), plans, strict=True)
         self.sources = [source and source_of(source, plan) for source, plan in pairs]
-        self.memories = [TuneMemory(Layout.of(plan)) for plan in plans]
+        self.memories = [TuneMemory(TuneLayout.of(plan)) for plan in plans]
         self.rows = [plan_row(plan) for plan in plans]
         self.cache = model.empty_cache(len(plans))
         self._look()
