@@ -14,8 +14,11 @@ WIDEST = 24  # semitones: a wider range leaves the model its middle
 CHROMATIC = 1.0  # nats off a note outside the scale, unless it leads to the tonic of a minor key
 UNSEEN = {"lydian": "major", "phrygian": "minor", "locrian": "minor"}  # modes with too few tunes to learn from
 LENGTHS = np.rint(DURATIONS * TICKS).astype(int)
+REACH = 1.0  # nats, by the end, for a pitch beyond those used so far: tunes use all of their range
+HOME, CADENCES = 3.0, 0.78  # nats for an end on the tonic, and the share of the folk corpus's tunes that have one
+DISTANT = 0.1  # closeness below which the model doesn't see the source: it has learned from sources that resemble
 # How strongly the soft controls steer, tuned on the valid split of the folk corpus.
-DENSITY_GAIN, SYNCOPATION_GAIN, CLOSENESS_GAIN = 2.0, 2.0, 2.0
+DENSITY_GAIN, SYNCOPATION_GAIN, CLOSENESS_GAIN = 4.0, 3.0, 2.0
 
 
 class Rules:
@@ -43,11 +46,11 @@ class Rules:
         )
         self.origin = np.where(bases[section] < section, bases[section] * self.span + place, -1)
         self.fresh = place >= varied * bar
-        # No note crosses the end of its section, or of what a return copies; nor does a triplet's note cross the beat.
+        # No note crosses the end of its section, or of what a return copies; off the sixteenths, nor the end of a beat.
         copied = np.isin(section, [base for i, base in enumerate(bases[:-1]) if base < i]) & ~self.fresh
         end = section * self.span + np.where(copied, varied * bar, self.span)
         beat, after = beat_ticks(controls.meter), times[:, None] + LENGTHS
-        end = np.where(times % 3 == 0, end, np.minimum(end, (times // beat + 1) * beat))
+        end = np.where(times % 6 == 0, end, np.minimum(end, (times // beat + 1) * beat))
         self.fits = after <= end[:, None]  # and whatever is left can be filled:
         reached = place == 0
         for t in range(self.total - 1, -1, -1):
@@ -63,6 +66,8 @@ class Rules:
         self.pitches = np.append(inside & ~(foreign & controls.strict), True)
         leading = (controls.mode == "minor") & np.isin(steps, (9, 11))
         self.chromatic = np.append(foreign & ~leading, False) * -CHROMATIC
+        self.ends_home = np.random.default_rng((controls.seed, 2**21)).random() < CADENCES
+        self.home = np.append(steps == 0, False) * HOME * self.ends_home
 
 
 class Steering:
@@ -90,6 +95,7 @@ class Steering:
         follows = after == onsets[np.searchsorted(onsets, times, side="right")][:, None]
         self.meets = (np.isin(after, onsets) + follows.astype(float)) / 2
         self.notes, self.syncopated, self.hits = np.zeros((3, count))
+        self.low, self.high = np.full(count, REST), np.zeros(count, int)  # reached so far
 
     def needs(self, t: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """What the rest of each tune needs to end as asked: density, syncopation, share of the source to keep."""
@@ -107,17 +113,22 @@ class Steering:
         return asked + CLOSENESS_GAIN * (logit(self.needs(t)[2]) - asked)
 
     def duration_bias(self, t: np.ndarray) -> np.ndarray:
-        """Towards short or long, syncopated or plain, meeting the source's onsets or not: (tunes, D)."""
+        """Towards short or long, syncopated or plain, meeting the source's onsets: (tunes, D)."""
         c, (density, syncopation, _) = self.controls, self.needs(t)
         bias = -DENSITY_GAIN * np.log(density / c.density)[:, None] * np.log(LENGTHS / TICKS)
         swing = np.clip((syncopation - c.syncopation) / (c.syncopation + 0.02), -4, 4)
         bias = np.nan_to_num(bias) + np.nan_to_num(SYNCOPATION_GAIN * swing)[:, None] * self.rules.stronger[t]
-        return bias + (self.pull(t)[:, None] * self.meets[t] if c.closeness else 0)
+        return bias + (np.maximum(self.pull(t), 0)[:, None] * self.meets[t] if c.closeness else 0)
 
     def pitch_bias(self, t: np.ndarray) -> np.ndarray:
-        """Towards the source's note, if it has one here, or away from it: (tunes, P)."""
-        near = np.arange(REST + 1) == np.where(self.pitch[t] < REST, self.pitch[t], -1)[:, None]
-        return near * self.pull(t)[:, None] if self.controls.closeness else np.zeros((len(t), 1))
+        """Towards the source's note, or away from it, and towards the ends of the range not reached yet: (tunes, P)."""
+        classes = np.arange(REST + 1)
+        bias = (
+            REACH * (t / self.rules.total)[:, None] * ((classes < self.low[:, None]) | (classes > self.high[:, None]))
+        )
+        bias[:, REST] = 0
+        near = classes == np.where(self.pitch[t] < REST, self.pitch[t], -1)[:, None]
+        return bias + (near * self.pull(t)[:, None] if self.controls.closeness else 0)
 
     def count(self, t: np.ndarray, durations: np.ndarray, pitches: np.ndarray) -> None:
         """Take note of what was drawn at ticks `t`."""
@@ -125,11 +136,12 @@ class Steering:
         self.notes += weight
         self.syncopated += weight * self.rules.stronger[t, durations]
         self.hits += weight * (pitches == self.pitch[t])
+        self.low, self.high = np.minimum(self.low, pitches), np.maximum(self.high, np.where(pitches < REST, pitches, 0))
 
 
 def logit(share) -> np.ndarray:
-    """Log odds, of 0.002 at the least and 0.998 at the most."""
-    share = np.clip(share, 0.002, 0.998)
+    """Log odds, of 0.0005 at the least and 0.9995 at the most."""
+    share = np.clip(share, 0.0005, 0.9995)
     return np.log(share / (1 - share))
 
 
@@ -164,7 +176,8 @@ def write_tunes(model, controls: Controls, source: Melody | None = None, *, coun
     """
     plan, rngs = plan_of(controls), [np.random.default_rng((controls.seed, i)) for i in range(count)]
     rules, source = Rules(controls, plan), source if controls.closeness else None
-    steering, writer = Steering(controls, rules, source, count), TuneWriter(model, [plan] * count, [source] * count)
+    steering, seen = Steering(controls, rules, source, count), source if controls.closeness >= DISTANT else None
+    writer = TuneWriter(model, [plan] * count, [seen] * count)
     rows, t, likelihood, same = np.arange(count), np.zeros(count, int), np.zeros(count), np.zeros(count, bool)
     drawn = np.full((2, count, rules.total + 1), -1)  # the classes of what begins at each tick
     bar = tqdm(total=rules.total, desc="writing", unit="tick", disable=not progress)
@@ -176,10 +189,12 @@ def write_tunes(model, controls: Controls, source: Melody | None = None, *, coun
         durations, chances = draw(logits, steering.duration_bias(t), rules.fits[t], draws[0], copied[0])
         logits = writer.pitch_logits(durations) / controls.temperature
         allowed = np.tile(rules.pitches, (count, 1))
-        allowed[(t == 0) | (t + LENGTHS[durations] == rules.closing), REST] = False
+        closing = t + LENGTHS[durations] == rules.closing
+        allowed[(t == 0) | closing, REST] = False
         vary = np.flatnonzero(same & rules.fresh[t])  # a return's first own note differs
         allowed[vary, old[1, vary]] = False
-        pitches, more = draw(logits, steering.pitch_bias(t) + rules.chromatic, allowed, draws[1], copied[1])
+        bias = steering.pitch_bias(t) + rules.chromatic + closing[:, None] * rules.home
+        pitches, more = draw(logits, bias, allowed, draws[1], copied[1])
         writer.append(durations, pitches)
         steering.count(t, durations, pitches)
         same &= (durations == old[0]) & (pitches == old[1])

@@ -173,16 +173,20 @@ def lay_out(source: Melody, controls: Controls) -> Melody:
     """
     old, new = len(metric_levels(source.time_signature)), len(metric_levels(controls.meter))
     first = round(find_pickup(source) * TICKS)
-    onsets, ends = (np.rint(x * TICKS).astype(int) - first for x in (source.starts, source.starts + source.durations))
+    onsets = np.rint(source.starts * TICKS).astype(int) - first
+    ends = np.rint((source.starts + source.durations) * TICKS).astype(int) - first
     pitches, count = _carry_pitches(source, controls), count_bars(source)
     rows, length = [], controls.bars_each * new
     for j, start in enumerate(_first_bars(source, controls)):
         section = []
         for i in range(controls.bars_each):
             line = (start + i) % count * old
-            for k in np.flatnonzero(onsets // old == line // old):
-                a, b = (_carry_time(x[k] - line, old, new, controls.meter) + i * new for x in (onsets, ends))
-                section.append([a, max(b, a + 3), pitches[k]])
+            inside = np.flatnonzero(onsets // old == line // old)
+            places = (onsets[inside] - line).tolist()
+            for k, place, moved in zip(inside, places, move_onsets(places, old, controls.meter), strict=True):
+                long = round((ends[k] - line - place) * new / old)
+                rest = k + 1 < len(onsets) and ends[k] < onsets[k + 1]
+                section.append([moved + i * new, moved + i * new + max(3, long) if rest else length, pitches[k]])
         section = section or [[0, length, pitches[0]]]
         section[0][0] = 0
         kept = [row for i, row in enumerate(section) if not i or section[i - 1][0] < row[0] < length]
@@ -220,10 +224,39 @@ def _first_bars(source: Melody, controls: Controls) -> list[int]:
     return [own[i] if i < len(own) else i * controls.bars_each for i in places]
 
 
-def _carry_time(tick: int, old: int, new: int, meter: tuple[int, int]) -> int:
-    """The same place in another bar, on its eighths or sixteenths."""
-    step = 12 if beat_ticks(meter) % 36 == 0 else 6
-    return int(tick if old == new else step * np.floor(tick * new / old / step + 0.5))
+def move_onsets(ticks: list[int], old: int, meter: tuple[int, int]) -> list[int]:
+    """Find places for a bar's onsets in another metre: in order, near where they were, strong if possible.
+
+    >>> move_onsets([0, 12, 24, 36, 48, 60], 72, (4, 4))  # a bar of a jig becomes long-short-short
+    [0, 24, 36, 48, 72, 84]
+
+    Args:
+        ticks: where the notes begin.
+        old: ticks of the bar that they come from.
+        meter: of the bar that they go to.
+
+    Returns: ticks; the same if the bars are equally long.
+
+    Chapter 7.
+    """
+    levels = metric_levels(meter)
+    if old == (new := len(levels)) or not ticks:
+        return ticks
+    step = 12 if beat_ticks(meter) % 36 == 0 and len(ticks) <= new // 12 else 6
+    step = step if len(ticks) <= new // step else 1
+    grid = np.arange(0, new, step)
+    after = grid[:, None] < grid  # (from, to)
+    swing = np.array([[levels[a + 1 : b].max(initial=0) > levels[a] for b in grid] for a in grid])
+    weak, back = 0.4 * (levels.max() - levels[grid]), []
+    moves, best = np.where(after, 2.0 * swing, np.inf), weak + np.abs(grid - ticks[0] * new / old) / 12
+    for tick in ticks[1:]:  # the Viterbi algorithm
+        costs = best[:, None] + moves
+        back.append(costs.argmin(0))
+        best = costs.min(0) + weak + np.abs(grid - tick * new / old) / 12
+    path = [int(best.argmin())]
+    for pointers in reversed(back):
+        path.append(int(pointers[path[-1]]))
+    return grid[path[::-1]].tolist()
 
 
 def _carry_pitches(source: Melody, controls: Controls) -> np.ndarray:
