@@ -3,9 +3,9 @@
     python benchmarks/harmony.py
     python benchmarks/harmony.py --tunes 40 --json harmony.json
 
-Chords. "ours" is the share of spans whose root is Nottingham's, beside the triad that fits the span's notes best and the
-best constant chord; "strong" is the share of spans that begin with a note of the melody that belongs to the chord, for
-our chords and for Nottingham's own. The folk tunes are the test split of `FolkCorpus`, of all metres and modes.
+Chords. "ours" is the share of spans whose root is Nottingham's, beside the triad that fits the span's notes best and
+the best constant chord; "strong" is the share of spans that begin with a note of the melody that belongs to the chord,
+for our chords and for Nottingham's own. The folk tunes are the test split of `FolkCorpus`, of all metres and modes.
 
 Voices. "fifths" and "octaves" are the shares of steps with a parallel, measured beat by beat; "four" is the share of
 beats with four different pitches; "mode" the share that opens without the third of the other mode; "hold" the longest
@@ -69,10 +69,15 @@ def nottingham(split: str) -> dict[str, float]:
     return {**shares, "constant": np.bincount(roots).max() / len(roots), "spans": len(roots)}
 
 
+def pickup_of(melody: Melody) -> float:
+    """The beats before the first bar line of a `FolkTune`; 0 for melodies that do not know their bar lines."""
+    lines = getattr(melody, "bars", ())
+    return lines[0][0] % sum(harmony.rhythm_of(melody.time_signature)) if lines else 0.0
+
+
 def strong_share(melody: Melody) -> tuple[int, int]:
     """How many spans begin with a note of the melody, and how many of these notes belong to the chord."""
-    lines = getattr(melody, "bars", ())
-    pickup = lines[0][0] % sum(harmony.rhythm_of(melody.time_signature)) if lines else 0.0
+    pickup = pickup_of(melody)
     edges, _ = harmony.spans_of(melody, pickup)
     chords, hits = add_chords(melody, pickup=pickup), []
     for at in edges[pickup > 0 : -1]:
@@ -151,7 +156,7 @@ def folk(tunes: int | None) -> dict[str, dict]:
             counts[name] = np.add(counts.get(name, (0, 0)), strong_share(tune))
     shares = {name: [round(hits / notes, 3), int(notes)] for name, (notes, hits) in counts.items() if notes}
     began = time.perf_counter()
-    scores = [four_voices(tune) for tune in chosen[::4]]
+    scores = [four_voices(tune, pickup=pickup_of(tune)) for tune in chosen[::4]]
     seconds = (time.perf_counter() - began) / len(scores)
     keys = [harmony.key_of(tune) for tune in chosen[::4]]
     lines = [voices_of(score) - tonic for score, (tonic, _) in zip(scores, keys, strict=True)]

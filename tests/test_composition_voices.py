@@ -90,6 +90,13 @@ def test_rests_and_long_notes():
         assert min(note.start for note in track.notes) == 1
 
 
+def test_beats_begin_after_a_pickup():
+    melody = Melody.from_pitches([67, 72, 76, 79, 72], [0.5, 1, 1, 0.5, 1], key="C major")
+    assert [note.start for note in four_voices(melody, pickup=0.5).tracks[3].notes] == [0, 0.5, 1.5, 2.5, 3.5]
+    jig = Melody.from_pitches([67, *[72, 76, 79] * 4], 0.5, key="C major", time_signature=(6, 8))
+    assert [note.start for note in four_voices(jig, pickup=0.5).tracks[3].notes] == [0, 0.5, 2, 3.5, 5]
+
+
 def test_a_key_can_be_given_and_silence_is_refused():
     melody = Melody.from_pitches([69, 71, 72, 69])
     assert four_voices(melody, key="A minor").key == "A minor"

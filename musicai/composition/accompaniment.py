@@ -8,6 +8,7 @@
 [(0.0, 43), (1.5, 38), (3.0, 43)]
 """
 
+import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -27,7 +28,7 @@ PATTERNS = {
 }
 USUAL = {(6, 8): "jig", (9, 8): "slip jig", (4, 4): "reel", (2, 2): "reel", (2, 4): "march", (3, 4): "waltz"}
 USUAL |= {(3, 2): "hymn", (4, 2): "hymn"}
-GUITAR, CELLO = 24, 42  # General MIDI programs
+GUITAR, BASS_GUITAR = 24, 32  # General MIDI programs
 BASS = 36  # C2: the bass plays in the octave above it
 CHORD = range(36, 60)  # the lowest note of a chord, from C2 to B3
 CENTRE = 57  # the pitch around which chords lie if the melody leaves room
@@ -52,7 +53,7 @@ def accompany(
         pattern: a name from `PATTERNS`, such as "hymn"; None for what is usual in the metre.
         pickup: how many beats come before the first full bar.
 
-    Returns: the tracks "chords" (a guitar) and "bass" (a cello), both softer than the melody.
+    Returns: the tracks "chords" (a guitar) and "bass" (a bass), both softer than the melody.
 
     Raises:
         ValueError: if there is no such pattern.
@@ -72,7 +73,7 @@ def accompany(
             tone = chord.pitch_classes[2 if letter == "F" and chord is last else 0]  # a new chord begins with its root
             low.append(Note(BASS + (tone - BASS) % 12, start, end - start, max(1, softest * 8 // 10)))
             last = chord
-    return Track(struck, GUITAR, name="chords"), Track(low, CELLO, name="bass")
+    return Track(struck, GUITAR, name="chords"), Track(low, BASS_GUITAR, name="bass")
 
 
 def strokes(
@@ -89,10 +90,10 @@ def strokes(
                 yield from ((left, right, letter, chord) for letter in "Bc")
             elif left < right - SLACK:
                 step = bar / len(text)
-                for i, letter in enumerate(text):
-                    at, held = begin + i * step, 1 + len(text[i + 1 :]) - len(text[i + 1 :].lstrip("."))
-                    if letter in "BFc" and left - SLACK < at < right - SLACK:
-                        yield at, min(at + held * step, right), letter, chord
+                for stroke in re.finditer(r"[BFc]\.*", text):
+                    at, held = begin + stroke.start() * step, len(stroke[0]) * step
+                    if left - SLACK < at < right - SLACK:
+                        yield at, min(at + held, right), stroke[0][0], chord
 
 
 def pattern_of(meter: tuple[int, int], name: str | None = None) -> str:
@@ -114,15 +115,12 @@ def voice_chord(chord: ChordSpan, previous: Sequence[int] | None, ceiling: int =
     >>> voice_chord(ChordSpan(0, 1, 0, "major"), None), voice_chord(ChordSpan(1, 2, 5, "major"), (55, 60, 64))
     ((52, 55, 60), (57, 60, 65))
     """
-    tones = list(chord.pitch_classes)
-    if len(tones) == 4:
-        del tones[2]  # the bass has the root, and nobody misses the fifth
-    best, least = (), np.inf
-    for lowest in CHORD:
-        if lowest % 12 not in tones:
-            continue
-        notes = tuple(sorted(lowest + (tone - lowest) % 12 for tone in tones))
-        way = np.abs(np.subtract(notes, previous)).sum() if previous else 0
-        cost = way + 0.2 * abs(sum(notes) / 3 - CENTRE) + 100 * max(0, notes[-1] - ceiling + 1)
-        best, least = (notes, cost) if cost < least else (best, least)
-    return best
+    root, third, *_, last = chord.pitch_classes  # the bass has the root, and nobody misses a seventh chord's fifth
+    tones = (root, third, last)
+    positions = [[low + (tone - low) % 12 for tone in tones] for low in CHORD if low % 12 in tones]
+
+    def cost(notes: list[int]) -> float:
+        way = np.abs(np.subtract(notes, previous or notes)).sum()
+        return way + 0.2 * abs(np.mean(notes) - CENTRE) + 100 * max(0, notes[-1] - ceiling + 1)
+
+    return tuple(min(map(sorted, positions), key=cost))

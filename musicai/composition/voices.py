@@ -66,7 +66,9 @@ class VoiceTables:
     moves: np.ndarray
 
 
-def four_voices(melody: Melody, *, key: str | None = None, temperature: float = 0.5, seed: int = 0) -> Score:
+def four_voices(
+    melody: Melody, *, key: str | None = None, pickup: float = 0.0, temperature: float = 0.5, seed: int = 0
+) -> Score:
     """Set a melody for soprano, alto, tenor and bass in the manner of Bach's chorales.
 
     >>> hymn = Melody.from_pitches([67, 67, 69, 71, 72, 71, 69, 67], key="G major")
@@ -79,6 +81,7 @@ def four_voices(melody: Melody, *, key: str | None = None, temperature: float = 
     Args:
         melody: the soprano, kept exactly; the other voices lie below it, in their usual range if possible.
         key: such as "D minor"; None for the melody's own key, estimated if it names none.
+        pickup: how many beats come before the first full bar.
         temperature: 0 for the best path; up to 1 to draw from the model.
         seed: the seed of the draw.
 
@@ -91,7 +94,7 @@ def four_voices(melody: Melody, *, key: str | None = None, temperature: float = 
     """
     melody = melody if key is None else replace(melody, key=key)
     tonic, mode = key_of(melody)
-    spans = beats_of(melody)
+    spans = beats_of(melody, pickup)
     up = 12 * round((MIDDLE - np.median(melody.pitches) + tonic) / 12) - tonic  # to C, where the chorales are
     states, scores, step = build_chain([(top + up, lowest + up) for *_, top, lowest in spans], mode)
     path = best_path(scores, step, temperature, seed)
@@ -100,17 +103,18 @@ def four_voices(melody: Melody, *, key: str | None = None, temperature: float = 
     return write_score(melody, spans, best - [up, home, home, home])
 
 
-def beats_of(melody: Melody) -> list[tuple[float, float, bool, int, int]]:
+def beats_of(melody: Melody, pickup: float = 0.0) -> list[tuple[float, float, bool, int, int]]:
     """The beats in which a melody sounds: (start, end, whether voices strike, first pitch, lowest).
 
-    A beat is a quarter or, in metres counted in eighths, what `rhythm_of` says. The voices strike where the melody does,
-    and at the beginning of each bar.
+    A beat is a quarter or, in metres counted in eighths, what `rhythm_of` says. The voices strike where the melody
+    does, and at the beginning of each bar.
     """
-    eighths, bar = melody.time_signature[1] > 4, sum(rhythm_of(melody.time_signature))
-    edges, found = spans_of(melody)[0] if eighths else np.arange(np.ceil(melody.duration - SLACK) + 1), []
+    bar, edges, found = sum(rhythm_of(melody.time_signature)), spans_of(melody, pickup)[0], []
+    if melody.time_signature[1] <= 4:
+        edges = np.unique([0.0, *np.arange(pickup % 1, melody.duration + 1 - SLACK)])
     for start, end in pairwise(edges.tolist()):
         if heard := sounding(melody, start, end):
-            strikes = start % bar < SLACK or any(note.start > start - SLACK for note in heard)
+            strikes = (start - pickup + SLACK) % bar < 2 * SLACK or any(note.start > start - SLACK for note in heard)
             found.append((start, min(end, melody.duration), strikes, heard[0].pitch, min(n.pitch for n in heard)))
     return found
 
