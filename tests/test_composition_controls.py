@@ -122,7 +122,7 @@ def test_refusals_say_what_would_fit():
 def test_defaults_come_from_the_source():
     found = read_controls(TUNE, {})
     assert (found.key, found.meter, found.tempo, found.bars, found.form) == ("G major", (4, 4), 90, 8, ("A", "A"))
-    assert (found.range, found.density, found.syncopation, found.closeness) == ((63, 74), 1.0, 0.0, 0.5)
+    assert (found.range, found.density, found.syncopation, found.closeness) == ((65, 76), 1.0, 0.0, 0.5)
 
 
 def test_defaults_without_a_source():

@@ -161,7 +161,7 @@ def test_soft_controls_move_what_they_are_asked_to(monkeypatch):
     monkeypatch.setattr(RandomWriter, "spread", 1.0)
 
     def mean(measure, **asked):
-        return np.mean([measure(musicai.compose(TUNE, bars=16, seed=seed, **asked)) for seed in range(3)])
+        return np.mean([measure(musicai.compose(TUNE, bars=8, seed=seed, **asked)) for seed in range(3)])
 
     assert mean(lambda s: density(s.melody), density=1, closeness=0) < mean(
         lambda s: density(s.melody), density=2, closeness=0

@@ -82,7 +82,7 @@ def metric_levels(meter: tuple[int, int]) -> np.ndarray:
     """Rank the positions of a bar: its beginning is strongest, then half bars, beats, their parts, and so on.
 
     >>> metric_levels((6, 8))[::12].tolist()  # eighth by eighth: two beats of three
-    [4, 2, 2, 3, 2, 2]
+    [5, 3, 3, 4, 3, 3]
 
     Triplets rank with the duplets of the same beat.
 
@@ -178,9 +178,9 @@ class Controls:
         return {label: self.form.count(label) for label in self.form}
 
     @property
-    def bars_each(self) -> int:
-        """Bars per section."""
-        return self.bars // len(self.form)
+    def span(self) -> int:
+        """Ticks per section."""
+        return self.bars // len(self.form) * len(metric_levels(self.meter))
 
 
 def refuse(name: str, value: object, fits: str) -> ValueError:

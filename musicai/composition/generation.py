@@ -11,11 +11,11 @@ from musicai.composition.writer import TuneWriter
 from musicai.notes import Melody
 
 WIDEST = 24  # semitones: a wider range leaves the model its middle
-CHROMATIC = 1.0  # nats off a note outside the scale, unless it leads to the tonic of a minor key
 UNSEEN = {"lydian": "major", "phrygian": "minor", "locrian": "minor"}  # modes with too few tunes to learn from
+CHROMATIC = 1.0, 4.0  # nats off a note outside the scale of a known or an unseen mode, but for leading notes in minor
 LENGTHS = np.rint(DURATIONS * TICKS).astype(int)
-REACH = 1.0  # nats, by the end, for a pitch beyond those used so far: tunes use all of their range
-HOME, CADENCES = 3.0, 0.78  # nats for an end on the tonic, and the share of the folk corpus's tunes that have one
+REACH = 2.0  # nats, by the end, for a pitch beyond those used so far: tunes use all of their range
+HOME, CADENCES = 5.0, 0.78  # nats for an end on the tonic, and the share of the folk corpus's tunes that have one
 DISTANT = 0.1  # closeness below which the model doesn't see the source: it has learned from sources that resemble
 # How strongly the soft controls steer, tuned on the valid split of the folk corpus.
 DENSITY_GAIN, SYNCOPATION_GAIN, CLOSENESS_GAIN = 4.0, 3.0, 2.0
@@ -33,22 +33,20 @@ class Rules:
 
     def __init__(self, controls: Controls, plan: Plan):
         levels, labels = metric_levels(controls.meter), list(controls.sections)
-        bar, self.span = len(levels), controls.bars_each * len(levels)
-        self.total = self.span * len(labels)
+        bar, self.span, self.total = len(levels), controls.span, controls.span * len(labels)
         self.closing = (labels.index(controls.form[-1]) + 1) * self.span  # where the song ends
         times = np.arange(self.total + 1)
         section, place = np.divmod(times, self.span)
         self.weight = np.append(np.repeat(list(controls.sections.values()), self.span), 0)  # how often a tick sounds
         # A varied return copies its first section up to a bar in its second half, and is fresh from there on.
         bases = np.array([labels.index(label[0]) for label in (*labels, labels[0])])
-        varied = np.random.default_rng((controls.seed, 2**20)).integers(
-            -(-controls.bars_each // 2), max(2, controls.bars_each)
-        )
+        bars, rng = self.span // bar, np.random.default_rng((controls.seed, 2**20))
+        varied = rng.integers(-(-bars // 2), max(2, bars)) * bar
         self.origin = np.where(bases[section] < section, bases[section] * self.span + place, -1)
-        self.fresh = place >= varied * bar
+        self.fresh = place >= varied
         # No note crosses the end of its section, or of what a return copies; off the sixteenths, nor the end of a beat.
         copied = np.isin(section, [base for i, base in enumerate(bases[:-1]) if base < i]) & ~self.fresh
-        end = section * self.span + np.where(copied, varied * bar, self.span)
+        end = section * self.span + np.where(copied, varied, self.span)
         beat, after = beat_ticks(controls.meter), times[:, None] + LENGTHS
         end = np.where(times % 6 == 0, end, np.minimum(end, (times // beat + 1) * beat))
         self.fits = after <= end[:, None]  # and whatever is left can be filled:
@@ -65,9 +63,8 @@ class Rules:
         inside = (self.midi >= controls.range[0]) & (self.midi <= controls.range[1])
         self.pitches = np.append(inside & ~(foreign & controls.strict), True)
         leading = (controls.mode == "minor") & np.isin(steps, (9, 11))
-        self.chromatic = np.append(foreign & ~leading, False) * -CHROMATIC
-        self.ends_home = np.random.default_rng((controls.seed, 2**21)).random() < CADENCES
-        self.home = np.append(steps == 0, False) * HOME * self.ends_home
+        self.chromatic = np.append(foreign & ~leading, False) * -CHROMATIC[controls.mode in UNSEEN]
+        self.home = np.append(steps == 0, False) * HOME * (rng.random() < CADENCES)
 
 
 class Steering:
@@ -150,8 +147,8 @@ def plan_of(controls: Controls) -> Plan:
     low, high = controls.range
     low = max(low, (low + high - WIDEST) // 2)
     limits, mode = (low, min(high, low + WIDEST)), UNSEEN.get(controls.mode, controls.mode)
-    sections, soft = (controls.bars_each,) * len(controls.sections), (controls.density, controls.syncopation)
-    return Plan(controls.tonic, mode, controls.meter, sections, 0.0, limits, *soft)
+    sections = (controls.bars // len(controls.form),) * len(controls.sections)
+    return Plan(controls.tonic, mode, controls.meter, sections, 0.0, limits, controls.density, controls.syncopation)
 
 
 def write_tunes(model, controls: Controls, source: Melody | None = None, *, count=8, progress=False) -> list:

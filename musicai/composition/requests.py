@@ -78,7 +78,9 @@ def read_controls(source: Melody | None, asked: Mapping[str, object]) -> Control
     laid = play_out(lay_out(source, request), request) if source else None
     if "range" not in given:
         low, high = (int(laid.pitches.min()), int(laid.pitches.max())) if laid else RANGE
-        request = replace(request, range=(max(0, min(low, high - 11)), high))  # an octave has room for every triad
+        wide = 11 if laid is None or count_bars(source) >= MOTIF else RANGE[1] - RANGE[0]  # 11: room for every triad
+        low = min(127 - wide, max(0, low - max(0, wide - (high - low) + 1) // 2))
+        request = replace(request, range=(low, max(high, low + wide)))
     soft = {"density": (density, 0.25, 4), "syncopation": (syncopation, 0, 1)}
     for name, (measure, *limits) in soft.items():
         value = number(name, None, *limits) if name in given else measure(laid) if laid else math.nan

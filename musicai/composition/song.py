@@ -6,21 +6,20 @@ from os import PathLike
 
 import numpy as np
 
-from musicai.composition.controls import Controls, closeness, density, read_number, syncopation
+from musicai.composition.accompaniment import accompany
+from musicai.composition.controls import TICKS, Controls, closeness, density, metric_levels, read_number, syncopation
 from musicai.composition.generation import WIDEST, write_tunes
+from musicai.composition.harmony import add_chords
 from musicai.composition.network import TuneWaveNet
 from musicai.composition.requests import read_controls
-from musicai.composition.sources import lay_out, play_out, source_melody
+from musicai.composition.sources import cut, key_scores, lay_out, play_out, source_melody
+from musicai.composition.voices import four_voices
 from musicai.notes import Melody, Score, estimate_key, note_name, write_score
-from musicai.notes.keys import MAJOR_PROFILE, MINOR_PROFILE
 from musicai.notes.notation import signature_of
 
 DRAFTS = 8  # tunes that are written to choose one from
 TOLERANCE = 0.05  # an error of the soft controls that counts as much as a nat in four notes
 CLEAR = 0.03  # the margin by which a key is clear
-# How much of the Essen folk songs' time each step of the scale takes, in percent, tonic first (Aarden 2003).
-MAJOR_TUNES = (17.77, 0.15, 14.93, 0.16, 19.80, 11.36, 0.29, 22.06, 0.15, 8.15, 0.23, 4.95)
-MINOR_TUNES = (18.26, 0.74, 14.05, 16.86, 0.70, 14.44, 0.70, 18.62, 4.57, 1.93, 7.38, 1.76)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,30 +47,25 @@ class Song:
     def score(self) -> Score:
         """A Score with tracks "melody", "chords" and "bass", or "soprano", "alto", "tenor" and "bass"."""
         if self.request.voices == 4:
-            from musicai.composition.voices import four_voices
-
             return four_voices(self.melody, seed=self.request.seed)
         score = self.melody.to_score()
         tracks = (replace(score.tracks[0], name="melody"),)
         if self.request.chords:
-            from musicai.composition.accompaniment import accompany
-            from musicai.composition.harmony import harmonise
-
-            tracks += accompany(self.melody, harmonise(self.melody, seed=self.request.seed))
+            tracks += accompany(self.melody, add_chords(self.melody, seed=self.request.seed))
         return replace(score, tracks=tracks, key=self.request.key)
 
     @cached_property
     def controls(self) -> dict[str, tuple]:
         """What was asked and what was obtained, by the name of the argument; nan was left to the model."""
         asked, melody = self.request, self.melody
-        bar = 4 * melody.time_signature[0] / melody.time_signature[1]
+        parts = [part.notes for part in cut(melody, asked.span, len(asked.form))]
         names = [note_name(int(pitch)) for pitch in (*asked.range, melody.pitches.min(), melody.pitches.max())]
         found = {
             "key": (asked.key, asked.key if key_fit(melody, asked) >= 0 else estimate_key(melody)),
             "meter": (asked.meter, melody.time_signature),
             "tempo": (asked.tempo, melody.tempo),
-            "bars": (asked.bars, round(melody.duration / bar, 6)),
-            "form": ("".join(asked.form), form_of(melody, asked)),
+            "bars": (asked.bars, round(melody.duration * TICKS) / len(metric_levels(melody.time_signature))),
+            "form": ("".join(asked.form), "".join(asked.form[parts.index(part)] for part in parts)),
             "range": (tuple(names[:2]), tuple(names[2:])),
             "density": (asked.density, density(melody)),
             "syncopation": (asked.syncopation, syncopation(melody)),
@@ -207,47 +201,19 @@ def fit_of(written: Melody, likelihood: float, request: Controls, source: Melody
 
 
 def key_fit(melody: Melody, request: Controls) -> float:
-    """By how much the asked key, or a relative, beats all others: as listeners judge, or as folk songs use the scale.
+    """By how much the asked key, or a relative, beats all others.
 
     Args:
         melody: as it sounds.
         request: with the key. D dorian counts as recognised when D minor, D major, C major or A minor fits best.
 
-    Returns: the smaller margin between two correlations, above 0 where the key is recognised.
+    Returns: the smaller margin by the two profiles of `key_scores`, above 0 where the key is recognised.
 
-    Sources: Krumhansl, *Cognitive Foundations of Musical Pitch* (1990); Aarden, *Dynamic Melodic Expectancy* (2003).
     Chapter 7.
     """
     fifths, _ = signature_of(request.key)
     related = {(0, 7 * fifths % 12), (1, (7 * fifths + 9) % 12)}
     same = {(0, request.tonic), (1, request.tonic)}
     wanted = related | same if request.mode not in ("major", "minor") else related & same
-    weights = np.bincount(melody.pitches % 12, melody.durations, minlength=12) + 1e-9 * np.arange(12)
-    margins = []
-    for pair in ((MAJOR_PROFILE, MINOR_PROFILE), (MAJOR_TUNES, MINOR_TUNES)):
-        rows = [np.roll(profile, tonic) for profile in pair for tonic in range(12)]
-        scores = np.corrcoef(weights, rows)[0, 1:]
-        hit = np.array([(mode, tonic) in wanted for mode in (0, 1) for tonic in range(12)])
-        margins.append(scores[hit].max() - scores[~hit].max())
-    return min(margins)
-
-
-def form_of(melody: Melody, request: Controls) -> str:
-    """Name the sections of a melody: a letter for those that are the same, primes for those that begin as one before.
-
-    Args:
-        melody: as it sounds.
-        request: with the number of sections.
-
-    Returns: the letters.
-
-    Chapter 7.
-    """
-    span, known = request.bars_each * 4 * request.meter[0] / request.meter[1], {}
-    letters = ""
-    for i, label in enumerate(request.form):
-        part = tuple((n.pitch, round(n.start - i * span, 4), round(n.duration, 4))
-                     for n in melody.notes if i * span - 1e-6 <= n.start < (i + 1) * span - 1e-6)  # fmt: skip
-        known.setdefault(part, label + "'" * (label in known.values()))
-        letters += known[part]
-    return letters
+    hit = np.array([(mode, tonic) in wanted for mode in (0, 1) for tonic in range(12)])
+    return float(min(scores[hit].max() - scores[~hit].max() for scores in key_scores(melody)))
