@@ -4,7 +4,6 @@ import argparse
 import json
 import math
 import os
-import shutil
 import sys
 from pathlib import Path
 from textwrap import shorten
@@ -42,13 +41,9 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt as interruption:
         print(": ".join(["musicai: interrupted", *interruption.args]), file=sys.stderr)
         return 130
-    except (EOFError, ImportError, OSError, RuntimeError, ValueError) as error:
-        return _complain(error)
-
-
-def _complain(error: object) -> int:
-    print("musicai: error:", shorten(str(error), 800), file=sys.stderr)  # on one line
-    return 1
+    except (ImportError, OSError, RuntimeError, ValueError) as error:
+        print("musicai: error:", shorten(str(error), 800), file=sys.stderr)  # on one line
+        return 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -136,6 +131,8 @@ def _compose(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_compose(options: argparse.Namespace) -> None:
+    import musicai
+    from musicai.composition import read_match, read_source
     from musicai.notes.files import KINDS
 
     asked, out = {k: v for k, v in vars(options).items() if k not in ("run", "out")}, Path(options.out).expanduser()
@@ -143,11 +140,7 @@ def _run_compose(options: argparse.Namespace) -> None:
         raise ValueError(f"--out {options.out}: a song's name ends in {', '.join(KINDS)}")
     if not out.parent.is_dir():
         raise FileNotFoundError(f"--out {options.out}: there is no folder {out.parent}; create it first")
-    import musicai
-    from musicai.composition.titles import read_match, read_source
-
-    source = asked.pop("source", None)
-    if source is not None:
+    if (source := asked.pop("source", None)) is not None:
         source = read_match(sys.stdin.read()) if source == "-" else read_source(source)
     if "range" in asked:
         asked["range"] = tuple(int(note) if note.isdigit() else note for note in asked["range"])
@@ -174,15 +167,13 @@ def _novelty(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_novelty(options: argparse.Namespace) -> None:
-    from musicai.composition.novelty import certify
+    from musicai.composition import certify
 
     found = certify(options.file, options.index)
-    if not options.json:
-        return print(found)
-    fields = ("title", "id", "score", "start", "end", "transposition")
-    nearest = [{name: getattr(match, name) for name in fields} for match in found.nearest]
     facts = {name: getattr(found, name) for name in ("original", "longest", "interval", "likeness")}
-    return print(json.dumps(facts | {"where": found.where and found.where._asdict(), "nearest": nearest}, indent=1))
+    facts["where"] = found.where and found.where._asdict()
+    facts["nearest"] = [{"title": m.title, "id": m.id, "start": m.start, "end": m.end} for m in found.nearest]
+    print(json.dumps(facts, indent=1) if options.json else found)
 
 
 def _train(parser: argparse.ArgumentParser) -> None:
@@ -210,65 +201,28 @@ def _run_recipe(options: argparse.Namespace) -> None:
 
 
 def _data(parser: argparse.ArgumentParser) -> None:
-    """list the data sets and where they are stored; fetch, verify or remove one"""
-    parser.set_defaults(run=_list)
+    """list the data sets and where they are stored, or fetch one"""
+    parser.set_defaults(run=_run_list)
     actions = parser.add_subparsers(metavar="ACTION", title="actions")
-    for run in (_fetch, _verify, _remove):
-        action = actions.add_parser(run.__name__[1:], help=run.__doc__, description=run.__doc__)
-        action.add_argument("name", nargs="?" if run is _verify else None, choices=SETS)
-        action.set_defaults(run=run)
-    action.add_argument("--yes", action="store_true", help="don't ask for confirmation")  # for `remove`
+    about = "download a public data set into the cache folder"
+    fetch = actions.add_parser("fetch", help=about, description=about)
+    fetch.add_argument("name", choices=SETS)
+    fetch.set_defaults(run=_run_fetch)
 
 
-def _list(options: argparse.Namespace) -> None:
+def _run_list(options: argparse.Namespace) -> None:
     print(f"cache folder: {cache_dir()}\n")
     for known in SETS.values():
         size = sum(path.stat().st_size for path in known.files()) / 1e6
         shown = f"{size / 1e3:.1f} GB" if size >= 1e3 else f"{size:.1f} MB" if known.place() else "not here"
-        print(f"{known.name:16}{shown:>9}  {known.licence:17}{known.about}\n{'':27}{known.place() or known.absence()}")
+        print(f"{known.name:16}{shown:>9}  {known.licence:17}{known.about}\n{'':27}{known.place() or known.absence}")
 
 
-def _fetch(options: argparse.Namespace) -> None:
-    """download a public data set into the cache folder"""
+def _run_fetch(options: argparse.Namespace) -> None:
     known = SETS[options.name]
     print(known.place() or known.fetch(cache_dir()))
 
 
-def _verify(options: argparse.Namespace) -> int:
-    """check the hashes, sizes and counts of the data sets that are here"""
-    code = 0
-    for known in [SETS[options.name]] if options.name else SETS.values():
-        if known.place() or options.name:
-            problems = list(known.problems()) if known.place() else [f"it is not here: {known.absence()}"]
-            print(f"{known.name:16}{'not here' if not known.place() else 'wrong' if problems else 'right'}")
-            for problem in problems:
-                code = _complain(f"{known.name}: {problem}")
-    return code
-
-
-def _remove(options: argparse.Namespace) -> None:
-    """delete a data set from the cache folder, and nothing outside it"""
-    paths = SETS[options.name].cached()
-    if not paths:
-        raise FileNotFoundError(f"{options.name} is not in the cache folder, so there is nothing to remove")
-    for path in paths:
-        if not options.yes and _ask(f"remove {path}? [y/N] ") not in ("y", "yes"):
-            print("kept", path)
-        elif path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()  # for a link, this removes only the link
-
-
-def _ask(question: str) -> str:
-    print(question, end="", flush=True)
-    answer = sys.stdin.readline()  # not input(), which loses a Ctrl-C that comes while it flushes
-    if not answer:
-        raise EOFError("no answer: the input ended")
-    return answer.strip().lower()
-
-
-VERBS = (_find, _index, _compose, _novelty, _train, _data)
 CONTROLS = {
     "key": (str, 'tonic and mode, such as "D dorian"'),
     "meter": (str, "such as 6/8"),
@@ -282,3 +236,4 @@ CONTROLS = {
     "temperature": (float, "how freely to draw (default: 0.9)"),
     "seed": (int, "the same seed gives the same song (default: 0)"),
 }
+VERBS = (_find, _index, _compose, _novelty, _train, _data)

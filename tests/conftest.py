@@ -5,15 +5,15 @@ import shutil
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # Two processes that fill numba's cache at once can crash on what they then load (numba issue 10128; librosa's pyin is
 # such a function). So each process of pytest keeps a cache of its own.
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 os.environ["NUMBA_CACHE_DIR"] = str(Path(__file__).parents[1] / ".pytest_cache" / f"numba-{WORKER}")
 
-# A deadline is a timed test: it fails on a busy machine.
-settings.register_profile("musicai", deadline=None)
+# A deadline and the check for slow data are timed tests: they fail on a busy machine.
+settings.register_profile("musicai", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("musicai")
 
 CHROMIUM = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)

@@ -3,10 +3,8 @@
 import hashlib
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 import tomllib
 import types
 import zipfile
@@ -18,7 +16,7 @@ import pytest
 
 import musicai
 from musicai import cli
-from musicai.data import catalogue
+from musicai.data import Groove, catalogue
 from musicai.data.catalogue import SETS
 
 ROOT = Path(__file__).parent.parent
@@ -87,7 +85,6 @@ def test_python_m_musicai_and_the_entry_point():
         (["trian"], "invalid choice: 'trian' (choose from"),
         (["data", "fech"], "invalid choice: 'fech' (choose from"),
         (["data", "fetch", "grove"], "invalid choice: 'grove' (choose from"),
-        (["data", "verify", "grove"], "groove"),
         (["data", "fetch"], "required: name"),
         (["train", "--steps", "3.5"], "invalid int value: '3.5'"),
         (["train", "--seed", "x"], "invalid int value: 'x'"),
@@ -109,18 +106,12 @@ def test_a_pipe_that_closes_is_quiet():
         assert started.wait(timeout=60) in (0, 1)
 
 
-@pytest.mark.skipif(os.name != "posix", reason="signals")
-def test_ctrl_c_is_130_without_a_traceback(tmp_path):
-    # `remove` asks a question and waits; its set is a folder in the cache
-    (tmp_path / "cache" / "groove").mkdir(parents=True)
-    started = process("data", "remove", "groove", stdin=subprocess.PIPE)
-    while not started.stdout.read(1):
-        time.sleep(0.01)
-    started.send_signal(signal.SIGINT)
-    _, err = started.communicate(timeout=60)
-    assert started.returncode == 130
-    assert err == "musicai: interrupted\n"
-    assert (tmp_path / "cache" / "groove").is_dir()
+def test_ctrl_c_is_130_without_a_traceback(capsys, recipes, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt("stopped after step 3")
+
+    monkeypatch.setattr(sys.modules["musicai.recipes"], "train", interrupted)
+    assert run(capsys, "train", "drums", code=130)[1] == ["musicai: interrupted: stopped after step 3"]
 
 
 # ---- train
@@ -238,10 +229,8 @@ def test_data_lists_every_set_its_size_and_place(capsys, cache):
 def test_data_says_when_music21_is_not_installed(capsys, monkeypatch):
     pytest.importorskip("music21")
     assert rows(run(capsys, "data")[0])["folk"][1].endswith("corpus")
-    assert "folk            right" in run(capsys, "data", "verify", "folk")[0]
     monkeypatch.setattr(catalogue, "find_spec", lambda name: None)
     assert rows(run(capsys, "data")[0])["folk"] == ("not here", "pip install 'musicai[corpus]'")
-    assert "pip install 'musicai[corpus]'" in run(capsys, "data", "verify", "folk", code=1)[1][0]
     assert "pip install 'musicai[corpus]'" in run(capsys, "data", "fetch", "folk", code=1)[1][0]
 
 
@@ -259,50 +248,6 @@ def test_the_catalogue_counts_what_the_loaders_count():
         assert SETS[name].about.startswith(f"{count:,} "), name
 
 
-def test_verify_finds_what_is_wrong_with_the_shipped_sets(capsys, tmp_path, monkeypatch):
-    shipped = tmp_path / "shipped"
-    for name in ("polyphonic/Nottingham.mat", "polyphonic/JSB_Chorales.mat", "polyphonic/SHA256SUMS"):
-        path = shipped / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes((catalogue.SHIPPED / name).read_bytes())
-    monkeypatch.setattr(catalogue, "SHIPPED", shipped)
-    assert run(capsys, "data", "verify", "chorales")[0] == ["chorales        right"]
-    path = shipped / "polyphonic" / "JSB_Chorales.mat"
-    path.write_bytes(path.read_bytes()[:-1])
-    out, err = run(capsys, "data", "verify", "chorales", code=1)
-    assert out == ["chorales        wrong"]
-    assert "JSB_Chorales.mat is damaged: its SHA-256 is not ac0e6085" in err[0]
-    assert run(capsys, "data", "verify", "nottingham")[0] == ["nottingham      right"]
-    out, err = run(capsys, "data", "verify", code=1)
-    assert "chorales        wrong" in out
-    assert len(err) == 1
-    path.unlink()
-    assert rows(run(capsys, "data")[0])["chorales"] == ("not here", "install musicai again")
-    assert "install musicai again" in run(capsys, "data", "verify", "chorales", code=1)[1][0]
-
-
-def test_verify_counts_and_reads_what_is_in_the_cache(capsys, cache, monkeypatch):
-    out, err = run(capsys, "data", "verify", "groove", code=1)
-    assert out == ["groove          not here"]
-    assert "musicai data fetch groove (3 MB)" in err[0]
-    folder = make_groove(cache)
-    assert "split 'train' has 1 items, not 897" in run(capsys, "data", "verify", "groove", code=1)[1][0]
-    one = {"train": "1", "valid": "", "test": ""}
-    for name, more in (("groove", one), ("groove-audio", one | {"recordings": "1"})):
-        monkeypatch.setitem(SETS, name, replace(SETS[name], **more))
-        assert run(capsys, "data", "verify", name)[0] == [f"{name:16}right"]
-    (folder / "drummer1" / "session1" / "1.wav").rename(folder / "drummer1" / "session1" / "._1.wav")
-    monkeypatch.setitem(SETS, "groove-audio", replace(SETS["groove-audio"], recordings="2"))
-    assert "not here" in run(capsys, "data", "verify", "groove-audio", code=1)[0][0]
-    midi = folder / "drummer1" / "session1" / "1.mid"
-    midi.write_bytes(midi.read_bytes()[:-8])
-    out, err = run(capsys, "data", "verify", "groove", code=1)
-    assert out == ["groove          wrong"]
-    assert "info.csv, row 'drummer1/session1/1.mid'" in err[0]
-    midi.unlink()
-    assert "No such file" in run(capsys, "data", "verify", "groove", code=1)[1][0]
-
-
 def serve(monkeypatch, tmp_path) -> Path:
     """Publish a Groove of one take."""
     archive = tmp_path / "server" / "groove.zip"
@@ -311,25 +256,19 @@ def serve(monkeypatch, tmp_path) -> Path:
         for path in made.rglob("*"):
             packed.write(path, path.relative_to(made.parent))
     known_hash = f"sha256:{hashlib.sha256(archive.read_bytes()).hexdigest()}"
-    entry = replace(SETS["groove"], known_hash=known_hash, train="1", valid="", test="")
+    entry = replace(SETS["groove"], known_hash=known_hash)
     monkeypatch.setitem(SETS, "groove", entry)
     monkeypatch.setattr(pooch.HTTPDownloader, "__call__", lambda _, url, file, pup: file.write(archive.read_bytes()))
     return archive
 
 
-def test_fetch_verify_remove(capsys, cache, tmp_path, monkeypatch):
+def test_fetch(capsys, cache, tmp_path, monkeypatch):
     archive = serve(monkeypatch, tmp_path)
     for _ in range(2):  # the second time it is here already
         assert run(capsys, "data", "fetch", "groove")[0] == [str(cache / "groove")]
         archive.unlink(missing_ok=True)
     assert [path.name for path in cache.iterdir()] == ["groove"]
-    assert run(capsys, "data", "verify", "groove")[0] == ["groove          right"]
-    monkeypatch.setattr("musicai.cli._ask", lambda question: "n" if str(cache / "groove") in question else "y")
-    assert run(capsys, "data", "remove", "groove")[0] == [f"kept {cache / 'groove'}"]
-    monkeypatch.setattr("musicai.cli._ask", lambda question: "y")
-    run(capsys, "data", "remove", "groove")
-    assert not list(cache.iterdir())
-    assert "not in the cache folder" in run(capsys, "data", "remove", "groove", code=1)[1][0]
+    assert len(Groove(cache)) == 1
 
 
 def test_fetch_fails_in_one_line_and_leaves_nothing(capsys, cache, tmp_path, monkeypatch):
@@ -341,27 +280,6 @@ def test_fetch_fails_in_one_line_and_leaves_nothing(capsys, cache, tmp_path, mon
     assert not list(cache.iterdir())
     make_groove(cache, audio=False)  # the MIDI files are here, their recordings are wanted
     assert "remove or move it first" in run(capsys, "data", "fetch", "groove-audio", code=1)[1][0]
-
-
-def test_remove_touches_nothing_outside_the_cache(capsys, cache, tmp_path, monkeypatch):
-    for name in ("notes", "drums", "chorales", "nottingham", "folk"):
-        assert "nothing to remove" in run(capsys, "data", "remove", name, "--yes", code=1)[1][0]
-    assert SETS["chorales"].place()
-    elsewhere = make_groove(tmp_path / "elsewhere")
-    cache.mkdir()
-    (cache / "groove").symlink_to(elsewhere, target_is_directory=True)
-    run(capsys, "data", "remove", "groove", "--yes")
-    assert not list(cache.iterdir())
-    assert (elsewhere / "info.csv").is_file()
-
-
-def test_remove_without_an_answer_keeps(cache):
-    make_groove(cache)
-    started = process("data", "remove", "groove", stdin=subprocess.DEVNULL)
-    _, err = started.communicate(timeout=60)
-    assert started.returncode == 1
-    assert err == "musicai: error: no answer: the input ended\n"
-    assert (cache / "groove" / "info.csv").is_file()
 
 
 def test_a_cache_folder_that_cannot_be_used_is_one_line(capsys, tmp_path, monkeypatch):

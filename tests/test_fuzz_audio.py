@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+from audio_helpers.frames import ogg_checksum
 
 SECONDS_A_FILE = 10
 MEMORY = 2**29  # bytes beyond what the process holds before the first file
@@ -94,8 +95,6 @@ def repeat(rng, data, files):
 
 def repair_ogg(data: bytes) -> bytes:
     """Right checksums, so that the damage gets past them to the decoder."""
-    from musicai.audio.containers import ogg_checksum
-
     data, at = bytearray(data), 0
     while (at := data.find(b"OggS", at)) >= 0 and at + 27 <= len(data):
         count = data[at + 26]

@@ -473,9 +473,9 @@ def test_import_musicai_does_not_import_the_notebook():
 
 
 def test_em_to_be_dragged_carries_its_data_and_names_itself():
-    shown = nb.drag_em(torch.tensor([-0.25, 0.5, 2.5]), (-1.0, 0.0), 'x in "octaves"')
+    shown = nb.drag_em(torch.tensor([-0.25, 0.5, 2.5]), (-1.0, 0.0), 'x in "octaves" </b>')
     assert "[-0.25, 0.5, 2.5], [-1.0, 0.0], 3);" in shown.html  # data, start, and how far the axis reaches
-    assert "x in &quot;octaves&quot;" in shown.html
+    assert r'"x in \"octaves\" <\/b>"' in shown.html
     assert re.search(r'<svg [^>]*aria-label="[^"]{10,}"', shown.html)
     assert "http" not in shown.html
     assert repr(shown) == "[Interaction: EM on 3 numbers; drag its starting means]"

@@ -1,7 +1,8 @@
-"""A downloaded chapter runs alone: from the built wheel, in a read-only folder, offline, with an empty HOME."""
+"""A downloaded chapter runs alone, under nbval: from the built wheel, offline, in a read-only folder, with no HOME."""
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -37,14 +38,8 @@ def local_only(self, address):
 socket.socket.connect = socket.socket.connect_ex = local_only
 """
 
-EXECUTE = """
-import json, sys
-import nbformat
-from nbclient import NotebookClient
-notebook = nbformat.read(sys.argv[1], as_version=4)
-NotebookClient(notebook, timeout=500, kernel_name="python3", resources={"metadata": {"path": "."}}).execute()
-print("executed", sum(cell.cell_type == "code" for cell in notebook.cells))
-"""
+NBVAL = ["-m", "pytest", "-q", "-p", "no:cacheprovider"]
+NBVAL += ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=300"]
 
 
 def can_seal(folder: Path) -> bool:
@@ -60,7 +55,7 @@ def sealed() -> list[str]:
     return ["unshare", "--map-root-user", "--net", "--mount", "bash", "-c", SEAL, "bash"]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def wheel(tmp_path_factory) -> Path:
     """The wheel of this checkout; built from a copy, so that no build folder is left in it."""
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
@@ -75,7 +70,7 @@ def wheel(tmp_path_factory) -> Path:
     return built
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def installed(wheel, tmp_path_factory) -> Path:
     """A folder with musicai from the wheel, and with what keeps Python off the network."""
     target = tmp_path_factory.mktemp("installed")
@@ -101,18 +96,28 @@ def run_alone(notebook: Path, installed: Path, tmp_path: Path) -> subprocess.Com
         "MUSICAI_SCALE": "smoke",
         "OMP_NUM_THREADS": "1",
     }
-    command = [*prefix, sys.executable, "-c", EXECUTE, "chapter.ipynb"]
+    command = [*prefix, sys.executable, *NBVAL, "chapter.ipynb"]
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=570)
     folder.chmod(0o755)
     assert [path.name for path in folder.iterdir()] == ["chapter.ipynb"], "the chapter wrote into its folder"
     return done
 
 
-@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
-def test_a_chapter_runs_alone(path, installed, tmp_path):
-    done = run_alone(path, installed, tmp_path)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.startswith("executed")
+class Chapter:
+    """One chapter. Each has a class of its own, so that xdist's loadscope can share the chapters between workers."""
+
+    path: Path
+
+    def test_runs_alone(self, installed, tmp_path):
+        """Execute every cell with nbval."""
+        done = run_alone(self.path, installed, tmp_path)
+        assert done.returncode == 0, (done.stdout + done.stderr)[-5000:]
+        cells = [cell for cell in nbformat.read(self.path, as_version=4).cells if cell.cell_type == "code"]
+        assert re.search(rf"^{len(cells)} passed", done.stdout, re.MULTILINE), done.stdout[-500:]
+
+
+for path in CHAPTERS:
+    globals()[f"Test_{path.stem}"] = type(f"Test_{path.stem}", (Chapter,), {"path": path})
 
 
 def trial(tmp_path: Path, *sources: str) -> Path:
@@ -136,7 +141,7 @@ assert os.listdir(".") == ["chapter.ipynb"]
 assert musicai.scale.current_scale() == "smoke"
 """
     done = run_alone(trial(tmp_path, look), installed, tmp_path)
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.returncode == 0, done.stdout[-3000:]
 
 
 @pytest.mark.parametrize(
@@ -152,7 +157,7 @@ def test_the_seal_holds(source, why, installed, tmp_path):
         pytest.skip("root writes into any folder, and this system permits no read-only mount")
     done = run_alone(trial(tmp_path, source), installed, tmp_path)
     assert done.returncode != 0
-    assert any(word in done.stderr for word in why.split("|")), done.stderr[-1000:]
+    assert any(word in done.stdout for word in why.split("|")), done.stdout[-1000:]
 
 
 def test_the_wheel_holds_the_data_and_no_tests(wheel):

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from musicai.storage import atomic_write
 
-from .containers import MAX_CHANNELS, UNKNOWN, check_sound, examine
+from .containers import ENDLESS, MAX_CHANNELS, check_log, check_sound, prepare
 from .signal import AudioError, as_audio, require, resample, whole
 
 FORMATS = {  # by suffix: libsndfile's names for the format and the coding
@@ -74,8 +74,7 @@ class Audio:
         save(path, self.samples, self.sr)
 
     def _repr_html_(self) -> str:
-        file = _encode(self.samples.clamp(-1, 1), self.sr, "WAV", "PCM_16")
-        source = "data:audio/wav;base64," + base64.b64encode(file.getvalue()).decode()
+        source = "data:audio/wav;base64," + base64.b64encode(encode(self.samples, self.sr, ".wav")).decode()
         return f'<audio controls aria-label="{self!r}" src="{source}"></audio>'
 
 
@@ -101,7 +100,7 @@ def load(
 
     Chapter 1.
     """
-    with _naming(path), _open(path) as (file, frames, lead):
+    with _naming(path), _open(path) as (file, frames):
         require(0 <= start < math.inf, f"start must be at least 0 seconds, not {start!r}")
         require(duration is None or duration > 0, f"duration must be above 0 seconds, not {duration!r}")
         rate = file.samplerate
@@ -111,7 +110,7 @@ def load(
         if file.seekable():
             file.seek(first)
         else:  # decoding everything before it is a thousand times faster than real time
-            _take(file, lead + first)
+            _take(file, first)
         blocks = _take(file, left if duration is None else min(left, max(1, round(duration * rate))))
         audio = _finite(torch.from_numpy(np.concatenate(blocks).T.copy()), rate)
         audio = audio.mean(0, keepdim=True) if mono else audio
@@ -134,7 +133,7 @@ def info(path: str | Path) -> tuple[int, int]:
 
     Chapter 1.
     """
-    with _naming(path), _open(path) as (file, frames, _):
+    with _naming(path), _open(path) as (file, frames):
         return frames, file.samplerate
 
 
@@ -165,9 +164,9 @@ def save(path: str | Path, audio: Tensor, sr: int) -> None:
         if loud:
             peak = f"peak {float(samples.abs().max()):.3g}"
             warnings.warn(f"{path}: {loud} samples beyond [-1, 1] clipped ({peak})", stacklevel=2)
-        content = _encode(samples.clamp(-1, 1), sr, *FORMATS[suffix])
+        content = encode(samples, sr, suffix)
     with atomic_write(path) as file:
-        file.write(content.getbuffer())
+        file.write(content)
 
 
 @contextmanager
@@ -183,24 +182,24 @@ def _naming(path: str | PathLike) -> Iterator[None]:
 
 
 @contextmanager
-def _open(path: str | PathLike) -> Iterator[tuple[soundfile.SoundFile, int, int]]:
-    """Check a file and yield its decoder, how many frames it holds, and how many to drop first."""
+def _open(path: str | PathLike) -> Iterator[tuple[soundfile.SoundFile, int]]:
+    """Check a file and yield its decoder and how many frames it holds."""
     path = Path(path)
-    size = path.stat().st_size
+    path.stat()  # raises FileNotFoundError
     require(path.is_file(), "it is a folder or a device, not a file")
     with path.open("rb") as raw:
-        source = examine(raw, size)
-        reader = _Forward if source.forward else soundfile.SoundFile
-        frames = source.frames
-        if frames == UNKNOWN:
-            with reader(source.stream) as file:
-                frames = sum(map(len, _blocks(file, file.frames)))
-            source.stream.seek(0)
-        with reader(source.stream) as file:
+        stream, forward = prepare(raw)
+        reader = _Forward if forward else soundfile.SoundFile
+        with reader(stream) as file:
             check_sound(file.channels, file.samplerate)
-            frames = file.frames if frames is None else frames
+            frames = file.frames
+            if frames > ENDLESS:  # only decoding can tell
+                frames = sum(map(len, _blocks(file, frames)))
+                require(stream.read() == b"", "damaged: it cannot be decoded to its end")
             require(frames > 0, "it holds no samples (0 frames)")
-            yield file, frames, source.lead
+        stream.seek(0)
+        with reader(stream) as file:
+            yield file, frames
 
 
 class _Forward(soundfile.SoundFile):
@@ -216,6 +215,7 @@ class _Forward(soundfile.SoundFile):
 def _take(file: soundfile.SoundFile, count: int) -> list[np.ndarray]:
     """The next `count` frames, in blocks (frames, channels)."""
     blocks = list(_blocks(file, count))
+    check_log(file)  # a gap in an ogg shows up only now
     read = sum(map(len, blocks))
     require(read == count, f"truncated or damaged: {count} frames are promised, but only {read} could be read")
     return blocks
@@ -235,13 +235,14 @@ def _finite(audio: Tensor, sr: int) -> Tensor:
     return audio
 
 
-def _encode(samples: Tensor, sr: int, container: str, coding: str) -> io.BytesIO:
-    buffer = io.BytesIO()
-    frames = samples.T.contiguous()
+def encode(samples: Tensor, sr: int, suffix: str) -> bytes:
+    """The content of a sound file of this kind; `samples` are (channels, time), clipped to [-1, 1]."""
+    container, coding = FORMATS[suffix]
+    frames, buffer = samples.clamp(-1, 1).T.contiguous(), io.BytesIO()
     if coding == "PCM_16":  # the codes that `load` reads back: a 16-bit file saved again keeps every sample
         frames = (frames * 32768).round().clamp(max=32767).to(torch.int16)
     step = max(1, BLOCK // len(samples))  # the ogg encoder overflows its stack on one long block
     with soundfile.SoundFile(buffer, "w", sr, len(samples), format=container, subtype=coding) as file:
         for block in frames.split(step):
             file.write(block.numpy())
-    return buffer
+    return buffer.getvalue()

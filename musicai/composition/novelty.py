@@ -82,20 +82,16 @@ class Novelty:
         return self.longest <= self.interval[1] and not copied
 
     def __str__(self) -> str:
-        median, most = self.interval
+        said = "Original: it shares no more with known tunes than real tunes do."
+        said = said if self.original else "Not original: it shares more with a known tune than real tunes do."
         run = "not even three notes in a row are in a known tune"
         if self.where:
             title, name, start, note = self.where
             run = f"{self.longest} notes from note {note + 1} on, also in {_quoted(title, name)} from beat {start:g}"
-        near = (
-            f"{self.likeness:.0%} alike: {_quoted(self.nearest[0].title, self.nearest[0].id)}"
-            if self.nearest
-            else "none"
-        )
-        said = "Original: it shares no more with known tunes than real tunes do."
-        said = said if self.original else "Not original: it shares more with a known tune than real tunes do."
-        human = f"(half of real tunes share up to {median}, nine of ten up to {most})"
-        return f"{said}\nLongest run: {run} {human}\nNearest tune: {near} (real tunes: up to {ALIKE:.0%})"
+        human = "half of real tunes share up to {}, nine of ten up to {}".format(*self.interval)
+        near = [f"{_quoted(match.title, match.id)}, {self.likeness:.0%} alike" for match in self.nearest[:1]]
+        near = f"Nearest tune: {''.join(near) or 'none'} (real tunes: up to {ALIKE:.0%})"
+        return f"{said}\nLongest run: {run} ({human})\n{near}"
 
     def _repr_markdown_(self) -> str:
         first, *rest = str(self).splitlines()
@@ -136,10 +132,12 @@ def certify(
     if not isinstance(index, MelodyIndex):
         index = default_index() if index is None else MelodyIndex.open(index)
     alike = sorted((found for line in voices for found in _alike(line, index, exclude)), key=lambda found: -found[0])
-    nearest = {match.id: match for _, match in reversed(alike)}  # of several places in a tune, the best stays
-    nearest = sorted(nearest.values(), key=[match for _, match in alike].index)[:NEAREST]
-    longest, where = max((_longest(line, index, exclude) for line in voices), key=lambda found: found[0])
-    return Novelty(tuple(nearest), alike[0][0] if alike else 0.0, longest, where)
+    nearest: dict[str, Match] = {}
+    for _, match in alike:  # of each tune, the best place
+        nearest.setdefault(match.id, match)
+    counting = _without(index, exclude)
+    longest, where = max((_longest(line, index, *counting) for line in voices), key=lambda found: found[0])
+    return Novelty(tuple(nearest.values())[:NEAREST], alike[0][0] if alike else 0.0, longest, where)
 
 
 def longest_run(melody: Melody, lines: Lines) -> tuple[int, int, int]:
@@ -210,24 +208,22 @@ def _joined(first: tuple, second: tuple, gap: int) -> tuple[np.ndarray, np.ndarr
     return _shared(*both)
 
 
-def _longest(line: Melody, index: MelodyIndex, exclude: Collection[str]) -> tuple[int, Place | None]:
-    lines, numbers = index.lines, np.arange(len(index.lines))
-    while True:
-        length, note, there = longest_run(line, lines)
-        if not length:
-            return 0, None
-        i = int(np.searchsorted(lines.offsets, there, side="right")) - 1
-        name, tune = index.read_line(int(numbers[i]))
-        if name not in exclude:
-            return length, Place(tune.name, name, tune.notes[there - int(lines.offsets[i])].start, note)
-        lines, numbers = _without(lines, i), np.delete(numbers, i)
+def _longest(line: Melody, index: MelodyIndex, lines: Lines, numbers: np.ndarray) -> tuple[int, Place | None]:
+    length, note, there = longest_run(line, lines)
+    if not length:
+        return 0, None
+    i = int(np.searchsorted(lines.offsets, there, side="right")) - 1
+    name, tune = index.read_line(int(numbers[i]))
+    return length, Place(tune.name, name, tune.notes[there - int(lines.offsets[i])].start, note)
 
 
-def _without(lines: Lines, i: int) -> Lines:
-    first, last = lines.offsets[i : i + 2]
-    offsets = np.concatenate([lines.offsets[:i], lines.offsets[i + 1 :] - (last - first)])
-    notes = (np.delete(column, slice(first, last)) for column in (lines.pitches, lines.starts, lines.durations))
-    return Lines(offsets, np.delete(lines.pieces, i), *notes)
+def _without(index: MelodyIndex, exclude: Collection[str]) -> tuple[Lines, np.ndarray]:
+    """The lines of the tunes that count, and their numbers."""
+    lines, ids = index.lines, [name for name, _ in index.titles()] if exclude else []
+    counts = ~np.isin(lines.pieces, [i for i, name in enumerate(ids) if name in exclude])
+    sizes, notes = np.diff(lines.offsets), (lines.pitches, lines.starts, lines.durations)
+    notes = (column[np.repeat(counts, sizes)] for column in notes)
+    return Lines(np.cumsum([0, *sizes[counts]]), lines.pieces[counts], *notes), np.flatnonzero(counts)
 
 
 def _alike(line: Melody, index: MelodyIndex, exclude: Collection[str]) -> Iterator[tuple[float, Match]]:

@@ -9,12 +9,12 @@ from functools import cache
 
 from torch.utils.data import Dataset
 
-from musicai.data.catalogue import COLLECTIONS, SETS, SHIPPED
+from musicai.data.catalogue import SETS, SHIPPED
 from musicai.data.splits import check_split, split_tunes
 from musicai.notes import Melody
 from musicai.notes.abc import notes_of, parse_block, tunes_in
 
-ESSEN = "essenFolksong"
+COLLECTIONS, ESSEN = ("ryansMammoth", "oneills1850", "airdsAirs"), "essenFolksong"
 ESSEN_NOTICE = (
     "essenFolksong: the legal status of the Essen folksong database is unclear, as many people entered its data. It is "
     "given for non-commercial distribution and use with music21 (E. Dahlig-Turek; ABC files by S. Schlien). Read "
@@ -158,7 +158,7 @@ def read_texts(collection: str) -> list[str]:
     """The ABC text of every tune in a collection, in the order of the files and of the tunes in them."""
     corpus = SETS["folk"].place()
     if corpus is None:
-        raise ImportError(f"the folk corpus comes with music21, which is not installed: {SETS['folk'].absence()}")
+        raise ImportError(f"the folk corpus comes with music21, which is not installed: {SETS['folk'].absence}")
     if not (paths := sorted((corpus / collection).glob("*.abc"))):
         choice = ", ".join((*COLLECTIONS, ESSEN))
         raise ValueError(f"{collection!r} is not an ABC collection in music21's corpus; choose from {choice}")

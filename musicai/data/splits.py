@@ -22,6 +22,8 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from musicai.notes import Melody
 
@@ -57,12 +59,10 @@ def split_tunes(melodies: Sequence[Melody], same: Iterable[tuple[int, int]] = ()
 
     Chapter 1.
     """
-    parent, first_of = group_duplicates(melodies), {}
-    titles = ((first_of.setdefault(key, i), i) for i, m in enumerate(melodies) if (key := title_key(m.name)))
-    for a, b in (*titles, *same):
-        one, two = _root(parent, a), _root(parent, b)
-        parent[max(one, two)] = min(one, two)
-    return [split_of(melody_key(melodies[_root(parent, i)])) for i in range(len(parent))]
+    copies, first_of = group_duplicates(melodies), {}
+    titles = [(first_of.setdefault(key, i), i) for i, m in enumerate(melodies) if (key := title_key(m.name))]
+    firsts = _groups([*enumerate(copies), *titles, *same], len(copies))
+    return [split_of(melody_key(melodies[first])) for first in firsts]
 
 
 def title_key(title: str) -> str:
@@ -104,17 +104,16 @@ def group_duplicates(melodies: Iterable[Melody], overlap: float = OVERLAP) -> np
 
     Returns: the group of every melody (int64), given as the position of the group's first melody.
 
-    Source: shingling as for web pages, Broder 1997; union-find. Chapter 1.
+    Source: shingling as for web pages, Broder 1997. Chapter 1.
     """
     first_of: dict[bytes, int] = {}  # merge exact copies first: a thousand of them would crowd each of their runs
-    parent = np.array([first_of.setdefault(_intervals(m).tobytes(), i) for i, m in enumerate(melodies)], dtype=np.int64)
-    firsts = list(first_of.values())
+    pairs = [(first_of.setdefault(_intervals(m).tobytes(), i), i) for i, m in enumerate(melodies)]
+    count, firsts = len(pairs), list(first_of.values())
     sets = [shingles(np.frombuffer(whole, dtype=np.int16)) for whole in first_of]
     for a, b in _candidates(sets, overlap):
-        one, two = _root(parent, firsts[a]), _root(parent, firsts[b])
-        if one != two and len(np.intersect1d(sets[a], sets[b])) >= overlap * min(len(sets[a]), len(sets[b])):
-            parent[max(one, two)] = min(one, two)
-    return np.array([_root(parent, i) for i in range(len(parent))], dtype=np.int64)
+        if len(np.intersect1d(sets[a], sets[b])) >= overlap * min(len(sets[a]), len(sets[b])):
+            pairs.append((firsts[a], firsts[b]))
+    return _groups(pairs, count)
 
 
 def split_of(key: str) -> str:
@@ -198,9 +197,9 @@ def _candidates(sets: Sequence[np.ndarray], overlap: float) -> np.ndarray:
     return np.stack([first[enough], second[enough]], axis=1)
 
 
-def _root(parent: np.ndarray, i: int) -> int:
-    """The first melody of the group that `i` is in (union-find)."""
-    while parent[i] != i:
-        parent[i] = parent[parent[i]]  # halve the path, so that the next search is shorter
-        i = parent[i]
-    return int(i)
+def _groups(pairs: Sequence[tuple[int, int]], count: int) -> np.ndarray:
+    """The first melody of the group that each of `count` melodies is in, if each pair belongs together."""
+    one, two = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+    links = coo_array((np.ones(len(one)), (one, two)), shape=(count, count))
+    _, group = connected_components(links, directed=False)
+    return np.unique(group, return_index=True)[1][group]

@@ -6,11 +6,14 @@ import textwrap
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
+from reprlib import Repr
 from typing import Any, NoReturn
 
 import numpy as np
 
 registry: dict[str, "Exercise"] = {}
+short = Repr()  # shortens, and survives an answer whose own `__repr__` fails
+short.maxother = short.maxstring = 120
 
 
 class Wrong(Exception):
@@ -59,7 +62,7 @@ class Exercise:
                 close(answer, self.answer, what, rtol=rtol, atol=atol)
             for args in arguments:
                 got, want = call(answer, *deepcopy(args)), self.solve(*deepcopy(args))
-                close(got, want, what.format(*map(_shortened, args)), rtol=rtol, atol=atol)
+                close(got, want, what.format(*(textwrap.shorten(str(arg), 120) for arg in args)), rtol=rtol, atol=atol)
 
         self.check = check
 
@@ -133,7 +136,7 @@ def verdict(exercise: Exercise, answer: Any) -> str | None:
     except NotImplementedError:
         return "You still have to write it."
     except (Exception, SystemExit) as error:
-        return f"Checking your answer ended in {type(error).__name__}: {_shortened(error)}"
+        return f"Checking your answer ended in {short.repr(error)}"
     return None
 
 
@@ -144,7 +147,7 @@ def call(function: Callable[..., Any], *args: Any) -> Any:
     except (NotImplementedError, Wrong):
         raise
     except (Exception, SystemExit) as error:
-        raise Wrong(f"With {_shown(args)} your function raised {type(error).__name__}: {_shortened(error)}") from error
+        raise Wrong(f"With {', '.join(map(short.repr, args))} your function raised {short.repr(error)}") from error
 
 
 def close(got: Any, want: Any, what: str, *, rtol: float = 1e-4, atol: float = 1e-6) -> None:
@@ -161,7 +164,7 @@ def close(got: Any, want: Any, what: str, *, rtol: float = 1e-4, atol: float = 1
     """
     if isinstance(want, bool | str):
         if not isinstance(got, type(want) | np.bool_) or got != want:
-            raise Wrong(f"{what} should be {want!r}, not {_shortened(repr(got))}.")
+            raise Wrong(f"{what} should be {want!r}, not {short.repr(got)}.")
         return
     got, want = as_numbers(got, what), np.asarray(want)
     if got.shape != want.shape:
@@ -201,19 +204,6 @@ def _by_how_much(got: np.ndarray, want: np.ndarray) -> str:
         return f": it is {got.item():.6g}" if got.dtype.kind in "biuf" else ""
     worst = np.unravel_index(np.abs(got - want).argmax(), want.shape)
     return f" by up to {np.abs(got - want).max():.3g}, at index {tuple(int(i) for i in worst)}"
-
-
-def _shown(args: tuple[Any, ...]) -> str:
-    return ", ".join(_shortened(repr(arg)) for arg in args)
-
-
-def _shortened(text: Any, most: int = 120) -> str:
-    """The text of an object whose `__str__` may itself fail."""
-    try:
-        line = " ".join(str(text).split())
-    except Exception:
-        return "(no message)"
-    return line if len(line) <= most else line[: most - 3] + "..."
 
 
 def fail(message: str) -> NoReturn:

@@ -1,7 +1,9 @@
 """HTML that also reads well as plain text."""
 
 import base64
+import json
 from html import escape
+from pathlib import Path
 from typing import Any
 
 
@@ -48,3 +50,12 @@ def bundle_to_html(data: dict[str, Any]) -> str:
             text = attribute(data.get("text/plain", "figure"))
             return f'<img alt="{text}" style="max-width:100%" src="data:{mime};base64,{data[mime]}">'
     return f"<pre>{escape(str(data.get('text/plain', '')))}</pre>"
+
+
+def scripted(file: str, mark: str, *arguments: Any) -> str:
+    """A box with the id `mark` and a script of this folder that fills it, called with the box and these arguments."""
+    keys, script = (Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("keys.js", file))
+    function = script.partition("\n(root")[2].rstrip()
+    values = ", ".join(json.dumps(value).replace("</", r"<\/") for value in arguments)
+    call = f'((root{function})(document.getElementById("{mark}"), {values});'
+    return f'<div id="{mark}">This needs JavaScript.</div><script>{{{keys}{call}}}</script>'

@@ -1,6 +1,15 @@
 // EM for two Gaussians on a line, which the reader steps and whose start the reader drags. interact.py calls this
-// with the root element, the data, the starting means and the half-width of the axis.
-(root, x, start_means, REACH) => {
+// with the root element, a label, the data, the starting means and the half-width of the axis.
+(root, label, x, start_means, REACH) => {
+root.style = "max-width:600px;background:#fcfcfc;color:#222;border-radius:4px;padding:6px";
+const button = (n, says) => `<button type="button" data-n="${n}" style="margin:3px;padding:3px 12px">${says}</button>`;
+root.innerHTML = `
+  <svg viewBox="0 0 600 245" style="width:100%;touch-action:none" role="group"
+    aria-label="A histogram under two Gaussians; drag the two triangles to choose where their means start"></svg>
+  <div data-label style="text-align:center;font-size:0.85em"></div>
+  ${button(1, "one step")}${button(10, "ten steps")}${button(0, "start again")}
+  <div style="font-size:0.85em;min-height:3.2em"><output></output></div>`;
+root.querySelector("[data-label]").textContent = label;
 const K = [0, 1], colour = ["#0072B2", "#D55E00"], svg = root.querySelector("svg");
 const px = v => 300 + 290 * v / REACH, unpx = p => (p - 300) * REACH / 290, py = d => 205 - 320 * d / REACH;
 const sum = a => a.reduce((s, v) => s + v, 0);

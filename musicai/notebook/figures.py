@@ -27,14 +27,7 @@ matplotlib.rcParams.update(STYLE)
 
 
 def figure(
-    rows: int = 1,
-    cols: int = 1,
-    *,
-    height: float = 2.8,
-    sharex: bool = False,
-    sharey: bool = False,
-    squeeze: bool = True,
-    width_ratios: Sequence[float] | None = None,
+    rows: int = 1, cols: int = 1, *, height=2.8, sharex=False, sharey=False, width_ratios=None
 ) -> tuple[Figure, Any]:
     """Create a figure of the book's width and its axes, like `plt.subplots`, but display it only with `show`.
 
@@ -44,15 +37,14 @@ def figure(
     Args:
         rows, cols: the grid of axes.
         height: the height of the whole figure in inches; its width is always that of the page.
-        sharex, sharey, squeeze, width_ratios: as for `matplotlib.pyplot.subplots`.
+        sharex, sharey, width_ratios: as for `matplotlib.pyplot.subplots`.
 
     Returns: (figure, axes): one axis, or an array of them.
 
     Used in Chapters 1 to 7.
     """
     fig = Figure(figsize=(WIDTH, height), layout="constrained")
-    axes = fig.subplots(rows, cols, sharex=sharex, sharey=sharey, squeeze=squeeze, width_ratios=width_ratios)
-    return fig, axes
+    return fig, fig.subplots(rows, cols, sharex=sharex, sharey=sharey, width_ratios=width_ratios)
 
 
 def show(fig: Figure, alt: str) -> None:

@@ -1,10 +1,8 @@
 """Interactions: a function with sliders, live if Python is running, and a draggable EM that runs in the page itself."""
 
-import json
 from collections.abc import Callable
 from html import escape
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
@@ -12,7 +10,7 @@ import numpy as np
 from IPython.display import display
 from IPython.utils.capture import capture_output
 
-from .display import Html, attribute, bundle_to_html
+from .display import Html, bundle_to_html, scripted
 
 STATIC_NOTE = "In Jupyter or Colab, run this cell and move the controls."
 _number = count(1)
@@ -84,18 +82,7 @@ def drag_em(x: Any, means: tuple[float, float] = (-1.0, 0.0), label: str = "") -
     if not values.size or not np.isfinite(values).all():
         raise ValueError(f"x must hold at least one number, all of them finite; got {values!r:.100}")
     reach = max(1, int(np.ceil(np.abs([*values, *means]).max())))
-    data = ", ".join(map(json.dumps, (values.round(4).tolist(), list(means), reach)))
-    script = Path(__file__).with_name("drag_em.js").read_text(encoding="utf-8").split("\n", 2)[2]
-    button = '<button type="button" data-n="{}" style="margin:3px;padding:3px 12px">{}</button>'
-    buttons = "".join(button.format(n, says) for n, says in ((1, "one step"), (10, "ten steps"), (0, "start again")))
-    alt = "A histogram under two Gaussians; drag the two triangles to choose where their means start"
-    html = (
-        '<div id="musicai-drag-em" style="max-width:600px;background:#fcfcfc;color:#222;border-radius:4px;padding:6px">'
-        f'<svg viewBox="0 0 600 245" style="width:100%;touch-action:none" role="group" aria-label="{alt}">'
-        f'</svg><div style="text-align:center;font-size:0.85em">{attribute(label)}</div>{buttons}'
-        '<div style="font-size:0.85em;min-height:3.2em"><output>This needs JavaScript.</output></div></div>'
-        f'<script>({script.rstrip()})(document.getElementById("musicai-drag-em"), {data});</script>'
-    )
+    html = scripted("drag_em.js", "musicai-drag-em", label, values.round(4).tolist(), list(means), reach)
     return Html(html, f"[Interaction: EM on {values.size} numbers; drag its starting means]")
 
 

@@ -1,24 +1,23 @@
 """Sound inside the page: players, tables of players and a keyboard, each of which holds its sound as a small MP3."""
 
-import io
 from collections.abc import Mapping
 from html import escape
+from itertools import count
 from typing import Any
 
 import numpy as np
-import soundfile
-import soxr
+import torch
 
+from musicai.audio import resample
+from musicai.audio.files import encode
 from musicai.notes import note_name
 
-from .display import Html, attribute, data_uri
+from .display import Html, attribute, data_uri, scripted
 
 MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 FADE_SECONDS = 0.002  # long enough to hide a step at either end, too short to dull an attack
 TAIL_SECONDS = 0.05  # browsers cut the last MP3 frame short
-BLACK = {1, 3, 6, 8, 10}  # pitch classes
-PLAY = "new Audio(this.dataset.sound).play()"
-KEY = "position:absolute;padding:0;border:1px solid #555;border-radius:0 0 4px 4px;cursor:pointer;font:10px sans-serif;"
+_number = count(1)
 
 
 def player(audio: Any, sr: int, label: str = "") -> Html:
@@ -44,7 +43,7 @@ def player(audio: Any, sr: int, label: str = "") -> Html:
     samples = _samples(audio, sr)
     seconds = samples.shape[1] / sr
     name = attribute(label) or "Sound"
-    source = data_uri(_mp3(_smooth_ends(samples, sr), sr), "audio/mpeg")
+    source = _mp3(samples, sr)
     caption = f"<div>{escape(label)}</div>" if label else ""
     html = (
         f'<div class="musicai-player" style="margin:0.4em 0">{caption}'
@@ -104,14 +103,9 @@ def keyboard(sounds: Mapping[int, Any], sr: int, label: str = "Keyboard") -> Htm
     """
     if not sounds:
         raise ValueError("there is no sound for any key; give at least one, such as {60: audio}")
-    low, high = min(sounds), max(sounds)
-    reach = range(low - _is_black(low), high + 1 + _is_black(high))  # white keys at both ends
-    white = [pitch for pitch in reach if not _is_black(pitch)]
-    keys = "".join(_key(p, white, sounds, sr) for p in sorted(range(white[0], white[-1] + 1), key=_is_black))
-    board = f'<div style="position:relative;height:7.5em;width:100%;max-width:{2.4 * len(white):.1f}em">{keys}</div>'
-    group = f'<div class="musicai-keyboard" role="group" aria-label="{attribute(label)}" style="margin:0.4em 0">'
-    text = f"{label}: {len(sounds)} keys, {note_name(low)} to {note_name(high)}"
-    return Html(f"{group}<div>{escape(label)}</div>{board}</div>", text)
+    addresses = {int(pitch): _mp3(_samples(audio, sr), sr) for pitch, audio in sorted(sounds.items())}
+    text = f"{label}: {len(sounds)} keys, {note_name(min(sounds))} to {note_name(max(sounds))}"
+    return Html(scripted("keyboard.js", f"musicai-keyboard-{next(_number)}", label, addresses), text)
 
 
 def without_caption(one: Html) -> str:
@@ -143,30 +137,8 @@ def _smooth_ends(samples: np.ndarray, sr: int) -> np.ndarray:
     return np.pad(faded, ((0, 0), (0, int(sr * TAIL_SECONDS))))
 
 
-def _mp3(samples: np.ndarray, sr: int) -> bytes:
-    """Encode as MP3, first resampling to the next higher rate that MP3 supports if necessary."""
+def _mp3(samples: np.ndarray, sr: int) -> str:
+    """Encode as the data of an MP3, first resampling to the next higher rate that MP3 supports if necessary."""
     rate = next((known for known in MP3_RATES if known >= sr), MP3_RATES[-1])
-    if rate != sr:
-        samples = soxr.resample(samples.T, sr, rate).T
-    buffer = io.BytesIO()
-    soundfile.write(buffer, np.clip(samples, -1, 1).T, rate, format="MP3")
-    return buffer.getvalue()
-
-
-def _key(pitch: int, white: list[int], sounds: Mapping[int, Any], sr: int) -> str:
-    """One key, positioned as a percentage of the keyboard's width."""
-    width, name = 100 / len(white), note_name(pitch)
-    left = width * sum(one < pitch for one in white)
-    place = f"left:{left:.2f}%;top:0;width:{width:.2f}%;height:100%;background:#fff;color:#333;z-index:1"
-    if _is_black(pitch):
-        place = f"left:{left - 0.3 * width:.2f}%;top:0;width:{0.6 * width:.2f}%;height:62%;background:#222;z-index:2"
-    text = f'<span style="position:absolute;bottom:4px;left:0;right:0">{name}</span>' if pitch % 12 == 0 else ""
-    if pitch not in sounds:
-        return f'<span style="{KEY}{place};opacity:0.3"></span>'
-    sound = data_uri(_mp3(_smooth_ends(_samples(sounds[pitch], sr), sr), sr), "audio/mpeg")
-    button = f'<button type="button" aria-label="{name}" data-sound="{sound}" onclick="{PLAY}"'
-    return f'{button} style="{KEY}{place}">{text}</button>'
-
-
-def _is_black(pitch: int) -> bool:
-    return pitch % 12 in BLACK
+    sound = resample(torch.from_numpy(_smooth_ends(samples, sr)), sr, rate)
+    return data_uri(encode(sound, rate, ".mp3"), "audio/mpeg")

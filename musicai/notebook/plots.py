@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from musicai.audio import hz_to_mel, mel_to_hz
-from musicai.notes import Score
+from musicai.notes import Score, Track
 
 from .figures import PALETTE, figure
 
@@ -55,14 +55,7 @@ def plot_waveform(audio: Any, sr: int, *, start: float = 0.0, title: str = "", a
 
 
 def plot_spectrogram(
-    values: Any,
-    sr: int,
-    *,
-    hop_length: int = 512,
-    axis: str = "linear",
-    decibels: bool = True,
-    title: str = "",
-    ax: Axes | None = None,
+    values: Any, sr: int, *, hop_length=512, axis="linear", decibels=True, title="", ax: Axes | None = None
 ) -> Figure:
     """Plot a spectrogram with its frequencies in Hz.
 
@@ -148,15 +141,11 @@ def plot_melody(melody: Any, *, title: str = "", ax: Axes | None = None) -> Figu
 
     Chapter 1.
     """
-    notes = tuple(getattr(melody, "notes", melody))
-    fig, (axes,) = _axes(ax, 1)
-    _draw_notes(axes, notes, PALETTE[0], "")
-    _pitch_axis(axes, [note.pitch for note in notes])
+    notes, ax = tuple(getattr(melody, "notes", melody)), figure()[1] if ax is None else ax
     for note in notes if len(notes) <= MOST_NAMED else ():
         place = note.start + note.duration / 2, note.pitch + 0.5
-        axes.annotate(NAMES[note.pitch % 12], place, ha="center", va="bottom", fontsize=9, clip_on=False)
-    axes.set(xlabel="Time in beats", title=title or getattr(melody, "name", ""))
-    return fig
+        ax.annotate(NAMES[note.pitch % 12], place, ha="center", va="bottom", fontsize=9, clip_on=False)
+    return plot_piano_roll(Track(notes), title=title or getattr(melody, "name", ""), ax=ax)
 
 
 def _array(values: Any) -> np.ndarray:
@@ -166,8 +155,8 @@ def _array(values: Any) -> np.ndarray:
 def _axes(ax: Axes | None, rows: int, height: float = 2.8) -> tuple[Figure, list[Axes]]:
     """The given axes, or those of a new figure."""
     if ax is None:
-        fig, axes = figure(rows, 1, height=height if rows == 1 else 1.8 * rows, sharex=True, squeeze=False)
-        return fig, list(axes[:, 0])
+        fig, axes = figure(rows, height=height if rows == 1 else 1.8 * rows, sharex=True)
+        return fig, list(np.atleast_1d(axes))
     if rows != 1:
         raise ValueError(f"ax= takes one channel, but the audio has {rows}; plot each one separately")
     return ax.figure, [ax]

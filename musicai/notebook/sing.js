@@ -1,11 +1,20 @@
 // A keyboard and a microphone whose notes or sound go to Python through a hidden text field of ipywidgets: singing.py
-// calls this with the root element, the CSS class of that field and the sampling rate to send. Python empties the field
-// once it has answered.
-(root, wire, rate) => {
-const NAMES = ["C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B"], LOW = 60, HIGH = 84, LONGEST = 15;
+// calls this with the root element, the CSS class of that field, the notes to begin with and the sampling rate to send.
+// Python empties the field once it has answered.
+(root, wire, example, rate) => {
+root.setAttribute("role", "group");
+root.setAttribute("aria-label", "Keyboard and microphone");
+root.style.maxWidth = "36em";
+const act = says => `<button type="button" data-do="${says.toLowerCase()}" style="margin:3px;padding:3px 12px">${says}</button>`;
+root.innerHTML = `
+  <div data-board style="height:7em"></div>
+  <input aria-label="Notes" style="width:100%;margin-top:6px;box-sizing:border-box">
+  ${act("Find")}${act("Clear")}${act("Record")}
+  <output style="font-size:0.85em">The keys play anywhere. To search, run this cell in Jupyter or Colab.</output>`;
+root.querySelector("input").value = example;
+const LOW = 60, HIGH = 84, LONGEST = 15;
 const TYPED = "awsedftgyhujkolp;'";  // the computer's keys for C4, C#4, ...
 const [board, field, status] = ["[data-board]", "input", "output"].map(s => root.querySelector(s));
-const name = p => NAMES[p % 12] + (Math.floor(p / 12) - 1), black = p => NAMES[p % 12].length > 1;
 const say = text => { status.textContent = text; };
 let audio = null, recorder = null;
 const context = () => audio ??= new AudioContext();
@@ -21,19 +30,11 @@ const sound = p => {
   tone.stop(c.currentTime + 0.6);
 };
 const strike = p => {
-  field.value = `${field.value} ${name(p)}`.trim();
+  field.value = `${field.value} ${keyName(p)}`.trim();
   sound(p);
 };
 
-const pitches = [...Array(HIGH - LOW + 1).keys()].map(i => LOW + i), width = 100 / pitches.filter(p => !black(p)).length;
-board.innerHTML = pitches.map(p => {
-  const left = width * pitches.filter(q => q < p && !black(q)).length;
-  const look = black(p)
-    ? `left:${left - 0.3 * width}%;width:${0.6 * width}%;height:62%;background:#222;z-index:2`
-    : `left:${left}%;width:${width}%;height:100%;background:#fff;color:#333;z-index:1`;
-  return `<button type="button" data-p="${p}" aria-label="${name(p)}" style="position:absolute;top:0;padding:0;` +
-    `border:1px solid #555;border-radius:0 0 4px 4px;cursor:pointer;${look}"></button>`;
-}).join("");
+drawKeys(board, LOW, HIGH);
 
 const send = text => {
   const line = document.querySelector(`.${wire} textarea`);

@@ -1,12 +1,10 @@
 """A keyboard and a microphone in the page; Python looks up what was played or sung."""
 
 import base64
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from html import escape
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
@@ -17,7 +15,7 @@ import musicai
 from musicai.notes import Melody
 from musicai.performance import render
 
-from .display import Html
+from .display import Html, scripted
 from .players import player, without_caption
 
 SR = 16_000  # of the sound that comes from the microphone, and of the sampled instruments
@@ -53,24 +51,10 @@ def sing(
             wire.value = ""  # tells the page that the answer is there
 
     wire.observe(answer, names="value")
-    display(Html(_board(mark, example), "[Interaction: a keyboard and a microphone; needs a browser]"))
+    board = scripted("sing.js", mark, f"{mark}-wire", example, SR)
+    display(Html(board, "[Interaction: a keyboard and a microphone; needs a browser]"))
     display(widgets.VBox([wire, live]))
     display(Html(f'<div class="{mark}">{_answer(find, example, k)}</div>', f"{example}: the matches, with players"))
-
-
-def _board(mark: str, example: str) -> str:
-    """The keys, the field, the buttons, and the script that moves them."""
-    script = Path(__file__).with_name("sing.js").read_text(encoding="utf-8").split("\n", 3)[3]
-    button = '<button type="button" data-do="{}" style="margin:3px;padding:3px 12px">{}</button>'
-    buttons = "".join(button.format(what.lower(), what) for what in ("Find", "Clear", "Record"))
-    return (
-        f'<div id="{mark}" role="group" aria-label="Keyboard and microphone" style="max-width:36em">'
-        '<div data-board style="position:relative;height:7em"></div>'
-        f'<input aria-label="Notes" value="{escape(example)}" style="width:100%;margin-top:6px;box-sizing:border-box">'
-        f'{buttons}<output style="font-size:0.85em">The keys play anywhere. To search, run this cell in Jupyter or '
-        f'Colab.</output></div><script>({script.rstrip()})(document.getElementById("{mark}"), '
-        f"{json.dumps(f'{mark}-wire')}, {SR});</script>"
-    )
 
 
 def _answer(find: Callable[..., Sequence[Any]], text: str, k: int) -> str:

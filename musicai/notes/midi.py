@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from musicai.notes.keys import transpose_key
-from musicai.notes.note import Note, Track
+from musicai.notes.note import Note, Track, require
 from musicai.notes.score import Melody, Score
 from musicai.storage import atomic_write
 
@@ -44,11 +44,6 @@ class MidiError(ValueError):
     """
 
 
-def _require(condition: bool, reason: str) -> None:
-    if not condition:
-        raise MidiError(reason)
-
-
 def read_midi(source: str | os.PathLike | bytes) -> Score:
     """Read a score from a MIDI file or from the bytes of one.
 
@@ -70,12 +65,7 @@ def read_midi(source: str | os.PathLike | bytes) -> Score:
 
     Chapter 1.
     """
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        name, data = "MIDI bytes", bytes(source)
-    else:
-        name = _printable(source)
-        with open(source, "rb") as file:
-            data = file.read(MAX_BYTES + 1)
+    name, data = name_and_bytes(source, "MIDI", MAX_BYTES)
     try:
         return _read_score(data)
     except ValueError as error:
@@ -112,6 +102,14 @@ def write_midi(path: str | os.PathLike, score: Score | Melody) -> None:
         file.write(data)
 
 
+def name_and_bytes(source: str | os.PathLike | bytes, kind: str, most: int) -> tuple[str, bytes]:
+    """What to call a source in messages, and its content; one byte more than `most` shows that there is more."""
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return f"{kind} bytes", bytes(source)
+    with open(source, "rb") as file:
+        return _printable(source), file.read(most + 1)
+
+
 def _printable(path: str | os.PathLike) -> str:
     """A path as printable text, even if it is not UTF-8."""
     return os.fsdecode(path).encode(errors="backslashreplace").decode()
@@ -121,23 +119,23 @@ def _printable(path: str | os.PathLike) -> str:
 
 
 def _read_score(data: bytes) -> Score:
-    _require(len(data) <= MAX_BYTES, f"it is larger than {MAX_BYTES >> 20} MiB")
+    require(len(data) <= MAX_BYTES, f"it is larger than {MAX_BYTES >> 20} MiB")
     if data[:4] == b"RIFF" and data[8:12] == b"RMID":  # a MIDI file wrapped in a RIFF file
         data = data[max(0, data.find(b"MThd")) :]
-    _require(data[:4] == b"MThd" and len(data) >= 14, "not a MIDI file: it does not begin with a whole MThd header")
+    require(data[:4] == b"MThd" and len(data) >= 14, "not a MIDI file: it does not begin with a whole MThd header")
     length, layout, count, division = struct.unpack(">IHHH", data[4:14])
     one = layout < 2 or count == 1
-    _require(one, f"its {count} tracks are independent patterns (format 2); save each as its own file first")
+    require(one, f"its {count} tracks are independent patterns (format 2); save each as its own file first")
     ticks = f"its header says {division} ticks per quarter note"
-    _require(0 < division < 0x8000, f"{ticks}; from 32,768 on it counts SMPTE frames, convert it with an editor first")
+    require(0 < division < 0x8000, f"{ticks}; from 32,768 on it counts SMPTE frames, convert it with an editor first")
     position = 8 + length
     metas: dict[int, dict[float, bytes]] = {TEMPO: {}, TIME_SIGNATURE: {}, KEY_SIGNATURE: {}}  # content by beat
     tracks, names = [], []
     while len(names) < count:
-        _require(position + 8 <= len(data), f"it ends after {len(names)} of the {count} tracks its header promises")
+        require(position + 8 <= len(data), f"it ends after {len(names)} of the {count} tracks its header promises")
         kind, length = struct.unpack(">4sI", data[position : position + 8])
         content = data[position + 8 : position + 8 + length]
-        _require(len(content) == length, f"chunk at byte {position} promises {length} bytes; {len(content)} are left")
+        require(len(content) == length, f"chunk at byte {position} promises {length} bytes; {len(content)} are left")
         position += 8 + length
         if kind == b"MTrk":
             name, found = _read_track(content, len(names), division, metas)
@@ -150,7 +148,7 @@ def _read_score(data: bytes) -> Score:
     metres = [(beat, *metre) for beat, metre in metres]
     score = Score(tuple(tracks), tuple(tempos), tuple(metres), (keys or [""])[0], (names or [""])[0])
     hours = score.seconds(max(score.duration, tempos[-1][0], metres[-1][0])) / 3600
-    _require(hours <= MAX_HOURS, f"it lasts {hours:,.0f} hours, more than {MAX_HOURS}")
+    require(hours <= MAX_HOURS, f"it lasts {hours:,.0f} hours, more than {MAX_HOURS}")
     return score
 
 
@@ -271,7 +269,7 @@ def _channels(instruments: list[tuple[int, int]]) -> Iterator[int]:
     numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
     way_out = "give some the same program and pan, or write several files"
     reason = f"its tracks have {len(numbers)} different programs and pans; MIDI has {len(PITCHED)} channels for them"
-    _require(len(numbers) <= len(PITCHED), f"{reason}; {way_out}")
+    require(len(numbers) <= len(PITCHED), f"{reason}; {way_out}")
     return (PITCHED[numbers[key]] for key in keys)
 
 
@@ -281,7 +279,7 @@ def _conductor(score: Score) -> bytes:
     for beat, bpm in score.tempos:
         microseconds = round(60e6 / bpm)  # per quarter note
         possible = f"tempo {bpm} is outside the 3.58 to 60,000,000 beats per minute that MIDI can hold"
-        _require(1 <= microseconds < 1 << 24, possible)
+        require(1 <= microseconds < 1 << 24, possible)
         events.append((_tick(beat), 1, _meta(TEMPO, microseconds.to_bytes(3, "big"))))
     for beat, numerator, denominator in score.time_signatures:
         events.append((_tick(beat), 1, _meta(TIME_SIGNATURE, bytes([numerator, denominator.bit_length() - 1, 24, 8]))))
@@ -316,7 +314,7 @@ def _chunk(events: list[tuple[int, int, bytes]]) -> bytes:
 
 def _number(value: int) -> bytes:
     """Encode a variable-length number: the inverse of `_read_number`."""
-    _require(value < 1 << 28, f"a gap of {value:,} ticks is longer than MIDI can represent")
+    require(value < 1 << 28, f"a gap of {value:,} ticks is longer than MIDI can represent")
     digits = [value >> shift & 0x7F for shift in (21, 14, 7, 0) if value >> shift or shift == 0]
     return bytes([digit | 0x80 for digit in digits[:-1]] + digits[-1:])
 

@@ -18,9 +18,9 @@ from xml.parsers import expat
 from xml.sax.saxutils import escape
 
 from musicai.notes.keys import transpose_key
-from musicai.notes.midi import DRUMS, PITCHED
+from musicai.notes.midi import DRUMS, PITCHED, name_and_bytes
 from musicai.notes.notation import MODES, STEPS, Speller, Value, bars, beams, key_name, signature_of, values, voices
-from musicai.notes.note import Note, Track
+from musicai.notes.note import Note, Track, require
 from musicai.notes.repeats import unfold_repeats
 from musicai.notes.score import Melody, Score
 from musicai.storage import atomic_write
@@ -54,12 +54,7 @@ def read_musicxml(source: str | os.PathLike | bytes, expand_repeats: bool = Fals
 
     Chapter 6.
     """
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        name, data = "MusicXML bytes", bytes(source)
-    else:
-        name = os.fsdecode(source)
-        with open(source, "rb") as file:
-            data = file.read(MAX_BYTES + 1)
+    name, data = name_and_bytes(source, "MusicXML", MAX_BYTES)
     try:
         return _Reader(_parse(_unzip(data) if data[:2] == b"PK" else data)).score(expand_repeats)
     except ValueError as error:
@@ -83,7 +78,7 @@ def _unzip(data: bytes) -> bytes:
 
 def _parse(data: bytes) -> ElementTree.Element:
     """Parse XML without fetching or replacing anything."""
-    _require(len(data) <= MAX_BYTES, f"over {MAX_BYTES >> 20} MiB of XML")
+    require(len(data) <= MAX_BYTES, f"over {MAX_BYTES >> 20} MiB of XML")
     builder, parser = ElementTree.TreeBuilder(), expat.ParserCreate()
     parser.StartElementHandler, parser.EndElementHandler = builder.start, builder.end
     parser.CharacterDataHandler, parser.EntityDeclHandler = builder.data, _refuse_entity
@@ -98,18 +93,13 @@ def _refuse_entity(name: str, *_) -> None:
     raise ValueError(f"it defines the XML entity {name!r}, which no music needs")
 
 
-def _require(condition: bool, reason: str) -> None:
-    if not condition:
-        raise ValueError(reason)
-
-
 def _number(text: str | None, what: str) -> Fraction:
     """A finite number below 2 ** 30, exactly."""
     try:
         value = float(text or "")
     except ValueError:
         value = math.nan
-    _require(abs(value) < 1 << 30, f"{what} {(text or '')[:40]!r} is not a number")
+    require(abs(value) < 1 << 30, f"{what} {(text or '')[:40]!r} is not a number")
     return Fraction(value)
 
 
@@ -118,7 +108,7 @@ class _Reader:
 
     def __init__(self, root: ElementTree.Element):
         found = f"it begins with <{root.tag[:40]}>, not with <score-partwise>; save it as MusicXML, ordered by parts"
-        _require(root.tag == "score-partwise", found)
+        require(root.tag == "score-partwise", found)
         self.root, self.parts = root, root.findall("part")
         self.lengths = [Fraction(0)] * max((len(part.findall("measure")) for part in self.parts), default=0)
         self.tempos, self.metres, self.keys, self.bars = {}, {}, {}, {}  # by (measure, beat in it)
@@ -127,7 +117,7 @@ class _Reader:
     def score(self, expand: bool) -> Score:
         """Put together the score."""
         starts = list(accumulate(self.lengths, initial=Fraction(0)))
-        _require(starts[-1] <= MAX_BEATS, f"it lasts {float(starts[-1]):,.0f} beats, over {MAX_BEATS:,}")
+        require(starts[-1] <= MAX_BEATS, f"it lasts {float(starts[-1]):,.0f} beats, over {MAX_BEATS:,}")
         spans = [(Fraction(0), starts[-1])]
         if expand:
             marks: dict[Fraction, str] = {}
@@ -156,7 +146,7 @@ class _Reader:
             for item in measure:
                 if item.tag in ("backup", "forward"):
                     clock += self._length(item, "duration") * (-1 if item.tag == "backup" else 1)
-                    _require(clock >= 0, f"measure {i + 1} goes back to before it begins")
+                    require(clock >= 0, f"measure {i + 1} goes back to before it begins")
                 elif item.tag == "note" and item.find("grace") is None:
                     length, onset = self._length(item, "duration"), onset if item.find("chord") is not None else clock
                     if length > 0 and item.find("pitch") is not None and item.find("cue") is None:
@@ -177,7 +167,7 @@ class _Reader:
         """(pitch, velocity, voice, tied from, tied to) of a note."""
         pitch = item.find("pitch")
         step, octave = pitch.findtext("step", ""), int(_number(pitch.findtext("octave"), "octave"))
-        _require(step in STEPS, f"step {step[:40]!r} is not a letter from A to G")
+        require(step in STEPS, f"step {step[:40]!r} is not a letter from A to G")
         alter = round(_number(pitch.findtext("alter") or "0", "alter"))
         number = STEPS[step] + alter + 12 * (octave + 1) + self.shift
         loud = item.get("dynamics")
@@ -188,7 +178,7 @@ class _Reader:
     def _attributes(self, item: ElementTree.Element, place: tuple) -> None:
         if (divisions := item.findtext("divisions")) is not None:
             self.divisions = _number(divisions, "divisions")
-            _require(self.divisions > 0, f"divisions {divisions[:40]!r} must be above 0")
+            require(self.divisions > 0, f"divisions {divisions[:40]!r} must be above 0")
         if (transpose := item.find("transpose")) is not None:
             semitones, octaves = transpose.findtext("chromatic") or "0", transpose.findtext("octave-change") or "0"
             self.shift = int(_number(semitones, "chromatic") + 12 * _number(octaves, "octave-change"))

@@ -14,6 +14,12 @@ PITCH_CLASSES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B"
 _LETTERS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 
 
+def require(condition: bool, reason: str) -> None:
+    """Raise a ValueError with this reason unless the condition holds."""
+    if not condition:
+        raise ValueError(reason)
+
+
 def whole(value: int, low: int, high: int, what: str) -> int:
     """Return `value` as an int in low..high, or raise a ValueError that names it."""
     if int(value) != value or not low <= value <= high:
@@ -109,8 +115,7 @@ class Track:
         keep(self, "program", whole(self.program, 0, 127, "program"))
         keep(self, "is_drum", bool(self.is_drum))
         keep(self, "pan", real(self.pan, "pan"))
-        if not -1 <= self.pan <= 1:
-            raise ValueError(f"pan {self.pan} is outside -1 (left)..1 (right)")
+        require(-1 <= self.pan <= 1, f"pan {self.pan} is outside -1 (left)..1 (right)")
 
 
 def midi_to_hz(pitch):
@@ -168,9 +173,8 @@ def note_name(pitch: int) -> str:
 
     Chapter 1.
     """
-    if not 0 <= pitch <= 127 or pitch != int(pitch):
-        raise ValueError(f"pitch {pitch!r} is not a MIDI pitch, a whole number from 0 to 127")
-    return f"{PITCH_CLASSES[int(pitch) % 12]}{int(pitch) // 12 - 1}"
+    pitch = whole(pitch, 0, 127, "MIDI pitch")
+    return f"{PITCH_CLASSES[pitch % 12]}{pitch // 12 - 1}"
 
 
 def note_number(name: str) -> int:

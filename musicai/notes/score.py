@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from musicai.notes.keys import transpose_key
-from musicai.notes.note import Note, Track, as_notes, real, whole
+from musicai.notes.note import Note, Track, as_notes, real, require, whole
 
 PIANO = (21, 109)  # A0 to C8, the 88 keys of a piano
 SLACK = 1e-6  # beats: the rounding error allowed in sums of fractions such as 1/3
@@ -75,8 +75,7 @@ class Melody:
         pitches = list(pitches)
         durations = [durations] * len(pitches) if np.ndim(durations) == 0 else durations
         durations = [float(duration) for duration in durations]
-        if len(durations) != len(pitches):
-            raise ValueError(f"{len(pitches)} pitches but {len(durations)} durations")
+        require(len(durations) == len(pitches), f"{len(pitches)} pitches but {len(durations)} durations")
         starts = accumulate(durations, initial=0.0)  # one more than there are notes: the last is the end
         rows = zip(pitches, starts, durations, strict=False)
         notes = [Note(pitch, start, duration, velocity) for pitch, start, duration in rows if pitch is not None]
@@ -247,11 +246,10 @@ class Score:
             name: a title.
         """
         on = torch.as_tensor(roll).cpu() > 0
-        if on.ndim != 2:
-            raise ValueError(f"a piano roll is (keys, frames); this has shape {tuple(on.shape)}")
+        require(on.ndim == 2, f"a piano roll is (keys, frames); this has shape {tuple(on.shape)}")
         onsets = torch.zeros_like(on) if onsets is None else torch.as_tensor(onsets).cpu() > 0
-        if onsets.shape != on.shape:
-            raise ValueError(f"onsets have shape {tuple(onsets.shape)}, the roll {tuple(on.shape)}")
+        shapes = f"onsets have shape {tuple(onsets.shape)}, the roll {tuple(on.shape)}"
+        require(onsets.shape == on.shape, shapes)
         edge = torch.zeros(len(on), 1, dtype=torch.bool)
         begins = on & (onsets | ~torch.cat([edge, on[:, :-1]], 1))
         ends = on & torch.cat([(~on | begins)[:, 1:], ~edge], 1)
