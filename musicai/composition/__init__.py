@@ -9,10 +9,11 @@ from .harmony import ChordSpan, add_chords
 from .memory import Source, TuneMemory
 from .network import TuneConfig, TuneWaveNet
 from .novelty import Novelty, Place, certify, longest_run
+from .requests import read_controls
 from .song import Song, compose, variations
 from .sources import find_form, find_pickup, lay_out, source_melody
 from .titles import read_match, read_source
-from .tunes import TuneLayout, Plan, Tune, decode, encode
+from .tunes import Plan, Tune, TuneLayout, decode, encode
 from .voices import four_voices
 from .writer import TuneWriter
 
