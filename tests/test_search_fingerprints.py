@@ -9,7 +9,7 @@ import torch
 
 from musicai import audio
 from musicai.search import AudioIndex, fingerprints
-from musicai.search._fast.fingerprints import fit, vote
+from musicai.search._fast.fingerprints import fit
 from musicai.search.fingerprints import KEYS, SR, landmarks, pairs
 
 SECONDS = 15
@@ -112,12 +112,8 @@ def test_postings_equal_a_dictionary(folder, index):
     assert index.starts[-1] == len(index.postings) == sum(map(len, wanted.values()))
 
 
-def test_the_compiled_loops_agree_with_their_definitions(index):
+def test_the_compiled_loop_agrees_with_its_definition(index):
     rng = np.random.default_rng(0)
-    keys, begins = rng.integers(0, KEYS, 500), rng.integers(0, 99, 500).astype(np.int32)
-    places = [index.postings[index.starts[k] : index.starts[k + 1]] - b for k, b in zip(keys, begins, strict=True)]
-    np.testing.assert_array_equal(vote(index.starts, index.postings, keys, begins), np.concatenate(places))
-
     loudness = rng.standard_normal((513, 60)).astype(np.float32)
     places, speeds, shifts = rng.uniform(0, 5000, 40), rng.uniform(0.95, 1.05, 40), rng.uniform(-1, 1, 40)
     scores = fit(index.frames, index.cents, fingerprints.BINS, loudness, places, speeds, shifts)
@@ -193,7 +189,7 @@ def test_in_memory_or_in_a_file_is_the_same(folder, index):
     assert len(again) == len(index) == 12
     query = clip(1, 5, 2), SR
     assert again.find(query) == AudioIndex.open(folder / "all.index").find(query)
-    assert isinstance(index.postings, np.memmap)
+    assert not index.postings.flags.writeable  # it is mapped, not read
 
 
 def test_blocks_of_a_long_recording_have_no_seams():
@@ -210,14 +206,14 @@ def test_blocks_of_a_long_recording_have_no_seams():
 def test_a_truncated_index(folder, index, tmp_path, share):
     data = (folder / "all.index").read_bytes()
     (tmp_path / "cut.index").write_bytes(data[: int(len(data) * share)])
-    with pytest.raises(ValueError, match=r"cut\.index is (truncated|not an audio index)"):
+    with pytest.raises(ValueError, match=r"cut\.index is cut short"):
         AudioIndex.open(tmp_path / "cut.index")
 
 
 def test_other_files_and_other_versions(folder, index, tmp_path):
     data = (folder / "all.index").read_bytes()
-    (tmp_path / "new.index").write_bytes(data.replace(b"AudioIndex 1", b"AudioIndex 2", 1))
-    with pytest.raises(ValueError, match="another version"):
+    (tmp_path / "new.index").write_bytes(data[:16] + b"\x09" + data[17:])
+    with pytest.raises(ValueError, match="an audio index of version 9"):
         AudioIndex.open(tmp_path / "new.index")
     (tmp_path / "longer.index").write_bytes(data + b"x")
     with pytest.raises(ValueError, match="damaged"):

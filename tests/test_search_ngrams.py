@@ -1,4 +1,4 @@
-"""Words of melodies: what they do not depend on, and that the compiled index holds and counts them as a dict does."""
+"""Words of melodies: what they do not depend on, and how an index counts them."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from musicai.notes import Melody
 from musicai.search import InvertedIndex, Lines, interval_ngrams, rhythm_ngrams, words_of, worth
-from musicai.search._scale import words
 from musicai.search.ngrams import PATTERNS, WIDEST, WIDTH
 
 pitch_lists = st.lists(st.integers(30, 90), max_size=30)
@@ -54,17 +53,6 @@ def test_rare_words_are_worth_more_and_agreement_counts():
     assert worth(1e-4, "", "=") > worth(1e-3, "", "=")
     assert worth(1e-4, "==", "==") > worth(1e-4, "", "==") > worth(1e-4, "==", "=<") > worth(1e-4, "==", "<<")
     assert worth(0.5, "==", "<<") == 0
-
-
-@given(pitch_lists, step_lists)
-def test_numbered_words_are_the_words(pitches, steps):
-    starts = np.cumsum(steps)[: len(pitches)]
-    found = words.number_words(np.array(pitches, dtype=float), starts)
-    numbers = {word: found[word[0], word[1]] for word in words_of(pitches, starts)}
-    assert (found >= 0).sum() == len(numbers)
-    kinds = {word[1:]: number for word, number in numbers.items()}
-    assert len(set(kinds.values())) == len(kinds)  # different words, different numbers
-    assert all(kinds[word[1:]] == number for word, number in numbers.items())
 
 
 def test_the_right_window_has_the_most_votes(collection):

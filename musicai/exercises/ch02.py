@@ -1,14 +1,11 @@
 """Exercises of chapter 2, Features."""
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 
-from .framework import call, close, exercise
+from .framework import exercise
 
 
-@exercise("02.1", value=True, hint="Bins are sr / n_fft hertz apart; two of them must fit into the semitone.")
+@exercise("02.1", "Bins are sr / n_fft hertz apart; two of them must fit into the semitone.", value=True)
 def frame_for_c2() -> int:
     """The smallest n_fft, a power of two, that puts C2 and C#2 at least two bins apart at 16 kHz."""
     semitone = 65.41 * (2 ** (1 / 12) - 1)
@@ -18,7 +15,7 @@ def frame_for_c2() -> int:
 frame_for_c2.cases("Your frame length")
 
 
-@exercise("02.2", hint="Like the transform, but rotating the other way and divided by N.")
+@exercise("02.2", "Like the transform, but rotating the other way and divided by N.")
 def idft(X: np.ndarray) -> np.ndarray:
     """The inverse DFT: `X`, complex (N,), back to `x`, complex (N,)."""
     n = np.arange(len(X))
@@ -29,7 +26,7 @@ _rng = np.random.default_rng(2)
 idft.cases("The inverse of {}", *((_rng.normal(size=(n, 2)) @ (1, 1j),) for n in (1, 2, 7, 16)), atol=1e-5)
 
 
-@exercise("02.3", hint="Sum frequency times magnitude, divide by the sum of magnitudes; bin k is at k * sr / n_fft.")
+@exercise("02.3", "Sum frequency times magnitude, divide by the sum of magnitudes; bin k is at k * sr / n_fft.")
 def centroid(S: np.ndarray, sr: int) -> np.ndarray:
     """Mean frequency in Hz, weighted by magnitude: `S` (1 + n_fft // 2, frames) -> (frames,)."""
     hz = np.arange(len(S)) * sr / (2 * (len(S) - 1))
@@ -40,22 +37,17 @@ _FRAMES = np.array([[0, 1, 0], [2, 0, 3], [0, 0, 1], [0, 0, 0], [0, 1, 0]], dtyp
 centroid.cases("The centroids of S at {1} Hz", (_FRAMES, 800), (_rng.random((1025, 4)), 16_000))
 
 
-@exercise("02.4", hint="np.roll(a, n) moves the chroma up by n semitones; try all twelve and keep the best.")
+@exercise("02.4", "np.roll(a, n) moves the chroma up by n semitones; try all twelve and keep the best.")
 def transposition(a: np.ndarray, b: np.ndarray) -> int:
     """By how many semitones, 0 to 11, chroma `a` (12,) must be raised to correlate best with `b`."""
     return int(np.argmax([np.corrcoef(np.roll(a, n), b)[0, 1] for n in range(12)]))
 
 
-transposition.cases(
-    "The transposition from {} to {}",
-    *((a, 0.5 * np.roll(a, n) + 0.1) for n, a in zip((0, 3, 7, 11), _rng.random((4, 12)), strict=True)),
-)
+_CHROMAS = ((a, 0.5 * np.roll(a, n) + 0.1) for n, a in zip((0, 3, 7, 11), _rng.random((4, 12)), strict=True))
+transposition.cases("The transposition from {} to {}", *_CHROMAS)
 
 
-@exercise(
-    "02.5",
-    hint="Find all local maxima, go through them from the strongest down, keep those far enough from all kept.",
-)
+@exercise("02.5", "Find all local maxima, go through them from the strongest down, keep any far enough from all kept.")
 def pick(strength: np.ndarray, threshold: float, gap: int) -> list[int]:
     """Frames of onsets, in order: local maxima above `threshold`, at least `gap` apart.
 
@@ -72,13 +64,11 @@ def pick(strength: np.ndarray, threshold: float, gap: int) -> list[int]:
 
 
 _STRENGTH = np.array([9, 0, 1, 5, 1, 0, 3, 3, 0, 7, 0, 6, 0, 8, 2, 0, 0, 2, 0, 9], dtype=float)
-pick.cases(
-    f"The onsets of {_STRENGTH.astype(int).tolist()} with threshold {{1:}} and gap {{2:}}",
-    *((_STRENGTH, threshold, gap) for threshold, gap in ((0.5, 1), (2.5, 1), (0.5, 3), (0.5, 5), (8, 1))),
-)
+_SETTINGS = (0.5, 1), (2.5, 1), (0.5, 3), (0.5, 5), (8, 1)
+pick.cases("The onsets of {} with threshold {} and gap {}", *((_STRENGTH, *setting) for setting in _SETTINGS))
 
 
-@exercise("02.6", hint="Fill the first row of D with its own costs alone, and carry along where each path began.")
+@exercise("02.6", "Fill the first row of D with its own costs alone, and carry along where each path began.")
 def locate(cost: np.ndarray) -> tuple[int, int]:
     """First and last column of the cheapest path through all rows of `cost`.
 
@@ -96,13 +86,14 @@ def locate(cost: np.ndarray) -> tuple[int, int]:
     return int(start[-1, end]), end
 
 
-@locate.checker
-def _(answer: Callable[..., Any]) -> None:
-    rng = np.random.default_rng(5)
-    for length, begin, pace in ((1, 4, 1), (5, 0, 1), (6, 9, 1), (6, 7, 2), (4, 14, 2), (5, 3, 3)):
-        phrase = rng.permutation(20)[:length] * 1.0
-        played = np.repeat(phrase, [1, *[pace] * (length - 2), 1][:length])  # held in the middle: the ends are clear
-        recording = 100 + rng.random(20)
-        recording[begin : begin + len(played)] = played
-        got = call(answer, np.abs(phrase[:, None] - recording))
-        close(got, [begin, begin + len(played) - 1], f"The first and last column of a phrase of {length} frames in 20")
+def _cost(length: int, begin: int, pace: int) -> np.ndarray:
+    """The cost of a phrase of `length` frames against 20 frames, from `begin` on of which it is played more slowly."""
+    phrase = _rng.permutation(20)[:length] * 1.0
+    played = np.repeat(phrase, [1, *[pace] * (length - 2), 1][:length])  # held in the middle: the ends are clear
+    recording = 100 + _rng.random(20)
+    recording[begin : begin + len(played)] = played
+    return np.abs(phrase[:, None] - recording)
+
+
+_PLAYED = (1, 4, 1), (5, 0, 1), (6, 9, 1), (6, 7, 2), (4, 14, 2), (5, 3, 3)
+locate.cases("The first and last column of the path through {}", *((_cost(*played),) for played in _PLAYED))

@@ -5,9 +5,7 @@ import numpy as np
 from .framework import exercise
 
 
-@exercise(
-    "04.1", value=True, hint="In that case the best discriminator outputs 1/2 everywhere; put that into its loss."
-)
+@exercise("04.1", "In that case the best discriminator outputs 1/2 everywhere; put that into its loss.", value=True)
 def stalemate() -> float:
     """The best discriminator's loss (cross-entropy, in nats) if generated data are just like real data?"""
     return float(np.log(4))
@@ -16,9 +14,7 @@ def stalemate() -> float:
 stalemate.cases("Your loss")
 
 
-@exercise(
-    "04.2", hint="Compare each with their mean (p + q) / 2, which is zero only where both are; 0 log 0 counts as 0."
-)
+@exercise("04.2", "Compare each with their mean (p + q) / 2, which is zero only where both are; 0 log 0 counts as 0.")
 def jsd(p: np.ndarray, q: np.ndarray) -> float:
     """The Jensen-Shannon divergence, in nats, of two lists of probabilities; some may be zero."""
     m, total = (p + q) / 2, 0.0
@@ -28,18 +24,11 @@ def jsd(p: np.ndarray, q: np.ndarray) -> float:
     return total
 
 
-jsd.cases(
-    "The divergence of {} and {}",
-    (np.array([0.5, 0.5]), np.array([0.5, 0.5])),
-    (np.array([0.2, 0.3, 0.5]), np.array([0.6, 0.3, 0.1])),
-    (np.array([1.0, 0.0]), np.array([0.0, 1.0])),
-    (np.array([0, 0.4, 0.6]), np.array([0.1, 0.9, 0])),
-)
+_PAIRS = [[[0.5, 0.5]] * 2, [[0.2, 0.3, 0.5], [0.6, 0.3, 0.1]], [[1, 0], [0, 1]], [[0, 0.4, 0.6], [0.1, 0.9, 0]]]
+jsd.cases("The divergence of {} and {}", *(tuple(np.array(pair, dtype=float)) for pair in _PAIRS))
 
 
-@exercise(
-    "04.3", hint="With s the sigmoid, the derivative of softplus(u) is s(u). Mind the signs: both losses are minimised."
-)
+@exercise("04.3", "With s the sigmoid, the derivative of softplus(u) is s(u). Mind the signs: both are minimised.")
 def generator_slopes(u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Gradients of the minimax and the non-saturating generator loss in the logits `u` of generated sounds."""
     s = 1 / (1 + np.exp(-u))
@@ -49,7 +38,7 @@ def generator_slopes(u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 generator_slopes.cases("Your two rows of gradients at u = {}", (np.array([-4.0, -1.5, 0.0, 0.4, 3.0]),))
 
 
-@exercise("04.4", hint="Every input sample adds a scaled copy of the kernel, `stride` samples after the previous one.")
+@exercise("04.4", "Every input sample adds a scaled copy of the kernel, `stride` samples after the previous one.")
 def transposed_convolution(x: np.ndarray, kernel: np.ndarray, stride: int) -> np.ndarray:
     """The transposed convolution of `x` (N,) with `kernel` (K,), without padding: ((N - 1) stride + K,)."""
     y = np.zeros((len(x) - 1) * stride + len(kernel))
@@ -59,16 +48,12 @@ def transposed_convolution(x: np.ndarray, kernel: np.ndarray, stride: int) -> np
 
 
 _rng = np.random.default_rng(4)
-transposed_convolution.cases(
-    "The output for x = {}, kernel = {} and stride {}",
-    *(
-        (_rng.normal(size=n), _rng.normal(size=k), stride)
-        for n, k, stride in ((4, 3, 1), (5, 4, 2), (3, 5, 4), (4, 2, 3))
-    ),
-)
+_SIZES = (4, 3, 1), (5, 4, 2), (3, 5, 4), (4, 2, 3)
+_INPUTS = ((_rng.normal(size=n), _rng.normal(size=k), stride) for n, k, stride in _SIZES)
+transposed_convolution.cases("The output for x = {}, kernel = {} and stride {}", *_INPUTS)
 
 
-@exercise("04.5", hint="np.pad(x, (left, right), mode='reflect') fills the gap; then cut out the same length again.")
+@exercise("04.5", "np.pad(x, (left, right), mode='reflect') fills the gap; then cut out the same length again.")
 def phase_shuffle(x: np.ndarray, shift: int) -> np.ndarray:
     """`x` (N,) moved `shift` samples to the right (left if negative), the gap filled by reflection; again (N,)."""
     padded = np.pad(x, (max(shift, 0), max(-shift, 0)), mode="reflect")
@@ -78,9 +63,7 @@ def phase_shuffle(x: np.ndarray, shift: int) -> np.ndarray:
 phase_shuffle.cases("{} moved by {}", *((np.array([3.0, -1.0, 4.0, 1.5, -5.0, 9.0]), n) for n in (0, 1, 2, -1, -2)))
 
 
-@exercise(
-    "04.6", hint="With w the angle between a and b, weight a by sin((1 - t) w) / sin(w) and b by sin(t w) / sin(w)."
-)
+@exercise("04.6", "With w the angle between a and b, weight a by sin((1 - t) w) / sin(w) and b by sin(t w) / sin(w).")
 def slerp(a: np.ndarray, b: np.ndarray, t: float) -> np.ndarray:
     """The point at `t` in [0, 1] on the arc from `a` to `b`, vectors (D,) of equal length; the length is kept."""
     cosine = a @ b / (np.linalg.norm(a) * np.linalg.norm(b))
@@ -91,12 +74,11 @@ def slerp(a: np.ndarray, b: np.ndarray, t: float) -> np.ndarray:
 
 
 _UP, _SIDE, _A, _B = np.array([0.0, 3.0]), np.array([3.0, 0.0]), np.array([1.0, 2.0, 2.0]), np.array([-2.0, 1.0, 2.0])
-slerp.cases(
-    "From {} to {} at t = {} the point", *((_UP, _SIDE, t) for t in (0.0, 0.25, 0.5, 1.0)), (_A, _B, 0.3), (_A, _A, 0.5)
-)
+_WALKS = *((_UP, _SIDE, t) for t in (0.0, 0.25, 0.5, 1.0)), (_A, _B, 0.3), (_A, _A, 0.5)
+slerp.cases("From {} to {} at t = {} the point", *_WALKS)
 
 
-@exercise("04.7", hint="trace((A B)^(1/2)) is the sum of the square roots of the eigenvalues of A B.")
+@exercise("04.7", "trace((A B)^(1/2)) is the sum of the square roots of the eigenvalues of A B.")
 def frechet(mean_a: np.ndarray, cov_a: np.ndarray, mean_b: np.ndarray, cov_b: np.ndarray) -> float:
     """The squared Fréchet distance between two Gaussians with means (D,) and covariances (D, D)."""
     values = np.linalg.eigvals(cov_a @ cov_b).real
@@ -105,8 +87,6 @@ def frechet(mean_a: np.ndarray, cov_a: np.ndarray, mean_b: np.ndarray, cov_b: np
 
 
 _COVARIANCES = [np.eye(2), 4 * np.eye(2), *(m @ m.T for m in _rng.normal(size=(2, 3, 3)))]
-frechet.cases(
-    "The distance between Gaussians with means {0} and {2} and covariances {1} and {3}",
-    (np.zeros(2), _COVARIANCES[0], np.array([3.0, 4.0]), _COVARIANCES[1]),
-    (np.ones(3), _COVARIANCES[2], np.zeros(3), _COVARIANCES[3]),
-)
+_FAR = np.zeros(2), _COVARIANCES[0], np.array([3.0, 4.0]), _COVARIANCES[1]
+_NEAR = np.ones(3), _COVARIANCES[2], np.zeros(3), _COVARIANCES[3]
+frechet.cases("The distance between Gaussians with means {0} and {2} and covariances {1} and {3}", _FAR, _NEAR)

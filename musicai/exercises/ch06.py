@@ -1,13 +1,10 @@
 """Exercises of chapter 6, finding a melody."""
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 
 from musicai.notes import Melody
 
-from .framework import as_numbers, call, close, exercise
+from .framework import exercise
 
 TUNE = [67, 69, 71, 67, 64, 62, 64, 67, 69, 71, 74, 71, 69, 67, 69, 71]
 TUNES = {
@@ -17,7 +14,7 @@ TUNES = {
 }
 
 
-@exercise("06.1", value=True, hint="Twelve notes have eleven intervals and nine 3-grams; count those that use note 6.")
+@exercise("06.1", "Twelve notes have eleven intervals and nine 3-grams; count those that use note 6.", value=True)
 def grams_left() -> int:
     """How many 3-grams of intervals of a 12-note query survive if its sixth note is wrong?"""
     return 9 - 4
@@ -26,25 +23,18 @@ def grams_left() -> int:
 grams_left.cases("Your number of 3-grams", rtol=0)
 
 
-@exercise("06.2", hint="The reciprocal of a place is 1 / (index + 1), and 0 if the right answer isn't in the list.")
+@exercise("06.2", "The reciprocal of a place is 1 / (index + 1), and 0 if the right answer isn't in the list.")
 def mean_reciprocal_rank(rankings: list[list[int]], right: list[int]) -> float:
     """The mean, over all queries, of 1 / place of the `right` answer in its ranking; places begin at 1."""
     pairs = zip(rankings, right, strict=True)
     return float(np.mean([1 / (ranking.index(one) + 1) if one in ranking else 0.0 for ranking, one in pairs]))
 
 
-mean_reciprocal_rank.cases(
-    "The mean reciprocal rank of {1} in {0}",
-    ([[7, 3, 5], [2, 9, 4], [1, 8, 6]], [7, 4, 5]),
-    ([[3, 1], [1, 3], [2, 0]], [1, 1, 0]),
-    ([[3, 1]], [2]),
-)
+_RANKINGS = ([[7, 3, 5], [2, 9, 4], [1, 8, 6]], [7, 4, 5]), ([[3, 1], [1, 3], [2, 0]], [1, 1, 0]), ([[3, 1]], [2])
+mean_reciprocal_rank.cases("The mean reciprocal rank of {1} in {0}", *_RANKINGS)
 
 
-@exercise(
-    "06.3",
-    hint="Row 0 is all zeros: the stretch may begin anywhere. Take the least of the last row: it may end anywhere.",
-)
+@exercise("06.3", "Row 0 is all zeros: the stretch may begin anywhere. Take the last row's least: it may end anywhere.")
 def fewest_errors(query: list[int], tune: list[int]) -> int:
     """The fewest wrong, missing and extra notes that turn `query` into some stretch of `tune`, in the same key."""
     row = np.zeros(len(tune) + 1, dtype=int)
@@ -55,33 +45,23 @@ def fewest_errors(query: list[int], tune: list[int]) -> int:
     return int(row.min())
 
 
-fewest_errors.cases(
-    "The fewest errors of {0} in {1}",
-    *((query, TUNE) for query in (TUNE[4:9], [64, 62, 65, 67], [62, 67, 69, 71], [64, 62, 60, 64, 67], [50, 51, 52])),
-    *((query, TUNE) for query in (TUNE[2:6] + TUNE[9:13], [*TUNE[:5], 66, *TUNE[5:9]], [*TUNE, 60])),
-    ([60, 62], []),
-)
+_QUERIES = [TUNE[4:9], [64, 62, 65, 67], [62, 67, 69, 71], [64, 62, 60, 64, 67], [50, 51, 52]]
+_QUERIES += [TUNE[2:6] + TUNE[9:13], [*TUNE[:5], 66, *TUNE[5:9]], [*TUNE, 60]]
+fewest_errors.cases("The fewest errors of {} in {}", *((query, TUNE) for query in _QUERIES), ([60, 62], []))
 
 
-@exercise("06.4", hint="Add one to every count, divide by the totals, and take the logarithm of the ratio.")
+@exercise("06.4", "Add one to every count, divide by the totals, and take the logarithm of the ratio.")
 def learned_costs(same: np.ndarray, unrelated: np.ndarray) -> np.ndarray:
     """The score (D,) of each pitch difference: log of its smoothed share in `same` over that in `unrelated`; counts."""
     a, b = same + 1, unrelated + 1
     return np.log(a / a.sum()) - np.log(b / b.sum())
 
 
-learned_costs.cases(
-    "The scores of counts {0} and {1}",
-    (np.array([90, 7, 2, 0]), np.array([20, 25, 30, 25])),
-    (np.array([0, 0, 0]), np.array([0, 8, 0])),
-    (np.array([1000, 3]), np.array([5, 5])),
-)
+_COUNTS = [[90, 7, 2, 0], [20, 25, 30, 25]], [[0, 0, 0], [0, 8, 0]], [[1000, 3], [5, 5]]
+learned_costs.cases("The scores of counts {} and {}", *(tuple(np.array(pair)) for pair in _COUNTS))
 
 
-@exercise(
-    "06.5",
-    hint="Two right pairs fix a line. Try all lines through two pairs, and keep the one that most pairs lie close to.",
-)
+@exercise("06.5", "Two right pairs fix a line. Try all lines through two pairs, and keep the one close to most pairs.")
 def speed_and_start(clip: np.ndarray, file: np.ndarray) -> tuple[float, float]:
     """(speed, start) with file = start + speed * clip, from pairs of times (N,) in seconds, most of them wrong."""
     i, j = np.triu_indices(len(clip), 1)
@@ -94,17 +74,18 @@ def speed_and_start(clip: np.ndarray, file: np.ndarray) -> tuple[float, float]:
     return float(slope), float(offset)
 
 
-@speed_and_start.checker
-def _(answer: Callable[..., Any]) -> None:
-    rng = np.random.default_rng(4)
-    for speed, start in ((1.0, 12.0), (1.05, 40.5), (0.96, 3.2)):
-        clip = np.sort(rng.uniform(0, 8, 18)).round(2)
-        file = np.where(rng.permutation(18) < 8, start + speed * clip, rng.uniform(0, 60, 18)).round(2)
-        got = as_numbers(call(answer, clip.copy(), file.copy()), "Your speed and start")
-        close(got, np.array([speed, start]), f"With speed {speed} and start {start}, what you found", atol=0.03, rtol=0)
+def _pairs(speed: float, start: float) -> tuple[np.ndarray, np.ndarray]:
+    """Times in a clip and in a file, eight right pairs among eighteen."""
+    clip = np.sort(_rng.uniform(0, 8, 18)).round(2)
+    return clip, np.where(_rng.permutation(18) < 8, start + speed * clip, _rng.uniform(0, 60, 18)).round(2)
 
 
-@exercise("06.6", hint="Make a Melody of each tune and a MelodyIndex of the melodies; its find takes (audio, sr).")
+_rng = np.random.default_rng(4)
+_CLIPS = _pairs(1.0, 12.0), _pairs(1.05, 40.5), _pairs(0.96, 3.2)
+speed_and_start.cases("Your speed and start for clip = {} and file = {}", *_CLIPS, atol=0.03, rtol=0)
+
+
+@exercise("06.6", "Make a Melody of each tune and a MelodyIndex of the melodies; its find takes (audio, sr).")
 def sing_and_find(audio: np.ndarray, sr: int, tunes: dict[str, list[int]]) -> str:
     """Which of the `tunes` (name -> pitches of equal length) is hummed in `audio` (time,), in any key and tempo?"""
     from musicai.search import MelodyIndex
@@ -113,15 +94,13 @@ def sing_and_find(audio: np.ndarray, sr: int, tunes: dict[str, list[int]]) -> st
     return MelodyIndex.build(melodies, progress=False).find((audio, sr), k=1)[0].title
 
 
-@sing_and_find.checker
-def _(answer: Callable[..., Any]) -> None:
-    for name, shift, beat in (("Frere Jacques", -12, 0.6), ("Ode to Joy", -7, 0.42)):
-        close(call(answer, _hummed(TUNES[name], shift, beat), 16_000, dict(TUNES)), name, "What is hummed")
-
-
 def _hummed(pitches: list[int], shift: int, beat: float, sr: int = 16_000) -> np.ndarray:
     """A plain voice that glides from note to note and is a little sharp: harmonics over a smoothed pitch."""
     pitch = np.repeat(np.array(pitches) + shift + 0.3, int(beat * sr))
     pitch = np.convolve(np.pad(pitch, 400, mode="edge"), np.full(801, 1 / 801), mode="valid")
     phase = 2 * np.pi * np.cumsum(440 * 2 ** ((pitch - 69) / 12)) / sr
     return (0.3 * sum(np.sin(n * phase) / n for n in range(1, 6))).astype(np.float32)
+
+
+_HUMS = _hummed(TUNES["Frere Jacques"], -12, 0.6), _hummed(TUNES["Ode to Joy"], -7, 0.42)
+sing_and_find.cases("What is hummed", *((hum, 16_000, TUNES) for hum in _HUMS))

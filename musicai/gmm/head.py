@@ -65,15 +65,7 @@ class MixtureHead(nn.Module):
     Chapter 3.
     """
 
-    def __init__(
-        self,
-        in_features: int,
-        n_components: int,
-        n_features: int = 1,
-        *,
-        min_scale: float = 1e-3,
-        max_scale: float = 1e3,
-    ):
+    def __init__(self, in_features: int, n_components: int, n_features: int = 1, *, min_scale=1e-3, max_scale=1e3):
         super().__init__()
         self.shape, self.bounds = (n_components, n_features), (math.log(min_scale), math.log(max_scale))
         self.linear = nn.Linear(in_features, n_components * (1 + 2 * n_features))

@@ -16,9 +16,10 @@ from torch import Tensor
 
 from musicai.gmm._scale.blocks import FLOAT64, BlockEStep, Frame, e_step_over, level_needed
 from musicai.gmm._scale.rows import Data, as_kind, as_tensor, check_rows, in_pieces, is_shards, shards_of
-from musicai.gmm._scale.runs import SAVE_SECONDS, EMRun, Restarts, random_numbers, read_state, start, write_state
+from musicai.gmm._scale.starts import random_numbers, start
 from musicai.gmm.em import NAMES, Parameters, covariances_of_factors, e_step, m_step, moments_of
 from musicai.threads import Workers, one_core
+from musicai.train.checkpoint import CheckpointError, read_checkpoint, save_checkpoint
 
 Array = np.ndarray | Tensor
 
@@ -36,8 +37,8 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
 
     - `fit` takes shards that do not fit into memory (a list of matrices or memory maps, or a function that returns an
       iterator over them), and under `torchrun` it sums over all processes' rows.
-    - `fit(..., callback=, checkpoint=)` shows each step and survives an interruption; `partial_fit` learns from a
-      stream; `save` and `load` keep a mixture in a file.
+    - `fit(..., callback=)` shows each step; `partial_fit` learns from a stream; `save` and `load` keep a mixture in a
+      file.
     - Float32 data are processed in float32 only where that is accurate enough; every sum over rows is in float64.
 
     Args:
@@ -70,17 +71,15 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
     Chapter 3.
     """
 
-    def fit(
-        self, X: Any, y: None = None, *, callback: Callable | None = None, checkpoint: str | Path | None = None
-    ) -> Self:
+    def fit(self, X: Any, y: None = None, *, callback: Callable | None = None) -> Self:
         """Fit to X by EM, `n_init` times with at most `max_iter` steps each, and keep the best result.
 
         Args:
             X: (rows, features), or shards: a list of such matrices, or a function that returns an iterator over them,
                 with the same rows in the same order every time.
             y: ignored.
-            callback: called with the mixture after each step, with its attributes set.
-            checkpoint: a file to save to every few seconds and when interrupted; the same call resumes from it.
+            callback: called with the mixture after each step, with its attributes set. To survive an interruption, let
+                it `save` the mixture; one that is loaded goes on from there if `warm_start` is set.
 
         Returns: the mixture itself.
 
@@ -91,18 +90,27 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
         """
         self._validate_params()
         vars(self).pop("n_batches_", None)
-        with self._rows(X) as data, Restarts(self, data, checkpoint) as restarts:
-            for run in restarts:
-                while len(run.lower_bounds) < self.max_iter and not run.converged:
+        warm, runs = self.warm_start and hasattr(self, "converged_"), []
+        with self._rows(X) as data:
+            random_state = random_numbers(data, self.random_state)
+            for number in range(1, 1 + (1 if warm else self.n_init)):
+                parameters = self._parameters(data.device) if warm else start(data, self.get_params(), random_state)
+                bound, bounds, converged = self.lower_bound_ if warm else -math.inf, [], False
+                while len(bounds) < self.max_iter and not converged:
                     with one_core():  # an M step is too small to split across cores
-                        moments = e_step_over(data, run.parameters, self.reg_covar)
-                        run.parameters = m_step(moments, self.covariance_type, self.reg_covar)
-                    lower_bound = float(moments.log_likelihood) / data.rows
-                    change, run.lower_bound = lower_bound - run.lower_bound, lower_bound
-                    run.lower_bounds.append(lower_bound)
-                    run.converged = abs(change) < self.tol
-                    self._after_step(restarts, change, callback)
-        self._keep(restarts.runs["best"], data.as_kind)
+                        moments = e_step_over(data, parameters, self.reg_covar)
+                        parameters = m_step(moments, self.covariance_type, self.reg_covar)
+                    before, bound = bound, float(moments.log_likelihood) / data.rows
+                    bounds.append(bound)
+                    converged = abs(bound - before) < self.tol
+                    if self.verbose and len(bounds) % self.verbose_interval == 0:
+                        progress = f"log-likelihood {bound:.6g}, change {bound - before:.2g}"
+                        print(f"start {number}, step {len(bounds)}: {progress}")
+                    if callback is not None:
+                        self._keep(data, parameters, bound, bounds, converged)
+                        callback(self)
+                runs.append((parameters, bound, bounds, converged))
+        self._keep(data, *max(runs, key=lambda run: run[1]))
         if not self.converged_ and self.max_iter > 0:
             message = "EM did not converge: try another start, increase max_iter or tol, or check for degenerate data"
             warnings.warn(message, ConvergenceWarning, stacklevel=2)
@@ -144,7 +152,7 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
         known = moments_of(before, self.reg_covar) * (1 - rate) + batch * (rate / data.rows)
         after = m_step(known, self.covariance_type, self.reg_covar)
         lower_bound = float(batch.log_likelihood) / data.rows
-        self._keep(EMRun(after, lower_bound, [*getattr(self, "lower_bounds_", []), lower_bound]), data.as_kind)
+        self._keep(data, after, lower_bound, [*getattr(self, "lower_bounds_", []), lower_bound], converged=False)
         return self
 
     def score_samples(self, X: Array) -> Array:
@@ -189,7 +197,10 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
         Raises ValueError if the mixture is not fitted. A `random_state` that is not a number is not saved.
         """
         check_is_fitted(self)
-        write_state(path, vars(self))
+        state = vars(self) | {"random_state": self.random_state if isinstance(self.random_state, int) else None}
+        if hasattr(self, "feature_names_in_"):
+            state["feature_names_in_"] = self.feature_names_in_.tolist()
+        save_checkpoint(path, state)
 
     @classmethod
     def load(cls, path: str | Path, device: str | torch.device = "cpu") -> Self:
@@ -197,12 +208,16 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
 
         Raises FileNotFoundError if there is no such file, and ValueError if `save` did not write it.
         """
-        mixture, state = cls(), read_state(path, device)
-        if "weights_" not in state:
-            raise ValueError(f"{path} is not a file of a Gaussian mixture: it was not written by save")
+        Path(path).stat()  # is it there?
+        try:
+            state = read_checkpoint(path)[0]
+            state["weights_"]  # a file of another kind has none
+        except (CheckpointError, KeyError) as error:
+            raise ValueError(f"{path} is not a file of a Gaussian mixture, or is incomplete: {error}") from error
         if "feature_names_in_" in state:
             state["feature_names_in_"] = np.array(state["feature_names_in_"], dtype=object)
-        vars(mixture).update(state)
+        mixture = cls()
+        vars(mixture).update({name: x.to(device) if isinstance(x, Tensor) else x for name, x in state.items()})
         return mixture
 
     @contextmanager
@@ -218,29 +233,19 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
                 vars(self).pop("feature_names_in_", None)
             yield data
 
-    def _after_step(self, restarts: Restarts, change: float, callback: Callable | None) -> None:
-        run = restarts.runs["now"]
-        step = len(run.lower_bounds)
-        if self.verbose and step % self.verbose_interval == 0:
-            print(f"start {restarts.done + 1}, step {step}: log-likelihood {run.lower_bound:.6g}, change {change:.2g}")
-        restarts.save(every=SAVE_SECONDS)
-        if callback is not None:
-            self._keep(run, restarts.data.as_kind)
-            callback(self)
-
-    def _keep(self, run: EMRun, as_kind: Callable[[Tensor], Array]) -> None:
+    def _keep(self, data: Data, parameters: Parameters, bound: float, bounds: list[float], converged: bool) -> None:
         """Set the fitted attributes, in the kind and type of the data.
 
         Float32 cannot represent the mean of a narrow component far from the origin precisely enough for scoring, so the
         float64 values are also kept, and used as long as the attributes are not changed.
         """
         for name in NAMES:
-            setattr(self, f"_{name}", getattr(run.parameters, name))
-            setattr(self, f"{name}_", as_kind(getattr(run.parameters, name).clone()))
-        factors = run.parameters.precisions_cholesky
-        self.precisions_ = as_kind(factors @ factors.mT if run.parameters.full else factors.square())
-        self.converged_, self.n_iter_ = run.converged, len(run.lower_bounds)
-        self.lower_bounds_, self.lower_bound_ = list(run.lower_bounds), run.lower_bound
+            setattr(self, f"_{name}", getattr(parameters, name))
+            setattr(self, f"{name}_", data.as_kind(getattr(parameters, name).clone()))
+        factors = parameters.precisions_cholesky
+        self.precisions_ = data.as_kind(factors @ factors.mT if parameters.full else factors.square())
+        self.converged_, self.n_iter_ = converged, len(bounds)
+        self.lower_bounds_, self.lower_bound_ = list(bounds), bound
 
     def _parameters(self, device: torch.device | str | None = None) -> Parameters:
         """The parameters in float64, on `device` or, if it is None, on the device of the attributes."""

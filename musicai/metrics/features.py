@@ -161,9 +161,8 @@ class InstrumentClassifier(Pretrained, nn.Module):
         """
         x = resample(as_sounds(audio), sr, self.config["sr"])
         if x.shape[1] < 0.24 * self.config["sr"]:  # each of four blocks halves the number of frames
-            raise ValueError(
-                f"this classifier needs at least 0.24 s of sound, not {audio.shape[-1]} samples at {sr} Hz"
-            )
+            found = f"{audio.shape[-1]} samples at {sr} Hz"
+            raise ValueError(f"this classifier needs at least 0.24 s of sound, not {found}")
         x = levelled_log_mel(x, self.config["sr"], self.config["n_mels"]) / 30 + 1  # (B, mels, frames), from -1 to 1
         x = self.convolutions(x[:, None]).mean(-1)  # (B, C, bands): keeps the brightness, drops the timing
         return self.hidden(x.flatten(1)).relu()

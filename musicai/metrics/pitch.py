@@ -232,10 +232,8 @@ def note_f1(estimated: Score, reference: Score) -> NoteF1:
     """
     if not estimated.pitched_notes or not reference.pitched_notes:
         return NoteF1(0.0, 0.0, 0.0)
-    found, written = (
-        np.array([(score.seconds(note.start), note.pitch) for note in score.pitched_notes])
-        for score in (estimated, reference)
-    )
+    both = estimated, reference
+    found, written = (np.array([(x.seconds(note.start), note.pitch) for note in x.pitched_notes]) for x in both)
     difference = np.abs(found[:, None] - written)  # (estimated, reference, 2): seconds and semitones
     close = (difference.round(4) <= (0.05, 0)).all(-1)
     pairs = int((maximum_bipartite_matching(csr_matrix(close)) >= 0).sum())

@@ -37,13 +37,9 @@ class Performer(Protocol):
 
 
 def perform(
-    score: Score | Melody,
-    instruments: Instruments = None,
-    *,
-    performer: str | Performer = "sampled",
-    seed: int = 0,
-    progress: bool = True,
-) -> Audio:
+    score: Score | Melody, instruments: Instruments = None, *,
+    performer: str | Performer = "sampled", seed: int = 0, progress: bool = True,
+) -> Audio:  # fmt: skip
     """Play a score with sampled or neural instruments.
 
     >>> tune = Melody.from_pitches([67, 69, 71, 72])
@@ -127,9 +123,8 @@ class GANPerformer:
         for i, (track, name) in enumerate(_cast(score, self.instruments, model.instruments)):
             starts, ends = spans(score, track)
             pitches, velocities = zip(*((note.pitch, note.velocity) for note in track.notes), strict=True)
-            sounds = model.render_notes(
-                pitches, velocities, name, np.maximum(ends - starts, 1) / SR, seed=self.seed + i
-            )
+            seconds = np.maximum(ends - starts, 1) / SR
+            sounds = model.render_notes(pitches, velocities, name, seconds, seed=self.seed + i)
             placed += zip(starts, sounds, strict=True)
         mix = torch.zeros(max((start + len(sound) for start, sound in placed), default=SR // 2))
         for start, sound in placed:
@@ -221,9 +216,8 @@ def _cast(score: Score, instruments: Instruments, known: Sequence[str]) -> list[
     if missing := sorted(chosen.keys() - {track.name for track in score.tracks}):
         raise ValueError(f"no track is called {missing[0]!r}; the score has {[track.name for track in tracks]}")
     if unknown := [name for name in names if name not in known]:
-        raise ValueError(
-            f"no instrument {unknown[0]!r}: this performer plays {', '.join(known)}; choose instruments=..."
-        )
+        plays = f"this performer plays {', '.join(known)}; choose instruments=..."
+        raise ValueError(f"no instrument {unknown[0]!r}: {plays}")
     return list(zip(tracks, names, strict=True))
 
 

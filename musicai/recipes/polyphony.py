@@ -55,9 +55,8 @@ def train(name: str, out: Path, steps: int | None, seed: int, progress: bool) ->
         config={"dropout": dropout, "pieces": len(rolls)}, seed=seed, progress=progress,
     )  # fmt: skip
     best = RollWaveNet.from_pretrained(out)
-    scores = {
-        f"{split}: negative log-likelihood, nats per frame": nats_per_frame(best, items_of(part, steps, 3))
-        for split, part in {"valid": valid, "test": rolls_of(name, "test")}.items()
-    }
+    held_out = {"valid": valid, "test": rolls_of(name, "test")}
+    losses = {split: nats_per_frame(best, items_of(part, steps, 3)) for split, part in held_out.items()}
+    scores = {f"{split}: negative log-likelihood, nats per frame": loss for split, loss in losses.items()}
     data = f"`{SETS[name].__name__}`, training split: {sum(roll.shape[1] for roll in rolls):,} frames"
     return finish(name, out, best, run, data, scores)

@@ -86,11 +86,9 @@ class Contour:
             note += [] if np.isnan(pitch) else [pitch]
         spans = [(a, b) for a, b in pairwise([*cuts, len(self.pitches)]) if b - a >= shortest * self.rate]
         spans = [(a, b) for a, b in spans if self.voiced[a:b].any()]
-        rows = [
-            (np.nanmedian(self.pitches[a:b]), a / self.rate, (b - a) / self.rate, self.confidences[a:b].mean())
-            for a, b in spans
-        ]
-        return tuple(np.array(rows, dtype=np.float64).reshape(-1, 4).T)
+        sung = [(np.nanmedian(self.pitches[a:b]), self.confidences[a:b].mean()) for a, b in spans]
+        (pitches, confidences), (first, last) = (np.array(x, dtype=float).reshape(-1, 2).T for x in (sung, spans))
+        return pitches, first / self.rate, (last - first) / self.rate, confidences
 
 
 def track_contour(audio, sr: int, name: str = "the sound") -> Contour:

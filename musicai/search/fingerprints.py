@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.ndimage import maximum_filter, uniform_filter
+import scipy
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -21,7 +21,8 @@ from musicai.audio import Audio, AudioError, load, resample, stft
 from musicai.data import AudioFolder
 from musicai.storage import atomic_write
 
-from ._fast.fingerprints import fit, vote
+from ._fast.fingerprints import fit
+from ._scale.store import SOUNDS, Column, Store, write
 
 SR, WINDOW, HOP = 8000, 1024, 256  # what lies above 4 kHz is lost first, in a room and in lossy coding
 FRAME = HOP / SR  # seconds
@@ -43,7 +44,7 @@ CLEAR = 20.0  # score above that, per second of the clip, which other music reac
 SURE = 1.5  # times CLEAR: enough to try no other speeds
 CHANGE = 8.0  # the log-odds against each speed but 1: most clips have the speed of their recording
 REFINED = 5  # recordings whose speed is determined to 0.1 %
-MAGIC = b"musicai AudioIndex 1".ljust(63) + b"\n"
+ARRAYS = ("starts", "postings", "frames", "cents", "bases", "names")
 
 
 def landmarks(audio: Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -64,7 +65,7 @@ def landmarks(audio: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """
     X = stft(audio, WINDOW, HOP).abs().numpy()  # (bins, frames)
     bins, frames = AREA
-    loudest, least = maximum_filter(X, (2 * bins + 1, 2 * frames + 1)), QUIET * X.max()
+    loudest, least = scipy.ndimage.maximum_filter(X, (2 * bins + 1, 2 * frames + 1)), QUIET * X.max()
     peaks = (loudest == X) & (least < X)
     peaks[[0, -1]] = False
     frame, k = np.nonzero(peaks.T)
@@ -201,10 +202,9 @@ class AudioIndex:
         index = cls(starts, postings[order], frames, cents, np.array(bases, np.int32), names)
         if path is None:
             return index
+        columns = {name: Column(array.dtype, None, array) for name, array in zip(ARRAYS, index._arrays, strict=True)}
         with atomic_write(path) as file:
-            file.write(MAGIC)
-            for array in index._arrays:
-                np.save(file, array)
+            write(file, columns, {}, SOUNDS)
         return cls.open(path)
 
     @classmethod
@@ -213,28 +213,11 @@ class AudioIndex:
 
         Raises:
             FileNotFoundError: if there is no such file.
-            ValueError: if it is not an audio index, is of another version, or is truncated.
+            ValueError: if it is empty, not an audio index, of another version, damaged or cut short.
         """
-        size, arrays = Path(path).stat().st_size, []
-        with open(path, "rb") as file:
-            magic = file.read(len(MAGIC))
-            if magic != MAGIC:
-                other = magic.startswith(MAGIC[:18])
-                reason = "an audio index of another version of musicai" if other else "not an audio index"
-                raise ValueError(f"{path} is {reason}; make one with AudioIndex.build")
-            try:
-                for _ in range(6):
-                    np.lib.format.read_magic(file)
-                    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-                    arrays.append(np.memmap(path, dtype, "r", file.tell(), shape))
-                    file.seek(arrays[-1].nbytes, 1)
-                index = cls(*arrays)
-                whole = file.tell() == size and len(index.postings) == index.starts[-1]
-            except Exception:  # damaged headers make NumPy raise any of a dozen kinds
-                whole = False
-        if not whole:
-            raise ValueError(f"{path} is truncated or damaged; make it again with AudioIndex.build")
-        return index
+        with Path(path).open("rb") as file:
+            store = Store(file, str(path), SOUNDS)
+        return cls(*(store[name] for name in ARRAYS))
 
     def find(self, clip, k: int = 10) -> list[AudioMatch]:
         """Find the recordings that a clip may come from, best first.
@@ -281,7 +264,9 @@ class AudioIndex:
         rare = np.argsort(counts, kind="stable")  # the rarer a pair, the more it says
         rare = rare[: np.searchsorted(np.cumsum(counts[rare]), VOTES, side="right")]
         begins = np.rint(query.frames[firsts[rare]] * speed).astype(np.int32)
-        places, votes = np.unique(vote(self.starts, self.postings, keys[rare], begins), return_counts=True)
+        before = np.cumsum(counts[rare]) - counts[rare]
+        read = np.repeat(self.starts[keys[rare]] - before, counts[rare]) + np.arange(counts[rare].sum())
+        places, votes = np.unique(self.postings[read] - np.repeat(begins, counts[rare]), return_counts=True)
         top = np.argsort(-votes, kind="stable")[:most]
         return votes[top], places[top]
 
@@ -321,9 +306,7 @@ class AudioIndex:
             row = max(row, (float(scores[best]), *map(float, grid[best])))
         return row
 
-    def _match(
-        self, query: "_Query", row: tuple[float, ...], level: float, skipped: float, seconds: float
-    ) -> AudioMatch:
+    def _match(self, query: "_Query", row: tuple, level: float, skipped: float, seconds: float) -> AudioMatch:
         score, place, speed, _ = row
         i = int(self._recording(query, place, speed))
         start = (place - int(self.bases[i])) * FRAME - skipped * speed
@@ -340,7 +323,7 @@ class _Query:
         self.frames, self.pitches = landmarks(audio)
         X = stft(audio, WINDOW, HOP).abs().numpy()
         S = np.log(X + QUIET * X.max() + 1e-12)
-        S -= uniform_filter(S, AROUND)
+        S -= scipy.ndimage.uniform_filter(S, AROUND)
         S -= S.mean(axis=1, keepdims=True) / 2  # what sounds all the time says less
         self.loudness = (S / (S.std() + 1e-12)).clip(-3.5, 3.5)
         self.length = X.shape[1]

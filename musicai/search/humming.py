@@ -7,7 +7,7 @@ beside each constant, in the order hum, hum, singer; "guess" marks what so littl
 """
 
 import numpy as np
-import scipy.signal as dsp
+import scipy  # which loads the part `signal` when that is first used
 import soxr
 
 from musicai.notes import Melody, Note, midi_to_hz
@@ -170,7 +170,7 @@ def _misremember(rng, pitches, steps, held, errors):
     again = np.r_[False, np.diff(source) == 0]
     starts = (np.cumsum(steps) - steps)[source] + again * steps[source] / 2
     spread = np.where(rng.random(len(starts)) < PITCH[0][0], *PITCH[1]) * np.sqrt(1 - MEMORY**2)
-    wrong = dsp.lfilter([1], [1, -MEMORY], spread * rng.standard_normal(len(starts)))
+    wrong = scipy.signal.lfilter([1], [1, -MEMORY], spread * rng.standard_normal(len(starts)))
     wrong *= np.exp(SKILL * rng.standard_normal())
     late = rng.normal(0, RUBATO) * starts**2 / 20 + rng.normal(0, TIMING, len(starts))
     starts = np.sort(starts + errors * late)
@@ -196,7 +196,7 @@ def _draw(rng, pitches, starts, ends, attacked, seconds, errors):
     since, left = np.maximum(t - starts[note], 0), np.maximum(ends[note] - t, 0)
     early = np.maximum(np.searchsorted(starts, t + 2 * GLIDE, side="right") - 1, 0)  # a singer sets off before the beat
     keep = np.exp(-1 / (GLIDE * RATE))
-    curve = pitches[0] + dsp.lfilter([(1 - keep) ** 2], [1, -2 * keep, keep**2], pitches[early] - pitches[0])
+    curve = pitches[0] + scipy.signal.lfilter([(1 - keep) ** 2], [1, -2 * keep, keep**2], pitches[early] - pitches[0])
     scoop, release = rng.normal(*SCOOP[:2], len(starts)), rng.normal(*RELEASE[:2], len(starts))
     loose = np.where(attacked, scoop, 0)[note] * np.exp(-since / SCOOP[2])
     loose += np.where(np.roll(attacked, -1), release, 0)[note] * np.exp(-left / RELEASE[2])
@@ -204,12 +204,12 @@ def _draw(rng, pitches, starts, ends, attacked, seconds, errors):
     depth = VIBRATO[1][0] * np.exp(VIBRATO[1][1] * rng.standard_normal())
     loose += depth * (1 - np.exp(-since / 0.3)) * np.sin(2 * np.pi * swing)
     slow = np.exp(-2 * np.pi * 2 / RATE)  # noise below 2 Hz
-    loose += WANDER * dsp.lfilter([np.sqrt(1 - slow**2)], [1, -slow], rng.standard_normal(len(t)))
+    loose += WANDER * scipy.signal.lfilter([np.sqrt(1 - slow**2)], [1, -slow], rng.standard_normal(len(t)))
     loose += rng.normal(0, DRIFT) * t / 10
     gain = np.exp(0.2 * rng.standard_normal(len(starts)))[note]
     dip = 1 - 0.6 * np.exp(-since / 0.03)
     sounding = (t >= starts[0]) & (left > 0)
-    loudness = dsp.lfilter([0.25], [1, -0.75], sounding * gain * dip)
+    loudness = scipy.signal.lfilter([0.25], [1, -0.75], sounding * gain * dip)
     return np.where(sounding, curve + errors * loose, np.nan), loudness
 
 
@@ -249,13 +249,16 @@ def hum(
     known = np.flatnonzero(~np.isnan(pitches))
     frequency = np.interp(at, known, midi_to_hz(pitches[known]))
     loudness = np.interp(at, np.arange(len(pitches)), loudness)
-    audio = (_whistle(frequency) if voice == "whistle" else _voice(rng, frequency, voice == "hum")) * loudness
+    tone = np.sin(2 * np.pi * np.cumsum(frequency / SR))
+    audio = loudness * (tone if voice == "whistle" else _voice(rng, frequency, voice == "hum"))
     audio = audio / np.std(audio) + 0.005 * rng.standard_normal(len(audio))  # nobody is silent between notes
     audio = _reverberate(rng, audio, room) if room else audio
     audio = _telephone(audio) if phone else audio
     audio *= 10 ** (rng.uniform(-26, -18) / 20) / np.sqrt(np.mean(audio**2))
     if snr is not None:
-        noise = dsp.lfilter([1], [1, -0.9], rng.standard_normal(int(seconds * SR)))  # like most noise, louder below
+        noise = scipy.signal.lfilter(
+            [1], [1, -0.9], rng.standard_normal(int(seconds * SR))
+        )  # like most noise, louder below
         noise = _telephone(noise) if phone else noise
         audio = audio + noise * np.sqrt(np.mean(audio**2) / np.mean(noise**2)) * 10 ** (-snr / 20)
     return (audio / max(1.0, np.abs(audio).max() / 0.99)).astype(np.float32), SR // 2 if phone else SR
@@ -274,11 +277,7 @@ def _voice(rng, frequency, closed):
     radius, angle = np.exp(-np.pi * widths / SR), 2 * np.pi * formants / SR
     a = np.stack([np.ones(5), -2 * radius * np.cos(angle), radius**2], axis=1)
     b = a.sum(1, keepdims=True) * [1, 0, 0]
-    return dsp.sosfilt(np.c_[b, a], source)
-
-
-def _whistle(frequency):
-    return np.sin(2 * np.pi * np.cumsum(frequency / SR))
+    return scipy.signal.sosfilt(np.c_[b, a], source)
 
 
 def _reverberate(rng, audio, seconds):
@@ -286,9 +285,9 @@ def _reverberate(rng, audio, seconds):
     t = np.arange(int(seconds * SR)) / SR
     echoes = rng.standard_normal(len(t)) * 10 ** (-3 * t / seconds)
     echoes *= 10 ** (rng.uniform(-6, 3) / 20) / np.sqrt(np.sum(echoes**2))
-    return audio + dsp.oaconvolve(audio.astype(np.float32), echoes.astype(np.float32))[: len(audio)]
+    return audio + scipy.signal.oaconvolve(audio.astype(np.float32), echoes.astype(np.float32))[: len(audio)]
 
 
 def _telephone(audio):
-    band = dsp.butter(4, [300, 3400], "band", fs=SR, output="sos")
-    return soxr.resample(dsp.sosfilt(band, audio), SR, SR // 2)
+    band = scipy.signal.butter(4, [300, 3400], "band", fs=SR, output="sos")
+    return soxr.resample(scipy.signal.sosfilt(band, audio), SR, SR // 2)

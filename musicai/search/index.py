@@ -10,20 +10,21 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 import numpy as np
+import torch
 from tqdm.auto import tqdm
 
 from musicai.data.splits import group_duplicates
 from musicai.notes import Melody, Score
 from musicai.search._fast.alignment import align, align_all
 from musicai.search._fast.warping import warp_all
-from musicai.search._scale.builder import Builder
-from musicai.search._scale.decoding import read_melody, read_runs
+from musicai.search._scale.builder import Builder, read_melody, read_runs
 from musicai.search._scale.sliding import find_places
 from musicai.search._scale.store import VERSION, Store
 from musicai.search.confidence import probability, threshold
 from musicai.search.lines import Lines
 from musicai.search.queries import Query, read_query
 from musicai.storage import atomic_write
+from musicai.threads import Workers
 
 FORMAT = VERSION  # of the file; an index of another version has to be built again
 LEAST = 3  # notes of a query
@@ -31,6 +32,7 @@ EXHAUSTIVE = 600_000  # notes: in smaller collections, the query is aligned with
 CANDIDATES = 100_000  # places at which it is aligned otherwise, divided by the number of its notes
 APART = 8  # notes: places that are closer are aligned together
 SUNG = 20_000  # lines that a contour is compared with at most
+TOGETHER = 1024  # lines or runs that a thread aligns before it takes more
 RIVALS = 5  # matches that are looked at to judge the best
 
 
@@ -196,19 +198,31 @@ class MelodyIndex:
         return self._find_sound(query, k) if query.contours else self._find_notes(query, k)
 
     def _find_notes(self, query: Query, k: int) -> list[Match]:
-        which, lines = self._candidates(query)
-        scores = align_all(query.pitches, query.starts, lines)[0].astype(float)
-        # a score is that of a random place in a run; make it that of a random place in the whole line
-        scores += np.log(np.diff(lines.offsets) / np.diff(self._store["offsets"])[which])
-        best = _best(scores, lines.pieces, max(k, RIVALS))
+        which, firsts, lasts = self._candidates(query)
+
+        def score(some: np.ndarray) -> np.ndarray:
+            if firsts is None:
+                return align_all(query.pitches, query.starts, self.lines, some)[0]
+            lines = read_runs(self._store, which[some], firsts[some], lasts[some])
+            return align_all(query.pitches, query.starts, lines)[0]
+
+        with Workers(torch.device("cpu")) as workers:
+            parts = np.array_split(np.arange(len(which)), -(-len(which) // TOGETHER))
+            scores = np.concatenate([*workers.map(score, parts)]).astype(float)
+        if firsts is not None:  # a score is that of a random place in a run; make it that of one in the whole line
+            scores += np.log((lasts - firsts) / np.diff(self._store["offsets"])[which])
+        best = _best(scores, self._store["pieces"][which], max(k, RIVALS))
         matches = sorted((self._match(query, which[i]) for i in best), key=lambda match: -match.score)
         return _judge(matches, query, len(self._store["pieces"]))[:k]
 
-    def _candidates(self, query) -> tuple[np.ndarray, Lines]:
-        """The runs of notes that are worth aligning: which line each is in, and its notes."""
+    def _candidates(self, query: Query) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+        """The runs of notes that are worth aligning: which line each is in, its first note, and the one after it.
+
+        In a small collection, these are all lines, and there are no notes to tell.
+        """
         offsets = self._store["offsets"]
         if offsets[-1] <= EXHAUSTIVE:
-            return np.arange(len(offsets) - 1), self.lines
+            return np.arange(len(offsets) - 1), None, None
         notes, room = len(query.pitches), 2 + len(query.pitches) // 6
         places = find_places(self._store, query.pitches, query.starts, CANDIDATES // notes)
         ends = np.flatnonzero(np.diff(places, append=offsets[-1] + 99) > APART)
@@ -220,7 +234,7 @@ class MelodyIndex:
         firsts = np.maximum(np.repeat(firsts, parts), offsets[which])
         lasts = np.minimum(np.repeat(lasts, parts), offsets[which + 1])
         keep = lasts - firsts >= LEAST
-        return which[keep], read_runs(self._store, which[keep], firsts[keep], lasts[keep])
+        return which[keep], firsts[keep], lasts[keep]
 
     def _match(self, query: Query, line: int) -> Match:
         name, piece = read_melody(self._store, line)
@@ -249,12 +263,8 @@ class MelodyIndex:
         offsets = self._store["offsets"]
         if len(offsets) - 1 <= SUNG:
             return np.arange(len(offsets) - 1), self.lines
-        notes = [contour.notes() for contour in query.contours]
-        places = [
-            find_places(self._store, pitches, starts, SUNG // len(notes))
-            for pitches, starts, *_ in notes
-            if len(pitches)
-        ]
+        melodies = [notes[:2] for contour in query.contours if len((notes := contour.notes())[0])]
+        places = [find_places(self._store, *melody, SUNG // len(query.contours)) for melody in melodies]
         which = np.unique(np.searchsorted(offsets[1:-1], np.concatenate([*places, []]), side="right"))
         return which, read_runs(self._store, which, offsets[which], offsets[which + 1])
 

@@ -101,20 +101,15 @@ def read_folder(folder: str | PathLike) -> tuple[list[Melody | Score], list[str]
     for path in tqdm(paths, desc="reading", unit="file", delay=1):
         name = path.relative_to(top).as_posix()
         try:
-            found = (
-                read_abc(path, expand_repeats=True)
-                if path.suffix.lower() == ".abc"
-                else [read_score(path, expand_repeats=True)]
-            )
+            several = path.suffix.lower() == ".abc"
+            found = read_abc(path, expand_repeats=True) if several else [read_score(path, expand_repeats=True)]
         except (ValueError, OSError) as error:
             problems.append(f"{name}: {error}")
             continue
         pieces += found
         ids += [name] if len(found) == 1 else [f"{name}#{i}" for i in range(1, len(found) + 1)]
-    for problem in problems[:10]:
+    for problem in [*problems[:10], *[f"{len(problems) - 10} more files"][: len(problems) > 10]]:
         print(f"left out {problem:.300}", file=sys.stderr)
-    if len(problems) > 10:
-        print(f"left out {len(problems) - 10} more files", file=sys.stderr)
     if not pieces:
         raise ValueError(f"{top}: no file ending in {', '.join(NOTATION)} that can be read")
     return pieces, ids

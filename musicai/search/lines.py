@@ -35,12 +35,8 @@ class Lines:
     @classmethod
     def from_pieces(cls, pieces: Iterable[Melody | Score]) -> "Lines":
         """Lay out the lines of melodies and scores, as `lines_of` finds them in each piece."""
-        owned = [(i, line) for i, piece in enumerate(pieces) for line in lines_of(piece)]
-        rows = [(note.pitch, note.start, note.duration) for _, line in owned for note in line.notes]
-        pitches, starts, durations = np.array(rows, dtype=np.float32).reshape(-1, 3).T
-        offsets = np.cumsum([0, *(len(line) for _, line in owned)], dtype=np.int64)
-        owners = np.array([i for i, _ in owned], dtype=np.int32)
-        return cls(offsets, owners, pitches.astype(np.uint8), starts.copy(), durations.copy())
+        offsets, owners, pitches, starts, durations = flatten(pieces)
+        return cls(offsets, owners, pitches.astype(np.uint8), starts.astype(np.float32), durations.astype(np.float32))
 
     def __len__(self) -> int:
         return len(self.pieces)
@@ -64,3 +60,23 @@ def lines_of(piece: Melody | Score) -> list[Melody]:
     voices = [Score((track,), piece.tempos, piece.time_signatures) for track in piece.tracks if not track.is_drum]
     lines = {line.notes: line for line in (piece.melody(), *(voice.melody() for voice in voices)) if line.notes}
     return list(lines.values())
+
+
+def flatten(pieces: Iterable[Melody | Score]) -> tuple[np.ndarray, ...]:
+    """Lay the lines of pieces end to end: the arrays of `Lines`, but pitches, starts and durations in float64.
+
+    >>> offsets, owners, pitches, starts, durations = flatten([Melody.from_pitches([60, 62])])
+    >>> offsets.tolist(), starts.tolist()
+    ([0, 2], [0.0, 1.0])
+
+    Args:
+        pieces: melodies and scores.
+
+    Returns: offsets, pieces, pitches, starts and durations.
+
+    Chapter 6.
+    """
+    owned = [(i, line) for i, piece in enumerate(pieces) for line in lines_of(piece)]
+    rows = [(note.pitch, note.start, note.duration) for _, line in owned for note in line.notes]
+    offsets = np.cumsum([0, *(len(line) for _, line in owned)], dtype=np.int64)
+    return offsets, np.array([i for i, _ in owned], np.int32), *np.array(rows, dtype=float).reshape(-1, 3).T

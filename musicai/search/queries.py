@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass
 from numbers import Real
 from os import PathLike
+from os.path import isfile  # which says no, too, where text is no path at all
 from pathlib import Path
 
 import numpy as np
@@ -115,20 +116,13 @@ def _read_list(items: list) -> Query:
 def _read_text_or_file(query: str | PathLike) -> Query:
     path = Path(query).expanduser()
     suffix = path.suffix.lower()
-    if suffix in SOUND + NOTATION or isinstance(query, PathLike) or _is_file(path):
+    if suffix in SOUND + NOTATION or isinstance(query, PathLike) or isfile(path):
         if suffix in SOUND:
             return _from_contours(_contours(*load(path, mono=True), path.name), path.name)
         if suffix in NOTATION:
             return _from_melody(read_score(path), path.name)
         raise ValueError(f"{path}: files to search with end in {', '.join(SOUND + NOTATION)}")
     return _read_text(str(query))
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # too long for a path, or it holds a null byte
-        return False
 
 
 def _read_text(text: str) -> Query:

@@ -80,7 +80,7 @@ def line_frames(pitches, starts, durations, step: float, more: int = 0) -> np.nd
     count = max(1, int((starts[-1] + durations[-1] - starts[0]) / step))
     middles = starts[0] + (np.arange(count) + 0.5) * step
     once = pitches[np.searchsorted(starts, middles, side="right") - 1]
-    return np.concatenate([once, once[:more]])
+    return np.concatenate((once, once[:more]))
 
 
 def beats_per_note(starts: np.ndarray) -> float:

@@ -79,21 +79,17 @@ class Batches:
 
     def __getitem__(self, n: int) -> Any:
         """Batch n of this process, n = 0, 1, 2, ... without end; the global random generators are left unchanged."""
-        with _generators_kept():
-            return self.seeded(n)
-
-    def seeded(self, n: int) -> Any:
-        """Batch n, leaving the global generators seeded: for `fit`, which seeds them anyway."""
         epoch, place = divmod(n, self.per_epoch)
         base, order = _order(len(self.dataset), self.seed, epoch)
         rank, world = rank_and_world()
         if self.batch_size % world:
             raise ValueError(f"batch_size={self.batch_size}: {world} processes cannot share that equally")
         items = []
-        for position in range(place * self.batch_size + rank, (place + 1) * self.batch_size, world):
-            seed_all(base + position)
-            items.append(self.dataset[int(order[position])])
-        return self.collate(items)
+        with _generators_kept():
+            for position in range(place * self.batch_size + rank, (place + 1) * self.batch_size, world):
+                seed_all(base + position)
+                items.append(self.dataset[int(order[position])])
+            return self.collate(items)
 
 
 @lru_cache(maxsize=4)
@@ -105,7 +101,7 @@ def _order(items: int, seed: int, epoch: int) -> tuple[int, np.ndarray]:
 
 def numbered(batches: Iterable | Callable[[int], Any], start: int, seed: int) -> Iterator[Any]:
     """Yield batches start, start + 1, ... from any kind of `batches` that `fit` accepts."""
-    function = batches.seeded if isinstance(batches, Batches) else batches if callable(batches) else None
+    function = batches.__getitem__ if isinstance(batches, Batches) else batches if callable(batches) else None
     endless = map(function, count(start)) if function else _round_and_round(batches)
     for n in count(start if function else 0):
         seed_all(seed, n, rank_and_world()[0], 0)  # a DataLoader draws its shuffles from the global generator

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import save
@@ -39,7 +40,8 @@ def save_checkpoint(path: str | Path, state: Mapping[str, Any], info: Any = None
 
     Args:
         path: the file; its folder is created if needed.
-        state: name -> an object with `state_dict()`, or plain data: dicts, lists, tuples, numbers, text, tensors.
+        state: name -> an object with `state_dict()`, or plain data: dicts, lists, tuples, numbers, text,
+            tensors, arrays.
         info: plain data to store with it.
 
     Raises:
@@ -140,6 +142,8 @@ def _encode(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
             name += "_"
         tensors[name] = value.detach().to("cpu", copy=True).contiguous()  # a copy: tied weights may share memory
         return {"$tensor": name}
+    if isinstance(value, np.ndarray):
+        return {"$array": _encode(torch.from_numpy(value.astype(value.dtype.newbyteorder("="), "C")), name, tensors)}
     if isinstance(value, list | tuple):
         items = [_encode(item, f"{name}.{i}", tensors) for i, item in enumerate(value)]
         return items if isinstance(value, list) else {"$tuple": items}
@@ -150,7 +154,7 @@ def _encode(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
 
 
 def _decode(content: str, tensors: dict[str, Tensor]) -> Any:
-    kinds = {"$tensor": tensors.__getitem__, "$tuple": tuple, "$dict": dict}
+    kinds = {"$tensor": tensors.__getitem__, "$array": Tensor.numpy, "$tuple": tuple, "$dict": dict}
 
     def made(value: dict) -> Any:
         ((kind, inner),) = value.items()

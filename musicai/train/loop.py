@@ -19,20 +19,11 @@ Callback = Callable[[TrainingRun], Losses | None]
 
 
 def fit(
-    step: Callable[[Any], Losses],
-    batches: Iterable | Callable[[int], Any],
-    *,
-    steps: int,
-    state: Mapping[str, Any],
-    checkpoint: str | Path | None = None,
-    save_every: int = 1000,
-    precision: str | None = None,
-    ema: float | Mapping[str, float] | None = None,
-    callbacks: Sequence[tuple[int, Callback]] = (),
-    config: Any = None,
-    seed: int = 0,
-    progress: bool = True,
-) -> TrainingRun:
+    step: Callable[[Any], Losses], batches: Iterable | Callable[[int], Any], *, steps: int, state: Mapping[str, Any],
+    checkpoint: str | Path | None = None, save_every: int = 1000, precision: str | None = None,
+    ema: float | Mapping[str, float] | None = None, callbacks: Sequence[tuple[int, Callback]] = (),
+    config: Any = None, seed: int = 0, progress: bool = True,
+) -> TrainingRun:  # fmt: skip
     """Call `step(batch)` for `steps` batches and take care of everything else.
 
     >>> model = torch.nn.Linear(3, 1)
@@ -121,11 +112,20 @@ def fit(
 
 def _call(function: Callback, run: TrainingRun) -> None:
     """Run a callback, without letting one that forgets `model.train()` affect the training."""
-    modes = {m: m.training for part in run.state.values() if isinstance(part, nn.Module) for m in part.modules()}
-    values = function(run) or {}
-    for module, training in modes.items():
-        module.training = training
+    with modes_kept(*(part for part in run.state.values() if isinstance(part, nn.Module))):
+        values = function(run) or {}
     run.add(run.step, {name: float(value) for name, value in values.items()})
+
+
+@contextmanager
+def modes_kept(*models: nn.Module) -> Iterator[None]:
+    """Restore the train or eval mode of every part of the models afterwards, even after an error or Ctrl-C."""
+    modes = {module: module.training for model in models for module in model.modules()}
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
 
 
 @contextmanager

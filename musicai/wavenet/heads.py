@@ -1,7 +1,5 @@
 """Output heads: the last layer of a WaveNet and the distribution it parametrises. Chapter 5."""
 
-import math
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -116,7 +114,7 @@ class GaussianHead(MixtureHead):
         mixture = self(features)
         k = categorical_from_uniform(mixture.log_weights, u[..., 0], temperature, top_p)[..., None]
         mean, scale = (x[..., 0].gather(-1, k)[..., 0] for x in (mixture.means, mixture.scales))
-        normal = math.sqrt(2) * torch.erfinv(2 * u[..., 1].double().clamp(TINY, 1 - TINY) - 1).to(mean.dtype)
+        normal = torch.special.ndtri(u[..., 1].double().clamp(TINY, 1 - TINY)).to(mean.dtype)
         return (mean + temperature * scale * normal).clamp(-1, 1)
 
 

@@ -1,6 +1,7 @@
 """WaveNet: a causal network whose output at each time is the distribution of the next sample. Chapter 5."""
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -58,7 +59,7 @@ class WaveNetConfig:
         dilations_of(self.layers, self.stacks)
         for name, value in vars(self).items():
             least = 0 if name in MAY_BE_ZERO else 1
-            _require(not isinstance(value, int) or value >= least, f"{name} must be {least} or more; got {value}")
+            require(not isinstance(value, int) or value >= least, f"{name} must be {least} or more; got {value}")
 
 
 class WaveNet(Pretrained, nn.Module):
@@ -145,29 +146,40 @@ class WaveNet(Pretrained, nn.Module):
         return self.upsample(local)
 
     def _check_inputs(self, inputs: Tensor) -> None:
-        _require(inputs.dim() == 2, f"inputs must be (batch, time); got {tuple(inputs.shape)}")
+        require(inputs.dim() == 2, f"inputs must be (batch, time); got {tuple(inputs.shape)}")
         if not self.config.mixtures:
-            _require(inputs.dtype == torch.int64, f"codes must be int64; got {inputs.dtype}")
+            require(inputs.dtype == torch.int64, f"codes must be int64; got {inputs.dtype}")
             _check_range("codes", inputs, self.config.classes)
 
     def _check_local(self, batch: int, length: int, local: Tensor) -> None:
         factor = math.prod(self.config.upsample)
         needed = (batch, self.config.local_channels, -(-length // factor))
         sizes = f"{length} samples in frames of {factor} need {needed}"
-        _require(local.shape == needed, f"local conditioning has shape {tuple(local.shape)}; {sizes}")
-        _require(torch.isfinite(local).all(), "local conditioning contains NaN or infinity")
+        require(local.shape == needed, f"local conditioning has shape {tuple(local.shape)}; {sizes}")
+        require(torch.isfinite(local).all(), "local conditioning contains NaN or infinity")
 
     def _check_instrument(self, batch: int, instrument: Tensor) -> None:
         found = instrument.dtype, tuple(instrument.shape)
-        _require(found == (torch.int64, (batch,)), f"instrument must be int64 of shape ({batch},); got {found}")
+        require(found == (torch.int64, (batch,)), f"instrument must be int64 of shape ({batch},); got {found}")
         _check_range("instrument", instrument, self.config.global_classes)
 
 
-def _require(condition: bool | Tensor, message: str) -> None:
+def require(condition: bool | Tensor, message: str) -> None:
+    """Raise a ValueError with this message unless the condition holds."""
     if not condition:
         raise ValueError(message)
 
 
+def number(name: str, value: float, low: float, high: float = math.inf, whole: bool = False) -> float:
+    """A finite number from low to high, and a whole one (2 or 2.0) if it has to be; a ValueError for anything else."""
+    with suppress(TypeError, ValueError, RuntimeError):  # a text, None, a list, an array of several numbers
+        if low <= value <= high and value < math.inf and not (whole and value % 1):
+            return int(value) if whole else float(value)
+    least = f"a whole number, {low} or more" if whole else f"{low} or more"
+    between = f"a {'whole ' * whole}number from {low} to {high}"
+    raise ValueError(f"{name} must be {between if high < math.inf else least}; got {value!r}")
+
+
 def _check_range(name: str, numbers: Tensor, count: int) -> None:
     bad = numbers[(numbers < 0) | (numbers >= count)]
-    _require(not len(bad), f"{name} must lie in 0..{count - 1}; got {bad[:1].tolist()}")
+    require(not len(bad), f"{name} must lie in 0..{count - 1}; got {bad[:1].tolist()}")

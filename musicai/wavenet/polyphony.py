@@ -1,31 +1,23 @@
 """Composing with a RollWaveNet: continue an opening, harmonise a melody, stay in a key. Chapter 5."""
 
 from collections.abc import Iterable
-from contextlib import suppress
 
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from musicai.train.loop import modes_kept
 from musicai.wavenet.lookup import KEYS, LOWEST, PAST, RollMemory, planes_of
-from musicai.wavenet.rolls import RollWaveNet, as_roll, evaluating, transposed
+from musicai.wavenet.model import number
+from musicai.wavenet.rolls import RollWaveNet, as_roll, transposed
 
 
 @torch.no_grad()
 def compose(
-    model: RollWaveNet,
-    frames: int,
-    *,
-    opening: Tensor | None = None,
-    fixed: Tensor | None = None,
-    tonic: int = 0,
-    pitch_classes: Iterable[int] = range(12),
-    density: float = 0.0,
-    temperature: float = 1.0,
-    top_p: float = 1.0,
-    seed: int = 0,
-    progress: bool = True,
-) -> Tensor:
+    model: RollWaveNet, frames: int, *, opening: Tensor | None = None, fixed: Tensor | None = None,
+    tonic: int = 0, pitch_classes: Iterable[int] = range(12), density: float = 0.0,
+    temperature: float = 1.0, top_p: float = 1.0, seed: int = 0, progress: bool = True,
+) -> Tensor:  # fmt: skip
     """Draw a piano roll from a model, frame by frame; every frame takes the same time, however long the piece.
 
     >>> roll = compose(model, 64, opening=JSBChorales("test")[0]["roll"][:, :8])  # doctest: +SKIP
@@ -53,9 +45,9 @@ def compose(
 
     Source: ancestral sampling, as in van den Oord et al. 2016 (arXiv:1609.03499), section 2. Chapter 5.
     """
-    frames, tonic = _number("frames", frames, 1, 10**9, whole=True), _number("tonic", tonic, 0, 11, whole=True)
-    seed, density = _number("seed", seed, 0, 2**63 - 1, whole=True), _number("density", density, -1000, 1000)
-    temperature, top_p = _number("temperature", temperature, 0, 1000), _number("top_p", top_p, 0, 1)
+    frames, tonic = number("frames", frames, 1, 10**9, whole=True), number("tonic", tonic, 0, 11, whole=True)
+    seed, density = number("seed", seed, 0, 2**63 - 1, whole=True), number("density", density, -1000, 1000)
+    temperature, top_p = number("temperature", temperature, 0, 1000), number("top_p", top_p, 0, 1)
     given = _given(frames, opening, fixed).T.flip(-1)  # (frames, 88), the highest key first, as in all that follows
     nearer_first = (tonic, tonic - 12) if tonic <= 6 else (tonic - 12, tonic)
     up = max(nearer_first, key=lambda up: (transposed(given, -up) == 1).sum())  # keep what is given on the keyboard
@@ -65,7 +57,8 @@ def compose(
     uniforms = torch.rand(frames, KEYS, generator=torch.Generator().manual_seed(seed)).to(device)
     memory, past, drawn = RollMemory(frames), kept.new_zeros(frames, PAST), torch.zeros(frames, KEYS)
     every_key = kept.new_ones(1, KEYS).nonzero(as_tuple=True)
-    with evaluating(model):
+    with modes_kept(model):
+        model.eval()
         for t in tqdm(range(frames), desc="compose", disable=not progress):
             past[t] = torch.from_numpy(memory.past())
             context = model.context(past[None, max(0, t + 1 - model.receptive_field) : t + 1])[0, -1:]  # (1, A)
@@ -117,14 +110,6 @@ def _given(frames: int, opening: Tensor | None, fixed: Tensor | None) -> Tensor:
 
 def _bias(pitch_classes: Iterable[int], density: float, up: int) -> Tensor:
     """What to add to the logits of each key (88,), the highest first, for a piece `up` semitones above C."""
-    allowed = {_number("a pitch class", number, 0, 11, whole=True) for number in pitch_classes}
+    allowed = {number("a pitch class", chosen, 0, 11, whole=True) for chosen in pitch_classes}
     keys = range(LOWEST + KEYS - 1, LOWEST - 1, -1)
     return torch.tensor([density if (key + up) % 12 in allowed else -torch.inf for key in keys])
-
-
-def _number(name: str, value: float, low: float, high: float, whole: bool = False) -> float:
-    """A number in [low, high], and a whole one (2 or 2.0) if it has to be; a ValueError for any other, such as NaN."""
-    with suppress(TypeError, ValueError, RuntimeError):  # a text, None, a list, an array of several numbers
-        if low <= value <= high and not (whole and value % 1):
-            return int(value) if whole else float(value)
-    raise ValueError(f"{name} must be a {'whole ' * whole}number from {low} to {high}; got {value!r}")

@@ -1,7 +1,6 @@
 """A WaveNet over the frames of a piano roll, and the batches it learns from. Chapter 5."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +10,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from musicai.pretrained import Pretrained
+from musicai.train.loop import modes_kept
 from musicai.wavenet.heads import PianoRollHead
 from musicai.wavenet.layers import DilatedStack, dilations_of
 from musicai.wavenet.lookup import FRAME_FEATURES, KEYS, LAGS, features_of, history, planes_of
@@ -141,18 +141,6 @@ class RollWaveNet(Pretrained, nn.Module):
         return x + self.register[keys] + self.degree[keys % 12]
 
 
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Switch a model to eval mode, then restore every part's own mode, even after an error or Ctrl-C."""
-    modes = {module: module.training for module in model.modules()}
-    try:
-        model.eval()
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
-
-
 def as_roll(name: str, roll: Tensor, free: bool = False) -> Tensor:
     """A piano roll as float32 (88, frames); a ValueError unless it holds only 0 and 1 (or NaN, if keys may be free)."""
     roll = torch.as_tensor(roll).float()
@@ -191,7 +179,8 @@ def nats_per_frame(model: RollWaveNet, rolls: Sequence[Tensor]) -> float:
 
     Source: Boulanger-Lewandowski et al. 2012 (arXiv:1206.6392), table 1. Chapter 5.
     """
-    with evaluating(model):
+    with modes_kept(model):
+        model.eval()
         total = sum(float(model.log_prob(roll).double().sum()) for roll in rolls)
     return -total / sum(roll.shape[1] for roll in rolls)
 

@@ -1,30 +1,10 @@
-"""The two loops of `AudioIndex.find`, compiled: reading the postings, and looking at the places that they vote for."""
+"""The loop of `AudioIndex.find`, compiled: looking at the places that are voted for."""
 
 import numpy as np
 from numba import njit
 
-OPTIONS = {"nogil": True, "cache": True}
 
-
-@njit(**OPTIONS)
-def vote(starts, postings, keys, begins):
-    """The frame at which a clip begins if its pair `keys[i]`, at frame `begins[i]`, is the one in a posting: int32.
-
-    One for each posting of each pair.
-    """
-    count = 0
-    for key in keys:
-        count += starts[key + 1] - starts[key]
-    places = np.empty(count, np.int32)
-    count = 0
-    for i in range(len(keys)):
-        for j in range(starts[keys[i]], starts[keys[i] + 1]):
-            places[count] = postings[j] - begins[i]
-            count += 1
-    return places
-
-
-@njit(**OPTIONS)
+@njit(nogil=True, cache=True)
 def fit(frames, cents, bins, loudness, places, speeds, shifts):
     """The sum of a clip's loudness, less a half, over the landmarks in the index that it covers: float64 (places,).
 

@@ -15,7 +15,7 @@ from numba.extending import intrinsic
 
 from musicai.search.contours import Contour
 from musicai.search.lines import Lines
-from musicai.search.warping import BEND, OCTAVE, PACES, pitch_cost, query_frames
+from musicai.search.warping import BEND, OCTAVE, PACES, beats_per_note, line_frames, pitch_cost, query_frames
 from musicai.threads import Workers
 
 RATE = 8.0  # frames per second
@@ -34,13 +34,7 @@ I16, I32 = ir.IntType(16), ir.IntType(32)
 ROW = ir.VectorType(I16, LANES)
 
 
-def compiled(function):
-    """Compile, and keep the machine code on disk if there is a place for it; all it depends on is in this file."""
-    options = {"error_model": "numpy", "nogil": True}
-    try:
-        return njit(cache=True, **options)(function)
-    except RuntimeError:
-        return njit(**options)(function)
+compiled = njit(cache=True, error_model="numpy", nogil=True)
 
 
 def warp_all(
@@ -177,27 +171,7 @@ def relax(_, before, skip, twice, twice_cost, cost, out, bend, far):
     return types.void(*[types.int64] * 6, types.int16, types.int64 if tracked else types.none), generate
 
 
-@compiled
-def _cells(pitches, starts, durations, step, more, out):
-    """`line_frames` into `out`; returns how many there are."""
-    once = max(1, int((starts[-1] + durations[-1] - starts[0]) / step))
-    count, note = min(once + min(once, more), out.size), 0
-    for u in range(count):
-        middle = starts[0] + (u % once + 0.5) * step
-        note = 0 if u == once else note
-        while note + 1 < starts.size and starts[note + 1] <= middle:
-            note += 1
-        out[u] = pitches[note]
-    return count
-
-
-@compiled
-def _beats_per_note(starts):
-    """`beats_per_note`."""
-    total = 0.0
-    for i in range(1, starts.size):
-        total += np.log(starts[i] - starts[i - 1])
-    return np.exp(total / max(1, starts.size - 1))
+_frames, _beats_per_note = compiled(line_frames), compiled(beats_per_note)
 
 
 @compiled
@@ -233,17 +207,16 @@ def _lot(table, bend, far, offsets, pitches, starts, durations, which, steps, sh
     """Costs, starts and ends (lines, ways, LANES); `steps` are in notes, `table` is (frames, pitches, LANES)."""
     shape = (*steps.shape, LANES)
     costs, firsts, lasts = np.full(shape, FULL, np.int16), np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    work, line = np.zeros((2, 3, (LONGEST + 2) * LANES), np.int16), np.empty(LONGEST, np.int64)
+    work = np.zeros((2, 3, (LONGEST + 2) * LANES), np.int16)
     for i in range(which.size):
         a, b = offsets[which[i]], offsets[which[i] + 1]
         beats = _beats_per_note(starts[a:b])
         for way in range(steps.shape[1]):
             step = beats * steps[i, way]
-            count = _cells(pitches[a:b], starts[a:b], durations[a:b], step, len(table), line)
-            for u in range(count):
-                line[u] = (line[u] - shifts[i, way]) % table.shape[1]
-            last = _warp(table, bend, line[:count], work, far)
-            for u in range(count):
+            line = _frames(pitches[a:b], starts[a:b], durations[a:b], step, len(table))[:LONGEST].astype(np.int64)
+            line = (line - shifts[i, way]) % table.shape[1]
+            last = _warp(table, bend, line, work, far)
+            for u in range(line.size):
                 for lane in range(LANES):
                     cost = work[0, last, (u + 2) * LANES + lane]
                     if cost < costs[i, way, lane]:

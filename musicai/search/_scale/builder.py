@@ -1,4 +1,4 @@
-"""From pieces to the columns of the file, chunk by chunk, so that memory does not grow with the collection.
+"""From pieces to the columns of the file, chunk by chunk, so that memory does not grow with the collection, and back.
 
 A note takes three bytes as a rule: its pitch, its symbol (see `sliding.py`), and the code of its
 rhythm, a pair (time to the next note, duration) in a table. Times are whole numbers of TICKS per beat, which is exact
@@ -11,25 +11,30 @@ from typing import BinaryIO
 
 import numpy as np
 
-from musicai.notes import Melody, Score
-from musicai.search._scale.sliding import symbols_of
-from musicai.search._scale.store import Column, write
-from musicai.search.lines import Lines, lines_of
+from musicai.notes import Melody, Note, Score
+from musicai.search._scale.sliding import compiled, symbols_of
+from musicai.search._scale.store import Column, Store, write
+from musicai.search.lines import Lines, flatten
 
 TICKS = 20160  # per beat: divisible by 64, 9, 5 and 7, and so by the 480 and 960 of MIDI files
 BATCH = 1000  # pieces whose notes are converted at once
+TOGETHER = 256  # runs of notes that are read before their pages are let go
 DTYPES = {"pitches": "u1", "rhythms": "<u4", "offsets": "<i8", "pieces": "<i4", "firsts": "<i4", "table": "<i4"}
-DTYPES |= {"texts": "u1", "text_offsets": "<i8"}
-DTYPES |= {"symbols": "u1", "symbol_counts": "<i8"}
+DTYPES |= {"texts": "u1", "text_offsets": "<i8", "symbols": "u1", "symbol_counts": "<i8"}
+
+
+def facts_of(piece: Melody | Score) -> list:
+    """The name, key, tempo and metre of a piece."""
+    if isinstance(piece, Melody):
+        return [piece.name, piece.key, piece.tempo, *piece.time_signature]
+    return [piece.name, piece.key, piece.tempos[0][1], *piece.time_signatures[0][1:]]
 
 
 class Builder:
     """Collects pieces in columns; `finish` writes the file."""
 
     def __init__(self, folder: Path | None):
-        self.columns = {name: Column(dtype, folder) for name, dtype in DTYPES.items()}
-        self.columns["offsets"].append([0])
-        self.columns["text_offsets"].append([0])
+        self.columns = {name: Column(dtype, folder, [0] * name.endswith("offsets")) for name, dtype in DTYPES.items()}
         self.codes: dict[int, int] = {}  # (step, duration) as one number -> its row in the table
         self.pieces, self.waiting, self.names, self.counts = 0, [], set(), np.zeros(256, np.int64)
 
@@ -44,10 +49,7 @@ class Builder:
         return self._append_texts([[str(number), "", "", 120.0, 4, 4] for number in numbers])
 
     def _flush(self) -> None:
-        owned = [(i, line) for i, (piece, _) in enumerate(self.waiting) for line in lines_of(piece)]
-        rows = [(note.pitch, note.start, note.duration) for _, line in owned for note in line.notes]
-        offsets = np.cumsum([0, *(len(line) for _, line in owned)])
-        self._append_lines(offsets, [i for i, _ in owned], *np.array(rows, dtype=float).reshape(-1, 3).T)
+        self._append_lines(*flatten(piece for piece, _ in self.waiting))
         self._append_texts([self._describe(i, *item) for i, item in enumerate(self.waiting, self.pieces)])
         self.waiting = []
 
@@ -78,11 +80,7 @@ class Builder:
             name = f"{piece.collection}/{piece.number}" if getattr(piece, "number", "") else str(position)
         name = f"{name}#{position}" if name in self.names else name
         self.names.add(name)
-        alone = isinstance(piece, Melody)
-        tempo, meter = (
-            (piece.tempo, piece.time_signature) if alone else (piece.tempos[0][1], piece.time_signatures[0][1:])
-        )
-        return [name, piece.name, piece.key, tempo, *meter]
+        return [name, *facts_of(piece)]
 
     def finish(self, file: BinaryIO) -> None:
         """Write everything that was added."""
@@ -91,3 +89,41 @@ class Builder:
         self.columns["table"].append(table.ravel())
         self.columns["symbol_counts"].append(self.counts)
         write(file, self.columns, {"rhythms": np.min_scalar_type(max(0, len(table) - 1))})
+
+
+def read_runs(store: Store, lines: np.ndarray, firsts: np.ndarray, lasts: np.ndarray) -> Lines:
+    """Read runs of notes, each from a line, as if they were lines; `pieces` says whose they are.
+
+    A run that begins with its line has the line's own times, and any other begins at 0.
+    """
+    offsets = np.cumsum([0, *(lasts - firsts)], dtype=np.int64)
+    columns = tuple(np.empty(offsets[-1], dtype) for dtype in (np.uint8, np.float32, np.float32))
+    origins = np.where(firsts == store["offsets"][lines], store["firsts"][lines], 0)
+    notes = (store["pitches"], store["rhythms"], store["table"].reshape(-1, 2))
+    for i in range(0, len(lines), TOGETHER):
+        some = slice(i, i + TOGETHER)
+        _copy(firsts[some], lasts[some], origins[some], offsets[some], *notes, *columns)
+        store.release()
+    return Lines(offsets, store["pieces"][lines], *columns)
+
+
+@compiled
+def _copy(firsts, lasts, origins, offsets, all_pitches, rhythms, table, pitches, starts, durations):
+    for run in range(len(firsts)):
+        at, onset = offsets[run], np.int64(origins[run])
+        for i in range(firsts[run], lasts[run]):
+            step, duration = table[rhythms[i]]
+            pitches[at], starts[at], durations[at] = all_pitches[i], onset / TICKS, duration / TICKS
+            onset += step
+            at += 1
+
+
+def read_melody(store: Store, line: int) -> tuple[str, Melody]:
+    """Read a line, exactly as it was put in, as a melody with the name of its piece; also return the piece's id."""
+    first, last = store["offsets"][line : line + 2].tolist()
+    steps, durations = store["table"].reshape(-1, 2)[store["rhythms"][first:last]].T
+    starts = store["firsts"][line] + np.cumsum(steps, dtype=np.int64) - steps
+    rows = zip(store["pitches"][first:last].tolist(), starts / TICKS, durations / TICKS, strict=True)
+    begin, end = store["text_offsets"][store["pieces"][line] :][:2]
+    name, title, key, tempo, *meter = json.loads(bytes(store["texts"][begin:end]))
+    return name, Melody(tuple(Note(*row) for row in rows), title, key, tempo, tuple(meter))

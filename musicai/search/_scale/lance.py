@@ -15,9 +15,10 @@ import numpy as np
 
 from musicai.extras import require
 from musicai.notes import Melody, Score
-from musicai.search._scale.words import number_words
+from musicai.search._scale.builder import facts_of
 from musicai.search.index import RIVALS, Match, MelodyIndex, _judge
 from musicai.search.lines import Lines, lines_of
+from musicai.search.ngrams import PATTERNS, WIDEST
 from musicai.search.queries import Query, read_query
 
 SCHEME, TABLE = "lance://", "melodies"
@@ -145,16 +146,10 @@ def _blocks(pieces: Iterable[Melody | Score], ids: Iterable[str] | None) -> Iter
 
 
 def _row(number: int, piece: Melody | Score, name: str) -> dict:
-    tempo = piece.tempo if isinstance(piece, Melody) else piece.tempos[0][1]
-    signature = piece.time_signature if isinstance(piece, Melody) else piece.time_signatures[0][1:]
     flat = Lines.from_pieces(lines_of(piece))
     arrays = vars(flat) | {"sizes": np.diff(flat.offsets)}
     notes = {key: arrays[key].astype(kind).tobytes() for key, kind in ARRAYS.items()}
-    return {
-        "number": number,
-        **dict(zip(FACTS, (name, piece.name, piece.key, tempo, *signature), strict=True)),
-        **notes,
-    }
+    return {"number": number, **dict(zip(FACTS, [name, *facts_of(piece)], strict=True)), **notes}
 
 
 def _add_words(rows):
@@ -168,8 +163,13 @@ def _add_words(rows):
 
 
 def _words(pitches: np.ndarray) -> str:
-    """The numbers of a line's words, as if all notes were equally long."""
-    numbers = number_words(np.rint(pitches).astype(np.int64), np.zeros(len(pitches))).ravel()
+    """A line's `ngrams.words_of` without rhythm, as numbers."""
+    pitches, base = np.rint(pitches).astype(int), 2 * WIDEST + 1
+    numbers = np.full((len(pitches), len(PATTERNS)), -1)
+    for p, pattern in enumerate(PATTERNS):
+        notes = pitches[np.add.outer(np.arange(max(0, len(pitches) - pattern[-1])), pattern)]
+        steps = np.diff(notes).clip(-WIDEST, WIDEST) + WIDEST
+        numbers[: len(steps), p] = steps @ base ** np.arange(len(pattern) - 1) + p * base**3
     return " ".join(map(str, numbers[numbers >= 0].tolist()))
 
 

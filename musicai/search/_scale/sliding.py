@@ -6,9 +6,11 @@ are compared about as fast as the places of a few words are looked up, and more 
 """
 
 import numpy as np
+import torch
+from numba import njit
 
 from musicai.search._scale.store import Store
-from musicai.search._scale.words import compiled
+from musicai.threads import Workers
 
 LONGEST = 16  # notes of the query that are compared
 LEAP = 15  # semitones: wider intervals count as this
@@ -18,7 +20,10 @@ INTERVAL, CHANGE = 0.75, 0.85  # how likely they survive the mistakes of a query
 GROUP = 4  # notes; between groups, a note may be missing or extra,
 SLIP = 4  # ... which costs this many bits
 PART, EDGE, LANES = 1 << 13, 32, 256  # places that are compared at once, some more at both ends, and a divisor of them
-MAPPED = 1 << 24  # places after which pages are let go
+MAPPED = 1 << 23  # places after which pages are let go
+SAMPLES, SAMPLE, SAFETY = 16, 1 << 17, 3  # places searched first, to know how good the best are, or a little less
+
+compiled = njit(cache=True, error_model="numpy", nogil=True)
 
 
 def symbols_of(pitches: np.ndarray, steps: np.ndarray, lasts: np.ndarray) -> np.ndarray:
@@ -42,11 +47,15 @@ def weigh(symbols: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, float]:
 
 @compiled
 def _add(symbols, wanted, worths, total):
-    for k in range(len(wanted)):
-        symbol, worth, here = wanted[k], worths[k], symbols[k : k + len(total)]
-        if worth > 0:
-            for i in range(len(total)):
-                total[i] += worth if here[i] == symbol else np.uint8(0)
+    """Add to each place what it is worth that GROUP symbols agree; written out, so that it is one loop of vectors."""
+    n, none = len(total), np.uint8(0)
+    here, second, third, fourth = symbols[:n], symbols[1 : n + 1], symbols[2 : n + 2], symbols[3 : n + 3]
+    a, b, c, d = wanted[0], wanted[1], wanted[2], wanted[3]
+    worth_a, worth_b, worth_c, worth_d = worths[0], worths[1], worths[2], worths[3]
+    for i in range(n):
+        one = np.uint8((worth_a if here[i] == a else none) + (worth_b if second[i] == b else none))
+        two = np.uint8((worth_c if third[i] == c else none) + (worth_d if fourth[i] == d else none))
+        total[i] += np.uint8(one + two)
 
 
 @compiled
@@ -59,19 +68,19 @@ def _slip(total, cost, out):
 
 
 @compiled
-def _prune(scores, places, count, state):
-    """Keep the places with more than the score that no more than `count` of them have."""
-    seen, least, left = np.zeros(256, np.int64), 255, count
+def _prune(scores, places, count):
+    """Move those places to the front whose score no more than `count` reach; return how many, and the least score."""
+    seen, least, left = np.zeros(257, np.int64), 256, count
     for score in scores:
         seen[score] += 1
-    while least > 0 and seen[least] <= left:
-        left, least = left - seen[least], least - 1
-    n = 0
+    while least > 1 and seen[least - 1] <= left:
+        left, least = left - seen[least - 1], least - 1
+    kept = 0
     for i in range(len(scores)):
-        if scores[i] > least:
-            scores[n], places[n] = scores[i], places[i]
-            n += 1
-    state[0], state[1] = n, min(least + 1, 255)
+        if scores[i] >= least:
+            scores[kept], places[kept] = scores[i], places[i]
+            kept += 1
+    return kept, least
 
 
 @compiled
@@ -83,33 +92,40 @@ def _take_apart(symbols, intervals, changes):
 
 
 @compiled
-def _slide(symbols, begin, end, wanted, worths, cost, count, scores, places, state):
-    """Add the best places from `begin` to `end` to the state[0] that were found so far, from the score state[1] on."""
-    notes, size = wanted.shape[1], PART + 2 * EDGE
+def _slide(symbols, begin, end, wanted, worths, cost, count, least):
+    """The scores and places of the best from `begin` to `end`; the lowest score that counts, least[0], may rise."""
+    notes, size, n = wanted.shape[1], PART + 2 * EDGE, 0
+    scores, places = np.empty(2 * count, np.uint8), np.empty(2 * count, np.int64)
     intervals, changes = np.zeros(size + notes, np.uint8), np.zeros(size + notes, np.uint8)
     total, other, most = np.zeros(size, np.uint8), np.zeros(size, np.uint8), np.zeros(LANES, np.uint8)
+    rhythm = worths[1].any()
     for part in range(begin, end, PART):
         low, high = max(part - EDGE, 0), min(len(symbols), part + PART + EDGE + notes)
-        intervals[:], changes[:], total[:], most[:] = 0, END, 0, 0
+        total[:], most[:] = 0, 0
+        if high - low < size + notes:  # at either end of the collection
+            intervals[:], changes[:] = 0, END
         _take_apart(symbols[low:high], intervals[low - part + EDGE :], changes[low - part + EDGE :])
         for k in range(0, notes, GROUP):
             if k:
                 _slip(total, cost, other)
                 total, other = other, total
-            _add(intervals[k:], wanted[0, k : k + GROUP], worths[0, k : k + GROUP], total)
-            _add(changes[k:], wanted[1, k : k + GROUP], worths[1, k : k + GROUP], total)
+            _add(intervals[k:], wanted[0, k:], worths[0, k:], total)
+            if rhythm:
+                _add(changes[k:], wanted[1, k:], worths[1, k:], total)
         inner = total[EDGE : EDGE + min(PART, end - part)]
         for first in range(0, len(inner), LANES):
             lanes = inner[first : first + LANES]
             for i in range(len(lanes)):
                 most[i] = max(most[i], lanes[i])
-        for lane in range(LANES):
-            for i in range(lane, len(inner) if most[lane] >= state[1] else lane, LANES):
-                if inner[i] >= state[1]:
-                    scores[state[0]], places[state[0]] = inner[i], part + i
-                    state[0] += 1
-                    if state[0] == len(scores):
-                        _prune(scores, places, count, state)
+        for lane in range(LANES if most.max() >= least[0] else 0):
+            for i in range(lane, len(inner) if most[lane] >= least[0] else lane, LANES):
+                if inner[i] >= least[0]:
+                    scores[n], places[n] = inner[i], part + i
+                    n += 1
+                    if n == len(scores):
+                        n, lowest = _prune(scores, places, count)
+                        least[0] = max(least[0], lowest)
+    return scores[:n], places[:n]
 
 
 def find_places(store: Store, pitches: np.ndarray, starts: np.ndarray | None, count: int) -> np.ndarray:
@@ -119,12 +135,25 @@ def find_places(store: Store, pitches: np.ndarray, starts: np.ndarray | None, co
     steps = np.ones(len(pitches)) if starts is None else np.diff(starts, append=starts[-1])
     wanted = symbols_of(pitches, steps, np.array([len(pitches) - 1]))[:-1]
     worths, unit = weigh(wanted, store["symbol_counts"])
-    if starts is None:
-        worths[1] = 0
-    scores, places, state = np.empty(2 * count, np.uint8), np.empty(2 * count, np.int64), np.array([0, 1])
-    query = (np.stack([wanted & 248, wanted & 7]), worths, np.uint8(SLIP * unit), count, scores, places, state)
-    for begin in range(0, len(store["symbols"]), MAPPED):
-        _slide(store["symbols"], begin, min(begin + MAPPED, len(store["symbols"])), *query)
+    worths[1] *= starts is not None
+    symbols, least = store["symbols"], np.ones(1, np.int64)
+    whole = np.zeros((2, 2, -(-len(wanted) // GROUP) * GROUP), np.uint8)
+    whole[:, :, : len(wanted)] = np.stack([wanted & 248, wanted & 7]), worths
+
+    def slide(begin: int, size: int = MAPPED, best: int = count) -> tuple[np.ndarray, np.ndarray]:
+        end = min(begin + size, len(symbols))
+        found = _slide(symbols, begin, end, *whole, np.uint8(SLIP * unit), best, least)
         store.release()
-    _prune(scores[: state[0]], places, count, state)
-    return np.sort(places[: state[0]]) - skip
+        return found
+
+    step = max(SAMPLE, len(symbols) // SAMPLES)
+    enough = SAFETY * count * SAMPLE // step + 1
+    some = _join([slide(begin, SAMPLE, enough) for begin in range(0, len(symbols), step)])
+    least[0] = _prune(*some, enough)[1]  # so that hardly any place has to be noted in vain
+    with Workers(torch.device("cpu")) as workers:
+        scores, places = _join([*workers.map(slide, range(0, len(symbols), MAPPED))])
+    return np.sort(places[: _prune(scores, places, count)[0]]) - skip
+
+
+def _join(found: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    return tuple(np.concatenate(column) for column in zip(*found, strict=True))

@@ -1,7 +1,7 @@
 """A file of named arrays that is written chunk by chunk and read through a memory map.
 
-It begins with MAGIC, the version, the size of the file, and the length and checksum of the header, which is JSON: the
-type, length and place of each array. The arrays follow, each at a multiple of ALIGN.
+It begins with 16 bytes that tell its kind, the version, the size of the file, and the length and checksum of the
+header, which is JSON: the type, length and place of each array. The arrays follow, each at a multiple of ALIGN.
 """
 
 import json
@@ -14,20 +14,21 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-MAGIC = b"\x93musicai tunes\r\n"
+TUNES = b"\x93musicai tunes\r\n", "an index of melodies", "MelodyIndex.build or `musicai index`"
+SOUNDS = b"\x93musicai sound\r\n", "an audio index", "AudioIndex.build"
 VERSION = 2
 FRONT = struct.Struct("<16sIQII")
 ALIGN = 64
 CHUNK = 1 << 20  # array elements copied at once
-AGAIN = "build it again with MelodyIndex.build or `musicai index`"
 
 
 class Column:
     """One array of the file to be, collected in a temporary file on the same disk."""
 
-    def __init__(self, dtype: Any, folder: Path | None):
+    def __init__(self, dtype: Any, folder: Path | None, values=()):
         self.dtype, self.length = np.dtype(dtype), 0
         self.file = TemporaryFile(dir=folder)  # noqa: SIM115  # it vanishes with the column
+        self.append(values)
 
     def append(self, values) -> None:
         """Add elements at the end."""
@@ -40,7 +41,7 @@ class Column:
         return np.frombuffer(self.file.read((last - first) * self.dtype.itemsize), self.dtype)
 
 
-def write(file: BinaryIO, columns: dict[str, Column], dtypes: dict[str, np.dtype]) -> None:
+def write(file: BinaryIO, columns: dict[str, Column], dtypes: dict[str, np.dtype], kind: tuple = TUNES) -> None:
     """Write all columns, some of them converted to another type."""
     arrays, place = {}, 0
     for name, column in columns.items():
@@ -50,7 +51,7 @@ def write(file: BinaryIO, columns: dict[str, Column], dtypes: dict[str, np.dtype
     header = json.dumps(arrays).encode()
     header += b" " * (-(FRONT.size + len(header)) % ALIGN)
     start = FRONT.size + len(header)
-    file.write(FRONT.pack(MAGIC, VERSION, start + place, len(header), zlib.crc32(header)) + header)
+    file.write(FRONT.pack(kind[0], VERSION, start + place, len(header), zlib.crc32(header)) + header)
     for name, column in columns.items():
         dtype, length, _ = arrays[name]
         for i in range(0, length, CHUNK):
@@ -65,7 +66,8 @@ class Store:
         ValueError: if the file is empty, something else, of another version, cut short or damaged.
     """
 
-    def __init__(self, file: BinaryIO, name: str):
+    def __init__(self, file: BinaryIO, name: str, kind: tuple = TUNES):
+        expected, what, maker = kind
         size = file.seek(0, 2)
         file.seek(0)
         front = file.read(FRONT.size)
@@ -73,14 +75,14 @@ class Store:
         header = file.read(min(length, size))
         for wrong, problem in (
             (not size, "is empty"),
-            (not MAGIC.startswith(magic[: len(front)]), "is not an index of melodies"),
+            (not expected.startswith(magic[: len(front)]), f"is not {what}"),
             (size < FRONT.size, f"is cut short after {size} bytes"),
-            (version != VERSION, f"is an index of version {version}, and this musicai reads version {VERSION}"),
+            (version != VERSION, f"is {what} of version {version}, and this musicai reads version {VERSION}"),
             (size < whole, f"is cut short: it has {size:,} of {whole:,} bytes"),
             (size > whole or zlib.crc32(header) != checksum, "is damaged"),
         ):
             if wrong:
-                raise ValueError(f"{name} {problem}; {AGAIN}")
+                raise ValueError(f"{name} {problem}; build it again with {maker}")
         self.map, start = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), FRONT.size + length
         self.arrays = {
             key: np.frombuffer(self.map, dtype, count, start + place)

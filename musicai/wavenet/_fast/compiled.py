@@ -8,7 +8,6 @@ of COLUMNS samples are multiplied at once, and the weights are read once for all
 """
 
 import hashlib
-import math
 from pathlib import Path
 from types import FunctionType
 
@@ -248,7 +247,7 @@ class _Stream:
     def block(self, start: int, uniforms: Tensor, forced: Tensor | None, raw: np.ndarray = NO_RAW) -> np.ndarray:
         samples = np.zeros(len(uniforms)) if forced is None else forced.double().numpy().copy()
         numbers, packed = uniforms.double().clone(), self.packed
-        numbers[:, 1:] = math.sqrt(2) * torch.erfinv(2 * numbers[:, 1:].clamp(TINY, 1 - TINY) - 1)  # normal numbers
+        numbers[:, 1:] = torch.special.ndtri(numbers[:, 1:].clamp(TINY, 1 - TINY))  # normal numbers
         constant = self.conditioning.local is None
         h = self.conditioning.block(start, start + (1 if constant else len(samples)))
         for t in range(0, len(samples), AHEAD):

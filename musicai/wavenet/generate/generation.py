@@ -17,22 +17,11 @@ from musicai.wavenet.model import WaveNet
 
 
 def sample(
-    model: WaveNet,
-    n: int,
-    conditioning: Mapping | None = None,
-    *,
-    streams: int = 1,
-    temperature: float = 1.0,
-    top_p: float | None = None,
-    seed: int = 0,
-    uniforms: Tensor | np.ndarray | None = None,
-    opening: Tensor | None = None,
-    method: str = "auto",
-    precision: str = "float32",
-    block: int = 2048,
-    record: str | Path | None = None,
-    progress: bool = True,
-) -> Tensor:
+    model: WaveNet, n: int, conditioning: Mapping | None = None, *, streams: int = 1,
+    temperature: float = 1.0, top_p: float | None = None, seed: int = 0, uniforms: Tensor | np.ndarray | None = None,
+    opening: Tensor | None = None, method: str = "auto", precision: str = "float32",
+    block: int = 2048, record: str | Path | None = None, progress: bool = True,
+) -> Tensor:  # fmt: skip
     """Draw n samples from a WaveNet: int64 codes or float32 values, (streams, n), on the CPU.
 
     >>> import torch
@@ -81,10 +70,9 @@ def sample(
 
     Chapter 5.
     """
-    parts = Request(
-        model, n, conditioning, streams, temperature, top_p, seed, uniforms, opening, method, precision, block
-    ).blocks(record and Path(record))
-    done: list[Tensor] = []
+    chosen = {"streams": streams, "temperature": temperature, "top_p": top_p, "seed": seed, "uniforms": uniforms}
+    chosen |= {"opening": opening, "method": method, "precision": precision, "block": block, "record": record}
+    parts, done = stream(model, n, conditioning, **chosen), []
     with tqdm(total=n, disable=not progress, unit="sample", unit_scale=True, delay=1) as bar:
         try:
             for part in parts:
@@ -100,21 +88,11 @@ def sample(
 
 
 def stream(
-    model: WaveNet,
-    n: int,
-    conditioning: Mapping | None = None,
-    *,
-    streams: int = 1,
-    temperature: float = 1.0,
-    top_p: float | None = None,
-    seed: int = 0,
-    uniforms: Tensor | np.ndarray | None = None,
-    opening: Tensor | None = None,
-    method: str = "auto",
-    precision: str = "float32",
-    block: int = 2048,
-    record: str | Path | None = None,
-) -> Iterator[Tensor]:
+    model: WaveNet, n: int, conditioning: Mapping | None = None, *, streams: int = 1,
+    temperature: float = 1.0, top_p: float | None = None, seed: int = 0, uniforms: Tensor | np.ndarray | None = None,
+    opening: Tensor | None = None, method: str = "auto", precision: str = "float32",
+    block: int = 2048, record: str | Path | None = None,
+) -> Iterator[Tensor]:  # fmt: skip
     """Draw n samples from a WaveNet, like `sample`, but yield each block as soon as it is ready.
 
     >>> from musicai.wavenet import WaveNet
@@ -145,9 +123,8 @@ def stream(
 
     Chapter 5.
     """
-    return Request(
-        model, n, conditioning, streams, temperature, top_p, seed, uniforms, opening, method, precision, block
-    ).blocks(record and Path(record))
+    asked = streams, temperature, top_p, seed, uniforms, opening, method, precision, block
+    return Request(model, n, conditioning, *asked).blocks(record and Path(record))
 
 
 @torch.inference_mode()

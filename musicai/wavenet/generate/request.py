@@ -1,12 +1,11 @@
 """One request for samples: checks its arguments, chooses a sampler, draws the blocks, keeps a record. Chapter 5."""
 
 import hashlib
-import itertools
-import math
 import os
 from collections.abc import Iterator
 from copy import deepcopy
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from musicai.wavenet.generate.samplers import Cached, Conditioning, Draw, Naive, Sampler, Uniforms
-from musicai.wavenet.model import WaveNet
+from musicai.wavenet.model import WaveNet, number, require
 
 # By method; the first is what precision="auto" stands for.
 PRECISIONS = {"naive": ["float32"], "cached": ["float32"], "cpu": ["int16", "float32", "int8"], "triton": ["float16"]}
@@ -30,20 +29,18 @@ class Request:
     ):
         if not isinstance(model, WaveNet):
             raise TypeError(f"model must be a musicai.wavenet.WaveNet; got {type(model).__name__}")
-        for name, value, least in (("n", n, 1), ("streams", streams, 1), ("block", block, 1), ("seed", seed, 0)):
-            if not isinstance(value, int | np.integer) or value < least:
-                raise ValueError(f"{name} must be a whole number, {least} or more; got {value!r}")
-        if not (0 <= temperature < math.inf and (top_p is None or 0 < top_p <= 1)):
-            raise ValueError(f"temperature must be 0 or more and top_p in (0, 1]; got {temperature} and {top_p}")
-        if bad := [name for name, value in model.state_dict().items() if not torch.isfinite(value).all()]:
-            raise ValueError(f"the model's {bad[0]} contains NaN or infinity")
+        self.n, self.block = number("n", n, 1, whole=True), number("block", block, 1, whole=True)
+        streams, seed = number("streams", streams, 1, whole=True), number("seed", seed, 0, whole=True)
+        temperature = number("temperature", temperature, 0)
+        require(top_p is None or 0 < top_p <= 1, f"top_p must be above 0 and at most 1; got {top_p}")
+        for name, value in model.state_dict().items():
+            require(torch.isfinite(value).all(), f"the model's {name} contains NaN or infinity")
         device = next(model.parameters()).device
         self.method, self.precision = choose_method(model.config, device, streams, top_p, method, precision)
         self.model = deepcopy(model).cpu() if self.method == "cpu" and device.type != "cpu" else model
-        self.n, self.block, self.opening = int(n), int(block), _opening(model, streams, opening)
-        given = {} if conditioning is None else conditioning
-        self.conditioning = Conditioning(self.model, streams, self.opening.shape[1] + n, **given)
-        self.uniforms = Uniforms(int(seed), streams, n, model.head.uniforms, uniforms)
+        self.opening, given = _opening(model, streams, opening), {} if conditioning is None else conditioning
+        self.conditioning = Conditioning(self.model, streams, self.opening.shape[1] + self.n, **given)
+        self.uniforms = Uniforms(seed, streams, self.n, model.head.uniforms, uniforms)
         self.draw = Draw(self.model, temperature, top_p)
         self.kind = "<f4" if model.config.mixtures else "<i4"  # of the samples in a record
 
@@ -52,37 +49,35 @@ class Request:
         return self._drawn(self.opening[:, :0] if record is None else self._recorded(record), record)
 
     def _drawn(self, before: Tensor, record: Path | None) -> Iterator[Tensor]:
+        """Yield the samples before, then draw the others.
+
+        The sampler first hears the known samples again, as far back as its receptive field reaches, in the same blocks
+        in which they were drawn. Cut elsewhere, the same sums would be rounded differently: codes forgive that, but
+        values don't.
+        """
         if before.shape[1]:
             yield before
         if before.shape[1] == self.n:
             return  # nothing is left to draw
-        sampler, offset = self._primed(torch.cat([self.opening, before], dim=1)), self.opening.shape[1]
-        for start in range(before.shape[1], self.n, self.block):
-            uniforms = self.uniforms(start, min(start + self.block, self.n))
-            samples = sampler.block(offset + start, uniforms).to(before)
+        known, field, offset = torch.cat([self.opening, before], 1), self.model.receptive_field, self.opening.shape[1]
+        end, length = offset + self.n, known.shape[1]
+        edges = [*range(max(offset - field, 0), offset, self.block), *range(offset, end, self.block), end]
+        blocks = [(a, b) for a, b in pairwise(edges) if b > length - field]
+        sampler, device = self._sampler(known[:, : blocks[0][0]]), next(self.model.parameters()).device
+        for a, b in blocks:
+            if a < length:
+                sampler.block(a, torch.zeros(len(known), b - a, self.uniforms.k), known[:, a:b].to(device))
+                continue
+            samples = sampler.block(a, self.uniforms(a - offset, b - offset)).to(known)
             if record is not None:
                 with record.open("ab") as file:
                     file.write(samples.T.numpy().astype(self.kind).tobytes())
             yield samples
 
-    def _primed(self, known: Tensor) -> Sampler:
-        """A sampler that has heard the known samples; only a receptive field and a block of them matter.
-
-        It hears them in the same blocks in which they were drawn. Cut elsewhere, the same sums would be rounded
-        differently: codes forgive that, but values don't.
-        """
-        length, field, offset = known.shape[1], self.model.receptive_field, self.opening.shape[1]
-        edges = [*range(max(offset - field, 0), offset, self.block), *range(offset, length, self.block), length]
-        parts = [(a, b) for a, b in itertools.pairwise(edges) if b > length - field]
-        first = parts[0][0] if parts else 0
-        silence, device = known.new_full((len(known),), self.model.silence), next(self.model.parameters()).device
-        sampler = self._sampler((known[:, first - 1] if first else silence).to(device))
-        for a, b in parts:
-            sampler.block(a, torch.zeros(len(known), b - a, self.uniforms.k), known[:, a:b].to(device))
-        return sampler
-
-    def _sampler(self, previous: Tensor) -> Sampler:
-        parts = self.model, self.conditioning, self.draw, previous
+    def _sampler(self, before: Tensor) -> Sampler:
+        """A sampler that begins after the samples (streams, t) before."""
+        previous = before[:, -1] if before.shape[1] else before.new_full((len(before),), self.model.silence)
+        parts = self.model, self.conditioning, self.draw, previous.to(next(self.model.parameters()).device)
         if self.method == "cpu":
             from musicai.wavenet._fast.compiled import Compiled  # numba, which takes a second to import
 
@@ -98,18 +93,17 @@ class Request:
 
         A record is a line that says which call it belongs to, then the samples at each time in turn, 4 bytes each.
         """
-        head, width = self._identity(), 4 * len(self.opening)
+        head, streams = self._identity(), len(self.opening)
         if not path.exists() or not path.stat().st_size:
             path.write_bytes(head)
-        with path.open("r+b") as file:
-            if file.readline(len(head)) != head:
-                differs = "the model, n, the seed or another argument differs, or it is another kind of file"
-                raise ValueError(f"{path} is not a record of this call: {differs}; delete it, or name another file")
-            data = file.read()
-            times = len(data) // width
-            times = self.n if times >= self.n else times - times % self.block
-            file.truncate(len(head) + times * width)
-        samples = np.frombuffer(data[: times * width], self.kind).reshape(times, len(self.opening))
+        data = path.read_bytes()
+        if not data.startswith(head):
+            differs = "the model, n, the seed or another argument differs, or it is another kind of file"
+            raise ValueError(f"{path} is not a record of this call: {differs}; delete it, or name another file")
+        times = (len(data) - len(head)) // (4 * streams)
+        times = self.n if times >= self.n else times - times % self.block
+        os.truncate(path, len(head) + 4 * streams * times)
+        samples = np.frombuffer(data, self.kind, streams * times, len(head)).reshape(times, streams)
         return torch.from_numpy(samples.T.copy()).to(self.opening.dtype)
 
     def _identity(self) -> bytes:
@@ -130,11 +124,9 @@ def choose_method(config, device: torch.device, streams: int, top_p, method: str
         method = "triton" if many or precision == "float16" else "cpu"
     precisions = PRECISIONS.get(method, ())
     precision = precisions[0] if precisions and precision == "auto" else precision
-    if precision not in precisions:
-        known = "; ".join(f"{name!r} has {', '.join(these)}" for name, these in PRECISIONS.items())
-        raise ValueError(f"there is no method {method!r} with precision {precision!r}: {known}")
-    if method == "triton" and problem:
-        raise ValueError(f"method 'triton' needs {problem}; use method='cpu'")
+    known = "; ".join(f"{name!r} has {', '.join(these)}" for name, these in PRECISIONS.items())
+    require(precision in precisions, f"there is no method {method!r} with precision {precision!r}: {known}")
+    require(method != "triton" or not problem, f"method 'triton' needs {problem}; use method='cpu'")
     return method, precision
 
 
