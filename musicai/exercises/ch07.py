@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .framework import as_numbers, call, close, exercise, fail
+from .framework import Wrong, as_numbers, call, close, exercise
 
 CHORDS = {"I": {0, 4, 7}, "IV": {0, 5, 9}, "V": {2, 7, 11}}
 TUNES = [
@@ -128,10 +128,8 @@ def _(answer: Callable[..., Any]) -> None:
         tones, beats = rng.choice([0, 2, 4, 5, 7, 9, 11], (count, 3)), rng.choice([0.5, 1.0, 2.0], (count, 3))
         bars = [list(zip(*bar, strict=True)) for bar in zip(tones.tolist(), beats.tolist(), strict=True)]
         got = call(answer, [list(bar) for bar in bars])
-        if not isinstance(got, list | tuple):
-            fail(f"The chords should be a list, not {type(got).__name__}.")
         if why := _broken_rule(got, bars):
-            fail(f"With {count} bars: {why}")
+            raise Wrong(f"With {count} bars: {why}")
         best, reached = (_beats_on_chord(chords, bars) for chords in (harmonise(bars), got))
         if reached < best:
-            fail(f"With {count} bars, your chords hold {reached:g} beats of the melody; {best:g} are possible.")
+            raise Wrong(f"With {count} bars, your chords hold {reached:g} beats of the melody; {best:g} are possible.")
