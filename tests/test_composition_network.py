@@ -7,6 +7,7 @@ import torch
 from musicai.composition import Plan, TuneConfig, TuneLayout, TuneMemory, TuneWaveNet, TuneWriter, encode
 from musicai.composition.memory import NOTHING, RUNS, SLOTS, Source, up_to
 from musicai.composition.network import (
+    BEFORE,
     FIRST_SLOT,
     SIZES,
     SOURCE,
@@ -17,6 +18,7 @@ from musicai.composition.network import (
     batch_of,
     bits_per_note,
     example,
+    interval,
     plan_row,
 )
 from musicai.composition.tunes import LENGTHS, REST
@@ -173,12 +175,18 @@ def test_the_copy_path_adds_to_what_is_advised():
 
 
 def test_bits_of_equal_logits_are_the_logarithm_of_the_classes(tunes):
-    model = TuneWaveNet(TuneConfig(8, 8, 8, 2)).eval()
+    model = TuneWaveNet(TuneConfig(width=8, skip=8, layers=2)).eval()
     for layer in (model.duration_out, model.pitch_out):
         torch.nn.init.zeros_(layer.weight)
         torch.nn.init.zeros_(layer.bias)
     bits = bits_per_note(model, [(example(tune), tune) for tune in tunes[:3]])
     assert bits == pytest.approx((np.log2(D), np.log2(P)), abs=1e-4)
+
+
+def test_an_interval_is_known_between_two_notes():
+    pitches = torch.tensor([0, 20, 22, 61, REST + 1])
+    assert interval(torch.tensor(20), pitches).tolist() == [0, 13, 15, 25, 0]
+    assert interval(torch.tensor(REST + 1), pitches).tolist() == [0] * 5
 
 
 def test_an_open_plan_is_unknown():
@@ -203,6 +211,21 @@ def test_a_corrupted_source_fills_the_tune(tunes):
         kept.append(len(ours & set(zip(source.onsets, source.pitches, strict=True))) / len(ours))
     assert min(kept) < 0.4
     assert max(kept) > 0.9
+
+
+def test_an_octave_moves_every_pitch_of_an_example(tunes):
+    moved, tune = 0, tunes[1]
+    columns = [2, 3, BEFORE, *range(FIRST_SLOT + 1, len(SIZES), 3)]
+    for seed in range(30):
+        inputs, other = varied(example(tune), tune, np.random.default_rng(seed))
+        shift = int(other.pitches[0] - tune.pitches[0])
+        moved += shift != 0
+        known = inputs != 0
+        known[:, SOURCE:] = False
+        notes = known[:, columns] & (inputs[:, columns] <= REST)
+        assert (inputs[:, columns][notes] == (example(tune)[:, columns] + shift)[notes]).all()
+        assert (other.durations == tune.durations).all()
+    assert 0 < moved < 15
 
 
 def test_only_the_source_columns_follow_the_source(tunes):

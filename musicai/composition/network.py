@@ -9,6 +9,7 @@ the heads add a number of their own: that is the copy path.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from musicai.composition.memory import NOTHING, PLACE, SLOTS, STATES, Source, TuneMemory
-from musicai.composition.tunes import LENGTHS, LOWEST, PITCHES, Plan, Tune
+from musicai.composition.tunes import LENGTHS, LOWEST, PITCHES, REST, Plan, Tune
 from musicai.notes.notation import MODES
 from musicai.pretrained import Pretrained
 from musicai.wavenet.layers import DilatedStack, dilations_of
@@ -26,9 +27,11 @@ D, P, K, HEADS = len(LENGTHS), len(PITCHES) + 1, len(SLOTS), 4
 # The columns of the network's input and how many classes each has; class 0 means unknown or none.
 PLAN = (len(METERS) + 1, len(MODES) + 1, P, P, 33, 12)  # metre, mode, lowest, highest, density, syncopation
 REACH = (14, 14)  # semitones from the tune so far to the lowest and to the highest pitch of the plan
-SIZES = (*PLAN, D + 1, P + 1, *PLACE, *REACH, *(D + 1, P + 1, STATES) * K)
+OCTAVE, INTERVALS = 12, 26  # classes of an interval: 0 unknown, then from an octave (or more) down to one up
+SIZES = (*PLAN, D + 1, P + 1, *PLACE, *REACH, INTERVALS, *(D + 1, P + 1, STATES) * K)
+BEFORE = len(PLAN) + 1  # the pitch of the note before
 LEFT, FIRST_SLOT = len(PLAN) + 3, len(SIZES) - 3 * K  # the ticks up to the next bar line; the first slot
-RANGE, SOURCE = (2, 3, FIRST_SLOT - 2, FIRST_SLOT - 1), len(SIZES) - 6  # what tells the range; the source begins
+RANGE, SOURCE = (2, 3, FIRST_SLOT - 3, FIRST_SLOT - 2), len(SIZES) - 6  # what tells the range; the source begins
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class TuneConfig:
     Args:
         width: channels of the residual path, and of queries, keys and values.
         skip: channels of the skip path.
+        slot: size of the embedding of a slot.
         hidden: units of each head.
         layers: dilated convolutions.
         dropout: the share of channels that is dropped in training, for a whole tune at a time.
@@ -50,9 +54,10 @@ class TuneConfig:
 
     width: int = 128
     skip: int = 192
+    slot: int = 32
     hidden: int = 256
     layers: int = 6
-    dropout: float = 0.25
+    dropout: float = 0.3
 
 
 class TuneWaveNet(Pretrained, nn.Module):
@@ -60,7 +65,7 @@ class TuneWaveNet(Pretrained, nn.Module):
 
     >>> from musicai.composition import encode
     >>> from musicai.notes import Melody
-    >>> model = TuneWaveNet(TuneConfig(width=8, skip=8, hidden=8, layers=2))
+    >>> model = TuneWaveNet(TuneConfig(width=8, skip=8, layers=2))
     >>> tune = encode(Melody.from_pitches([62, 64, 66, 62], key="D major"))
     >>> inputs, durations, pitches = batch_of([(example(tune), tune)])
     >>> state = model(inputs)
@@ -78,20 +83,23 @@ class TuneWaveNet(Pretrained, nn.Module):
     def __init__(self, config: TuneConfig = TuneConfig()):
         super().__init__()
         self.config, c = config, config
-        self.register_buffer("offsets", torch.tensor((0, *np.cumsum(SIZES)[:-1])), persistent=False)
+        self.register_buffer("offsets", torch.tensor(np.cumsum((0, *SIZES[: FIRST_SLOT - 1]))), persistent=False)
+        self.register_buffer("parts", torch.tensor((0, D + 1, D + P + 2, D + P + 2 + STATES)), persistent=False)
         self.register_buffer("ticks", torch.tensor(LENGTHS), persistent=False)
-        self.embed = nn.EmbeddingBag(sum(SIZES), c.width + c.skip, mode="sum")
+        self.embed = nn.EmbeddingBag(sum(SIZES[:FIRST_SLOT]), c.width + c.skip, mode="sum")
+        self.slot = nn.EmbeddingBag(D + P + 2 + STATES + INTERVALS, c.slot, mode="sum")  # one table for all slots
+        self.slots = nn.Linear(K * c.slot, c.width + c.skip)
         self.given = nn.EmbeddingBag(D + PLACE[0] + 1 + 4 + 3 * K, c.hidden, mode="sum")
-        for table in (self.embed, self.given):
+        for table in (self.embed, self.slot, self.given):
             nn.init.normal_(table.weight, std=0.1)
         self.stack = DilatedStack(dilations_of(c.layers), c.width, c.skip)
         self.recall = Recall(c.skip, c.width)
         self.duration, self.duration_out = nn.Linear(c.skip, c.hidden), nn.Linear(c.hidden, D + K)
-        self.pitch, self.pitch_out = nn.Linear(c.skip, c.hidden), nn.Linear(c.hidden, P + K)
+        self.pitch, self.pitch_out = nn.Linear(c.skip, c.hidden), nn.Linear(c.hidden, P + K + INTERVALS - 1)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """The state before each note, (B, T, S), from the classes that are known then, (B, T, columns)."""
-        x, skip = _added(self.embed, inputs + self.offsets).split([self.config.width, self.config.skip], -1)
+        x, skip = self._embedded(inputs)
         x = self._drop(x)
         skip = skip + self.stack(x.mT).mT
         return self._drop(F.relu(skip + self.recall(skip, x)))
@@ -104,7 +112,7 @@ class TuneWaveNet(Pretrained, nn.Module):
 
     def step(self, inputs: Tensor, cache: tuple) -> Tensor:
         """The next state of each tune, (B, S), from the inputs (B, columns); `cache` remembers the notes before."""
-        x, skip = _added(self.embed, inputs + self.offsets).split([self.config.width, self.config.skip], -1)
+        x, skip = self._embedded(inputs)
         (rings, keys, values), t = cache, len(cache[2])
         values.append(self.recall.value(x))
         for block, ring in zip(self.stack.blocks, rings, strict=True):
@@ -134,7 +142,17 @@ class TuneWaveNet(Pretrained, nn.Module):
         slots = D + PLACE[0] + 5 + 3 * torch.arange(K, device=d.device) + agrees
         given = torch.cat([d, D + after, D + PLACE[0] + 1 + ends, slots], -1)
         hidden = self._drop(F.relu(self.pitch(state) + _added(self.given, given)))
-        return _copying(self.pitch_out(hidden), inputs[..., FIRST_SLOT + 1 :: 3], P)
+        copied, steps = self.pitch_out(hidden).split([P + K, INTERVALS - 1], -1)
+        step = interval(inputs[..., BEFORE, None], torch.arange(1, P + 1, device=d.device))
+        return _copying(copied, inputs[..., FIRST_SLOT + 1 :: 3], P) + F.pad(steps, (1, 0)).gather(-1, step)
+
+    def _embedded(self, inputs: Tensor) -> list[Tensor]:
+        """The embedding of the inputs (..., columns), as it goes to the convolutions and to the skip path."""
+        slots = inputs[..., FIRST_SLOT:].unflatten(-1, (K, 3))
+        steps = interval(inputs[..., BEFORE, None], slots[..., 1])[..., None]
+        both = self.slots(F.relu(_added(self.slot, torch.cat([slots, steps], -1) + self.parts)).flatten(-2))
+        both = both + _added(self.embed, inputs[..., :FIRST_SLOT] + self.offsets)
+        return both.split([self.config.width, self.config.skip], -1)
 
     def _drop(self, x: Tensor) -> Tensor:
         return F.dropout1d(x.mT, self.config.dropout, self.training).mT
@@ -183,6 +201,12 @@ def _copying(out: Tensor, advice: Tensor, classes: int) -> Tensor:
     return logits.scatter_add(-1, advice, out[..., classes:])[..., 1:]
 
 
+def interval(one: Tensor, two: Tensor) -> Tensor:
+    """The class of the interval between two pitch columns: 0 if one is unknown or a rest, or else 1 to 25."""
+    known = (one > 0) & (one < P) & (two > 0) & (two < P)
+    return known * ((two - one).clamp(-OCTAVE, OCTAVE) + OCTAVE + 1)
+
+
 def plan_row(plan: Plan) -> list[int]:
     """The plan's columns of the input."""
     low, high = (min(max(pitch - plan.base - LOWEST, 0), P - 2) + 1 for pitch in plan.range)
@@ -199,7 +223,9 @@ def input_row(plan: list[int], memory: TuneMemory, source: Source | None = None)
     reach = [1 + min(max(semitones, 0), 12) for semitones in missing]
     advice = source.slots(memory.now) if source else [NOTHING, NOTHING]
     slots = [number for slot in memory.slots + advice for number in slot]
-    return [*plan, duration + 1, pitch + 1, *memory.place(), *reach, *slots]
+    steps = [b - a for (_, a), (_, b) in pairwise(memory.notes[-2:]) if REST not in (a, b)]
+    step = min(max(steps[0], -OCTAVE), OCTAVE) + OCTAVE + 1 if steps else 0
+    return [*plan, duration + 1, pitch + 1, *memory.place(), *reach, step, *slots]
 
 
 def example(tune: Tune) -> np.ndarray:

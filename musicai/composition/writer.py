@@ -15,7 +15,7 @@ class TuneWriter:
     """Writes tunes with a `TuneWaveNet`: ask for logits, draw, append, until all are finished.
 
     >>> from musicai.composition import TuneConfig
-    >>> writer = TuneWriter(TuneWaveNet(TuneConfig(8, 8, 8, 2)), [Plan(2, "major", (4, 4), (4, 4))] * 2)
+    >>> writer = TuneWriter(TuneWaveNet(TuneConfig(width=8, skip=8, layers=2)), [Plan(2, "major", (4, 4), (4, 4))] * 2)
     >>> while not writer.finished.all():
     ...     durations = writer.duration_logits().argmax(1)
     ...     writer.append(durations, writer.pitch_logits(durations).argmax(1))

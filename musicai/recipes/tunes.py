@@ -19,17 +19,18 @@ from musicai.composition import network
 from musicai.composition.controls import density, syncopation
 from musicai.composition.memory import Source
 from musicai.composition.network import RANGE, TuneWaveNet, bits_per_note
-from musicai.composition.tunes import LENGTHS, Tune, encode
+from musicai.composition.tunes import LENGTHS, REST, Tune, encode
 from musicai.data import FolkCorpus
 from musicai.recipes.shared import TRIAL, finish, items_of, warm_cosine
 from musicai.scale import device
 from musicai.train import TrainingRun, fit, seed_all, update
 
-STEPS = 8_500
+STEPS = 4_000
 NOTES, CROP, LR = 1200, 256, 2e-3  # notes per step, the most of one tune, the peak learning rate
 HIDDEN = {RANGE: 0.3, (4,): 0.5, (5,): 0.5}  # how often the plan's range, density and syncopation are left open
 SOURCES = 0.5  # the share of tunes with a source
-FORGET = 0.05  # the share of slots that are emptied, so that the model does not lean on one of them
+OCTAVES = 0.3  # the share of tunes that may move by an octave
+FORGET = 0.08  # the share of slots, and of the notes before, that are hidden: else the model learns tunes by heart
 
 Examples = Sequence[tuple[np.ndarray, Tune]]
 
@@ -85,11 +86,17 @@ def varied(inputs: np.ndarray, tune: Tune, rng: np.random.Generator) -> tuple[np
     for columns, share in HIDDEN.items():
         if rng.random() < share:
             inputs[:, columns] = 0
-    for slot in range(network.FIRST_SLOT, inputs.shape[1], 3):
-        inputs[rng.random(len(inputs)) < FORGET, slot : slot + 3] = 0
+    for first in (len(network.PLAN), *range(network.FIRST_SLOT, inputs.shape[1], 3)):
+        inputs[rng.random(len(inputs)) < FORGET, first : first + (3 if first >= network.FIRST_SLOT else 2)] = 0
+    pitches, shift = tune.pitches, 12 * rng.integers(-1, 2) * (rng.random() < OCTAVES)
+    columns = [2, 3, network.BEFORE, *range(network.FIRST_SLOT + 1, inputs.shape[1], 3)]
+    known = (inputs[:, columns] > 0) & (inputs[:, columns] <= REST)
+    moved = inputs[:, columns] + shift * known
+    if ((moved > 0) & (moved <= REST))[known].all() and shift:
+        inputs[:, columns], pitches = moved, pitches + shift * (pitches != REST)
     start = rng.integers(max(1, len(inputs) - CROP + 1))
     part = slice(start, start + CROP)
-    return inputs[part], replace(tune, durations=tune.durations[part], pitches=tune.pitches[part])
+    return inputs[part], replace(tune, durations=tune.durations[part], pitches=pitches[part])
 
 
 def train(
@@ -100,7 +107,7 @@ def train(
     steps = steps or STEPS
     data = {split: examples_of(split, steps) for split in ("train", "valid", "test")}
     model = build().to(device())
-    optimizer = AdamW(model.parameters(), LR, betas=(0.9, 0.98), weight_decay=0.02)
+    optimizer = AdamW(model.parameters(), LR, betas=(0.9, 0.98), weight_decay=0.05)
     groups = grouped(data["train"])
 
     def batch(n: int) -> tuple[int, tuple[Tensor, ...]]:
