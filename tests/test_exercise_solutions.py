@@ -1,5 +1,7 @@
 """The solutions themselves, held against known answers and independent implementations."""
 
+from itertools import pairwise, product
+
 import numpy as np
 import pytest
 from scipy import linalg, signal, stats
@@ -15,7 +17,15 @@ RNG = np.random.default_rng(0)
 
 @pytest.mark.parametrize(
     ("number", "value"),
-    [("01.1", 10_584_000), ("02.1", 16_384), ("03.1", 1847), ("04.1", 1.3862944), ("05.1", 91), ("06.1", 5)],
+    [
+        ("01.1", 10_584_000),
+        ("02.1", 16_384),
+        ("03.1", 1847),
+        ("04.1", 1.3862944),
+        ("05.1", 91),
+        ("06.1", 5),
+        ("07.1", 34.6786555),
+    ],
 )
 def test_values(number, value):
     assert SOLVE[number]() == pytest.approx(value)
@@ -194,3 +204,35 @@ def test_speed_and_start_of_few_right_pairs_among_many():
     clip = np.arange(30.0)
     file = np.where(clip % 3 == 0, 5 + 1.02 * clip, RNG.uniform(0, 100, 30))
     np.testing.assert_allclose(SOLVE["06.5"](clip, file), [1.02, 5], atol=0.03)
+
+
+def test_continuation_counts_kinds_of_pairs():
+    """0 1, 1 0 and 1 1 are three pairs, of which two end in 1, however often each of them stands there."""
+    np.testing.assert_allclose(SOLVE["07.2"]([0, 1, 0, 1, 0, 1, 1, 1, 1], 3), [1 / 3, 2 / 3, 0])
+
+
+def test_back_off_by_hand():
+    tunes = [[1, 2, 3], [9, 2, 4]]
+    assert SOLVE["07.3"](tunes, [1, 2], 2, [0.9]) == [1, 2, 3]  # only 3 follows 1 2
+    assert SOLVE["07.3"](tunes, [5, 2], 2, [0.9]) == [5, 2, 4]  # nothing follows 5 2; 3 or 4 follows 2
+    assert SOLVE["07.3"](tunes, [5], 3, [0.0, 0.0, 0.0]) == [5, 1, 2, 3]
+
+
+def test_closeness_by_hand():
+    assert SOLVE["07.4"]([(0.0, 60), (1.0, 62)], [(0.0, 60), (1.0, 64), (2.0, 62)]) == pytest.approx(2 / 5)
+
+
+def test_viterbi_is_the_best_of_all_paths():
+    start, move, seen = RNG.normal(size=3), RNG.normal(size=(3, 3)), RNG.normal(size=(6, 3))
+
+    def log_prob(path):
+        moves = sum(move[a, b] for a, b in pairwise(path))
+        return start[path[0]] + moves + sum(seen[t, k] for t, k in enumerate(path))
+
+    assert tuple(SOLVE["07.5"](start, move, seen)) == max(product(range(3), repeat=6), key=log_prob)
+
+
+def test_harmonise_by_hand():
+    bars = [[(0, 1), (4, 1)], [(2, 2)], [(5, 1), (9, 1)], [(11, 1), (2, 1)], [(0, 2)]]
+    assert SOLVE["07.6"](bars)[0] == SOLVE["07.6"](bars)[-1] == "I"
+    assert SOLVE["07.6"](bars) in (["I", "V", "I", "V", "I"], ["I", "I", "IV", "V", "I"], ["I", "IV", "IV", "V", "I"])

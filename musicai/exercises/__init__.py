@@ -35,7 +35,7 @@ def check(number: str, answer: object = None) -> bool:
     Raises:
         ValueError: if there is no exercise with this number.
 
-    Used in Chapters 1 to 6.
+    Used in Chapters 1 to 7.
     """
     exercise = _find(number)
     why_not = verdict(exercise, answer)
@@ -60,7 +60,7 @@ def solution(number: str) -> Exercise:
     Raises:
         ValueError: if there is no exercise with this number.
 
-    Used in Chapters 1 to 6.
+    Used in Chapters 1 to 7.
     """
     return _find(number)
 
@@ -79,7 +79,7 @@ def hint(number: str) -> str:
     Raises:
         ValueError: if there is no exercise with this number.
 
-    Used in Chapters 1 to 6.
+    Used in Chapters 1 to 7.
     """
     return _find(number).hint
 
@@ -98,7 +98,7 @@ def stub(number: str) -> str:
     Raises:
         ValueError: if there is no exercise with this number.
 
-    Used in Chapters 1 to 6.
+    Used in Chapters 1 to 7.
     """
     return _find(number).stub
 
@@ -111,7 +111,7 @@ def exercises() -> dict[str, Exercise]:
 
     Returns: number -> exercise.
 
-    Used in Chapters 1 to 6.
+    Used in Chapters 1 to 7.
     """
     for module in iter_modules(__path__):
         if module.name.startswith("ch"):

@@ -37,7 +37,7 @@ class Exercise:
         value: whether the answer is a value rather than a function.
         check: takes an answer and raises `Wrong` unless it is right.
 
-    Used in Chapters 1 to 6.
+    Used in Chapters 1 to 7.
     """
 
     number: str

@@ -22,7 +22,7 @@ def show_code(*objects: Any, docstring: bool = True) -> None:
     Raises:
         TypeError: if an object has no Python source (a number, a built-in function).
 
-    Used in Chapters 1 to 6.
+    Used in Chapters 1 to 7.
     """
     for item in objects:
         text = source_of(item, docstring=docstring)

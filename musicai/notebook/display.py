@@ -17,7 +17,7 @@ class Html:
         html: what the browser shows.
         text: what a terminal or a screen reader shows instead.
 
-    Used in Chapters 1 to 6.
+    Used in Chapters 1 to 7.
     """
 
     def __init__(self, html: str, text: str):

@@ -41,7 +41,7 @@ def figure(
 
     Returns: (figure, axes): one axis, or an array of them.
 
-    Used in Chapters 1 to 6.
+    Used in Chapters 1 to 7.
     """
     fig = Figure(figsize=(WIDTH, height), layout="constrained")
     return fig, fig.subplots(rows, cols, sharex=sharex, sharey=sharey, width_ratios=width_ratios)
@@ -59,7 +59,7 @@ def show(fig: Figure, alt: str) -> None:
     Raises:
         ValueError: if `alt` is empty.
 
-    Used in Chapters 1 to 6.
+    Used in Chapters 1 to 7.
     """
     display(render(fig, alt))
 

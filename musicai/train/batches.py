@@ -30,7 +30,7 @@ def seed_all(*key: int) -> None:
     Args:
         key: the integers; different keys give unrelated draws.
 
-    Chapters 3 to 5.
+    Chapters 3 to 5 and 7.
     """
     number = 0
     for part in key:
@@ -65,7 +65,7 @@ class Batches:
     Raises:
         ValueError: if the dataset does not fill a batch, or a batch cannot be split equally among the processes.
 
-    Chapters 3 to 5.
+    Chapters 3 to 5 and 7.
     """
 
     def __init__(

@@ -76,7 +76,7 @@ def fit(
         TypeError: if a part of `state` cannot be saved, or `step` does not return its losses by name.
         KeyboardInterrupt: after Ctrl-C, once the step is done and saved.
 
-    Chapters 3 to 5.
+    Chapters 3 to 5 and 7.
     """
     if min(save_every, *(every for every, _ in callbacks), 1) < 1:
         raise ValueError("save_every and the intervals of the callbacks must be 1 or more")

@@ -31,7 +31,7 @@ class DivergedError(ArithmeticError):
     Traceback (most recent call last):
     musicai.train.run.DivergedError: loss is nan at step 7
 
-    Chapters 3 to 5.
+    Chapters 3 to 5 and 7.
     """
 
 
@@ -60,7 +60,7 @@ class TrainingRun:
         ValueError: for an unknown precision.
         KeyError: if `ema` asks to average something that is not a model.
 
-    Chapters 3 to 5.
+    Chapters 3 to 5 and 7.
     """
 
     def __init__(self, steps: int, state: Mapping, checkpoint: Any, precision: str | None, ema: Any, settings: Any):
@@ -249,7 +249,7 @@ def update(loss: Tensor, optimizer: Optimizer, max_norm: float | None = None) ->
     Raises:
         ValueError: if max_norm is not above zero.
 
-    Chapters 3 to 5.
+    Chapters 3 to 5 and 7.
     """
     if max_norm is not None and not max_norm > 0:
         raise ValueError(f"max_norm={max_norm!r}: give a norm above 0, or None for no clipping")
