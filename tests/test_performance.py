@@ -1,6 +1,7 @@
 """Performers: one protocol, whoever plays; notes split into voices, voices drawn as streams, and their sum."""
 
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import musicai
 from musicai.audio import Audio, AudioError, mu_law_decode
 from musicai.gan import InstrumentGenerator
 from musicai.notes import Melody, Note, Score, Track
@@ -291,3 +293,8 @@ def test_perform_chooses_among_the_performers():
     assert perform(tune, performer=lambda score: score.name) == tune.name
     with pytest.raises(ValueError, match="there is no performer 'choir'; choose from sampled, gan, wavenet"):
         perform(tune, performer="choir")
+
+
+def test_what_has_a_score_is_played_like_its_score():
+    score = Melody.from_pitches([60, 64, 67]).to_score()
+    assert torch.equal(musicai.perform(SimpleNamespace(score=score)).samples, perform(score).samples)

@@ -101,7 +101,7 @@ def test_submodules_load_on_first_use():
     code = "import musicai; print(musicai.audio.mu_law_encode.__module__, musicai.find.__module__); musicai.nothing"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd="/")
     assert run.stdout.split() == ["musicai.audio.signal", "musicai.search.library"]
-    assert "has no attribute 'nothing'; it has find, compose, audio" in run.stderr
+    assert "has no attribute 'nothing'; it has find, compose, perform, audio" in run.stderr
 
 
 def test_conda_environment_asks_for_what_pyproject_asks():

@@ -48,7 +48,7 @@ def perform(
     >>> perform(tune, "flute", performer="wavenet").save("flute.mp3")  # doctest: +SKIP
 
     Args:
-        score: the score to play, including its tempo changes.
+        score: the score to play, including its tempo changes; or a Song, whose score is played.
         instruments: one name for all tracks, or a mapping from track names to instrument names. With None, and for
             tracks that the mapping leaves out, the track's General MIDI program decides (`PROGRAMS`).
         performer: "sampled" (including drums), "gan", "wavenet", or a `Performer` of your own.

@@ -77,8 +77,8 @@ def limited(mix: Tensor) -> Tensor:
 
 
 def as_score(score: Score | Melody) -> Score:
-    """Convert a melody to a score and return a score as it is; a ValueError for anything else."""
-    score = score.to_score() if isinstance(score, Melody) else score
+    """Convert a melody, or anything with a `.score`, to a score; a ValueError for anything else."""
+    score = score.to_score() if isinstance(score, Melody) else getattr(score, "score", score)
     require(isinstance(score, Score), f"cannot play a {type(score).__name__}: give a musicai.notes.Score or Melody")
     return score
 
