@@ -23,7 +23,7 @@ from scipy.optimize import minimize
 from musicai.data import FolkCorpus
 from musicai.data.splits import group_duplicates, split_tunes, title_key
 from musicai.gmm import GaussianMixture
-from musicai.search import confidence
+from musicai.search import confidence, index
 from musicai.search._fast.alignment import align, align_all
 from musicai.search.costs import OCTAVE, STEPS, Costs
 from musicai.search.humming import perturb
@@ -37,9 +37,10 @@ TUNED = {"edge": 0.5, "change": 1.0, "slip": 0.5, "wrong": 0.5, "octave": 0.6, "
 
 @dataclass(frozen=True)
 class Corpus:
-    """The folk corpus, its lines, which tunes are versions of each other, and the splits."""
+    """The folk corpus, its lines, which tunes are near-copies or versions of each other, and the splits."""
 
     lines: Lines
+    copies: np.ndarray
     groups: np.ndarray
     splits: np.ndarray
 
@@ -47,11 +48,12 @@ class Corpus:
     def load(cls) -> "Corpus":
         """Read the corpus; tunes with the same title or many runs of notes in common are one group."""
         tunes = FolkCorpus().tunes
-        groups, first_of = group_duplicates(tunes), {}
+        copies, first_of = group_duplicates(tunes), {}
+        groups = copies.copy()
         for i, tune in enumerate(tunes):
             if key := title_key(tune.name):
                 groups[groups == groups[i]] = groups[first_of.setdefault(key, i)]
-        return cls(Lines.from_pieces(tunes), groups, np.array(split_tunes(tunes)))
+        return cls(Lines.from_pieces(tunes), copies, groups, np.array(split_tunes(tunes)))
 
     def notes(self, tune: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Pitches, starts and durations."""
@@ -183,7 +185,7 @@ def refine(corpus: Corpus, costs: Costs, count: int, rounds: int = 3, rivals: in
 def evidence(corpus: Corpus, splits, count: int, seed: int, sizes=(300, 1000, 4248)) -> np.ndarray:
     """Rows (timed, notes, times, size, present, score, margin, right) of queries with and without their tune."""
     rng, rows = np.random.default_rng(seed), []
-    for notes in (6, 8, 10, 12, 16, 24):
+    for notes in (6, 8, 10, 12, 16, 24, 40):
         for times in (0, 1, 2):
             for tune, pitches, starts in corpus.queries(splits, count, notes, times, seed + 97 * notes + times):
                 for timed in (0, 1):
@@ -193,17 +195,17 @@ def evidence(corpus: Corpus, splits, count: int, seed: int, sizes=(300, 1000, 42
                         for present in (0, 1):
                             own = corpus.groups[kept] == corpus.groups[tune]
                             chosen = np.append(tune, kept[kept != tune][: size - 1]) if present else kept[~own]
-                            found = judge(scores[chosen], corpus.groups[chosen], corpus.groups[tune])
+                            found = judge(corpus, scores[chosen], chosen, corpus.groups[tune])
                             rows.append((timed, len(pitches), times, size, present, *found))
     return np.array(rows)
 
 
-def judge(scores: np.ndarray, groups: np.ndarray, own: int) -> tuple[float, float, bool]:
-    """The best score, its margin over the next group, and whether it is right."""
-    top = groups[scores.argmax()]
-    others = scores[groups != top]
-    best = float(scores.max())
-    return best, best - float(others.max()) if len(others) else best, top == own
+def judge(corpus: Corpus, scores: np.ndarray, lines: np.ndarray, own: int) -> tuple[float, float, bool]:
+    """The best of the lines' scores, its margin over the next tunes, and whether it is right."""
+    order = np.argsort(-scores, kind="stable")[: index.RIVALS]
+    best, copies = float(scores[order[0]]), corpus.copies[lines[order]]
+    margin = confidence.measure_margin(best, scores[order][copies != copies[0]].tolist())
+    return best, margin, corpus.groups[lines[order[0]]] == own
 
 
 def calibrate(score, margin, length, size, right, kind="notes") -> np.ndarray:

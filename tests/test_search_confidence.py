@@ -6,10 +6,15 @@ from runpy import run_path
 import numpy as np
 import pytest
 
+<<<<<<< HEAD
 from musicai.gmm import GaussianMixture
 from musicai.search.confidence import KINDS, features, probability, threshold
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "fit_search.py"
+=======
+from musicai.search.confidence import KINDS, features, measure_margin, probability, threshold
+from musicai.search.costs import Costs
+>>>>>>> find2
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -24,8 +29,16 @@ def test_probabilities_are_probabilities(kind):
 def test_more_evidence_makes_surer(kind):
     margins = [probability(25.0, margin, 12, 4248, kind) for margin in (0, 1, 3, 9, 20)]
     assert margins == sorted(margins)
-    assert probability(25.0, 3.0, 12, 300, kind) > probability(25.0, 3.0, 12, 100_000, kind)
+    sizes = [probability(25.0, 3.0, 12, size, kind) for size in (300, 100_000)]
+    assert sizes[0] == pytest.approx(sizes[1], abs=0.02)  # what four other tunes reach already tells of the size
     assert probability(40.0, 20.0, 12, 4248, kind) > threshold(kind) > probability(10.0, 0.0, 12, 4248, kind)
+
+
+def test_the_margin_is_over_the_mean_of_the_next_four():
+    assert measure_margin(20.0, [14.0, 10.0, 8.0, 8.0, -50.0]) == 10.0
+    assert measure_margin(20.0, [14.0, 10.0]) == 8.0  # a tiny index
+    assert measure_margin(20.0, []) == 20.0
+    assert measure_margin(-1.0, [-3.0, -9.0], "sound") == 2.0
 
 
 def test_features_are_finite_at_the_edges():

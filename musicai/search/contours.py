@@ -126,9 +126,9 @@ def track_contour(audio, sr: int, name: str = "the sound") -> Contour:
     blocks = [_candidates(part) for part in frame(x, SIZE, HOP).split(BLOCK)]
     costs, pitches = (torch.cat(part).numpy() for part in zip(*blocks, strict=True))
     path = _cheapest(costs, pitches)
-    rows = np.arange(len(path))
-    pitch = np.where(path < CANDIDATES, pitches[rows, np.minimum(path, CANDIDATES - 1)], np.nan)
-    confidence = np.where(path < CANDIDATES, 1 - costs[rows, np.minimum(path, CANDIDATES - 1)], 0)
+    taken = np.arange(len(path)), np.minimum(path, CANDIDATES - 1)
+    pitch = np.where(path < CANDIDATES, pitches[taken], np.nan)
+    confidence = np.where(path < CANDIDATES, 1 - costs[taken], 0)
     contour = Contour(np.float32(pitch), np.float32(confidence.clip(0, 1)), RATE / HOP)
     if contour.voiced.sum() < SOUNDING * contour.rate or not len(contour.notes()[0]):  # drums have pitch, but no notes
         raise ValueError(f"no pitch found in {name}: sing or play one melody, close to the microphone")
@@ -159,8 +159,7 @@ def _cheapest(costs: np.ndarray, pitches: np.ndarray) -> np.ndarray:
         through = total[:, None] + step
         back[t] = through.argmin(0)
         total = through.min(0) + costs[t]
-    path = np.empty(len(costs), np.int64)
-    path[-1] = total.argmin()
-    for t in range(len(costs) - 1, 0, -1):
-        path[t - 1] = back[t, path[t]]
-    return path
+    path = [total.argmin()]
+    for choices in back[:0:-1]:
+        path.append(choices[path[-1]])
+    return np.array(path[::-1])

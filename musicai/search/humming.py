@@ -94,7 +94,7 @@ def perturb(
     pitches, steps, lengths = _rows(melody)
     fate = _fate(rng, len(pitches), times * np.array([deletions, substitutions, octaves]))
     fate[0] = fate[0] if fate.any() else 3  # something has to be left
-    pitches = pitches + np.where(fate == 1, _miss(rng, fate), 0) + np.where(fate == 2, _octave(rng, fate), 0)
+    pitches = pitches + (fate == 1) * _miss(rng, fate) + (fate == 2) * rng.choice([-12, 12], fate.size)
     extra = np.flatnonzero(rng.random(len(pitches)) < times * insertions)
     pitches = np.r_[pitches, pitches[extra] + _miss(rng, extra)]
     source = np.r_[np.arange(len(fate)), rng.integers(len(fate), size=len(extra))]  # an extra note is as long as any
@@ -117,10 +117,6 @@ def _rows(melody: Melody | tuple) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _miss(rng: np.random.Generator, like: np.ndarray) -> np.ndarray:
     """Semitones to a wrong note nearby, one for each item of `like`."""
     return rng.choice([-1, 1], len(like)) * rng.choice([1, 2, 3, 4, 5], len(like), p=[0.3, 0.3, 0.2, 0.1, 0.1])
-
-
-def _octave(rng: np.random.Generator, like: np.ndarray) -> np.ndarray:
-    return rng.choice([-12, 12], len(like))
 
 
 def _fate(rng: np.random.Generator, n: int, chances: np.ndarray) -> np.ndarray:
@@ -165,7 +161,7 @@ def _misremember(rng, pitches, steps, held, errors):
     """Leave out, split, retune and shift notes."""
     fate = _fate(rng, len(pitches), errors * np.array([DROP, SPLIT, WRONG, OCTAVE]))
     fate[0] = 4
-    pitches = pitches + np.where(fate == 2, _miss(rng, fate), 0) + np.where(fate == 3, _octave(rng, fate), 0)
+    pitches = pitches + (fate == 2) * _miss(rng, fate) + (fate == 3) * rng.choice([-12, 12], fate.size)
     source = np.repeat(np.arange(len(pitches)), np.choose(fate, [0, 2, 1, 1, 1]))
     again = np.r_[False, np.diff(source) == 0]
     starts = (np.cumsum(steps) - steps)[source] + again * steps[source] / 2
@@ -207,9 +203,8 @@ def _draw(rng, pitches, starts, ends, attacked, seconds, errors):
     loose += WANDER * scipy.signal.lfilter([np.sqrt(1 - slow**2)], [1, -slow], rng.standard_normal(len(t)))
     loose += rng.normal(0, DRIFT) * t / 10
     gain = np.exp(0.2 * rng.standard_normal(len(starts)))[note]
-    dip = 1 - 0.6 * np.exp(-since / 0.03)
     sounding = (t >= starts[0]) & (left > 0)
-    loudness = scipy.signal.lfilter([0.25], [1, -0.75], sounding * gain * dip)
+    loudness = scipy.signal.lfilter([0.25], [1, -0.75], sounding * gain * (1 - 0.6 * np.exp(-since / 0.03)))
     return np.where(sounding, curve + errors * loose, np.nan), loudness
 
 
@@ -256,9 +251,8 @@ def hum(
     audio = _telephone(audio) if phone else audio
     audio *= 10 ** (rng.uniform(-26, -18) / 20) / np.sqrt(np.mean(audio**2))
     if snr is not None:
-        noise = scipy.signal.lfilter(
-            [1], [1, -0.9], rng.standard_normal(int(seconds * SR))
-        )  # like most noise, louder below
+        # like most noise, louder below
+        noise = scipy.signal.lfilter([1], [1, -0.9], rng.standard_normal(int(seconds * SR)))
         noise = _telephone(noise) if phone else noise
         audio = audio + noise * np.sqrt(np.mean(audio**2) / np.mean(noise**2)) * 10 ** (-snr / 20)
     return (audio / max(1.0, np.abs(audio).max() / 0.99)).astype(np.float32), SR // 2 if phone else SR

@@ -19,21 +19,20 @@ from musicai.search._fast.alignment import align, align_all
 from musicai.search._fast.warping import warp_all
 from musicai.search._scale.builder import Builder, read_melody, read_runs
 from musicai.search._scale.sliding import find_places
-from musicai.search._scale.store import VERSION, Store
-from musicai.search.confidence import probability, threshold
+from musicai.search._scale.store import Store
+from musicai.search.confidence import measure_margin, probability, threshold
 from musicai.search.lines import Lines
 from musicai.search.queries import Query, read_query
 from musicai.storage import atomic_write
 from musicai.threads import Workers
 
-FORMAT = VERSION  # of the file; an index of another version has to be built again
 LEAST = 3  # notes of a query
 EXHAUSTIVE = 600_000  # notes: in smaller collections, the query is aligned with every line
 CANDIDATES = 100_000  # places at which it is aligned otherwise, divided by the number of its notes
 APART = 8  # notes: places that are closer are aligned together
 SUNG = 20_000  # lines that a contour is compared with at most
 TOGETHER = 1024  # lines or runs that a thread aligns before it takes more
-RIVALS = 5  # matches that are looked at to judge the best
+RIVALS = 12  # matches that are looked at to judge the best: near-copies of it, and at least four other tunes
 
 
 @dataclass(frozen=True, eq=False)
@@ -277,12 +276,12 @@ def _best(scores: np.ndarray, pieces: np.ndarray, k: int) -> np.ndarray:
 
 
 def _judge(matches: list[Match], query: Query, size: int) -> list[Match]:
-    """Say how likely each match is right: by its margin over the next tune, and if none before it is."""
+    """Say how likely each match is right: by its margin over the next tunes, and if none before it is."""
     tunes, left, judged = group_duplicates([match.piece for match in matches]), 1.0, []
     for i, match in enumerate(matches):
         others = [other.score for other, tune in zip(matches[i:], tunes[i:], strict=True) if tune != tunes[i]]
-        margin = match.score - others[0] if others else match.score
-        share = left * probability(match.score, margin, query.length, size, query.kind)
+        above = measure_margin(match.score, others, query.kind)
+        share = left * probability(match.score, above, query.length, size, query.kind)
         share = min([share, *(other.probability for other in judged[-1:])])  # a lower score is no likelier
         judged.append(replace(match, probability=share, unlikely=share < threshold(query.kind, query.length)))
         left -= share if tunes[i] not in tunes[i + 1 :] else 0.0

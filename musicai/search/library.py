@@ -12,7 +12,8 @@ from musicai.data import FolkCorpus, JSBChorales, Nottingham
 from musicai.notes import Melody, Score, read_abc, read_score
 from musicai.storage import cache_dir
 
-from .index import FORMAT, Match, MelodyIndex
+from ._scale.store import VERSION
+from .index import Match, MelodyIndex
 from .queries import NOTATION, read_query
 
 
@@ -39,8 +40,7 @@ def find(query, k: int = 10, *, index: "MelodyIndex | str | PathLike | None" = N
     Chapter 6.
     """
     query = read_query(query)  # before the index is built: a typing mistake should not wait for it
-    if index is None:
-        index = default_index()
+    index = default_index() if index is None else index
     return (index if isinstance(index, MelodyIndex) else MelodyIndex.open(index)).find(query, k)
 
 
@@ -56,7 +56,7 @@ def default_index() -> MelodyIndex:
     """
     folk = util.find_spec("music21") is not None
     name = f"folk-music21-{metadata.version('music21')}" if folk else "shipped"
-    path = cache_dir() / "search" / f"{name}-{FORMAT}.index"
+    path = cache_dir() / "search" / f"{name}-{VERSION}.index"
     if path.is_file():
         try:
             return MelodyIndex.open(path)
@@ -65,9 +65,7 @@ def default_index() -> MelodyIndex:
     what = "the folk corpus" if folk else "the shipped tunes (with the extra `corpus` there would be 4,248 folk tunes)"
     print(f"Building the search index of {what}, once; this takes about half a minute: {path}", file=sys.stderr)
     path.parent.mkdir(parents=True, exist_ok=True)
-    if folk:
-        return MelodyIndex.build(FolkCorpus(expand_repeats=True), path)
-    return MelodyIndex.build(list(_shipped()), path)
+    return MelodyIndex.build(FolkCorpus(expand_repeats=True) if folk else list(_shipped()), path)
 
 
 def _shipped() -> Iterator[Score]:

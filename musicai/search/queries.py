@@ -95,8 +95,10 @@ def read_query(query) -> Query:
         return _from_melody(query, "the melody")
     if isinstance(query, str | PathLike):
         return _read_text_or_file(query)
-    if _is_sound(query):
-        return _from_contours(_contours(*_wave(query), "the sound"), "the sound")
+    if isinstance(query, Audio):
+        query = query.samples, query.sr
+    if isinstance(query, tuple) and len(query) == 2 and np.ndim(query[0]) > np.ndim(query[1]) == 0:
+        return _from_contours(_contours(*query, "the sound"), "the sound")
     if isinstance(query, list | tuple | np.ndarray | torch.Tensor) and len(query):
         return _read_list(list(query))
     raise ValueError(f"cannot search for {query!r:.80}; give {EXAMPLES}")
@@ -173,24 +175,13 @@ def _from_melody(piece: Melody | Score, name: str) -> Query:
     return Query(melody.pitches.astype(np.float64), melody.starts, melody.durations, name=name)
 
 
-def _is_sound(query) -> bool:
-    if isinstance(query, Audio):
-        return True
-    return isinstance(query, tuple) and len(query) == 2 and np.ndim(query[0]) > 0 and np.ndim(query[1]) == 0
-
-
-def _wave(query) -> tuple[torch.Tensor, int]:
-    return (query.samples, query.sr) if isinstance(query, Audio) else query
-
-
 def _contours(audio, sr: int, name: str) -> list[Contour]:
     """Track the pitch of a sound, or of evenly spread excerpts if it is long."""
     wave = _mono(audio, sr, name)
     seconds = len(wave) / sr
     if seconds <= 2 * EXCERPT:
         return [track_contour(wave, sr, name)]
-    count = min(EXCERPTS, math.floor(seconds / EXCERPT))
-    firsts = np.linspace(0, seconds - EXCERPT, count) * sr
+    firsts = np.linspace(0, seconds - EXCERPT, min(EXCERPTS, math.floor(seconds / EXCERPT))) * sr
     found, problem = [], None
     for first in firsts.astype(int):
         try:
