@@ -6,15 +6,10 @@ from runpy import run_path
 import numpy as np
 import pytest
 
-<<<<<<< HEAD
 from musicai.gmm import GaussianMixture
-from musicai.search.confidence import KINDS, features, probability, threshold
+from musicai.search.confidence import KINDS, features, measure_margin, probability, threshold
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "fit_search.py"
-=======
-from musicai.search.confidence import KINDS, features, measure_margin, probability, threshold
-from musicai.search.costs import Costs
->>>>>>> find2
 
 
 @pytest.mark.parametrize("kind", KINDS)
