@@ -35,8 +35,8 @@ class FolkTune(Melody):
         collection: the collection's name in music21's corpus.
         number: the content of its `X:` field, which several tunes may share.
         position: its place in the collection, counted from 0.
-        bars: the bar lines as written, with the beat and the signs of each, such as ``(16.0, ":|")``; empty if repeats are
-            written out.
+        bars: the bar lines as written, with the beat and the signs of each, such as ``(16.0, ":|")``; empty if
+            repeats are written out.
 
     Chapter 1.
     """
