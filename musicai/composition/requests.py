@@ -85,7 +85,7 @@ def read_controls(source: Melody | None, asked: Mapping[str, object]) -> Control
 
 
 def usual_range(request: Controls) -> tuple[int, int]:
-    """Draw a range such as tunes in this key have."""
+    """Draw a range such as folk tunes in this key have: the lowest note is mostly a tonic or a fifth."""
     pitches, rng = np.arange(50, 95), np.random.default_rng((request.seed, 2**21))
     steps = (pitches - request.tonic) % 12
     shares = [np.isin(steps, scale_of(request.mode)) * np.exp(-(((pitches - mean) / deviation) ** 2) / 2)

@@ -114,7 +114,7 @@ def compose(
         bars: how many sound, repeats included.
         form: a letter for each section, all equally long: "AABB" repeats A and B exactly, and in "AABA'" the last A
             returns varied, with at least half of its bars kept.
-        range: the lowest and the highest note, as names or MIDI numbers.
+        range: the lowest and the highest note, as names or MIDI numbers; without a source, drawn as folk tunes have it.
         density: notes per beat.
         syncopation: the share of syncopated notes, 0 to 1.
         closeness: how much of the source is kept, from 0, which forgets the source, to 1, which is the source in the
