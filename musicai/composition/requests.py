@@ -21,13 +21,9 @@ from musicai.composition.controls import (
 from musicai.composition.sources import count_bars, find_form, lay_out, play_out
 from musicai.notes import Melody, note_name, note_number
 
-KEY, METER, TEMPO, RANGE, BARS = (
-    "D major",
-    (4, 4),
-    120.0,
-    (62, 81),
-    32,
-)  # without a source; D4 to A5 is the median range
+KEY, METER, TEMPO, BARS = "D major", (4, 4), 120.0, 32  # without a source
+LOWEST, HIGHEST = (63.0, 3.0), (81.4, 2.4)  # means and deviations of the range's ends in the folk corpus's train split
+HOMELY = 7.0  # how much more often its low end is the tonic or the fifth than another note of the scale
 MOTIF, MOST_BARS = 8, 256  # a source of fewer bars is a motif, and the song is as long as one without a source
 
 
@@ -77,8 +73,8 @@ def read_controls(source: Melody | None, asked: Mapping[str, object]) -> Control
         request = replace(request, range=read_range(given["range"], request.tonic, request.mode))
     laid = play_out(lay_out(source, request), request) if source else None
     if "range" not in given:
-        low, high = (int(laid.pitches.min()), int(laid.pitches.max())) if laid else RANGE
-        wide = 11 if laid is None or count_bars(source) >= MOTIF else RANGE[1] - RANGE[0]  # 11: room for every triad
+        low, high = (int(laid.pitches.min()), int(laid.pitches.max())) if laid else usual_range(request)
+        wide = 11 if laid is None or count_bars(source) >= MOTIF else 19  # 11: room for every triad; 19: the median
         low = min(127 - wide, max(0, low - max(0, wide - (high - low) + 1) // 2))
         request = replace(request, range=(low, max(high, low + wide)))
     soft = {"density": (density, 0.25, 4), "syncopation": (syncopation, 0, 1)}
@@ -86,6 +82,16 @@ def read_controls(source: Melody | None, asked: Mapping[str, object]) -> Control
         value = number(name, None, *limits) if name in given else measure(laid) if laid else math.nan
         request = replace(request, **{name: value})
     return request
+
+
+def usual_range(request: Controls) -> tuple[int, int]:
+    """Draw a range such as folk tunes in this key have: the lowest note is mostly a tonic or a fifth."""
+    pitches, rng = np.arange(50, 95), np.random.default_rng((request.seed, 2**21))
+    steps = (pitches - request.tonic) % 12
+    shares = [np.isin(steps, scale_of(request.mode)) * np.exp(-(((pitches - mean) / deviation) ** 2) / 2)
+              for mean, deviation in (LOWEST, HIGHEST)]  # fmt: skip
+    shares[0] = shares[0] * np.where(np.isin(steps, (0, 7)), HOMELY, 1)
+    return tuple(int(rng.choice(pitches, p=share / share.sum())) for share in shares)
 
 
 def _bars_and_form(source: Melody | None, given: Mapping[str, object]) -> tuple[int, tuple[str, ...]]:

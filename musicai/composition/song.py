@@ -114,7 +114,7 @@ def compose(
         bars: how many sound, repeats included.
         form: a letter for each section, all equally long: "AABB" repeats A and B exactly, and in "AABA'" the last A
             returns varied, with at least half of its bars kept.
-        range: the lowest and the highest note, as names or MIDI numbers.
+        range: the lowest and the highest note, as names or MIDI numbers; without a source, drawn as folk tunes have it.
         density: notes per beat.
         syncopation: the share of syncopated notes, 0 to 1.
         closeness: how much of the source is kept, from 0, which forgets the source, to 1, which is the source in the
@@ -174,17 +174,20 @@ def _write(request: Controls, source: Melody | None, progress: bool = False) -> 
         written = laid
     else:
         drafts = write_tunes(load_model(), request, laid, count=DRAFTS, progress=progress)
-        written = max(drafts, key=lambda draft: fit_of(*draft, request, heard))[0]
+        usual = np.median([likelihood for _, likelihood in drafts])
+        written = max(drafts, key=lambda draft: fit_of(draft[0], -abs(draft[1] - usual), request, heard))[0]
     name = f"After {source.name}" if source and source.name and request.closeness > 0 else "A new song"
     return Song(replace(play_out(written, request), name=name), request, source, heard)
 
 
-def fit_of(written: Melody, likelihood: float, request: Controls, source: Melody | None) -> float:
-    """Score a draft: likely under the model, close to what was asked, recognisably in its key, and well ended.
+def fit_of(written: Melody, typicality: float, request: Controls, source: Melody | None) -> float:
+    """Score a draft: typical of the model, close to what was asked, recognisably in its key, and as wide as its range.
+
+    The likeliest draft is not the best one: it repeats more of its bars than real tunes do.
 
     Args:
         written: the tune as written.
-        likelihood: of its notes under the model.
+        typicality: minus the distance of its likelihood, in nats per note, from the median of all drafts.
         request: what was asked.
         source: laid out, as it sounds, or None.
 
@@ -197,7 +200,7 @@ def fit_of(written: Melody, likelihood: float, request: Controls, source: Melody
     got = (density(melody), syncopation(melody), closeness(melody, source) if source else np.nan)
     errors = np.nansum(np.abs(np.subtract(asked, got)) / (asked[0], 1, 1)) / TOLERANCE
     narrow = max(0, min(WIDEST, np.ptp(request.range)) - np.ptp(melody.pitches)) / 4
-    return 4 * likelihood - errors + 3 * min(1, key_fit(melody, request) / CLEAR) - narrow
+    return 4 * typicality - errors + 3 * min(1, key_fit(melody, request) / CLEAR) - narrow
 
 
 def key_fit(melody: Melody, request: Controls) -> float:
