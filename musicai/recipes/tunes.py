@@ -25,7 +25,7 @@ from musicai.recipes.shared import TRIAL, finish, items_of, warm_cosine
 from musicai.scale import device
 from musicai.train import TrainingRun, fit, seed_all, update
 
-STEPS = 4_000
+STEPS = 8_000
 NOTES, CROP, LR = 1200, 256, 2e-3  # notes per step, the most of one tune, the peak learning rate
 HIDDEN = {RANGE: 0.3, (4,): 0.5, (5,): 0.5}  # how often the plan's range, density and syncopation are left open
 SOURCES = 0.5  # the share of tunes with a source
