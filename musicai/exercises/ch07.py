@@ -27,13 +27,14 @@ power_of_ten.cases("Your power of ten", rtol=0.01)
 
 @exercise("07.2", hint="Put all pairs of neighbours into a set; each symbol's share is how many of them end in it.")
 def continuation(line: list[int], symbols: int) -> np.ndarray:
-    """Kneser and Ney's distribution (symbols,): the share of the different pairs in `line` that end in each symbol."""
+    """Kneser and Ney's distribution (symbols,): the share of the different pairs of neighbours in `line` that end in
+    each of the symbols 0, 1, ..., symbols - 1."""
     ends = [b for _, b in set(pairwise(line))]
     return np.bincount(ends, minlength=symbols) / len(ends)
 
 
 continuation.cases(
-    "The continuation probabilities of {0}",
+    "The distribution for {0}",
     ([0, 1, 0, 1, 0, 1, 2, 1, 3], 5),
     ([1, 0, 2, 0, 3, 0, 1, 1, 0], 4),
 )
@@ -63,7 +64,8 @@ back_off_composer.cases(
 
 @exercise("07.4", hint="Make a set of each melody's notes; F1 is twice the number in common over the sum of the sizes.")
 def closeness(melody: list[tuple[float, int]], source: list[tuple[float, int]]) -> float:
-    """The F1 of the notes (start, pitch) that both have: 1 for the same melody, 0 for nothing in common."""
+    """The F1 of the notes that both have: 1 for the same melody, 0 for nothing in common. Melodies are lists of
+    (start, pitch)."""
     one, other = set(melody), set(source)
     return 2 * len(one & other) / (len(one) + len(other))
 
@@ -97,14 +99,20 @@ def _(answer: Callable[..., Any]) -> None:
     rng = np.random.default_rng(7)
     for states, moments in ((2, 1), (3, 5), (5, 20)):
         start, move, seen = (rng.normal(0, 2, shape) for shape in (states, (states, states), (moments, states)))
+        start[seen[0].argmin()] += 30  # so that the start decides
         got = as_numbers(call(answer, start.copy(), move.copy(), seen.copy()), "Your path")
-        close(got, viterbi(start, move, seen), f"The path of {moments} moments through {states} states", atol=0)
+        best, what = viterbi(start, move, seen), f"The path of {moments} moments through {states} states"
+        if got.shape == (moments,) and (wrong := np.flatnonzero(got != best)).size:
+            at = f"moment {wrong[0]} (the first is 0)"
+            raise Wrong(f"{what} is off: at {at}, you chose {got[wrong[0]]}; the best path has {best[wrong[0]]}.")
+        close(got, best, what, atol=0)
 
 
 @exercise("07.6", hint="With three chords, you may simply try all sequences that obey the rules, and keep the best.")
 def harmonise(bars: list[list[tuple[int, float]]]) -> list[str]:
-    """One chord per bar, "I", "IV" or "V", so that as many beats as possible fall on chord tones. Bars are lists of
-    (semitones above the tonic, beats). Begin and end with I; IV must never follow V."""
+    """One chord per bar, so that as many beats as possible fall on its tones, in any octave: "I" (0, 4, 7), "IV"
+    (5, 9, 0) or "V" (7, 11, 2). Bars are lists of (semitones above the tonic, beats). Begin and end with I; IV must
+    never follow V."""
     choices = [sequence for sequence in product(CHORDS, repeat=len(bars)) if not _broken_rule(sequence, bars)]
     return list(max(choices, key=lambda sequence: _beats_on_chord(sequence, bars)))
 
@@ -118,14 +126,17 @@ def _broken_rule(chords, bars) -> str | None:
 
 
 def _beats_on_chord(chords, bars) -> float:
-    return sum(beats for chord, bar in zip(chords, bars, strict=True) for tone, beats in bar if tone in CHORDS[chord])
+    return sum(
+        beats for chord, bar in zip(chords, bars, strict=True) for tone, beats in bar if tone % 12 in CHORDS[chord]
+    )
 
 
 @harmonise.checker
 def _(answer: Callable[..., Any]) -> None:
     rng = np.random.default_rng(6)
     for count in (1, 2, 4, 6, 7):
-        tones, beats = rng.choice([0, 2, 4, 5, 7, 9, 11], (count, 3)), rng.choice([0.5, 1.0, 2.0], (count, 3))
+        tones = rng.choice([0, 2, 4, 5, 7, 9, 11], (count, 3)) + rng.choice([-12, 0, 12], (count, 3))
+        beats = rng.choice([0.25, 1.0, 3.0], (count, 3))
         bars = [list(zip(*bar, strict=True)) for bar in zip(tones.tolist(), beats.tolist(), strict=True)]
         got = call(answer, [list(bar) for bar in bars])
         if why := _broken_rule(got, bars):

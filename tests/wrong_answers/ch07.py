@@ -1,6 +1,6 @@
 """Plausible wrong answers to the exercises of chapter 7; the checker must refuse each of them."""
 
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 
@@ -34,11 +34,20 @@ def _greedy(start, move, seen):
     return path
 
 
+def _anywhere(start, move, seen):
+    """The best path, whatever it costs to begin there."""
+    return _best(np.zeros_like(start), move, seen)
+
+
 def _backwards(start, move, seen):
     """Moves from column to row."""
+    return _best(start, move.T, seen)
+
+
+def _best(start, move, seen):
     score, came = start + seen[0], []
     for now in seen[1:]:
-        ways = score[:, None] + move.T
+        ways = score[:, None] + move
         came.append(ways.argmax(0))
         score = ways.max(0) + now
     path = [int(score.argmax())]
@@ -50,6 +59,24 @@ def _backwards(start, move, seen):
 def _bar_by_bar(bars):
     """The best chord of each bar, whatever the rules say."""
     return [max(CHORDS, key=lambda chord: sum(beats for tone, beats in bar if tone in CHORDS[chord])) for bar in bars]
+
+
+def _by(worth):
+    """Within the rules, the best chords for another idea of what a note is worth."""
+
+    def harmonise(bars):
+        allowed = (
+            chords
+            for chords in product(CHORDS, repeat=len(bars))
+            if chords[0] == chords[-1] == "I" and ("V", "IV") not in pairwise(chords)
+        )
+
+        def total(chords):
+            return sum(worth(*note, CHORDS[c]) for c, bar in zip(chords, bars, strict=True) for note in bar)
+
+        return list(max(allowed, key=total))
+
+    return harmonise
 
 
 def _mended(bars):
@@ -86,6 +113,7 @@ WRONG = {
     ],
     "07.5": [
         _greedy,
+        _anywhere,
         _backwards,
         lambda start, move, seen: seen.argmax(1).tolist(),
         lambda start, move, seen: [0] * len(seen),
@@ -93,6 +121,8 @@ WRONG = {
     "07.6": [
         _bar_by_bar,
         _mended,
+        _by(lambda tone, _beats, chord: tone % 12 in chord),
+        _by(lambda tone, beats, chord: beats * (tone in chord)),
         lambda bars: ["I"] * len(bars),
         lambda bars: "I" * len(bars),
     ],
