@@ -131,13 +131,13 @@ def _beats_on_chord(chords, bars) -> float:
 
 @harmonise.checker
 def _(answer: Callable[..., Any]) -> None:
-    rng = np.random.default_rng(6)
-    for count in (1, 2, 4, 6, 7):
+    rng = np.random.default_rng(9)
+    for count in (1, 2, 4, 6, 7, 8):
         tones, beats = rng.choice([-8, -5, 0, 2, 5, 9, 11, 14, 16], (count, 3)), rng.choice([0.25, 1, 3], (count, 3))
         bars = [list(zip(*bar, strict=True)) for bar in zip(tones.tolist(), beats.tolist(), strict=True)]
         got = call(answer, [list(bar) for bar in bars])
         if why := _broken_rule(got, bars):
-            raise Wrong(f"With {count} bars: {why}")
+            raise Wrong(f"With {count} bar{'s'[: count - 1]}: {why}")
         best, reached = (_beats_on_chord(chords, bars) for chords in (harmonise(bars), got))
         if reached < best:
             raise Wrong(f"With {count} bars, your chords hold {reached:g} beats of the melody; {best:g} are possible.")
