@@ -114,6 +114,7 @@ WRONG = {
     "07.5": [
         _greedy,
         _anywhere,
+        lambda start, move, seen: _best(start - seen[0], move, seen),
         _backwards,
         lambda start, move, seen: seen.argmax(1).tolist(),
         lambda start, move, seen: [0] * len(seen),
