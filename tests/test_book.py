@@ -1,6 +1,7 @@
 """The rendered book, opened page by page in headless Chromium with no network but this machine's loopback."""
 
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -18,9 +19,11 @@ PHONE = 390
 
 @pytest.fixture(scope="module")
 def html(tmp_path_factory) -> Path:
-    """The book as `make book` builds it: every warning is an error."""
+    """The book as `make book` builds it, with warnings as errors; if it was built before, Sphinx reads what has changed."""
     pytest.importorskip("jupyter_book")
     out = tmp_path_factory.mktemp("book")
+    if (ROOT / "_build").is_dir():
+        shutil.copytree(ROOT / "_build", out / "_build")
     program = "from jupyter_book.cli.main import main; main()"
     command = [sys.executable, "-c", program, "build", str(ROOT), "--path-output", str(out), "-W", "-n", "--keep-going"]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
