@@ -19,7 +19,7 @@ PHONE = 390
 
 @pytest.fixture(scope="module")
 def html(tmp_path_factory) -> Path:
-    """The book as `make book` builds it, with warnings as errors; if it was built before, Sphinx reads what has changed."""
+    """The book as `make book` builds it, with warnings as errors; Sphinx only reads what changed since a build."""
     pytest.importorskip("jupyter_book")
     out = tmp_path_factory.mktemp("book")
     if (ROOT / "_build").is_dir():
