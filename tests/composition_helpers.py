@@ -4,6 +4,8 @@ import numpy as np
 
 from musicai.composition.tunes import DURATIONS, REST
 
+METERS = [(2, 4), (3, 4), (4, 4), (6, 8), (9, 8), (12, 8), (2, 2), (3, 2), (3, 8), (5, 4), (5, 8), (7, 8), (1, 4)]
+
 
 class RandomWriter:
     """`TuneWriter` with logits from a random generator; it also checks how it is used."""

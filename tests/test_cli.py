@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pooch
 import pytest
+from cli_helpers import run
 
 import musicai
 from musicai import cli
@@ -27,17 +28,6 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("MUSICAI_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     return tmp_path / "cache"
-
-
-def run(capsys, *words, code=0):
-    """The lines of stdout and of stderr."""
-    try:
-        found = cli.main(list(words))
-    except SystemExit as end:
-        found = end.code or 0
-    out, err = capsys.readouterr()
-    assert found == code, err
-    return out.splitlines(), err.splitlines()
 
 
 def process(*words, **options):

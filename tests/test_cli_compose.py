@@ -5,9 +5,9 @@ import json
 from types import SimpleNamespace
 
 import pytest
+from cli_helpers import run
 
 import musicai
-from musicai import cli
 from musicai.composition import certify, titles
 from musicai.composition.titles import read_match, read_source
 from musicai.notes import Melody, read_score, write_score
@@ -54,16 +54,6 @@ def asked(monkeypatch, tmp_path, index):
     monkeypatch.setattr(library, "default_index", lambda: index)
     monkeypatch.chdir(tmp_path)
     return seen
-
-
-def run(capsys, *words, code=0):
-    try:
-        found = cli.main(list(words))
-    except SystemExit as end:
-        found = end.code or 0
-    out, err = capsys.readouterr()
-    assert found == code, err
-    return out.splitlines(), err.splitlines()
 
 
 def test_every_option_reaches_compose(capsys, asked):

@@ -3,27 +3,13 @@
 from itertools import permutations, product
 
 import pytest
+from composition_helpers import METERS as COMMON
 
 from musicai.composition.accompaniment import PATTERNS, accompany, pattern_of, strokes, voice_chord
 from musicai.composition.harmony import QUALITIES, ChordSpan, add_chords, rhythm_of
 from musicai.notes import Melody
 
-METERS = [
-    (2, 4),
-    (3, 4),
-    (4, 4),
-    (6, 8),
-    (9, 8),
-    (12, 8),
-    (2, 2),
-    (3, 2),
-    (3, 8),
-    (5, 4),
-    (5, 8),
-    (7, 8),
-    (1, 4),
-    (6, 16),
-]
+METERS = [*COMMON, (6, 16)]
 
 
 @pytest.mark.parametrize("meter", METERS)

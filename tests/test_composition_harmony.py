@@ -4,6 +4,7 @@ from itertools import pairwise, product
 
 import numpy as np
 import pytest
+from composition_helpers import METERS as COMMON
 
 from musicai.composition.harmony import (
     CHORDS,
@@ -23,22 +24,7 @@ from musicai.composition.harmony import (
 from musicai.data import Nottingham
 from musicai.notes import Melody, Note
 
-METERS = [
-    (2, 4),
-    (3, 4),
-    (4, 4),
-    (6, 8),
-    (9, 8),
-    (12, 8),
-    (2, 2),
-    (3, 2),
-    (3, 8),
-    (5, 4),
-    (5, 8),
-    (7, 8),
-    (1, 4),
-    (11, 16),
-]
+METERS = [*COMMON, (11, 16)]
 SCALE = Melody.from_pitches([60, 62, 64, 65, 67, 69, 71, 72], key="C major")
 
 

@@ -13,10 +13,10 @@ from numbers import Real
 
 import numpy as np
 
+from musicai.composition.tunes import TICKS
 from musicai.notes import Melody, pitch_class
 from musicai.notes.notation import MODES, signature_of
 
-TICKS = 24  # per beat, as in `musicai.composition.tunes`
 ALIASES = {"": "major", "m": "minor", "ionian": "major", "aeolian": "minor"}
 
 

@@ -5,15 +5,15 @@ from dataclasses import replace
 import numpy as np
 from tqdm.auto import tqdm
 
-from musicai.composition.controls import TICKS, Controls, beat_ticks, metric_levels, scale_of
-from musicai.composition.tunes import DURATIONS, PITCHES, REST, Plan, decode
+from musicai.composition.controls import Controls, beat_ticks, metric_levels, scale_of
+from musicai.composition.tunes import LENGTHS, PITCHES, REST, TICKS, Plan, decode
 from musicai.composition.writer import TuneWriter
 from musicai.notes import Melody
 
 WIDEST = 24  # semitones: a wider range leaves the model its middle
 UNSEEN = {"lydian": "major", "phrygian": "minor", "locrian": "minor"}  # modes with too few tunes to learn from
 CHROMATIC = 1.0, 4.0  # nats off a note outside the scale of a known or an unseen mode, but for leading notes in minor
-LENGTHS = np.rint(DURATIONS * TICKS).astype(int)
+LENGTHS = np.array(LENGTHS)  # ticks of each class of duration
 REACH = 2.0  # nats, by the end, for a pitch beyond those used so far: tunes use all of their range
 HOME, LONG = 6.0, 4.5  # nats, at a cadence, for an end on the tonic and for a last note of a beat or more
 CADENCES = 0.85  # the share of tunes that end with one; tuned on the valid split so that as many end so as real tunes
@@ -107,19 +107,19 @@ class Steering:
         kept = (c.closeness * (self.notes + coming + self.theirs[0]) / 2 - self.hits) / np.maximum(self.theirs[t], 1)
         return density, syncopation, kept
 
-    def pull(self, t: np.ndarray) -> np.ndarray:
-        """How strongly the source attracts, in nats, (tunes,)."""
+    def pull(self, kept: np.ndarray) -> np.ndarray:
+        """How strongly the source attracts, in nats, (tunes,), if this share of it is still to be kept."""
         asked = logit(self.controls.closeness)
-        return asked + CLOSENESS_GAIN * (logit(self.needs(t)[2]) - asked)
+        return asked + CLOSENESS_GAIN * (logit(kept) - asked)
 
     def duration_bias(self, t: np.ndarray) -> np.ndarray:
         """Towards short or long, syncopated or plain, meeting the source's onsets: (tunes, D)."""
-        c, (density, syncopation, _) = self.controls, self.needs(t)
+        c, (density, syncopation, kept) = self.controls, self.needs(t)
         bias = -DENSITY_GAIN * np.log(density / c.density)[:, None] * np.log(LENGTHS / TICKS)
         swing = np.clip((syncopation - c.syncopation) / 0.05, -4, 4)
         bias = np.nan_to_num(bias) + np.nan_to_num(SYNCOPATION_GAIN * swing)[:, None] * self.rules.stronger[t]
         bias += self.rules.final[t]
-        return bias + (np.maximum(self.pull(t), 0)[:, None] * self.meets[t] if c.closeness else 0)
+        return bias + (np.maximum(self.pull(kept), 0)[:, None] * self.meets[t] if c.closeness else 0)
 
     def pitch_bias(self, t: np.ndarray) -> np.ndarray:
         """Towards the source's note, or away from it, and towards the ends of the range not reached yet: (tunes, P)."""
@@ -129,7 +129,7 @@ class Steering:
         )
         bias[:, REST] = 0
         near = classes == np.where(self.pitch[t] < REST, self.pitch[t], -1)[:, None]
-        return bias + (near * self.pull(t)[:, None] if self.controls.closeness else 0)
+        return bias + (near * self.pull(self.needs(t)[2])[:, None] if self.controls.closeness else 0)
 
     def count(self, t: np.ndarray, durations: np.ndarray, pitches: np.ndarray) -> None:
         """Take note of what was drawn at ticks `t`."""

@@ -18,6 +18,7 @@ from itertools import pairwise
 import numpy as np
 from scipy.special import logsumexp
 
+from musicai.composition.controls import scale_of
 from musicai.data import Nottingham
 from musicai.notes import PITCH_CLASSES, Melody, Note, estimate_key, pitch_class
 from musicai.notes.notation import MODES
@@ -26,7 +27,7 @@ QUALITIES = {"major": (0, 4, 7), "minor": (0, 3, 7), "seventh": (0, 4, 7, 10), "
 SUFFIXES = dict(zip(QUALITIES, ("", "m", "7", "dim"), strict=True))
 CHORDS = [(root, quality) for quality in QUALITIES for root in range(12)]  # the states; roots counted from the tonic
 TONES = np.array([[(i - root) % 12 in QUALITIES[quality] for i in range(12)] for root, quality in CHORDS])
-SCALES = {mode: {7 * (fifth - i) % 12 for fifth in range(7)} for i, mode in enumerate(MODES)}  # from the tonic
+SCALES = {mode: set(scale_of(mode)) for mode in MODES}  # semitones above the tonic
 FRAME = 0.5  # beats of a frame in Nottingham
 SECTION, HALF = 8, 4  # bars after which folk tunes close, and half close
 SLACK = 1e-6  # beats: rounding errors

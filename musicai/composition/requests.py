@@ -54,7 +54,7 @@ def read_controls(source: Melody | None, asked: Mapping[str, object]) -> Control
     for name in ("chords", "strict"):
         if not isinstance(given.get(name, True), bool | np.bool_):
             raise refuse(name, given[name], "True or False")
-    if number("voices", 1, 1, 4, True) not in (1, 4):
+    if (voices := number("voices", 1, 1, 4, True)) not in (1, 4):
         raise refuse("voices", given["voices"], "1, or 4 for four voices")
     request = Controls(
         read_key(given.get("key", source.key if source else KEY)),
@@ -63,7 +63,7 @@ def read_controls(source: Melody | None, asked: Mapping[str, object]) -> Control
         *_bars_and_form(source, given),
         (0, 127),
         closeness=number("closeness", 0.5 if source else 0, 0, 1),
-        voices=number("voices", 1, 1, 4, True),
+        voices=voices,
         chords=bool(given.get("chords", True)),
         temperature=number("temperature", 0.9, 0.1, 2),
         strict=bool(given.get("strict", False)),

@@ -7,12 +7,14 @@ from os import PathLike
 import numpy as np
 
 from musicai.composition.accompaniment import accompany
-from musicai.composition.controls import TICKS, Controls, closeness, density, metric_levels, read_number, syncopation
+from musicai.composition.controls import Controls, closeness, density, metric_levels, read_number, syncopation
 from musicai.composition.generation import WIDEST, write_tunes
 from musicai.composition.harmony import add_chords
 from musicai.composition.network import TuneWaveNet
+from musicai.composition.novelty import Novelty, certify
 from musicai.composition.requests import read_controls
 from musicai.composition.sources import cut, key_scores, lay_out, play_out, source_melody
+from musicai.composition.tunes import TICKS
 from musicai.composition.voices import four_voices
 from musicai.notes import Melody, Score, estimate_key, note_name, write_score
 from musicai.notes.notation import signature_of
@@ -75,10 +77,8 @@ class Song:
         return found | near
 
     @cached_property
-    def novelty(self):
+    def novelty(self) -> Novelty:
         """The nearest tunes, the longest copied run, and whether the song is original: see `certify`."""
-        from musicai.composition.novelty import certify
-
         return certify(self.melody)
 
     def save(self, path: str | PathLike) -> None:

@@ -6,7 +6,6 @@ from functools import lru_cache
 import numpy as np
 
 from musicai.composition.controls import (
-    TICKS,
     Controls,
     closeness,
     metric_levels,
@@ -16,10 +15,11 @@ from musicai.composition.controls import (
     scale_of,
     syncopation,
 )
+from musicai.composition.tunes import TICKS
 from musicai.notes import Melody, Note, Score, pitch_class, read_score
-from musicai.notes.files import KINDS
 from musicai.notes.keys import MAJOR_KEYS, MAJOR_PROFILE, MINOR_KEYS, MINOR_PROFILE
 from musicai.search import Match, read_query
+from musicai.search.queries import NOTATION
 
 SAME = 0.75  # closeness from which two sections count as one that repeats
 # How much speaks for a bar line: long notes in strong places, syncopation, a note on each line, a strong last note, a
@@ -53,7 +53,7 @@ def source_melody(source) -> Melody:
         source = source.piece
     elif not isinstance(source, Melody | Score):
         try:
-            named = any(str(source).lower().endswith(kind) for kind in KINDS)
+            named = str(source).lower().endswith(NOTATION)
             source = read_score(source) if named else _from_query(read_query(source))
         except (TypeError, AttributeError, OverflowError) as error:
             raise refuse("source", source, 'a Match, a Melody, a Score, notes such as "E4 F4 G4", or a file') from error

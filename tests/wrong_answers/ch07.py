@@ -4,6 +4,8 @@ from itertools import pairwise, product
 
 import numpy as np
 
+from musicai.exercises.ch07 import viterbi  # right, until it is given something else
+
 CHORDS = {"I": {0, 4, 7}, "IV": {0, 5, 9}, "V": {2, 7, 11}}
 
 
@@ -36,24 +38,12 @@ def _greedy(start, move, seen):
 
 def _anywhere(start, move, seen):
     """The best path, whatever it costs to begin there."""
-    return _best(np.zeros_like(start), move, seen)
+    return viterbi(np.zeros_like(start), move, seen)
 
 
 def _backwards(start, move, seen):
     """Moves from column to row."""
-    return _best(start, move.T, seen)
-
-
-def _best(start, move, seen):
-    score, came = start + seen[0], []
-    for now in seen[1:]:
-        ways = score[:, None] + move
-        came.append(ways.argmax(0))
-        score = ways.max(0) + now
-    path = [int(score.argmax())]
-    for back in came[::-1]:
-        path.append(int(back[path[-1]]))
-    return path[::-1]
+    return viterbi(start, move.T, seen)
 
 
 def _bar_by_bar(bars):
@@ -114,7 +104,7 @@ WRONG = {
     "07.5": [
         _greedy,
         _anywhere,
-        lambda start, move, seen: _best(start - seen[0], move, seen),
+        lambda start, move, seen: viterbi(start - seen[0], move, seen),
         _backwards,
         lambda start, move, seen: seen.argmax(1).tolist(),
         lambda start, move, seen: [0] * len(seen),
