@@ -43,6 +43,7 @@ class Audio:
     Args:
         samples: float (channels, time), or (time,) for mono, in [-1, 1]; kept as float32 (channels, time).
         sr: sample rate in Hz.
+        title: for the file's tags.
 
     Raises:
         AudioError: if the samples have another shape, or the sample rate is not a whole number above 0.
@@ -52,6 +53,7 @@ class Audio:
 
     samples: Tensor
     sr: int
+    title: str = ""
 
     def __post_init__(self):
         samples = torch.as_tensor(self.samples).detach().cpu().float()
@@ -69,8 +71,8 @@ class Audio:
         return self.samples.shape[1] / self.sr
 
     def save(self, path: str | PathLike) -> None:
-        """Write a sound file; the suffix determines the format, as in `musicai.audio.save`."""
-        save(path, self.samples, self.sr)
+        """Write a sound file with its title; the suffix determines the format, as in `musicai.audio.save`."""
+        save(path, self.samples, self.sr, self.title)
 
     def _repr_html_(self) -> str:
         source = "data:audio/wav;base64," + base64.b64encode(encode(self.samples, self.sr, ".wav")).decode()
@@ -136,7 +138,7 @@ def info(path: str | Path) -> tuple[int, int]:
         return frames, file.samplerate
 
 
-def save(path: str | Path, audio: Tensor, sr: int) -> None:
+def save(path: str | Path, audio: Tensor, sr: int, title: str = "") -> None:
     """Write a sound file in the format given by the suffix: .wav and .flac (16 bits), .ogg, .opus, .mp3.
 
     >>> save("note.wav", torch.zeros(2, 16_000), 16_000)  # doctest: +SKIP
@@ -145,6 +147,7 @@ def save(path: str | Path, audio: Tensor, sr: int) -> None:
         path: the file; an existing one is replaced only when the new one is complete.
         audio: (channels, time), or (time) for mono, in [-1, 1]; anything beyond is clipped, with a warning.
         sr: sample rate in Hz.
+        title: a title for the file's tags.
 
     Raises:
         AudioError: if the sound is empty, not finite or of the wrong shape, or the suffix is unknown.
@@ -163,7 +166,7 @@ def save(path: str | Path, audio: Tensor, sr: int) -> None:
         if loud:
             peak = f"peak {float(samples.abs().max()):.3g}"
             warnings.warn(f"{path}: {loud} samples beyond [-1, 1] clipped ({peak})", stacklevel=2)
-        content = encode(samples, sr, suffix)
+        content = encode(samples, sr, suffix, title)
     with atomic_write(path) as file:
         file.write(content)
 
@@ -234,7 +237,7 @@ def _finite(audio: Tensor, sr: int) -> Tensor:
     return audio
 
 
-def encode(samples: Tensor, sr: int, suffix: str) -> bytes:
+def encode(samples: Tensor, sr: int, suffix: str, title: str = "") -> bytes:
     """The content of a sound file of this kind; `samples` are (channels, time), clipped to [-1, 1]."""
     container, coding = FORMATS[suffix]
     frames, buffer = samples.clamp(-1, 1).T.contiguous(), io.BytesIO()
@@ -242,6 +245,8 @@ def encode(samples: Tensor, sr: int, suffix: str) -> bytes:
         frames = (frames * 32768).round().clamp(max=32767).to(torch.int16)
     step = max(1, BLOCK // len(samples))  # the ogg encoder overflows its stack on one long block
     with soundfile.SoundFile(buffer, "w", sr, len(samples), format=container, subtype=coding) as file:
+        if title:
+            file.title = title
         for block in frames.split(step):
             file.write(block.numpy())
     return buffer.getvalue()

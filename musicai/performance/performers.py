@@ -1,7 +1,8 @@
-"""Performers turn a score into sound: the sampled instruments, the GAN instrument and the WaveNet. Chapters 4 and 5."""
+"""Performers turn a score into sound: the sampled instruments, the GAN instrument, the WaveNet. Chapters 4, 5 and 8."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -9,13 +10,30 @@ import torch
 
 from musicai.audio import Audio, mu_law_decode
 from musicai.gan import InstrumentGenerator
-from musicai.notes import Melody, Note, Score, Track
+from musicai.notes import Melody, Note, Score, Track, note_name
+from musicai.notes.note import require
 from musicai.notes.score import SLACK
-from musicai.performance.sampled import INSTRUMENTS, PROGRAMS, SR, as_score, limited, render, spans
+from musicai.performance.casting import Instruments, cast
+from musicai.performance.expression import humanize_score
+from musicai.performance.mixing import mix, seats
+from musicai.performance.recognition import Clip, recognise_instrument
+from musicai.performance.sampled import (
+    INSTRUMENTS,
+    PROGRAMS,
+    SR,
+    as_score,
+    layers,
+    limited,
+    longest,
+    play_track,
+    render,
+    spans,
+)
 from musicai.wavenet import ScoreWaveNet, sample
 
 RELEASE = 0.5  # seconds of sound after the last note's end
-Instruments = str | Mapping[str, str] | None
+Casting = Mapping[int, str]  # from the index of a track to its instrument
+Stems = Iterator[tuple[int, np.ndarray]]  # the index of a track and its sound alone: float32 (time,)
 
 
 class Performer(Protocol):
@@ -37,68 +55,127 @@ class Performer(Protocol):
 
 
 def perform(
-    score: Score | Melody, instruments: Instruments = None, *,
-    performer: str | Performer = "sampled", seed: int = 0, progress: bool = True,
+    score: Score | Melody, instruments: Instruments = None, *, performer: str | Performer = "auto",
+    like: Clip | None = None, humanize: float = 0.0, seed: int = 0, progress: bool = True,
 ) -> Audio:  # fmt: skip
-    """Play a score with sampled or neural instruments.
+    """Perform a score: every part on its instrument, mixed to stereo in a room at -16 LUFS.
 
-    >>> tune = Melody.from_pitches([67, 69, 71, 72])
-    >>> perform(tune, "violin")
-    Audio(2 channels, 2.18 s at 16000 Hz)
-    >>> perform(tune, "flute", performer="wavenet").save("flute.mp3")  # doctest: +SKIP
+    >>> perform(Melody.from_pitches([67, 69, 71, 72]), "violin")
+    Audio(2 channels, 3.00 s at 16000 Hz)
+    >>> perform(song, {"melody": "flute", "bass": "cello"}, humanize=0.5).save("song.mp3")  # doctest: +SKIP
 
     Args:
         score: the score to play, including its tempo changes; or a Song, whose score is played.
-        instruments: one name for all tracks, or a mapping from track names to instrument names. With None, and for
-            tracks that the mapping leaves out, the track's General MIDI program decides (`PROGRAMS`).
-        performer: "sampled" (including drums), "gan", "wavenet", or a `Performer` of your own.
-        seed: the seed of a neural performer; the same seed gives the same sound.
+        instruments: one name for all parts, a list with a name for each, or a mapping from parts (the tracks' names, or
+            their indices) to names; see `find_instrument`. The General MIDI program decides for a part without a name.
+        performer: "gan", a new take for every note; "wavenet", sample by sample, in about real time; "sampled",
+            recorded notes; "auto", the GAN for each part that keeps within its instrument's range and recorded notes
+            for the others; or a `Performer` of your own, which gets the score and does all the rest. Drums are always
+            recordings.
+        like: a clip (a file, an Audio, or a pair of samples and sample rate) of an instrument that the melody should
+            sound like. The melody is the track called "melody", or else the first; `instruments` decides for the rest.
+        humanize: how much expression to add, from 0 to 1; see `humanize_score`.
+        seed: the seed of the takes and of the expression; the same seed gives the same sound.
         progress: whether a slow performer shows a progress bar.
 
-    Returns: stereo from "sampled", mono from the others.
+    Returns: stereo at 16 kHz, with the score's name as its title.
 
     Raises:
-        ValueError: for an unknown performer, instrument or track name, or notes that the performer cannot play.
+        ValueError: for an unknown performer, instrument or part, or notes that the performer cannot play.
 
-    Chapters 1, 4 and 5.
+    Chapter 8.
     """
+    score = humanize_score(as_score(score), humanize, seed)
     if not isinstance(performer, str):
         return performer(score)
-    if performer == "sampled":
-        return SampledPerformer(instruments)(score)
-    if performer == "gan":
-        return GANPerformer(instruments=instruments, seed=seed)(score)
-    if performer == "wavenet":
-        return WaveNetPerformer(instruments=instruments, seed=seed, progress=progress)(score)
-    raise ValueError(f"there is no performer {performer!r}; choose from sampled, gan, wavenet")
+    sampled, gan = SampledPerformer(), GANPerformer(seed=seed)
+    wavenet = WaveNetPerformer(seed=seed, precision="int8", progress=progress)
+    players = {"auto": (gan, sampled), "gan": (gan,), "sampled": (sampled,), "wavenet": (wavenet,)}
+    require(performer in players, f"no performer {performer!r}; choose from {', '.join(players)}")
+    names = cast(score, instruments)
+    if like is not None and names:
+        names[next((i for i in names if score.tracks[i].name == "melody"), min(names))] = recognise_instrument(like)
+    drums = {i: "drums" for i, track in enumerate(score.tracks) if track.notes and track.is_drum}
+    plan = [(sampled, drums), *zip(players[performer], assign(score, names, players[performer]), strict=True)]
+    if not names and not drums:
+        return Audio(torch.zeros(2, SR // 2), SR, score.name)
+    pans = [track.pan for track in score.tracks]
+    pans = dict(enumerate(pans)) | ({} if any(pans) else dict(zip(names, seats(len(names)), strict=True)))
+    stems = (stem for player, casting in plan if casting for stem in player.stems(score, casting))
+    return Audio(torch.from_numpy(mix((sound, pans[i]) for i, sound in stems)), SR, score.name)
+
+
+def assign(score: Score, names: Casting, players: Sequence["Soloist"]) -> list[Casting]:
+    """Give each part to the first player who can play it: a casting for each player. ValueError if nobody can."""
+    given = [{} for _ in players]
+    for i, name in names.items():
+        reasons = [player.obstacle(score.tracks[i], name) for player in players]
+        require("" in reasons, f"part {score.tracks[i].name or i!r}: {reasons[0]}")
+        given[reasons.index("")][i] = name
+    return given
+
+
+class Soloist:
+    """What the three performers share: each part is played alone; called with a score, they add the parts up."""
+
+    sr = SR
+
+    def __call__(self, score: Score | Melody) -> Audio:
+        """Play a score, in mono and without a room."""
+        score = as_score(score)
+        names = cast(score, self.instruments, tuple(self.ranges))
+        sounds = [sound for _, sound in self.stems(score, *assign(score, names, [self]))] if names else []
+        mixed = np.zeros(max(map(len, sounds), default=self.sr // 2), np.float32)
+        for sound in sounds:
+            mixed[: len(sound)] += sound
+        return Audio(limited(torch.from_numpy(mixed)), self.sr)
+
+    def obstacle(self, track: Track, name: str) -> str:
+        """Why this part can't be played on this instrument; empty if it can."""
+        if name not in self.ranges:
+            return f"no {name} here; choose instruments= from {', '.join(self.ranges)}, or another performer="
+        low, high = self.ranges[name]
+        out = [note.pitch for note in track.notes if not low <= note.pitch <= high]
+        reach = f"{note_name(low)} to {note_name(high)} ({low} to {high})"
+        advice = "transpose the part by octaves, choose another instrument, or use performer='auto'"
+        return f"{note_name(out[0])} ({out[0]}) is outside the range of {name}, {reach}: {advice}" if out else ""
 
 
 @dataclass
-class SampledPerformer:
+class SampledPerformer(Soloist):
     """Plays with the recorded notes in the wheel, including drums; see `render` for how.
 
     >>> SampledPerformer("harp")(Melody.from_pitches([60, 64, 67]))
     Audio(2 channels, 2.50 s at 16000 Hz)
 
     Args:
-        instruments: one name for all tracks, or a mapping from track names to instrument names. With None, and for
-            tracks that the mapping leaves out, the track's General MIDI program decides (`PROGRAMS`).
+        instruments: as in `perform`.
 
     Chapter 1.
     """
 
     instruments: Instruments = None
+    ranges = dict.fromkeys(INSTRUMENTS, (0, 127))
 
     def __call__(self, score: Score | Melody) -> Audio:
         """Play a score, in stereo."""
         score = as_score(score)
-        programs = {id(track): PROGRAMS.index(name) for track, name in _cast(score, self.instruments, INSTRUMENTS)}
-        tracks = [replace(track, program=programs.get(id(track), track.program)) for track in score.tracks]
+        names = cast(score, self.instruments)
+        tracks = [self._track(track, names.get(i)) for i, track in enumerate(score.tracks)]
         return Audio(render(replace(score, tracks=tracks)), SR)
+
+    def stems(self, score: Score, names: Casting) -> Stems:
+        """The sound of each part alone."""
+        for i, name in names.items():
+            mono = np.zeros(longest(score), np.float32)
+            yield i, mono[: play_track(mono, score, self._track(score.tracks[i], name))]
+
+    def _track(self, track: Track, name: str | None) -> Track:
+        return replace(track, program=PROGRAMS.index(name)) if name in PROGRAMS else track
 
 
 @dataclass
-class GANPerformer:
+class GANPerformer(Soloist):
     """Plays with an instrument GAN, a new take for every note; drums are left out.
 
     >>> GANPerformer(instruments="flute")(Melody.from_pitches([67, 69]))
@@ -106,7 +183,7 @@ class GANPerformer:
 
     Args:
         model: an InstrumentGenerator, or the name of one.
-        instruments: as for `SampledPerformer`.
+        instruments: as in `perform`.
         seed: the seed of the takes.
 
     Chapter 4.
@@ -116,23 +193,32 @@ class GANPerformer:
     instruments: Instruments = None
     seed: int = 0
 
-    def __call__(self, score: Score | Melody) -> Audio:
-        """Play a score, in mono."""
-        score, model, placed = as_score(score), _loaded(self.model, InstrumentGenerator), []
-        for i, (track, name) in enumerate(_cast(score, self.instruments, model.instruments)):
-            starts, ends = spans(score, track)
-            pitches, velocities = zip(*((note.pitch, note.velocity) for note in track.notes), strict=True)
+    @cached_property
+    def loaded(self) -> InstrumentGenerator:
+        """The model, loaded when it is first needed."""
+        return _loaded(self.model, InstrumentGenerator)
+
+    @property
+    def ranges(self) -> dict[str, tuple[int, int]]:
+        """The lowest and highest pitch of each instrument."""
+        model = self.loaded
+        return dict(zip(model.instruments, zip(model.lowest, model.highest, strict=True), strict=True))
+
+    def stems(self, score: Score, names: Casting) -> Stems:
+        """The sound of each part alone."""
+        for i, name in names.items():
+            starts, ends = spans(score, score.tracks[i])
+            pitches, velocities = zip(*((note.pitch, note.velocity) for note in score.tracks[i].notes), strict=True)
             seconds = np.maximum(ends - starts, 1) / SR
-            sounds = model.render_notes(pitches, velocities, name, seconds, seed=self.seed + i)
-            placed += zip(starts, sounds, strict=True)
-        mix = torch.zeros(max((start + len(sound) for start, sound in placed), default=SR // 2))
-        for start, sound in placed:
-            mix[start : start + len(sound)] += sound.cpu()
-        return Audio(limited(mix), SR)
+            sounds = self.loaded.render_notes(pitches, velocities, name, seconds, seed=self.seed + i)
+            mono = np.zeros(max(s + len(sound) for s, sound in zip(starts, sounds, strict=True)), np.float32)
+            for start, sound in zip(starts, sounds, strict=True):
+                mono[start : start + len(sound)] += sound.cpu().numpy()
+            yield i, mono
 
 
 @dataclass
-class WaveNetPerformer:
+class WaveNetPerformer(Soloist):
     """Plays with a ScoreWaveNet, drawing each voice as a stream of its own; drums are left out.
 
     >>> player = WaveNetPerformer(instruments="flute", seconds=2.0)  # doctest: +SKIP
@@ -140,11 +226,11 @@ class WaveNetPerformer:
 
     The model has only heard instruments that play one note at a time. So each track is split into `voices`, each voice
     is a stream (they are drawn side by side, one per core), and the mix is their sum, scaled down only if it would
-    exceed 0.98. Pitches outside the piano's 88 keys are left out.
+    exceed 0.98.
 
     Args:
         model: a ScoreWaveNet, or the name of one.
-        instruments: as for `SampledPerformer`.
+        instruments: as in `perform`.
         temperature: below 1 for more likely samples, which means less noise.
         seed: the seed of the uniform numbers.
         seconds: when to stop; None for half a second after the last note.
@@ -162,21 +248,34 @@ class WaveNetPerformer:
     precision: str = "float32"
     progress: bool = True
 
-    def __call__(self, score: Score | Melody) -> Audio:
-        """Play a score, in mono at the model's sample rate."""
-        score, model = as_score(score), _loaded(self.model, ScoreWaveNet)
-        cast, sr = _cast(score, self.instruments, model.config.instruments), model.config.sr
-        if not cast:
-            return Audio(torch.zeros(sr // 2), sr)
-        end = score.seconds(max(note.end for note in score.pitched_notes))
-        length = round(sr * (end + RELEASE if self.seconds is None else self.seconds))
-        parts = [(Track(voice), name) for track, name in cast for voice in voices(track.notes)]
-        given = [model.conditioning(replace(score, tracks=(part,)), name, length) for part, name in parts]
+    @cached_property
+    def loaded(self) -> ScoreWaveNet:
+        """The model, loaded when it is first needed."""
+        return _loaded(self.model, ScoreWaveNet)
+
+    @property
+    def sr(self) -> int:
+        """The model's sample rate."""
+        return self.loaded.config.sr
+
+    @property
+    def ranges(self) -> dict[str, tuple[int, int]]:
+        """The lowest and highest pitch of each instrument: of the recorded notes, or a piano's keys."""
+        pitches = {name: tuple(layers(name)) or (21, 108) for name in self.loaded.config.instruments}
+        return {name: (min(all_), max(all_)) for name, all_ in pitches.items()}
+
+    def stems(self, score: Score, names: Casting) -> Stems:
+        """The sound of each part alone; all are drawn at once."""
+        model, end = self.loaded, score.seconds(max(note.end for i in names for note in score.tracks[i].notes))
+        length = round(self.sr * (end + RELEASE if self.seconds is None else self.seconds))
+        parts = [(i, Track(voice)) for i in names for voice in voices(score.tracks[i].notes)]
+        given = [model.conditioning(replace(score, tracks=(voice,)), names[i], length) for i, voice in parts]
         conditioning = {key: torch.stack([torch.as_tensor(one[key]) for one in given]) for key in given[0]}
         how = {"temperature": self.temperature, "seed": self.seed, "precision": self.precision}
         drawn = sample(model, length, conditioning, streams=len(parts), progress=self.progress, **how)
         streams = drawn if model.config.mixtures else mu_law_decode(drawn, model.config.classes)
-        return Audio(limited(streams.sum(0)), sr)
+        for i in names:
+            yield i, streams[[part == i for part, _ in parts]].sum(0).numpy()
 
 
 def voices(notes: Sequence[Note]) -> list[tuple[Note, ...]]:
@@ -204,19 +303,6 @@ def voices(notes: Sequence[Note]) -> list[tuple[Note, ...]]:
         else:
             found.append([note])
     return [tuple(voice) for voice in found]
-
-
-def _cast(score: Score, instruments: Instruments, known: Sequence[str]) -> list[tuple[Track, str]]:
-    """Pair each track that has notes and is not drums with the name of its instrument."""
-    tracks, chosen = [track for track in score.tracks if track.notes and not track.is_drum], instruments or {}
-    if isinstance(chosen, str):
-        chosen = dict.fromkeys((track.name for track in tracks), chosen)
-    names = [chosen.get(track.name, PROGRAMS[track.program]) for track in tracks]
-    if missing := sorted(chosen.keys() - {track.name for track in score.tracks}):
-        raise ValueError(f"no track is called {missing[0]!r}; the score has {[track.name for track in tracks]}")
-    if unknown := [name for name in names if name not in known]:
-        raise ValueError(f"no instrument {unknown[0]!r}: choose instruments= from {', '.join(known)}")
-    return list(zip(tracks, names, strict=True))
 
 
 def _loaded(model, kind: type):

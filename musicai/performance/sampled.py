@@ -21,6 +21,7 @@ _TABLE = json.loads(files("musicai.data").joinpath("shipped", "general_midi.json
 BEHAVIOUR = _TABLE["instruments"]  # name -> {"release": seconds, "decays": bool}
 INSTRUMENTS = tuple(BEHAVIOUR)
 PROGRAMS = tuple(name for family in _TABLE["programs"].values() for name in family)
+NAMES = tuple(_TABLE["names"])  # General MIDI's own
 
 # Drum kits by program; all others (room, power, orchestra) use the standard kit.
 KITS = dict.fromkeys(range(24, 32), "electronic_kit") | {25: "tr808_kit"}
@@ -77,23 +78,29 @@ def limited(mix: Tensor) -> Tensor:
 
 
 def as_score(score: Score | Melody) -> Score:
-    """Convert a melody, or anything with a `.score`, to a score; a ValueError for anything else."""
+    """Convert a melody, or anything with a `.score`, to a score; a ValueError for anything else, or over an hour."""
     score = score.to_score() if isinstance(score, Melody) else getattr(score, "score", score)
     require(isinstance(score, Score), f"cannot play a {type(score).__name__}: give a musicai.notes.Score or Melody")
+    minutes = score.seconds(score.duration) / 60
+    require(minutes <= LONGEST_MINUTES, f"the score lasts {minutes:.0f} minutes; render at most {LONGEST_MINUTES}")
     return score
 
 
 def mix_tracks(score: Score) -> np.ndarray:
     """Mix all tracks at 16 kHz, float32 (2, time), not yet limited; tracks with equal pan share one mono buffer."""
     tracks = [track for track in score.tracks if track.notes]
-    minutes, last = score.seconds(score.duration) / 60, 0 if tracks else SR // 2
-    require(minutes <= LONGEST_MINUTES, f"the score lasts {minutes:.0f} minutes; render at most {LONGEST_MINUTES}")
-    mix = np.zeros((2, int(60 * minutes * SR) + 2 * SR), np.float32)
+    last = 0 if tracks else SR // 2
+    mix = np.zeros((2, longest(score)), np.float32)
     for pan in dict.fromkeys(track.pan for track in tracks):
         mono, angle = np.zeros(mix.shape[1], np.float32), (pan + 1) * np.pi / 4
         last = max(last, *(play_track(mono, score, track) for track in tracks if track.pan == pan))
         mix += np.array([[np.cos(angle)], [np.sin(angle)]], np.float32) * mono
     return mix[:, :last]
+
+
+def longest(score: Score) -> int:
+    """More samples than any performance of a score takes."""
+    return int(SR * score.seconds(score.duration)) + 2 * SR
 
 
 def play_track(mono: np.ndarray, score: Score, track: Track) -> int:

@@ -1,0 +1,63 @@
+"""Which instrument is it? One Gaussian mixture for each, over the frames of its recorded notes. Chapters 3 and 8."""
+
+from functools import cache
+from os import PathLike
+
+import torch
+from torch import Tensor
+
+from musicai.audio import Audio, load, mfcc, resample
+from musicai.audio.signal import as_audio
+from musicai.data import MusicAINotes
+from musicai.gmm import GaussianMixture
+from musicai.notes.note import require
+from musicai.performance.sampled import INSTRUMENTS, SR
+
+Clip = str | PathLike | Audio | tuple[Tensor, int]
+COMPONENTS, FLOOR = 4, 1.0  # of a mixture, and what is added to its variances: chosen on the validation notes
+QUIET = 20.0  # dB below the loudest frame: what is quieter says more about the room
+
+
+def recognise_instrument(clip: Clip) -> str:
+    """Find the instrument whose mixture explains a clip best.
+
+    >>> recognise_instrument((MusicAINotes("test", instruments="flute")[0]["audio"], SR))
+    'flute'
+
+    Args:
+        clip: a file, an Audio, or a pair of samples and sample rate; one instrument, alone.
+
+    Returns: one of `INSTRUMENTS`.
+
+    Raises:
+        ValueError: if the clip is silent.
+
+    Source: Brown, "Computer identification of musical instruments using pattern recognition with cepstral coefficients
+    as features" (1999). Chapters 3 and 8.
+    """
+    if isinstance(clip, str | PathLike):
+        clip = load(clip)
+    audio, sr = (clip.samples, clip.sr) if isinstance(clip, Audio) else clip
+    sound = resample(torch.atleast_2d(as_audio(audio)).mean(0), sr, SR)
+    require(bool(sound.any()), "like= needs the sound of an instrument; this clip is silent")
+    rows = frames(sound)
+    scores = [mixture.score(rows) for mixture in mixtures()]
+    return INSTRUMENTS[scores.index(max(scores))]
+
+
+def frames(sound: Tensor) -> Tensor:
+    """The timbre of each loud frame of a sound (time,), as MFCCs 1 to 19, whatever its level: (frames, 19)."""
+    c = mfcc(sound / sound.abs().max().clamp_min(1e-9), SR, n_mfcc=20, n_fft=1024)  # (20, frames)
+    level = c[0] / 128**0.5  # dB: the mean of the 128 bands
+    return c[1:, level > level.max() - QUIET].T.double()
+
+
+@cache
+def mixtures() -> list[GaussianMixture]:
+    """One mixture for each of `INSTRUMENTS`, fitted to the recorded notes of the training split in two seconds."""
+    return [_fitted(MusicAINotes("train", instruments=name)) for name in INSTRUMENTS]
+
+
+def _fitted(notes: MusicAINotes) -> GaussianMixture:
+    rows = torch.cat([frames(notes[i]["audio"]) for i in range(len(notes))])
+    return GaussianMixture(COMPONENTS, reg_covar=FLOOR, random_state=0, tol=1e-2).fit(rows)
