@@ -23,7 +23,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 import musicai
-from musicai.composition import TuneWaveNet, song
+from musicai.composition import TuneWaveNet, songs
 from musicai.data import FolkCorpus
 from musicai.notes import Melody, pitch_class
 from musicai.notes.notation import MODES, signature_of
@@ -79,7 +79,7 @@ def main() -> None:
     parser.add_argument("--dial", type=int, default=10, help="tunes whose rank is followed along the closeness dial")
     args = parser.parse_args()
     model = TuneWaveNet.from_pretrained(args.model)
-    song.load_model = lambda: model
+    songs.load_model = lambda: model
 
     corpus = [tune for tune in FolkCorpus(args.split, expand_repeats=True) if tune.key]
     rng = np.random.default_rng(0)
