@@ -97,10 +97,10 @@ def main() -> None:
         for t, a in zip(tunes, asked, strict=True)
     ]
     report("syncopation", swung, ("density",))
-    songs = near + dense + swung
-    print(f"seconds per song (CPU): {(time.process_time() - start) / len(songs):.2f}")
-    keys = [heard(made.melody, made.request.key) for made in songs]
-    plain = [k for k, made in zip(keys, songs, strict=True) if made.request.mode in ("major", "minor")]
+    made_songs = near + dense + swung
+    print(f"seconds per song (CPU): {(time.process_time() - start) / len(made_songs):.2f}")
+    keys = [heard(made.melody, made.request.key) for made in made_songs]
+    plain = [k for k, made in zip(keys, made_songs, strict=True) if made.request.mode in ("major", "minor")]
     print(f"key heard by music21: {np.mean(keys):.3f}; of major and minor {np.mean(plain):.3f}")
     home = [made.melody.notes[-1].pitch % 12 == made.request.tonic for made in dense + swung]
     spans = [np.ptp(made.melody.pitches) for made in dense + swung]
