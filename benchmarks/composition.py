@@ -36,7 +36,7 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from symusic import Score as Midi
 
 import musicai
-from musicai.composition import TuneWaveNet, certify, encode, longest_run, song
+from musicai.composition import TuneWaveNet, certify, encode, longest_run, songs
 from musicai.data import FolkCorpus
 from musicai.data.splits import group_duplicates, title_key
 from musicai.notes import Melody, Note, pitch_class
@@ -319,7 +319,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.model != "tunes":
         model = TuneWaveNet.from_pretrained(args.model)
-        song.load_model = lambda: model
+        songs.load_model = lambda: model
     figures = {}
     with tempfile.TemporaryDirectory() as folder:
         state = {"step": args.step, "index": once(make_index), "pairs": once(lambda: make_pairs(args.tunes))}

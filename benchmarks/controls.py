@@ -23,7 +23,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 import musicai
-from musicai.composition import TuneWaveNet, song
+from musicai.composition import TuneWaveNet, songs
 from musicai.data import FolkCorpus
 from musicai.notes import Melody, pitch_class
 from musicai.notes.notation import MODES, signature_of
@@ -79,7 +79,7 @@ def main() -> None:
     parser.add_argument("--dial", type=int, default=10, help="tunes whose rank is followed along the closeness dial")
     args = parser.parse_args()
     model = TuneWaveNet.from_pretrained(args.model)
-    song.load_model = lambda: model
+    songs.load_model = lambda: model
 
     corpus = [tune for tune in FolkCorpus(args.split, expand_repeats=True) if tune.key]
     rng = np.random.default_rng(0)
@@ -97,10 +97,10 @@ def main() -> None:
         for t, a in zip(tunes, asked, strict=True)
     ]
     report("syncopation", swung, ("density",))
-    songs = near + dense + swung
-    print(f"seconds per song (CPU): {(time.process_time() - start) / len(songs):.2f}")
-    keys = [heard(made.melody, made.request.key) for made in songs]
-    plain = [k for k, made in zip(keys, songs, strict=True) if made.request.mode in ("major", "minor")]
+    made_songs = near + dense + swung
+    print(f"seconds per song (CPU): {(time.process_time() - start) / len(made_songs):.2f}")
+    keys = [heard(made.melody, made.request.key) for made in made_songs]
+    plain = [k for k, made in zip(keys, made_songs, strict=True) if made.request.mode in ("major", "minor")]
     print(f"key heard by music21: {np.mean(keys):.3f}; of major and minor {np.mean(plain):.3f}")
     home = [made.melody.notes[-1].pitch % 12 == made.request.tonic for made in dense + swung]
     spans = [np.ptp(made.melody.pitches) for made in dense + swung]

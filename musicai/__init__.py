@@ -13,7 +13,7 @@ from types import ModuleType
 
 __version__ = "0.1.0"
 
-VERBS = {"find": "search", "compose": "composition", "perform": "performance"}  # function: the part that it comes from
+VERBS = {"find": "search", "compose": "composition", "perform": "performance", "song": "chain"}  # function: its part
 
 
 def __dir__() -> list[str]:

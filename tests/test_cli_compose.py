@@ -141,7 +141,7 @@ def test_what_is_unknown_is_one_line_with_what_would_fit(capsys, asked, tmp_path
 
 
 def test_a_name_that_cannot_be_written_is_refused_before_composing(capsys, asked, tmp_path):
-    assert "a song's name ends in .mid" in run(capsys, "compose", "--out", "song.mp9", code=1)[1][0]
+    assert "the name must end in .mid" in run(capsys, "compose", "--out", "song.mp9", code=1)[1][0]
     assert "there is no folder" in run(capsys, "compose", "--out", "nowhere/song.mid", code=1)[1][0]
     assert "--out" in run(capsys, "compose", code=2)[1][-1]
     assert "--bars" in run(capsys, "compose", "--bars", "many", "--out", "song.mid", code=2)[1][-1]

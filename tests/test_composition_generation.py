@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import musicai
-from musicai.composition import density, generation, song, syncopation
+from musicai.composition import density, generation, songs, syncopation
 from musicai.composition.controls import closeness
 from musicai.notes import Melody
 
@@ -28,8 +28,8 @@ def random_model(monkeypatch):
 
 def use_random_logits(monkeypatch):
     monkeypatch.setattr(generation, "TuneWriter", RandomWriter)
-    monkeypatch.setattr(song, "load_model", lambda: None)
-    monkeypatch.setattr(song, "DRAFTS", 2)
+    monkeypatch.setattr(songs, "load_model", lambda: None)
+    monkeypatch.setattr(songs, "DRAFTS", 2)
 
 
 def scale(tonic: str, mode: str) -> set[int]:

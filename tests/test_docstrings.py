@@ -10,7 +10,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "musicai"
 ROOMS = sorted(p.parent.name for p in PACKAGE.glob("*/__init__.py") if p.parent.name != "checkpoints")
-MODULES = ["cli", "extras", "pretrained", "scale", "storage", "threads"]
+MODULES = ["chain", "cli", "extras", "pretrained", "scale", "storage", "threads"]
 PLACE = re.compile(r"\b(Chapters? \d|Preface)")
 
 

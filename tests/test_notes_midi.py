@@ -214,7 +214,18 @@ def test_odd_events_do_not_lose_the_file(odd):
 def test_a_key_without_a_signature_is_respelled(folder):
     score = Score((Track([Note(60, 0, 1)]),), key="D# major")
     assert there_and_back(score, folder).key == "Eb major"
-    assert there_and_back(replace(score, key="E dorian"), folder).key == ""
+
+
+def test_a_mode_has_the_signature_of_a_major_or_minor_key(folder):
+    score = Score((Track([Note(60, 0, 1)]),))
+    for mode, key in {
+        "E dorian": "B minor",
+        "G mixolydian": "C major",
+        "F lydian": "C major",
+        "E phrygian": "A minor",
+    }.items():
+        assert there_and_back(replace(score, key=mode), folder).key == key
+    assert there_and_back(replace(score, key="H"), folder).key == ""
 
 
 def test_longer_headers_other_chunks_and_riff_are_read():

@@ -26,7 +26,7 @@ ARROWS = {
     "threads": set(),
     "scale": set(),
     "audio": {"storage", "threads"},
-    "notes": {"storage"},
+    "notes": {"extras", "storage"},
     "train": {"storage"},
     "pretrained": {"extras", "storage"},
     "data": {"audio", "extras", "notes", "storage"},
@@ -36,6 +36,7 @@ ARROWS = {
     "performance": FLOOR | MODELS,
     "search": FLOOR | {"data", "gmm"},
     "composition": FLOOR | MODELS | {"search"},
+    "chain": FLOOR | {"search", "composition", "performance"},
     "metrics": FLOOR | {"data"},
     "recipes": FLOOR | MODELS | VERBS,
     "__main__": {"cli"},
@@ -101,7 +102,7 @@ def test_submodules_load_on_first_use():
     code = "import musicai; print(musicai.audio.mu_law_encode.__module__, musicai.find.__module__); musicai.nothing"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd="/")
     assert run.stdout.split() == ["musicai.audio.signal", "musicai.search.library"]
-    assert "has no attribute 'nothing'; it has find, compose, perform, audio" in run.stderr
+    assert "has no attribute 'nothing'; it has find, compose, perform, song, audio" in run.stderr
 
 
 def test_conda_environment_asks_for_what_pyproject_asks():

@@ -10,7 +10,7 @@ from .memory import Source, TuneMemory
 from .network import TuneConfig, TuneWaveNet
 from .novelty import Novelty, Place, certify, longest_run
 from .requests import read_controls
-from .song import Song, compose, variations
+from .songs import Song, compose, variations
 from .sources import find_form, find_pickup, lay_out, source_melody
 from .titles import read_match, read_source
 from .tunes import Plan, Tune, TuneLayout, decode, encode

@@ -28,7 +28,7 @@ PATTERNS = {
 }
 USUAL = {(6, 8): "jig", (9, 8): "slip jig", (4, 4): "reel", (2, 2): "reel", (2, 4): "march", (3, 4): "waltz"}
 USUAL |= {(3, 2): "hymn", (4, 2): "hymn"}
-GUITAR, BASS_GUITAR = 24, 32  # General MIDI programs
+GUITAR, CELLO = 24, 42  # General MIDI programs
 BASS = 36  # C2: the bass plays in the octave above it
 CHORD = range(36, 60)  # the lowest note of a chord, from C2 to B3
 CENTRE = 57  # the pitch around which chords lie if the melody leaves room
@@ -53,7 +53,7 @@ def accompany(
         pattern: a name from `PATTERNS`, such as "hymn"; None for what is usual in the metre.
         pickup: how many beats come before the first full bar.
 
-    Returns: the tracks "chords" (a guitar) and "bass" (a bass), both softer than the melody.
+    Returns: the tracks "chords" (a guitar) and "bass" (a cello), both softer than the melody.
 
     Raises:
         ValueError: if there is no such pattern.
@@ -73,7 +73,7 @@ def accompany(
             tone = chord.pitch_classes[2 if letter == "F" and chord is last else 0]  # a new chord begins with its root
             low.append(Note(BASS + (tone - BASS) % 12, start, end - start, max(1, softest * 8 // 10)))
             last = chord
-    return Track(struck, GUITAR, name="chords"), Track(low, BASS_GUITAR, name="bass")
+    return Track(struck, GUITAR, name="chords"), Track(low, CELLO, name="bass")
 
 
 def strokes(

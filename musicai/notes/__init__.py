@@ -9,6 +9,7 @@
 import musicai
 
 from .abc import read_abc, write_abc
+from .engraving import Engraving, engrave
 from .files import read_score, write_score
 from .keys import estimate_key, key_correlations, pitch_class, transpose_key
 from .midi import MidiError, read_midi, write_midi

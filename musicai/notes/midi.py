@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from musicai.notes.notation import key_name, signature_of
+from musicai.notes.notation import MODES, key_name, signature_of
 from musicai.notes.note import Note, Track, require
 from musicai.notes.score import Melody, Score
 from musicai.storage import atomic_write
@@ -273,8 +273,9 @@ def _conductor(score: Score) -> bytes:
         events.append((_tick(beat), 1, _meta(TEMPO, microseconds.to_bytes(3, "big"))))
     for beat, numerator, denominator in score.time_signatures:
         events.append((_tick(beat), 1, _meta(TIME_SIGNATURE, bytes([numerator, denominator.bit_length() - 1, 24, 8]))))
-    _, key = signature_of(score.key) or (0, "")  # Eb major for D# major
-    events += [(0, 1, _meta(KEY_SIGNATURE, content)) for content, name in SIGNATURES.items() if name == key]
+    if signature := signature_of(score.key):
+        minor = MODES.index(signature[1].split()[1]) > 2  # MIDI knows no other modes, but can have their accidentals
+        events.append((0, 1, _meta(KEY_SIGNATURE, struct.pack("bB", signature[0], minor))))
     return _chunk(events)
 
 

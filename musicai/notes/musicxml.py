@@ -245,18 +245,19 @@ def write_musicxml(path: str | os.PathLike, score: Score | Melody) -> None:
 
     Chapter 6.
     """
-    write_file(path, score, _zipped_score if os.fsdecode(path).lower().endswith(".mxl") else _score_bytes)
+    write_file(path, score, _zipped_score if os.fsdecode(path).lower().endswith(".mxl") else score_bytes)
 
 
 def _zipped_score(score: Score) -> bytes:
     rootfile = '<container><rootfiles><rootfile full-path="score.musicxml"/></rootfiles></container>'
     with zipfile.ZipFile(buffer := io.BytesIO(), "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("META-INF/container.xml", rootfile)
-        archive.writestr("score.musicxml", _score_bytes(score))
+        archive.writestr("score.musicxml", score_bytes(score))
     return buffer.getvalue()
 
 
-def _score_bytes(score: Score) -> bytes:
+def score_bytes(score: Score) -> bytes:
+    """The content of an uncompressed MusicXML file, in UTF-8."""
     tracks, listed, parts = [track for track in score.tracks if track.notes] or [Track(())], "", ""
     for i, track in enumerate(tracks, 1):
         name, channel = _text(track.name), DRUMS if track.is_drum else PITCHED[i % len(PITCHED)]

@@ -117,6 +117,10 @@ class Melody:
         signature = ((0.0, *self.time_signature),)
         return Score((track,), ((0.0, self.tempo),), signature, key=self.key, name=self.name)
 
+    def show(self) -> str:
+        """Engrave the melody: see `Score.show`."""
+        return self.to_score().show()
+
 
 @dataclass(frozen=True)
 class Score:
@@ -255,6 +259,12 @@ class Score:
         pairs = zip(begins.nonzero().tolist(), ends.nonzero().tolist(), strict=True)
         notes = [Note(lowest + key, first * step, (last + 1 - first) * step) for (key, first), (_, last) in pairs]
         return cls((Track(notes, program, name=name),), ((0.0, tempo),), name=name)
+
+    def show(self) -> str:
+        """Engrave the score as SVG, which a notebook shows as a picture: see `engrave`."""
+        from musicai.notes.engraving import engrave
+
+        return engrave(self)
 
     def concat(self, other: "Score") -> "Score":
         """Join this score and the other, which keeps its own tempos and time signatures.

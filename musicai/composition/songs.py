@@ -22,6 +22,7 @@ from musicai.notes.notation import signature_of
 DRAFTS = 8  # tunes that are written to choose one from
 TOLERANCE = 0.05  # an error of the soft controls that counts as much as a nat in four notes
 CLEAR = 0.03  # the margin by which a key is clear
+FLUTE, VIOLIN, LOWEST_FLUTE = 73, 40, 60  # General MIDI programs, and the lowest pitch of the first
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +51,7 @@ class Song:
         """A Score with tracks "melody", "chords" and "bass", or "soprano", "alto", "tenor" and "bass"."""
         if self.request.voices == 4:
             return four_voices(self.melody, seed=self.request.seed)
-        score = self.melody.to_score()
+        score = self.melody.to_score(FLUTE if self.melody.pitches.min() >= LOWEST_FLUTE else VIOLIN)
         tracks = (replace(score.tracks[0], name="melody"),)
         if self.request.chords:
             tracks += accompany(self.melody, add_chords(self.melody, seed=self.request.seed))
@@ -84,6 +85,10 @@ class Song:
     def save(self, path: str | PathLike) -> None:
         """Write the score as a MIDI, MusicXML or ABC file, by the ending of its name."""
         write_score(path, self.score)
+
+    def show(self) -> str:
+        """Engrave the score, which a notebook shows as a picture."""
+        return self.score.show()
 
     def variations(self, n: int) -> list["Song"]:
         """Write other songs under the same controls: see `variations`."""

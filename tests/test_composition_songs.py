@@ -7,8 +7,8 @@ import pytest
 from composition_helpers import RandomWriter
 
 import musicai
-from musicai.composition import Controls, closeness, density, generation, song, syncopation
-from musicai.composition.song import fit_of, key_fit
+from musicai.composition import Controls, closeness, density, generation, songs, syncopation
+from musicai.composition.songs import fit_of, key_fit
 from musicai.notes import Melody, estimate_key, note_number, read_score
 
 ODE = [64, 64, 65, 67, 67, 65, 64, 62, 60, 60, 62, 64, 64, 62, 62, 62]
@@ -18,8 +18,8 @@ SCALE = [0, 2, 4, 5, 7, 9, 11, 12]
 @pytest.fixture
 def random_model(monkeypatch):
     monkeypatch.setattr(generation, "TuneWriter", RandomWriter)
-    monkeypatch.setattr(song, "load_model", lambda: None)
-    monkeypatch.setattr(song, "DRAFTS", 2)
+    monkeypatch.setattr(songs, "load_model", lambda: None)
+    monkeypatch.setattr(songs, "DRAFTS", 2)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_variations_share_the_request(random_model):
     assert all(other.request.bars == 4 for other in others)
     for n in (0, -1, 1.5, "two", math.nan):
         with pytest.raises(ValueError, match="n="):
-            song.variations(first, n)
+            songs.variations(first, n)
 
 
 def request(key: str, **rest) -> Controls:
