@@ -9,6 +9,7 @@ sampled instruments and returns bare samples; `voices` splits overlapping notes 
 """
 
 import musicai
+from musicai.performance.distilled import DistilledInstrument
 from musicai.performance.performers import GANPerformer, Performer, SampledPerformer, WaveNetPerformer, perform, voices
 from musicai.performance.sampled import INSTRUMENTS, PROGRAMS, render
 
