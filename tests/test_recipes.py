@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from musicai import composition, metrics, recipes, wavenet
+from musicai import composition, metrics, performance, recipes, wavenet
 from musicai.gan import InstrumentGenerator, WaveGANGenerator
 from musicai.pretrained import shipped
 from musicai.recipes import RECIPES, gan, polyphony, renderer, shared
@@ -24,6 +24,7 @@ MODELS = {
     "renderer-categorical": wavenet.ScoreWaveNet,
     "unconditional": wavenet.WaveNet,
     "tunes": composition.TuneWaveNet,
+    "distilled": performance.DistilledInstrument,
 }
 
 

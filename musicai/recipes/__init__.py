@@ -21,11 +21,11 @@ RECIPES: dict[str, str] = {
     "renderer-categorical": "the same, with a head of 256 codes; ships as wavenet-renderer-categorical (chapter 5)",
     "unconditional": "a WaveNet that babbles like a flute and a trumpet; ships as wavenet-unconditional (chapter 5)",
     "tunes": "a WaveNet that writes folk tunes note by note; ships as tunes (chapter 7)",
+    "distilled": "the instrument GAN in few weights, for the web page; ships as distilled-instrument (chapter 8)",
 }
 _FUNCTIONS = {name: f"gan.train_{name}" for name in ("instrument", "classifier", "drums")}
-_FUNCTIONS |= dict.fromkeys(("chorales", "nottingham"), "polyphony.train") | {
-    "tunes": "tunes.train"
-}  # the others: renderer.train
+_FUNCTIONS |= dict.fromkeys(("chorales", "nottingham"), "polyphony.train")  # the others: renderer.train
+_FUNCTIONS |= {name: f"{name}.train" for name in ("tunes", "distilled")}
 
 
 def train(
@@ -54,7 +54,7 @@ def train(
         ImportError: if the recipe needs music21 and it is not installed.
         CheckpointError: if the folder holds a run made with other settings.
 
-    Chapters 4 and 5.
+    Chapters 4, 5, 7 and 8.
     """
     if name not in RECIPES:
         near = get_close_matches(name, RECIPES, n=1)

@@ -1,0 +1,66 @@
+// What runs beside the page, so that the page never freezes: search, pitch, composing and sound.
+
+import { Composer } from "./compose.js";
+import { Instrument } from "./instrument.js";
+import { listen } from "./pitch.js";
+import { TuneIndex } from "./search.js";
+
+const PARTS = { index: TuneIndex, tunes: Composer, instrument: Instrument };
+const MATCHES = 4; // tunes to choose from
+
+/** The bytes of a text in base64. */
+function decode(text) {
+  return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+}
+
+/**
+ * Answer messages {id, task, given} with {id, result} or {id, error}, and before that with any number of {id, part}.
+ * @param {WorkerGlobalScope} scope
+ */
+export function serve(scope) {
+  const loaded = {};
+  let matches = [];
+  let latest = 0; // the number of the last request to play
+
+  const tasks = {
+    /** Build one of the parts from its data. */
+    load({ name, data }) {
+      loaded[name] = new PARTS[name](decode(data));
+      return name === "instrument" ? loaded.instrument.names : name;
+    },
+    /** Sound to notes. */
+    hear: ({ samples, rate }) => listen(samples, rate).notes,
+    /** Notes to tunes. */
+    find({ notes, rhythm }) {
+      matches = loaded.index.find(notes, MATCHES, { rhythm });
+      return matches;
+    },
+    /** The tune of a match and the knobs to a new tune; `match` is its place among those found last. */
+    compose({ match, ...knobs }, part) {
+      const tune = matches[match]?.tune ?? null;
+      return loaded.tunes.compose({ tune, ...knobs }, (done) => part(done));
+    },
+    /** One note as sound. */
+    note: ({ pitch, name }) => loaded.instrument.sound({ pitch, name, velocity: 90, seconds: 2, seed: pitch }),
+    /** A tune as sound, piece by piece, unless another one is asked for in the meantime. */
+    async play({ notes, ...options }, part) {
+      const mine = ++latest;
+      for (const samples of loaded.instrument.stream(notes, options)) {
+        part(samples);
+        await new Promise((next) => setTimeout(next)); // let other messages in
+        if (mine !== latest) return false;
+      }
+      return true;
+    },
+    /** Render no further. */
+    stop: () => void latest++,
+  };
+
+  scope.onmessage = async ({ data: { id, task, given } }) => {
+    try {
+      scope.postMessage({ id, result: await tasks[task](given, (part) => scope.postMessage({ id, part })) });
+    } catch (error) {
+      scope.postMessage({ id, error: error.message });
+    }
+  };
+}
