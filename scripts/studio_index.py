@@ -1,4 +1,4 @@
-"""Write the index that the front page searches: the default collection, small enough to travel with the page. Chapter 8.
+"""Write the index that the front page searches: the default collection, small enough for a page. Chapter 8.
 
 The page finds tunes as `musicai.find` does, so it needs what a MelodyIndex holds: titles, ids and every note. The tunes
 are written once, with repeats as signs, and `book/_static/studio/collection.js` plays the repeats out. Most notes take

@@ -10,7 +10,7 @@ import { clip, rint } from "./numbers.js";
 const UNITS = 16, ROOM = 1250; // numbers per nat, and nats that fit into 16 bits
 const OCTAVE = 32, TICKS = 48; // logarithms of times per factor of two; the grid of times per beat
 const FAR = 96; // three octaves of tempo: further off costs no more
-const NEVER = -20000, LONGEST = 32767;
+const NEVER = -20000, LONGEST = 32767; // the score of what is impossible; ticks: longer times count as this
 const LOGS = Int16Array.from({ length: LONGEST + 1 }, (_, t) => rint(OCTAVE * Math.log2(Math.max(t, 1) / TICKS)));
 
 /** From one note that agrees to the next: how many notes further in the query and in the line. Python: STEPS. */
@@ -100,11 +100,11 @@ export class Aligner {
   constructor(weights, longest) {
     this.weights = weights;
     this.width = longest;
-    this.pitches = new Int32Array(longest);
-    this.ticks = new Int32Array(longest);
-    for (const name of ["guess", "wrong", "end", "nothing"]) this[name] = new Int32Array(longest);
-    const cells = longest * weights.pitches.length;
-    for (const name of ["best", "tempo", "step"]) this[name] = new Int32Array(cells);
+    this.furthest = 1 + Math.max(...STEPS.slice(0, weights.steps.length).flat());
+    for (const name of ["pitches", "ticks", "guess", "end"]) this[name] = new Int32Array(longest);
+    for (const name of ["best", "tempo", "step"]) this[name] = new Int32Array(longest * weights.pitches.length);
+    this.heads = new Int32Array(this.furthest * 256);
+    this.links = new Int32Array(this.furthest * longest);
   }
 
   /**
@@ -114,15 +114,15 @@ export class Aligner {
    * @param {number} origin the onset, in ticks of the collection, that counts as 0
    */
   chain(lines, first, last, origin) {
-    const n = this.weights.pitches.length;
+    const scale = lines.header.ticks, { weights, pitches, ticks } = this;
     this.count = last - first;
-    const scale = lines.header.ticks;
     for (let j = 0; j < this.count; j++) {
-      this.pitches[j] = lines.pitches[first + j];
-      this.ticks[j] = rint(TICKS * Math.fround((lines.onsets[first + j] - origin) / scale));
+      pitches[j] = lines.pitches[first + j];
+      ticks[j] = rint(TICKS * Math.fround((lines.onsets[first + j] - origin) / scale));
     }
-    if (this.weights.rhythm) this.guessTempo();
-    for (let i = 0; i < n; i++) this.fillRow(i);
+    if (weights.rhythm) this.guessTempo();
+    this.linkIntervals();
+    for (let i = 0; i < weights.pitches.length; i++) this.fillRow(i);
   }
 
   /** The tempo if the query starts at each note of the line: from the time that as many notes take. */
@@ -134,54 +134,80 @@ export class Aligner {
     }
   }
 
+  /** Chain up the notes that are the same interval away from the note b before, so that those are found at once. */
+  linkIntervals() {
+    const { pitches, count, width, heads, links, furthest } = this;
+    heads.fill(-1);
+    for (let b = 1; b < furthest; b++) {
+      for (let j = b; j < count; j++) {
+        const head = b * 256 + 128 + pitches[j] - pitches[j - b];
+        links[b * width + j] = heads[head];
+        heads[head] = j;
+      }
+    }
+  }
+
   fillRow(i) {
-    const { weights, width, count, best, tempo, step, wrong, guess } = this, row = i * width;
-    best.fill(i * weights.rates.edge, row, row + count); // a chain that starts here
-    step.fill(0, row, row + count);
-    for (let j = 0; j < count; j++) tempo[row + j] = guess[j];
-    wrong.fill(0, 0, count);
-    for (let number = 0, back = 0; number < weights.steps.length; number++) {
-      const [a, b] = STEPS[number];
-      if (a > i || b >= count) continue;
-      while (a === b && back < a - 1) this.addWrong(i, ++back);
-      this.extend(i, number, a, b);
+    const { weights, width, count, best, tempo, step, guess } = this, row = i * width, start = i * weights.rates.edge;
+    for (let j = 0; j < count; j++) {
+      best[row + j] = start; // a chain that starts here
+      tempo[row + j] = guess[j];
+      step[row + j] = 0;
+    }
+    for (let number = 0; number < weights.steps.length; number++) {
+      if (STEPS[number][0] <= i) this.extend(i, number, STEPS[number][0], STEPS[number][1]);
+      if (number === 0 && i > 0) this.changeKey(i);
     }
   }
 
-  /** Add the score of the pair of notes so many steps before, which disagree. Python: alignment._wrong. */
-  addWrong(i, back) {
-    const { weights, pitches, wrong, count } = this, { rates } = weights, gain = weights.gains[i - back];
-    const interval = weights.pitches[i] - weights.pitches[i - back];
-    for (let j = back; j < count; j++) {
-      const error = Math.abs(pitches[j] - pitches[j - back] - interval);
-      wrong[j] += gain + (error === 12 ? rates.octave : error <= 2 ? rates.slip : rates.wrong);
-    }
-  }
-
-  /** Continue the chains that end a notes before in the query and b in the line. Python: alignment._extend. */
+  /**
+   * Continue the chains that end a notes before in the query and b in the line, where the interval since then is the
+   * same in both. Python: alignment._extend.
+   */
   extend(i, number, a, b) {
-    const { weights, width, count, pitches, best, tempo, step } = this, { rates, rhythm } = weights;
-    const between = a === b && a > 1 ? this.wrong : this.nothing, beat = weights.beats[i - a];
-    const most = Math.max(beat, rates.loose);
-    const interval = weights.pitches[i] - weights.pitches[i - a], now = i * width, shift = a * width + b;
-    const agree = weights.steps[number] + weights.gains[i];
-    const other = (number === 0 ? rates.change : NEVER / 2) + weights.gains[i];
-    for (let j = b; j < count; j++) {
-      const here = now + j, before = here - shift;
-      let score = best[before] + between[j] + (pitches[j] - pitches[j - b] === interval ? agree : other);
-      if (score + most <= best[here]) continue; // not even if it is in time
-      let pace = 0;
-      if (rhythm) {
-        const off = this.offBeat(i - a, a, j - b, b, tempo[before]), cost = (rates.slope * Math.min(Math.abs(off), FAR)) >> 4;
-        score += Math.max(beat - cost, rates.loose);
-        pace = tempo[before] + (off >> 2);
-      }
-      if (score > best[here]) {
-        best[here] = score;
-        tempo[here] = pace;
-        step[here] = number + 1;
-      }
+    const { weights, width, heads, links } = this, worth = weights.steps[number] + weights.gains[i];
+    const interval = weights.pitches[i] - weights.pitches[i - a];
+    if (Math.abs(interval) > 127) return;
+    for (let j = heads[b * 256 + 128 + interval]; j >= 0; j = links[b * width + j]) {
+      this.proceed(i, number, a, b, j, a === b && a > 1 ? worth + this.wrong(i, j, a) : worth);
     }
+  }
+
+  /** The next note in both, but in another key. */
+  changeKey(i) {
+    const { weights, pitches, count } = this, worth = weights.rates.change + weights.gains[i];
+    const interval = weights.pitches[i] - weights.pitches[i - 1];
+    for (let j = 1; j < count; j++) {
+      if (pitches[j] - pitches[j - 1] !== interval) this.proceed(i, 0, 1, 1, j, worth);
+    }
+  }
+
+  /** Take the step from [i - a, j - b] to [i, j] if it is better than the best one so far. */
+  proceed(i, number, a, b, j, worth) {
+    const { weights, width, best, tempo, step } = this, { rates } = weights, beat = weights.beats[i - a];
+    const here = i * width + j, before = here - a * width - b, score = best[before] + worth;
+    if (score + Math.max(beat, rates.loose) <= best[here]) return; // not even if it is in time
+    let inTime = 0, pace = 0;
+    if (weights.rhythm) {
+      const off = this.offBeat(i - a, a, j - b, b, tempo[before]);
+      inTime = Math.max(beat - ((rates.slope * Math.min(Math.abs(off), FAR)) >> 4), rates.loose);
+      pace = tempo[before] + (off >> 2);
+    }
+    if (score + inTime <= best[here]) return;
+    best[here] = score + inTime;
+    tempo[here] = pace;
+    step[here] = number + 1;
+  }
+
+  /** The score of the pairs of notes between two that agree, which disagree. Python: alignment._wrong. */
+  wrong(i, j, a) {
+    const { weights, pitches } = this, { rates, gains } = weights;
+    let sum = 0;
+    for (let back = 1; back < a; back++) {
+      const error = Math.abs(pitches[j] - pitches[j - back] - weights.pitches[i] + weights.pitches[i - back]);
+      sum += gains[i - back] + (error === 12 ? rates.octave : error <= 2 ? rates.slip : rates.wrong);
+    }
+    return sum;
   }
 
   /**

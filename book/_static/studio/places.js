@@ -26,14 +26,10 @@ function intervalOf(from, to) {
   return clip(rint(to) - rint(from), -LEAP, LEAP) + LEAP + 1;
 }
 
-/** The symbols of a query's notes but the last, as {intervals, changes}. Python: symbols_of. */
+/** The symbols of a query's notes but the last. Python: symbols_of. */
 function querySymbols(pitches, steps) {
-  const n = pitches.length - 1, symbols = { intervals: new Uint8Array(n), changes: new Uint8Array(n) };
-  for (let i = 0; i < n; i++) {
-    symbols.intervals[i] = intervalOf(pitches[i], pitches[i + 1]);
-    symbols.changes[i] = i === n - 1 ? END : changeOf(steps[i], steps[i + 1]);
-  }
-  return symbols;
+  const symbol = (i) => (intervalOf(pitches[i], pitches[i + 1]) << 3) | (i === pitches.length - 2 ? END : changeOf(steps[i], steps[i + 1]));
+  return Uint8Array.from({ length: pitches.length - 1 }, (_, i) => symbol(i));
 }
 
 export class Places {
@@ -41,9 +37,8 @@ export class Places {
   constructor(lines) {
     const size = lines.pitches.length;
     this.size = size;
-    this.intervals = new Uint8Array(size + 2 * EDGE);
-    this.changes = new Uint8Array(size + 2 * EDGE).fill(END);
-    this.counts = new Int32Array(256); // of each pair of an interval and a class
+    this.symbols = new Uint8Array(size + 2 * EDGE).fill(END);
+    this.counts = new Int32Array(256); // of each symbol
     this.total = new Uint8Array(size + 2 * EDGE - LONGEST);
     this.other = new Uint8Array(this.total.length);
     for (let i = 0; i + 1 < lines.offsets.length; i++) this.addLine(lines, lines.offsets[i], lines.offsets[i + 1]);
@@ -52,10 +47,9 @@ export class Places {
   addLine({ pitches, steps }, first, last) {
     for (let i = first; i < last; i++) {
       const interval = i + 1 < last ? intervalOf(pitches[i], pitches[i + 1]) : 0;
-      const change = i + 2 < last ? changeOf(steps[i], steps[i + 1]) : END;
-      this.intervals[EDGE + i] = interval;
-      this.changes[EDGE + i] = change;
-      this.counts[interval * 8 + change]++;
+      const symbol = (interval << 3) | (i + 2 < last ? changeOf(steps[i], steps[i + 1]) : END);
+      this.symbols[EDGE + i] = symbol;
+      this.counts[symbol]++;
     }
   }
 
@@ -70,21 +64,29 @@ export class Places {
     const skip = Math.max(0, (pitches.length - LONGEST) >> 1);
     const part = pitches.slice(skip, skip + LONGEST), when = starts && starts.slice(skip, skip + LONGEST);
     const steps = Array.from(part, (_, i) => (when ? (i + 1 < when.length ? when[i + 1] - when[i] : 0) : 1));
-    const wanted = querySymbols(part, steps), { worths, unit } = this.weigh(wanted);
-    if (!starts) worths.changes.fill(0);
-    this.slide(wanted, worths, Math.trunc(SLIP * unit));
+    const { worths, unit } = this.weigh(querySymbols(part, steps), starts !== null);
+    this.slide(worths, Math.trunc(SLIP * unit));
     return this.best(count).map((place) => place - skip);
   }
 
-  /** What it is worth that each interval and each change agrees, and how many of it make a bit. Python: weigh. */
-  weigh(wanted) {
+  /**
+   * What it is worth for each note of the query that a place has a symbol: that the interval agrees, and the change.
+   * Python: weigh.
+   *
+   * @returns {{worths: Uint8Array[], unit: number}} for each note, the worth of all 256 symbols; how many make a bit
+   */
+  weigh(wanted, rhythm) {
     const shares = this.shares();
     const bits = (kept, chance) => Math.max(0, Math.log2(kept / chance) - Math.log2((1 - kept) / (1 - chance)));
-    const intervals = Array.from(wanted.intervals, (symbol) => bits(KEPT[0], shares.intervals[symbol]));
-    const changes = Array.from(wanted.changes, (symbol) => (symbol === END ? 0 : bits(KEPT[1], shares.changes[symbol])));
+    const intervals = Array.from(wanted, (symbol) => bits(KEPT[0], shares.intervals[symbol >> 3]));
+    const changes = Array.from(wanted, (symbol) => ((symbol & 7) === END ? 0 : bits(KEPT[1], shares.changes[symbol & 7])));
     const sum = [...intervals, ...changes].reduce((a, b) => a + b, 0), unit = Math.min(2, 250 / Math.max(1, sum));
-    const whole = (worths) => Uint8Array.from(worths, (x) => rint(x * unit));
-    return { worths: { intervals: whole(intervals), changes: whole(changes) }, unit };
+    const worths = Array.from(wanted, (symbol, i) => {
+      const [interval, change] = [rint(unit * intervals[i]), rhythm ? rint(unit * changes[i]) : 0];
+      const worth = (other) => (other >> 3 === symbol >> 3 ? interval : 0) + ((other & 7) === (symbol & 7) ? change : 0);
+      return Uint8Array.from({ length: 256 }, (_, other) => worth(other));
+    });
+    return { worths, unit };
   }
 
   /** How common each interval and each change is in the collection. */
@@ -99,14 +101,11 @@ export class Places {
   }
 
   /** Score every place, in `total`: sums of bytes, and after each group the best of a place and its neighbours. */
-  slide(wanted, worths, cost) {
+  slide(worths, cost) {
     this.total.fill(0);
-    for (let k = 0; k < wanted.intervals.length; k += GROUP) {
+    for (let k = 0; k < worths.length; k += GROUP) {
       if (k) this.slip(cost);
-      for (const kind of ["intervals", "changes"]) {
-        const group = worths[kind].subarray(k, k + GROUP);
-        if (group.some((worth) => worth)) addGroup(this[kind], wanted[kind].subarray(k, k + GROUP), group, k, this.total);
-      }
+      addGroup(this.symbols.subarray(k), worths.slice(k, k + GROUP), this.total);
     }
   }
 
@@ -134,20 +133,15 @@ export class Places {
   }
 }
 
-/** Add to each place what it is worth that a group of symbols agrees, k notes on. Python: _add. */
-function addGroup(symbols, wanted, worths, k, total) {
-  const [a, b, c, d] = [0, 1, 2, 3].map((i) => (i < wanted.length ? wanted[i] : 255));
-  const [worthA, worthB, worthC, worthD] = [0, 1, 2, 3].map((i) => worths[i] ?? 0);
-  let second = symbols[k], third = symbols[k + 1], fourth = symbols[k + 2], first;
+/** Add to each place what its symbol and the next three are worth. Python: _add. */
+function addGroup(symbols, worths, total) {
+  const [a, b, c, d] = Array.from({ length: GROUP }, (_, i) => worths[i] ?? new Uint8Array(256));
+  let first, second = symbols[0], third = symbols[1], fourth = symbols[2];
   for (let i = 0; i < total.length; i++) {
     first = second;
     second = third;
     third = fourth;
-    fourth = symbols[i + k + 3];
-    let sum = first === a ? worthA : 0;
-    if (second === b) sum += worthB;
-    if (third === c) sum += worthC;
-    if (fourth === d) sum += worthD;
-    total[i] += sum;
+    fourth = symbols[i + 3];
+    total[i] += a[first] + b[second] + c[third] + d[fourth];
   }
 }
