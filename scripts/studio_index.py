@@ -100,7 +100,7 @@ def pack(rows: Sequence[Row]) -> bytes:
         for melody, numbers in _records(row, tables):
             facts += b"".join(map(_varint, numbers))
             notes += b"".join(_code(pair, codes) for pair in _pairs(melody, tables["rhythms"]))
-    titles = "\n".join(" ".join(row.written.name.split()) for row in rows).encode()
+    titles = "\n".join(row.written.name.replace("\n", " ") for row in rows).encode()
     streams = {
         "titles": titles,
         "ids": _short_ids([row.id for row in rows]),

@@ -155,8 +155,9 @@ def test_collection_is_as_written_and_as_played(rows, tmp_path):
 
 def test_default_collection_without_music21_is_the_shipped_one(monkeypatch):
     monkeypatch.setattr(studio_index.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(studio_index, "Nottingham", lambda split: [])  # which takes its time
     rows = studio_index.default_rows()
-    assert len(rows) == 1419
+    assert len(rows) == 382
     assert all(len(row.played) for row in rows)
 
 
