@@ -1,0 +1,124 @@
+/**
+ * Find the tunes that a few notes may be from: musicai.search.MelodyIndex in the browser, on the same tunes, with the
+ * same scores and probabilities.
+ */
+
+import { Aligner, weigh } from "./alignment.js";
+import { Collection } from "./collection.js";
+import { judge } from "./confidence.js";
+import { argsort, searchRight } from "./numbers.js";
+import { Places } from "./places.js";
+
+const LEAST = 3; // notes of a query
+const EXHAUSTIVE = 600000; // notes: in smaller collections, the query is aligned with every line
+const CANDIDATES = 100000; // places at which it is aligned otherwise, divided by the number of its notes
+const APART = 8; // notes: places that are closer are aligned together
+const RIVALS = 12; // matches that are looked at to judge the best
+
+export class TuneIndex {
+  /**
+   * @param {Uint8Array} bytes what scripts/studio_index.py packed
+   * @param {{exhaustive: number}} settings the notes up to which a collection is searched without a first pass
+   */
+  constructor(bytes, { exhaustive = EXHAUSTIVE } = {}) {
+    this.lines = new Collection(bytes);
+    this.fitted = this.lines.header.fitted;
+    this.places = this.lines.pitches.length > exhaustive ? new Places(this.lines) : null;
+  }
+
+  get length() {
+    return this.lines.length;
+  }
+
+  /**
+   * Find the tunes that notes may be from, best first. Python: MelodyIndex.find.
+   *
+   * @param {{pitch: number, start: number, duration: number}[]} notes start and duration in any unit
+   * @param {number} k the most matches to return
+   * @param {{rhythm: boolean}} settings whether the times count; say no for notes that were clicked in one's own time
+   * @returns {object[]} at most one match per tune: {id, title, probability, likely, score, start, end, transposition,
+   *   pairs, played, tune}. `start` and `end` are in beats of the tune with its repeats, `played`; `pairs` holds
+   *   [note of the query, note of `played`], and each note of `played` has its place in the written `tune` as `source`.
+   */
+  find(notes, k = 5, { rhythm = true } = {}) {
+    if (notes.length < LEAST) throw new Error(`a query of ${notes.length} notes fits everywhere; give at least ${LEAST}`);
+    const query = queryOf(notes, rhythm), weights = weigh(this.fitted.costs, query.pitches, query.starts);
+    const runs = this.runs(query), scores = this.score(weights, runs);
+    const best = bestTunes(scores, runs.which, Math.max(k, RIVALS)).map((i) => this.match(weights, runs.which[i]));
+    best.sort((a, b) => b.score - a.score);
+    return judge(this.fitted.confidence, best, query, this.length).slice(0, k).map((match) => this.describe(match));
+  }
+
+  /** The runs of notes that are worth aligning: which line each is in, its first note and the one after its last. */
+  runs(query) {
+    const { offsets } = this.lines;
+    if (!this.places) return { which: Int32Array.from({ length: this.length }, (_, i) => i), firsts: offsets, lasts: offsets.subarray(1) };
+    return this.candidates(query);
+  }
+
+  /** Places that are close together become one run; one that crosses the border between two lines becomes two. */
+  candidates({ pitches, starts }) {
+    const { offsets } = this.lines, notes = pitches.length, room = 2 + Math.floor(notes / 6), total = offsets.at(-1);
+    const places = this.places.find(pitches, starts, Math.floor(CANDIDATES / notes));
+    const found = { which: [], firsts: [], lasts: [] };
+    for (let i = 0, begin = 0; i < places.length; i++) {
+      if (i + 1 < places.length && places[i + 1] - places[i] <= APART) continue;
+      const first = Math.max(places[begin] - room, 0), last = Math.min(places[i] + notes + room, total);
+      begin = i + 1;
+      for (let line = searchRight(offsets, first) - 1; offsets[line] < last; line++) {
+        const [from, to] = [Math.max(first, offsets[line]), Math.min(last, offsets[line + 1])];
+        if (to - from < LEAST) continue;
+        found.which.push(line);
+        found.firsts.push(from);
+        found.lasts.push(to);
+      }
+    }
+    return found;
+  }
+
+  /** How well the query fits each run. A score is that of a random place in a run; make it one in the whole line. */
+  score(weights, { which, firsts, lasts }) {
+    const { offsets, onsets } = this.lines;
+    let longest = 0;
+    for (let i = 0; i < which.length; i++) longest = Math.max(longest, lasts[i] - firsts[i]);
+    const aligner = new Aligner(weights, longest), scores = new Float64Array(which.length);
+    for (let i = 0; i < which.length; i++) {
+      const whole = offsets[which[i]], origin = firsts[i] === whole ? 0 : onsets[firsts[i]];
+      aligner.chain(this.lines, firsts[i], lasts[i], origin);
+      scores[i] = Math.fround(aligner.score()) + Math.log((lasts[i] - firsts[i]) / (offsets[which[i] + 1] - whole));
+    }
+    return scores;
+  }
+
+  match(weights, line) {
+    const { offsets, pitches, onsets, durations, header } = this.lines, [first, last] = offsets.subarray(line, line + 2);
+    const aligner = new Aligner(weights, last - first);
+    aligner.chain(this.lines, first, last, 0);
+    const found = aligner.trace(), end = first + found.end - 1;
+    const span = { start: onsets[first + found.start] / header.ticks, end: (onsets[end] + durations[end]) / header.ticks };
+    return { line, ...found, ...span, pitches: pitches.subarray(first, last) };
+  }
+
+  describe({ line, probability, likely, score, start, end, transposition, pairs }) {
+    const tune = this.lines.tune(line), { id, title } = tune;
+    const found = { id, title, probability, likely, score, start, end, transposition, pairs };
+    return { ...found, played: this.lines.played(line), tune };
+  }
+}
+
+function queryOf(notes, rhythm) {
+  const starts = rhythm ? notes.map((note) => note.start) : null;
+  return { pitches: notes.map((note) => note.pitch), starts, kind: rhythm ? "notes" : "pitches", length: notes.length };
+}
+
+/** The best run of each of the k best lines; equally good ones are in the order of the collection. */
+function bestTunes(scores, which, k) {
+  const found = [], seen = new Set();
+  for (const i of argsort(scores.map((score) => -score))) {
+    if (seen.has(which[i])) continue;
+    seen.add(which[i]);
+    found.push(i);
+    if (found.length === k) break;
+  }
+  return found;
+}
