@@ -10,10 +10,13 @@
   rhythm, repetition, range and endings. AUC is that of five folds, none of which divides a family of tunes or a title;
   .50 means that it cannot tell. Repeats are not played out, and what comes before the first bar line is left out.
 * copied: the longest runs of these, beside the real ones.
+* keys: how often music21's analyser hears the written key of real tunes, by mode. It knows major and minor, so a mode
+  counts if the key of the same signature, or the one with the same tonic and third, is heard.
 * obeys: random requests, written to MIDI and read by symusic. Key, metre, tempo, bars, form and range are checked by
-  code that shares nothing with the generator. The key is what music21's analyser hears in the melody: it knows major
-  and minor, so a mode also counts if the key of the same signature, or the one with the same tonic and third, is heard.
+  code that shares nothing with the generator. The key is what music21's analyser hears in the melody, as above, by each
+  of three profiles: its own choice (Aarden's), which the generator knows as well, and two that it does not.
 * files: these songs in MIDI, MusicXML and ABC, as music21 and symusic read them. (In ABC, music21 knows no locrian.)
+* hostile: requests in which some arguments are nonsense: a song that obeys, or one error that names an argument.
 * speed: seconds for 32 bars with chords and bass, on one core.
 
 The closeness dial, density and syncopation are measured by controls.py, bits per note by tunes.py.
@@ -21,6 +24,8 @@ The closeness dial, density and syncopation are measured by controls.py, bits pe
 
 import argparse
 import json
+import math
+import re
 import tempfile
 import time
 from collections.abc import Callable
@@ -47,6 +52,29 @@ KEYS = ("C", "Db", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 METERS = ("4/4", "6/8", "2/4", "3/4", "2/2", "9/8", "12/8", "3/8")
 FORMS = ("AABB", "AB", "AABA", "AABA'", "A", "ABAC", "AA'B", "ABAB")
 SIZES = (0.25, 1 / 3, 0.5, 0.75, 1, 1.5, 2, 3)
+PROFILES = {"key": "key", "key, Temperley's profile": "temperley", "key, Bellman's profile": "bellman"}
+NONSENSE = {
+    "key": ("H major", "D dorish", "", 3, "Dd", ["D"], "C" * 5000), "meter": ("6/7", "0/4", "4/0", (4, 4, 4), 6),
+    "tempo": (0, -1, math.nan, math.inf, "fast", True, 10**400), "bars": (0, -4, 2.5, math.nan, 10**9, "16", True, 257),
+    "form": ("AABB?", "", "A'B", "BA'", 4, "A" * 300), "range": (("D4", "E4"), ("B5", "D4"), "D4", 60, (60, 200), None),
+    "density": (0, -1, math.nan, 100, "dense"), "syncopation": (-0.1, 1.1, math.nan, "some", 10**400),
+    "closeness": (-0.1, 1.1, math.nan, "near", 0.5), "voices": (0, 2, 5, "four", True), "chords": ("yes", 1, math.nan),
+    "strict": ("no", 0), "temperature": (0, -1, math.nan, 100, "hot"), "seed": (-1, 1.5, "one", 2**70),
+}  # fmt: skip
+SOURCES = (
+    "E4 E4 F4 G4",
+    "",
+    "   ",
+    5,
+    list,
+    "no such file.mid",
+    [],
+    [60, "x"],
+    [60, 62, 64],
+    object(),
+    b"EFG",
+    Melody(()),
+)
 
 
 def percentiles(values, *which: float) -> list[float]:
@@ -168,12 +196,12 @@ def keeps_form(notes: list, form: str, bars: int, bar: float) -> bool:
     return True
 
 
-def hears(notes: list, key: str) -> bool:
-    """Whether music21 hears the key."""
+def hears(notes: list, key: str, profile: str = "key") -> bool:
+    """Whether music21 hears the key by a profile: "key" is its default."""
     stream = music21.stream.Stream()
     for pitch, start, length in notes:
         stream.insert(start, music21.note.Note(pitch, quarterLength=length))
-    found = stream.analyze("key")
+    found = stream.analyze(profile)
     tonic, mode = pitch_class(key.split()[0]), key.split()[1]
     pair = (found.tonic.pitchClass, found.mode)
     if mode in ("major", "minor"):
@@ -198,7 +226,7 @@ def obedience(path: Path, asked: dict) -> dict[str, bool]:
         "bars": -(-(end - 1e-6) // bar) == asked["bars"],
         "form": keeps_form([(p, on_grid(s), on_grid(d)) for p, s, d in notes], asked["form"], asked["bars"], bar),
         "range": asked["range"][0] <= min(pitches) and max(pitches) <= asked["range"][1],
-        "key": hears(notes, asked["key"]),
+        **{name: hears(notes, asked["key"], profile) for name, profile in PROFILES.items()},
     }
 
 
@@ -241,14 +269,33 @@ def copied(state: dict) -> dict:
     }
 
 
+def keys(state: dict) -> dict:
+    """The share of real tunes whose written key is heard, and how many there are."""
+    tunes, rows = [], {}
+    for split in ("train", "valid", "test"):
+        tunes += [tune for tune in FolkCorpus(split, expand_repeats=True) if tune.key]
+    rng = np.random.default_rng(0)
+    for mode in MODES:
+        some = [tune for tune in tunes if tune.key.endswith(f" {mode}")]
+        some = [some[i] for i in rng.permutation(len(some))[: 200 // state["step"]]]
+        notes = [[(note.pitch, note.start, note.duration) for note in tune.notes] for tune in some]
+        for name, profile in PROFILES.items():
+            held = [hears(one, tune.key, profile) for one, tune in zip(notes, some, strict=True)]
+            rows[f"{name}, {mode}"] = [round(float(np.mean(held)), 3) if held else None, len(held)]
+    return rows
+
+
 def obeys(state: dict) -> dict:
     """Random requests and the share that is kept."""
     checks = []
     for path, asked, _ in state["songs"]():
         checks.append(obedience(path, asked))
-        if not all(held for name, held in checks[-1].items() if name != "key"):
+        if not all(held for name, held in checks[-1].items() if name not in PROFILES):
             print("broken:", {name for name, held in checks[-1].items() if not held}, asked)
-    return {"count": len(checks)} | {name: float(np.mean([one[name] for one in checks])) for name in checks[0]}
+    rows = {"count": len(checks)} | {name: float(np.mean([one[name] for one in checks])) for name in checks[0]}
+    modes = np.array([asked["key"].split()[1] for _, asked, _ in state["songs"]()])
+    heard = np.array([one["key"] for one in checks])
+    return rows | {f"key, {mode}": [round(heard[modes == mode].mean(), 3), int(sum(modes == mode))] for mode in MODES}
 
 
 def files(state: dict) -> dict:
@@ -257,6 +304,7 @@ def files(state: dict) -> dict:
     for path, asked, score in state["songs"]():
         notes = rounded([(note.pitch, note.start, note.duration) for note in score.notes])
         programs = [(".mid", read_by_symusic), (".mid", read_by_music21), (".musicxml", read_by_music21)]
+        programs += [(".abc", read_by_symusic)]
         programs += [(".abc", read_by_music21)] * ("locrian" not in asked["key"])
         for suffix, read in programs:
             found = read(path.with_suffix(suffix))
@@ -264,6 +312,28 @@ def files(state: dict) -> dict:
             same &= abs(found.tempo - score.tempos[0][1]) < 0.01
             right.setdefault(f"{suffix} by {read.__name__[8:]}", []).append(same)
     return {name: [float(np.mean(held)), len(held)] for name, held in right.items()}
+
+
+def hostile(state: dict) -> dict:
+    """What becomes of requests in which up to two arguments, the source or all of them are nonsense."""
+    rng, found = np.random.default_rng(2), {"a song": 0, "one error": 0, "something else": 0}
+    for _ in range(state["hostile"]):
+        _, asked = random_request(rng, [None])
+        names = rng.permutation(list(NONSENSE))[: rng.integers(3)].tolist()
+        asked |= {"bars": 8, "form": "AB"} | {name: NONSENSE[name][rng.integers(len(NONSENSE[name]))] for name in names}
+        source = SOURCES[rng.integers(len(SOURCES))] if rng.random() < 0.4 else None
+        try:
+            result = "a song" if musicai.compose(source, **asked).melody.notes else "something else"
+        except (ValueError, FileNotFoundError) as error:
+            named = any(f"{name}=" in str(error) for name in names)
+            named |= source is not None and bool(re.search("give|no notes|no such file", str(error)))
+            result = "one error" if named and len(str(error)) < 300 else "something else"
+        except Exception as error:
+            result, names = "something else", [*names, repr(error)]
+        found[result] += 1
+        if result == "something else":
+            print("broken:", repr(source), asked, names)
+    return found
 
 
 def speed(state: dict) -> dict:
@@ -276,7 +346,7 @@ def speed(state: dict) -> dict:
     return {"seconds of one core for 32 bars": round(float(np.median(taken)), 2)}
 
 
-ROWS: dict[str, Callable] = {row.__name__: row for row in (human, judge, copied, obeys, files, speed)}
+ROWS: dict[str, Callable] = {row.__name__: row for row in (human, judge, copied, keys, obeys, files, hostile, speed)}
 
 
 def once(make: Callable) -> Callable:
@@ -312,6 +382,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="tunes", help="the name of a checkpoint, or a folder")
     parser.add_argument("--count", type=int, default=200, help="random requests")
+    parser.add_argument("--hostile", type=int, default=500, help="hostile requests")
     parser.add_argument("--tunes", type=int, default=1000, help="the most pairs of real and composed tunes")
     parser.add_argument("--step", type=int, default=1, help="look at every so many tunes for the human row")
     parser.add_argument("--only", default=",".join(ROWS), help="rows, with commas")
@@ -322,7 +393,8 @@ def main() -> None:
         songs.load_model = lambda: model
     figures = {}
     with tempfile.TemporaryDirectory() as folder:
-        state = {"step": args.step, "index": once(make_index), "pairs": once(lambda: make_pairs(args.tunes))}
+        state = {"step": args.step, "hostile": args.hostile}
+        state |= {"index": once(make_index), "pairs": once(lambda: make_pairs(args.tunes))}
         state["songs"] = once(lambda: make_songs(args.count, Path(folder)))
         for name in args.only.split(","):
             figures[name] = ROWS[name](state)

@@ -83,6 +83,8 @@ def test_a_scale_is_in_its_own_key():
     for key in ("D major", "F# major", "A minor", "C minor"):
         assert key_fit(scale, request(key)) < 0
     assert key_fit(scale, request("D dorian")) > 0  # whose relative major it is
+    for mode, fits in (("lydian", True), ("mixolydian", True), ("dorian", False), ("locrian", False)):
+        assert (key_fit(scale, request(f"C {mode}")) > 0) == fits  # by the mode's third
 
 
 def test_all_pitch_classes_alike_fit_no_key():
@@ -99,3 +101,16 @@ def test_drafts_are_chosen_by_what_was_asked():
     assert likely > unlikely
     near = request("C major", closeness=0.9)
     assert fit_of(tune, -1.0, near, tune) > fit_of(tune, -1.0, near, tune.transpose(1))
+
+
+def test_in_a_mode_that_is_hardly_known_a_draft_that_ends_on_the_tonic_is_better():
+    home, away = (Melody.from_pitches([*ODE[:-2], *end]) for end in ([60, 59], [59, 60]))  # the same notes
+    for key, better in (("B locrian", 1), ("C major", 0), ("B minor", 0)):
+        one, two = (fit_of(tune, -1.0, request(key), None) for tune in (home, away))
+        assert one - two == pytest.approx(better)
+
+
+def test_locrian_is_told_as_the_major_key_of_its_signature():
+    for key, told in (("B locrian", (0, "major")), ("E phrygian", (4, "minor")), ("D dorian", (2, "dorian"))):
+        plan = generation.plan_of(request(key))
+        assert (plan.tonic, plan.mode) == told

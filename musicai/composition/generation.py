@@ -11,7 +11,8 @@ from musicai.composition.writer import TuneWriter
 from musicai.notes import Melody
 
 WIDEST = 24  # semitones: a wider range leaves the model its middle
-UNSEEN = {"lydian": "major", "phrygian": "minor", "locrian": "minor"}  # modes with too few tunes to learn from
+# Modes with too few tunes to learn from: how far above its tonic lies the one that the model is told, and which mode.
+UNSEEN = {"lydian": (0, "major"), "phrygian": (0, "minor"), "locrian": (1, "major")}
 CHROMATIC = 1.0, 4.0  # nats off a note outside the scale of a known or an unseen mode, but for leading notes in minor
 LENGTHS = np.array(LENGTHS)  # ticks of each class of duration
 REACH = 2.0  # nats, by the end, for a pitch beyond those used so far: tunes use all of their range
@@ -150,9 +151,10 @@ def plan_of(controls: Controls) -> Plan:
     """What the model is told of the controls."""
     low, high = controls.range
     low = max(low, (low + high - WIDEST) // 2)
-    limits, mode = (low, min(high, low + WIDEST)), UNSEEN.get(controls.mode, controls.mode)
+    limits, (step, mode) = (low, min(high, low + WIDEST)), UNSEEN.get(controls.mode, (0, controls.mode))
     sections = (controls.bars // len(controls.form),) * len(controls.sections)
-    return Plan(controls.tonic, mode, controls.meter, sections, 0.0, limits, controls.density, controls.syncopation)
+    tonic, soft = (controls.tonic + step) % 12, (controls.density, controls.syncopation)
+    return Plan(tonic, mode, controls.meter, sections, 0.0, limits, *soft)
 
 
 def write_tunes(model, controls: Controls, source: Melody | None = None, *, count=8, progress=False) -> list:

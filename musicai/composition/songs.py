@@ -8,7 +8,7 @@ import numpy as np
 
 from musicai.composition.accompaniment import accompany
 from musicai.composition.controls import Controls, closeness, density, metric_levels, read_number, syncopation
-from musicai.composition.generation import WIDEST, write_tunes
+from musicai.composition.generation import UNSEEN, WIDEST, write_tunes
 from musicai.composition.harmony import add_chords
 from musicai.composition.network import TuneWaveNet
 from musicai.composition.novelty import Novelty, certify
@@ -17,7 +17,7 @@ from musicai.composition.sources import cut, key_scores, lay_out, play_out, sour
 from musicai.composition.tunes import TICKS
 from musicai.composition.voices import four_voices
 from musicai.notes import Melody, Score, estimate_key, note_name, write_score
-from musicai.notes.notation import signature_of
+from musicai.notes.notation import MODES, signature_of
 
 DRAFTS = 8  # tunes that are written to choose one from
 TOLERANCE = 0.05  # an error of the soft controls that counts as much as a nat in four notes
@@ -188,7 +188,8 @@ def _write(request: Controls, source: Melody | None, progress: bool = False) -> 
 def fit_of(written: Melody, typicality: float, request: Controls, source: Melody | None) -> float:
     """Score a draft: typical of the model, close to what was asked, recognisably in its key, and as wide as its range.
 
-    The likeliest draft is not the best one: it repeats more of its bars than real tunes do.
+    The likeliest draft is not the best one: it repeats more of its bars than real tunes do. In a mode that the model
+    hardly knows, a draft that ends on the tonic is the better one.
 
     Args:
         written: the tune as written.
@@ -205,7 +206,8 @@ def fit_of(written: Melody, typicality: float, request: Controls, source: Melody
     got = (density(melody), syncopation(melody), closeness(melody, source) if source else np.nan)
     errors = np.nansum(np.abs(np.subtract(asked, got)) / (asked[0], 1, 1)) / TOLERANCE
     narrow = max(0, min(WIDEST, np.ptp(request.range)) - np.ptp(melody.pitches)) / 4
-    return 4 * typicality - errors + 3 * min(1, key_fit(melody, request) / CLEAR) - narrow
+    home = request.mode in UNSEEN and melody.notes[-1].pitch % 12 == request.tonic
+    return 4 * typicality - errors + 3 * min(1, key_fit(melody, request) / CLEAR) - narrow + home
 
 
 def key_fit(melody: Melody, request: Controls) -> float:
@@ -213,15 +215,15 @@ def key_fit(melody: Melody, request: Controls) -> float:
 
     Args:
         melody: as it sounds.
-        request: with the key. D dorian counts as recognised when D minor, D major, C major or A minor fits best.
+        request: with the key. D dorian counts as recognised when D minor, C major or A minor fits best.
 
     Returns: the smaller margin by the two profiles of `key_scores`, above 0 where the key is recognised.
 
     Chapter 7.
     """
     fifths, _ = signature_of(request.key)
-    related = {(0, 7 * fifths % 12), (1, (7 * fifths + 9) % 12)}
-    same = {(0, request.tonic), (1, request.tonic)}
-    wanted = related | same if request.mode not in ("major", "minor") else related & same
+    wanted = {(int(MODES.index(request.mode) > 2), request.tonic)}  # lydian, major and mixolydian have a major third
+    if request.mode not in ("major", "minor"):
+        wanted |= {(0, 7 * fifths % 12), (1, (7 * fifths + 9) % 12)}
     hit = np.array([(mode, tonic) in wanted for mode in (0, 1) for tonic in range(12)])
     return float(min(scores[hit].max() - scores[~hit].max() for scores in key_scores(melody)))
