@@ -16,6 +16,7 @@ for _library in ("matplotlib", "IPython", "ipywidgets"):
     musicai.extras.require(_library, "notebook", "musicai.notebook")
 
 from .code import show_code
+from .console import studio
 from .display import Html
 from .figures import PALETTE, LivePlot, figure, flipbook, show
 from .interact import drag_em, explore

@@ -1,0 +1,125 @@
+"""The whole system on one panel: play or sing, choose a match, turn the knobs, and hear a new song. Chapter 8."""
+
+import tempfile
+from collections.abc import Sequence
+from html import escape
+from importlib.util import find_spec
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import ipywidgets as widgets
+from IPython.display import display
+
+import musicai
+
+from .display import Html, attribute, data_uri
+from .figures import render
+from .players import player
+from .plots import plot_piano_roll
+from .singing import sing
+
+AS_FOUND = "as found"
+MODES = ("major", "minor", "dorian", "mixolydian")
+KEYS = [f"{tonic} {mode}" for mode in MODES for tonic in ("C", "D", "Eb", "E", "F", "G", "A", "Bb")]
+KINDS = {"mid": "audio/midi", "musicxml": "application/xml", "json": "application/json"}
+SAME = "this.href=this.closest('.musicai-song').querySelector('audio').src"  # the sound is in the page only once
+_number = count(1)
+
+
+def studio(
+    index: Any = None, *, example: str = "E4 E4 F4 G4 G4 F4 E4 D4", key: str = AS_FOUND, bars: int = 16,
+    closeness: float = 0.5, performer: str = "auto", seed: int = 1,
+) -> None:  # fmt: skip
+    """Show keys, a microphone, and the knobs of `musicai.song`; the song is shown, played and offered for download.
+
+    The keys sound anywhere, but finding and composing need a running notebook. The rendered page shows the song that
+    was made for the example.
+
+    >>> studio(bars=16, closeness=0.4)  # doctest: +SKIP
+
+    Args:
+        index: where to look, as in `musicai.find`.
+        example: the query to begin with.
+        key, bars, closeness, performer, seed: of the example, as in `musicai.song`; the knobs start from them.
+
+    Raises:
+        ValueError: if nothing is found for the example, or a control is not possible.
+
+    Chapter 8.
+    """
+    found, choice, live = [], widgets.Dropdown(description="From"), widgets.HTML()
+    first = {"key": key, "bars": bars, "closeness": closeness, "performer": performer, "seed": seed}
+    knobs, mark = knobs_for(first), f"musicai-studio-{next(_number)}"
+    button = widgets.Button(description="Compose and perform", button_style="primary")
+
+    def find(query: Any, k: int) -> Sequence[Any]:
+        found[:] = musicai.find(query, index=index, k=k)
+        choice.options = [(match.title or "(no title)", i) for i, match in enumerate(found)]
+        choice.index = 0 if found else None
+        return found
+
+    def make(_button: Any) -> None:
+        live.value = f"<style>.{mark}{{display:none}}</style><p role='status'>Composing and performing ...</p>"
+        try:
+            made = song_html(song_for(found[choice.value], {name: knob.value for name, knob in knobs.items()}))
+        except Exception as error:  # a callback has nowhere else to report to
+            made = f"<pre style='white-space:pre-wrap'>{escape(f'{type(error).__name__}: {error}')}</pre>"
+        live.value = f"<style>.{mark}{{display:none}}</style>{made}"
+
+    sing(find, example=example)
+    button.on_click(make)
+    panel = widgets.VBox([choice, *knobs.values(), button, live])
+    panel.add_class("musicai-needs-python")  # the book's style sheet hides what is dead on its pages
+    display(panel)
+    if not found:
+        raise ValueError(f"nothing is found for example={example!r}; give another one")
+    made = song_html(song_for(found[0], {name: knob.value for name, knob in knobs.items()}))
+    display(Html(f'<div class="{mark}">{made}</div>', f"A song made from {example}, with a player"))
+
+
+def song_for(match: Any, asked: dict[str, Any]) -> Any:
+    """The song that the knobs ask for."""
+    return musicai.song(match, progress=False, **{name: value for name, value in asked.items() if value != AS_FOUND})
+
+
+def knobs_for(first: dict[str, Any]) -> dict[str, Any]:
+    """The knobs of the panel, by the argument of `musicai.song` that they set."""
+    knobs = {
+        "key": widgets.Dropdown(options=[AS_FOUND, *KEYS]),
+        "bars": widgets.Dropdown(options=[8, 16, 24, 32], value=16),
+        "closeness": widgets.FloatSlider(0.5, min=0, max=1, step=0.05),
+        "humanize": widgets.FloatSlider(0.3, min=0, max=1, step=0.05),
+        "performer": widgets.Dropdown(options=["auto", "gan", "sampled", "wavenet"]),
+        "seed": widgets.IntText(1),
+    }
+    for name, knob in knobs.items():
+        knob.description, knob.value = name.capitalize(), first.get(name, knob.value)
+    return knobs
+
+
+def song_html(song: Any) -> str:
+    """A player, the piano roll, the printed score where Verovio is installed, what was obtained, and downloads."""
+    title = song.melody.name or "A new song"
+    roll = render(plot_piano_roll(song.score), f"The notes of {title}, one colour per part")
+    printed = f"<details><summary>Printed score</summary>{song.score.show()}</details>" if find_spec("verovio") else ""
+    rows = "".join(f"<tr><th scope='row'>{name}</th><td>{escape(str(got))}</td></tr>" for name, got in facts(song))
+    links = [f'<a download="song.{kind}" href="{uri}">song.{kind}</a>' for kind, uri in downloads(song)]
+    links.append(f'<a download="song.mp3" href="#" onclick="{attribute(SAME)}">song.mp3</a>')
+    sound = player(song.audio.samples, song.audio.sr, title).html
+    return f'<div class="musicai-song">{sound}{roll.html}{printed}<table>{rows}</table><p>{" ".join(links)}</p></div>'
+
+
+def facts(song: Any) -> list[tuple[str, Any]]:
+    """What was obtained, for a table."""
+    got = ((name, value) for name, (_, value) in song.controls.items())
+    return [(name, round(value, 2) if isinstance(value, float) else value) for name, value in got]
+
+
+def downloads(song: Any) -> list[tuple[str, str]]:
+    """The song as a MIDI, a MusicXML and a JSON file: their kinds and data: URIs."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = {kind: Path(folder, f"song.{kind}") for kind in KINDS}
+        for path in paths.values():
+            song.save(path)
+        return [(kind, data_uri(path.read_bytes(), KINDS[kind])) for kind, path in paths.items()]
