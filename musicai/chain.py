@@ -7,7 +7,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -23,7 +23,8 @@ from musicai.audio.files import FORMATS
 from musicai.composition import Song, compose, read_controls, read_source, source_melody
 from musicai.composition.voices import VOICES
 from musicai.notes import Melody, Note, Score, Track
-from musicai.performance import perform
+from musicai.performance import cast, perform
+from musicai.performance.casting import Clip, Instruments
 from musicai.performance.sampled import BEHAVIOUR
 from musicai.search import Match, MelodyIndex, find, read_query
 from musicai.search.queries import NOTATION, isfile
@@ -31,9 +32,8 @@ from musicai.storage import atomic_write
 
 __all__ = ["PlayedSong", "read_song", "song"]
 
-Instruments = str | Sequence[str] | Mapping[str, str] | None
 FORMAT = 1  # of song.json
-TRACKS = ("melody", "chords", "bass")
+VERSIONS = {"musicai": musicai.__version__} | {name: version(name) for name in ("torch", "numpy")}
 ANY = Melody.from_pitches(range(60, 76), key="C major")  # a source to check controls with, before there is one
 ERRORS = (FileNotFoundError, OSError, ImportError, RuntimeError, ValueError)  # special ones first
 
@@ -59,17 +59,14 @@ class PlayedSong(Song):
     @cached_property
     def score(self) -> Score:
         """As in `Song`, with the General MIDI programs of the instruments that play."""
-        return cast(super().score, self.recipe["perform"]["instruments"])
+        score, names = super().score, self.recipe["perform"]["instruments"]
+        return replace(score, tracks=[replace(t, program=BEHAVIOUR[names[t.name]]["program"]) for t in score.tracks])
 
     @cached_property
     def audio(self) -> Audio:
         """The song as it sounds; it is performed when this is first asked for."""
-        playing = {name: value for name, value in self.recipe["perform"].items() if name != "instruments"}
-        if "humanize" not in signature(perform).parameters:  # until it is merged
-            playing |= {"performer": playing["performer"].replace("auto", "sampled")}
-            del playing["humanize"]
         with step("perform"):
-            return perform(self.score, **playing)
+            return perform(self.score, **self.recipe["perform"])
 
     def save(self, path: str | PathLike) -> None:
         """Write the sound, the score or the recipe, by the ending of the name: .mp3 or .wav, .mid or .abc, .json."""
@@ -99,7 +96,8 @@ class PlayedSong(Song):
 
 def song(
     query=None, *, index: MelodyIndex | str | PathLike | None = None, instruments: Instruments = None,
-    performer: str = "auto", humanize: float = 0.3, seed: int | None = 0, progress: bool = True, **controls,
+    performer: str = "auto", like: Clip | None = None, humanize: float = 0.3, seed: int | None = 0,
+    progress: bool = True, **controls,
 ) -> PlayedSong:  # fmt: skip
     """Find a melody, compose a new song from it, and perform the song.
 
@@ -113,10 +111,8 @@ def song(
         query: what to look for: whatever `musicai.find` takes, or the title of a tune, or a Match; None composes from
             nothing.
         index: where to look, as in `musicai.find`.
-        instruments: one for all tracks, a list in the order of the tracks, or a mapping from the names of tracks; by
-            default, a flute or a violin with a guitar and a cello, or a choir.
-        performer: "auto", "sampled", "gan" or "wavenet", as in `musicai.perform`.
-        humanize: how expressively to play, as in `musicai.perform`.
+        instruments: as in `musicai.perform`; by default, a flute or a violin with a guitar and a cello, or a choir.
+        performer, like, humanize: as in `musicai.perform`.
         seed: the same seed gives the same song on the same machine; None draws one and records it.
         progress: whether to show bars.
         controls: `key`, `meter`, `tempo`, `bars`, `form`, `range`, `density`, `syncopation`, `closeness`, `voices`,
@@ -132,16 +128,16 @@ def song(
 
     Chapter 8.
     """
+    playing = {"instruments": instruments, "performer": performer, "humanize": humanize}
     recipe = {"musicai song": FORMAT, "query": _describe(query), "found": None, "source": None}
-    recipe |= {"compose": {**controls, "seed": seed}}
-    recipe |= {"perform": {"instruments": instruments, "performer": performer, "humanize": humanize, "seed": seed}}
-    check(recipe, query)
+    recipe |= {"compose": {**controls, "seed": seed}, "perform": playing}
+    check(recipe, query, like)
     with step("find"):
         matches, source = find_source(query, index)
     for match in matches[:1]:
-        recipe["found"] = {"title": match.title, "id": match.id, "probability": round(match.probability, 3)}
-        recipe["found"]["used"] = source is match
-    return _make(recipe, source, matches, progress)
+        sure = {"probability": round(match.probability, 3), "used": source is match}
+        recipe["found"] = {"title": match.title, "id": match.id} | sure
+    return _make(recipe, source, matches, like, progress)
 
 
 def read_song(path: str | PathLike, progress: bool = True) -> PlayedSong:
@@ -167,13 +163,12 @@ def read_song(path: str | PathLike, progress: bool = True) -> PlayedSong:
         if recipe["musicai song"] != FORMAT:
             raise ValueError(f"format {recipe['musicai song']!r}; this version reads {FORMAT}")
         told, versions, source = recipe["notes"], recipe["versions"], recipe["source"]
-        if source:
-            notes, *rest = (source[name] for name in ("notes", "title", "key", "tempo", "time_signature"))
-            source = Melody(tuple(Note(*row) for row in notes), *rest)
+        source = source and Melody(**source | {"notes": [Note(*row) for row in source["notes"]]})
+        recipe["perform"].pop("seed")
         check(recipe, source)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: this is no song.json that musicai can read ({error!r:.160})") from error
-    made = _make(dict(recipe), source, (), progress)
+    made = _make(recipe, source, (), None, progress)
     if made.recipe["notes"] != told:
         was = ", ".join(f"{name} {number}" for name, number in versions.items() if VERSIONS.get(name) != number)
         why = f"it was made with {was}" if was else "it was changed"
@@ -181,54 +176,36 @@ def read_song(path: str | PathLike, progress: bool = True) -> PlayedSong:
     return made
 
 
-VERSIONS = {"musicai": musicai.__version__} | {name: version(name) for name in ("torch", "numpy")}
-
-
-def _make(recipe: dict, source, matches: tuple[Match, ...], progress: bool) -> PlayedSong:
+def _make(recipe: dict, source, matches: tuple[Match, ...], like: Clip | None, progress: bool) -> PlayedSong:
     """Compose what a recipe says, and complete the recipe."""
     with step("compose"):
         made = compose(source, **recipe["compose"], progress=progress)
-    for part in ("compose", "perform"):
-        recipe[part] = recipe[part] | {"seed": made.request.seed}
+    with step("perform"):
+        names = cast(made.score, recipe["perform"]["instruments"], like=like)
+    seed, tracks = {"seed": made.request.seed}, made.score.tracks
+    recipe["compose"] |= seed
+    recipe["perform"] |= seed | {"instruments": {tracks[i].name: name for i, name in names.items()}}
     if made.source:
         notes = [[note.pitch, note.start, note.duration] for note in made.source.notes]
-        facts = {name: getattr(made.source, name) for name in ("key", "tempo", "time_signature")}
-        recipe["source"] = {"title": made.source.name, **facts, "notes": notes}
+        recipe["source"] = dict(reversed(vars(made.source).items())) | {"notes": notes}
     recipe["obtained"] = {name: got for name, (_, got) in made.controls.items()}
-    rows = [(track.name, note) for track in made.score.tracks for note in track.notes]
-    recipe |= {"notes": hashlib.sha256(repr(rows).encode()).hexdigest()[:16], "versions": VERSIONS}
+    rows = repr([(track.name, track.notes) for track in tracks])
+    recipe |= {"notes": hashlib.sha256(rows.encode()).hexdigest()[:16], "versions": VERSIONS}
     return PlayedSong(*(getattr(made, one.name) for one in fields(made)), matches, recipe)
 
 
-def check(recipe: Mapping, source) -> None:
+def check(recipe: dict, source, like: Clip | None = None) -> None:
     """Refuse what cannot be composed or performed, before minutes of work."""
-    asked = recipe["compose"]
+    asked, playing = recipe["compose"], recipe["perform"]
     signature(compose).bind(source, **asked)
     with step("compose"):
         read_controls(None if source is None else ANY, asked)
-    names = VOICES if asked.get("voices") == 4 else TRACKS if asked.get("chords", True) else TRACKS[:1]
+    names = (
+        VOICES if asked.get("voices") == 4 else ("melody", "chords", "bass")[: 3 if asked.get("chords", True) else 1]
+    )
     with step("perform"):
-        cast(Score([Track((), name=name) for name in names]), recipe["perform"]["instruments"])
-
-
-def cast(score: Score, instruments: Instruments) -> Score:
-    """Give the tracks of a score the General MIDI programs of instruments.
-
-    >>> cast(Melody.from_pitches([60]).to_score(), "flute").tracks[0].program
-    73
-    """
-    names = [track.name for track in score.tracks]
-    if isinstance(instruments, str):
-        instruments = dict.fromkeys(names, instruments)
-    elif instruments and not isinstance(instruments, Mapping):
-        instruments = dict(zip(names, instruments, strict=False))
-    chosen = instruments or {}
-    if unknown := [name for name in chosen if name not in names]:
-        raise ValueError(f"no track is called {unknown[0]!r}; there are {', '.join(names)}")
-    if unknown := [name for name in chosen.values() if name not in BEHAVIOUR]:
-        raise ValueError(f"there is no instrument {unknown[0]!r}; choose from {', '.join(BEHAVIOUR)}")
-    programs = [BEHAVIOUR[chosen[t.name]]["program"] if t.name in chosen else t.program for t in score.tracks]
-    return replace(score, tracks=[replace(t, program=p) for t, p in zip(score.tracks, programs, strict=True)])
+        cast(Score([Track(ANY.notes, name=name) for name in names]), playing["instruments"], like=like)
+        perform(Score([]), performer=playing["performer"], humanize=playing["humanize"])
 
 
 def find_source(query, index: MelodyIndex | str | PathLike | None) -> tuple[tuple[Match, ...], object]:

@@ -120,40 +120,27 @@ def _compose(parser: argparse.ArgumentParser) -> None:
     parser.argument_default = argparse.SUPPRESS  # what is not given stays with `musicai.compose`
     about = "a tune's number, id or title, notes, a file, or - for what `musicai find --json` prints (default: nothing)"
     parser.add_argument("--from", dest="source", metavar="SOURCE", help=about)
-    _add_controls(parser)
+    _add_options(parser, CONTROLS)
     parser.add_argument("--out", metavar="FILE", required=True, help="the song: .mid, .musicxml or .abc")
     parser.set_defaults(run=_run_compose)
 
 
-def _add_controls(parser: argparse.ArgumentParser) -> None:
-    for name, (kind, about) in CONTROLS.items():
+def _add_options(parser: argparse.ArgumentParser, options: dict) -> None:
+    for name, (kind, about) in options.items():
         parser.add_argument(f"--{name}", type=kind, metavar=name.upper(), help=about)
-    parser.add_argument("--range", nargs=2, metavar=("LOW", "HIGH"), help="the lowest and the highest note: D4 B5")
-    parser.add_argument("--no-chords", dest="chords", action="store_false", help="the melody alone")
-    parser.add_argument("--strict", action="store_true", help="only notes of the scale")
-    parser.add_argument("--surprise", dest="seed", action="store_const", const=None, help="draw a new seed")
-
-
-def _run_compose(options: argparse.Namespace) -> None:
-    import musicai
-    from musicai.composition import read_match, read_source
-    from musicai.notes.files import KINDS
-
-    asked, out = _given(options, "out"), _writable("--out", options.out, KINDS)
-    if (source := asked.pop("source", None)) is not None:
-        source = read_match(sys.stdin.read()) if source == "-" else read_source(source)
-    song = musicai.compose(source, **asked, progress=sys.stderr.isatty())
-    song.save(out)
-    print(f"{options.out}\n")
-    _tell_composed(song)
+    if "key" in options:
+        parser.add_argument("--range", nargs=2, metavar=("LOW", "HIGH"), help="the lowest and the highest note: D4 B5")
+        parser.add_argument("--no-chords", dest="chords", action="store_false", help="the melody alone")
+        parser.add_argument("--strict", action="store_true", help="only notes of the scale")
+        parser.add_argument("--surprise", dest="seed", action="store_const", const=None, help="draw a new seed")
 
 
 def _given(options: argparse.Namespace, *others: str) -> dict:
-    """What was asked of the song."""
-    asked = {name: value for name, value in vars(options).items() if name not in ("run", *others)}
-    if "range" in asked:
-        asked["range"] = tuple(int(note) if note.isdigit() else note for note in asked["range"])
-    return asked
+    """The options that a person gave, except some."""
+    given = {name: value for name, value in vars(options).items() if name not in ("run", *others)}
+    if "range" in given:
+        given["range"] = tuple(int(note) if note.isdigit() else note for note in given["range"])
+    return given | {"progress": sys.stderr.isatty()}
 
 
 def _writable(option: str, name: str, kinds) -> Path:
@@ -166,11 +153,22 @@ def _writable(option: str, name: str, kinds) -> Path:
     return path
 
 
-def _tell_composed(song) -> None:
-    print(f"{'':14}{'asked':16}obtained")
-    for name, (wanted, got) in song.controls.items():
-        print(f"{name:14}{_shown(wanted):16}{_shown(got)}")
-    print(f"\n{song.novelty}")
+def _run_compose(options: argparse.Namespace) -> None:
+    import musicai
+    from musicai.composition import read_match, read_source
+    from musicai.notes.files import KINDS
+
+    asked, out = _given(options, "out"), _writable("--out", options.out, KINDS)
+    if (source := asked.pop("source", None)) is not None:
+        source = read_match(sys.stdin.read()) if source == "-" else read_source(source)
+    song = musicai.compose(source, **asked)
+    song.save(out)
+    print(f"{options.out}\n\n{_told(song)}")
+
+
+def _told(song) -> str:
+    rows = (f"{name:14}{_shown(wanted):16}{_shown(got)}\n" for name, (wanted, got) in song.controls.items())
+    return f"{'':14}{'asked':16}obtained\n{''.join(rows)}\n{song.novelty}"
 
 
 def _shown(value) -> str:
@@ -184,17 +182,9 @@ def _perform(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "For example: musicai perform song.mid --instruments flute,cello --performer gan --out song.mp3"
     parser.argument_default = argparse.SUPPRESS
     parser.add_argument("score", metavar="SCORE", help="a MIDI, MusicXML or ABC file")
-    _add_playing(parser)
-    parser.add_argument("--seed", type=int, help="the same seed gives the same sound (default: 0)")
+    _add_options(parser, PLAYING | {"seed": (int, "the same seed gives the same sound (default: 0)")})
     parser.add_argument("--out", metavar="FILE", required=True, help="the sound: .mp3, .wav, .flac, .ogg or .opus")
     parser.set_defaults(run=_run_perform)
-
-
-def _add_playing(parser: argparse.ArgumentParser) -> None:
-    about = "one for all tracks, or one per track with commas, or melody=flute,bass=cello"
-    parser.add_argument("--instruments", type=_instruments, metavar="NAMES", help=about)
-    parser.add_argument("--performer", metavar="NAME", help="auto, sampled, gan or wavenet (default: auto)")
-    parser.add_argument("--humanize", type=float, metavar="SHARE", help="how expressively to play, 0 to 1")
 
 
 def _instruments(text: str) -> str | list[str] | dict[str, str]:
@@ -204,38 +194,27 @@ def _instruments(text: str) -> str | list[str] | dict[str, str]:
 
 def _run_perform(options: argparse.Namespace) -> None:
     from musicai.audio.files import FORMATS
-    from musicai.chain import cast
     from musicai.notes import read_score
-    from musicai.performance import perform
+    from musicai.performance import cast, perform
 
-    playing, out = _given(options, "score", "out", "instruments"), _writable("--out", options.out, FORMATS)
-    score = cast(read_score(options.score, expand_repeats=True), getattr(options, "instruments", None))
-    audio = perform(score, **playing, progress=sys.stderr.isatty())
+    asked, out = _given(options, "score", "out"), _writable("--out", options.out, FORMATS)
+    score = read_score(options.score, expand_repeats=True)
+    names = cast(score, asked.pop("instruments", None), like=asked.pop("like", None))
+    audio = perform(score, names, **asked)
     audio.save(out)
-    print(f"{options.out}: {_tell_players(score)}, {audio.seconds:.0f} s")
-
-
-def _tell_players(score) -> str:
-    from musicai.performance import PROGRAMS
-
-    parts = [(track.name or str(i), PROGRAMS[track.program]) for i, track in enumerate(score.tracks, 1) if track.notes]
-    return ", ".join(f"{part}: {name}" for part, name in parts)
+    who = ", ".join(f"{score.tracks[i].name or i}: {name}" for i, name in names.items())
+    print(f"{options.out}: {audio.seconds:.0f} s; {who}")
 
 
 def _song(parser: argparse.ArgumentParser) -> None:
     """find a melody, compose a new song from it, and perform the song"""
     parser.epilog = """For example: musicai song hum.wav --key "D dorian" --bars 16 --closeness 0.4 --out song.mp3"""
     parser.argument_default = argparse.SUPPRESS
-    parser.add_argument("query", nargs="*", metavar="QUERY", help="notes, a title, or a file of notes or of sound")
-    parser.add_argument(
-        "--from", dest="recipe", metavar="SONG.JSON", help="make the song again that this file tells of"
-    )
+    parser.add_argument("query", nargs="*", metavar="QUERY", help="notes, a title, or a file with notes or sound")
+    parser.add_argument("--from", dest="recipe", metavar="SONG.JSON", help="make the song of this file again")
     parser.add_argument("--index", metavar="FILE", help="an index that `musicai index` made (default: the folk corpus)")
-    _add_controls(parser)
-    _add_playing(parser)
-    parser.add_argument(
-        "--out", metavar="FILE", required=True, help="the sound, such as song.mp3; song.json tells of it"
-    )
+    _add_options(parser, CONTROLS | PLAYING)
+    parser.add_argument("--out", metavar="FILE", required=True, help="the sound, such as song.mp3, beside song.json")
     parser.add_argument("--score", metavar="FILE", help="the score as well: .mid, .musicxml or .abc")
     parser.set_defaults(run=_run_song)
 
@@ -245,25 +224,21 @@ def _run_song(options: argparse.Namespace) -> None:
     from musicai.chain import read_song, song
     from musicai.notes.files import KINDS
 
-    asked, out = _given(options, "out", "score", "recipe"), _writable("--out", options.out, FORMATS)
-    written = [_writable("--score", options.score, KINDS)] if "score" in options else []
-    query, written = " ".join(asked.pop("query", [])), [*written, out.with_suffix(".json")]
-    if "recipe" in options:
-        if query or asked:
-            raise ValueError("--from repeats a song as it was; it takes no query and no other options")
-        made = read_song(options.recipe, progress=sys.stderr.isatty())
+    asked, out = _given(options, "out", "score", "recipe", "query"), _writable("--out", options.out, FORMATS)
+    score = [_writable("--score", options.score, KINDS)] if "score" in options else []
+    query = " ".join(getattr(options, "query", [])) or None
+    if "recipe" not in options:
+        made = song(query, **asked)
+    elif query is None and len(asked) == 1:
+        made = read_song(options.recipe, **asked)
     else:
-        made = song(query or None, **asked, progress=sys.stderr.isatty())
-    for path in written:
+        raise ValueError("--from makes a song again as it was; it takes no query and no other options")
+    for path in (*score, out.with_suffix(".json")):  # what is written stays, even if the performing is interrupted
         made.save(path)
-    print(f"{made}\n")
-    _tell_composed(made)
-    print(f"\nperform: {_tell_players(made.score)}")
-    try:
-        made.save(out)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"{', '.join(map(str, written))} are complete") from None
-    print(f"{', '.join(map(str, [out, *written]))}: {made.audio.seconds:.0f} s")
+    who = ", ".join(f"{part}: {name}" for part, name in made.recipe["perform"]["instruments"].items())
+    print(f"{made}\n\n{_told(made)}\n\nperform: {who}", flush=True)
+    made.save(out)
+    print(f"{options.out}: {made.audio.seconds:.0f} s; beside it, {out.with_suffix('.json').name} makes it again")
 
 
 def _novelty(parser: argparse.ArgumentParser) -> None:
@@ -343,5 +318,11 @@ CONTROLS = {
     "voices": (int, "1, or 4 as in a chorale"),
     "temperature": (float, "how freely to draw (default: 0.9)"),
     "seed": (int, "the same seed gives the same song (default: 0)"),
+}
+PLAYING = {
+    "instruments": (_instruments, "one for all parts, one per part with commas, or melody=flute,bass=cello"),
+    "performer": (str, "auto, sampled, gan or wavenet (default: auto)"),
+    "like": (str, "a sound file of an instrument that the melody should sound like"),
+    "humanize": (float, "how expressively to play, 0 to 1"),
 }
 VERBS = (_find, _compose, _perform, _song, _index, _novelty, _train, _data)

@@ -12,7 +12,7 @@ from musicai import chain
 from musicai.audio import Audio
 from musicai.audio import load as load_sound
 from musicai.composition import generation, novelty, songs, titles
-from musicai.notes import Melody, Note, Score, Track, read_score
+from musicai.notes import Melody, read_score
 from musicai.search import MelodyIndex, hum
 
 HOW = {"bars": 4, "performer": "sampled", "progress": False}
@@ -93,11 +93,23 @@ def test_the_song_sounds_and_its_instruments_are_in_the_score(made):
 
 @pytest.mark.parametrize(
     ("instruments", "programs"),
-    [("harp", (46, 46, 46)), (["violin", "harp"], (40, 46, 42)), ({"bass": "electric_bass"}, (73, 24, 33))],
+    [
+        ("harp", (46, 46, 46)),
+        (["Viola", "harp"], (40, 46, 42)),
+        ({"melody": "flute", "bass": "electric_bass"}, (73, 24, 33)),
+    ],
 )
 def test_instruments_are_given_for_all_in_order_or_by_name(instruments, programs):
-    score = Score([Track([Note(60, 0, 1)], p, name=n) for n, p in (("melody", 73), ("chords", 24), ("bass", 42))])
-    assert tuple(track.program for track in chain.cast(score, instruments).tracks) == programs
+    made = musicai.song(instruments=instruments, **HOW)
+    assert tuple(track.program for track in made.score.tracks) == programs
+    assert list(made.recipe["perform"]["instruments"]) == ["melody", "chords", "bass"]
+
+
+def test_the_melody_can_sound_like_a_clip(monkeypatch):
+    monkeypatch.setattr("musicai.performance.casting.recognise_instrument", {"clip.wav": "trumpet"}.get)
+    made = musicai.song(like="clip.wav", **HOW)
+    assert made.recipe["perform"]["instruments"] == {"melody": "trumpet", "chords": "nylon_guitar", "bass": "cello"}
+    assert made.score.tracks[0].program == 56
 
 
 def test_it_is_saved_by_the_ending_of_the_name(made, tmp_path):
@@ -147,7 +159,7 @@ def test_song_json_can_be_read_by_a_person(made, tmp_path):
         '"seed": 3->"seed": 4': "another song comes out than the file tells of, since it was changed",
         '"bars": 4,->"bars": "four",': "compose: bars='four'",
         '"musicai": "->"musicai": "0.': "another song comes out|",
-        '"instruments": null->"instruments": "kazoo"': "perform: there is no instrument 'kazoo'",
+        '"nylon_guitar"->"kazoo"': "perform: no instrument 'kazoo'",
     }.items(),
 )
 def test_a_changed_or_unreadable_song_json_is_refused(made, tmp_path, change, error):
@@ -173,8 +185,10 @@ def test_a_changed_or_unreadable_song_json_is_refused(made, tmp_path, change, er
         ({"key": "H major"}, "compose: key='H major'"),
         ({"bars": 3, "form": "AABB"}, "compose: form='AABB'"),
         ({"query": None, "closeness": 0.4}, "compose: closeness=0.4: give a source"),
-        ({"instruments": "kazoo"}, "perform: there is no instrument 'kazoo'"),
-        ({"instruments": {"drums": "flute"}}, "perform: no track is called 'drums'; there are melody, chords, bass"),
+        ({"instruments": "kazoo"}, "perform: no instrument 'kazoo'"),
+        ({"performer": "robot"}, "perform: no performer 'robot'"),
+        ({"humanize": 7}, "perform: .*7"),
+        ({"instruments": {"drums": "flute"}}, "perform: no part is called 'drums'"),
     ],
 )
 def test_an_error_names_its_step(index, monkeypatch, asked, error):

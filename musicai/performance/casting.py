@@ -7,6 +7,7 @@ from functools import cache
 
 from musicai.notes import Score
 from musicai.notes.note import require
+from musicai.performance.recognition import Clip, recognise_instrument
 from musicai.performance.sampled import INSTRUMENTS, NAMES, PROGRAMS
 
 Instruments = str | Mapping[str | int, str] | Sequence[str] | None
@@ -48,7 +49,9 @@ def _table() -> dict[str, str]:
     return {plain(name): ours for name, ours in zip(NAMES, PROGRAMS, strict=True)} | {n: n for n in INSTRUMENTS}
 
 
-def cast(score: Score, instruments: Instruments = None, known: Sequence[str] = ()) -> dict[int, str]:
+def cast(
+    score: Score, instruments: Instruments = None, known: Sequence[str] = (), like: Clip | None = None
+) -> dict[int, str]:
     """Choose the instrument of each part that has notes and is not drums.
 
     >>> from musicai.notes import Note, Track
@@ -61,6 +64,7 @@ def cast(score: Score, instruments: Instruments = None, known: Sequence[str] = (
         instruments: one name for all parts, a list with a name for each, or a mapping from tracks (their names or
             indices) to names. Tracks that it leaves out, and all with None, play their General MIDI program.
         known: as in `find_instrument`.
+        like: a clip of an instrument, which plays the melody: the track called "melody", or else the first.
 
     Returns: for each index into the score's tracks, an instrument.
 
@@ -80,4 +84,7 @@ def cast(score: Score, instruments: Instruments = None, known: Sequence[str] = (
     for part in instruments:
         require(part in parts or part in titles, f"no part is called {part!r}; the score has {[*titles]}")
     chosen = {i: instruments.get(i, instruments.get(track.name)) for i, track in parts.items()}
-    return {i: find_instrument(name or PROGRAMS[parts[i].program], known) for i, name in chosen.items()}
+    names = {i: find_instrument(name or PROGRAMS[parts[i].program], known) for i, name in chosen.items()}
+    if like is not None and names:
+        names[titles.get("melody", min(names))] = recognise_instrument(like)
+    return names

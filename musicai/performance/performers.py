@@ -16,7 +16,7 @@ from musicai.notes.score import SLACK
 from musicai.performance.casting import Instruments, cast
 from musicai.performance.expression import humanize_score
 from musicai.performance.mixing import mix, seats
-from musicai.performance.recognition import Clip, recognise_instrument
+from musicai.performance.recognition import Clip
 from musicai.performance.sampled import (
     INSTRUMENTS,
     PROGRAMS,
@@ -92,9 +92,7 @@ def perform(
     wavenet = WaveNetPerformer(seed=seed, precision="int8", progress=progress)
     players = {"auto": (gan, sampled), "gan": (gan,), "sampled": (sampled,), "wavenet": (wavenet,)}
     require(performer in players, f"no performer {performer!r}; choose from {', '.join(players)}")
-    names = cast(score, instruments)
-    if like is not None and names:
-        names[next((i for i in names if score.tracks[i].name == "melody"), min(names))] = recognise_instrument(like)
+    names = cast(score, instruments, like=like)
     drums = {i: "drums" for i, track in enumerate(score.tracks) if track.notes and track.is_drum}
     plan = [(sampled, drums), *zip(players[performer], assign(score, names, players[performer]), strict=True)]
     if not names and not drums:
