@@ -52,6 +52,8 @@ export function serve(scope) {
       }
       return true;
     },
+    /** A tune as sound, all of it at once. */
+    render: ({ notes, ...options }) => loaded.instrument.render(notes, options),
     /** Render no further. */
     stop: () => void latest++,
   };

@@ -1,0 +1,283 @@
+// The front page's studio: a few notes in, the tune found, a new one composed and performed. It holds no music itself;
+// the worker does the work, and the modules beside this one draw, sound and save.
+
+import { Engine } from "./engine.js";
+import { Keyboard, nameOf, readNames } from "./keyboard.js";
+import { readable, showChoices, showMatches } from "./matches.js";
+import { Player, record } from "./sound.js";
+import { Roll } from "./roll.js";
+import { download, midiFile, wavFile } from "./files.js";
+import { SAMPLE_RATE } from "./synthesis.js";
+import { EXAMPLES, MODES, PROGRAMS, TONICS } from "./choices.js";
+
+const LEAST = 4; // notes to search for
+const LONGEST = 12; // seconds of singing
+const DRAFTS = 4; // tunes that are written to choose one from
+
+/** Begin, once the page is there. */
+export function start(base, source) {
+  const root = document.getElementById("studio");
+  if (root) new Studio(root, new Engine(source, base));
+}
+
+/** Note how long something took, for the browser's own tools and for tests. */
+async function timed(name, work) {
+  const begin = performance.now();
+  const result = await work();
+  performance.measure(`studio: ${name}`, { start: begin, end: performance.now() });
+  return result;
+}
+
+class Studio {
+  constructor(root, engine) {
+    this.root = root;
+    this.engine = engine;
+    this.player = new Player();
+    this.at = (name) => root.querySelector(`#studio-${name}`);
+    this.roll = new Roll(this.at("roll"));
+    this.held = new Map(); // what ends the sound of each key that is down
+    this.sung = null; // notes with a rhythm, if they were sung
+    this.chosen = null; // the place of the match to compose from
+    this.matches = [];
+    this.song = null;
+    this.seed = 1;
+    this.#connect();
+    const soon = globalThis.requestIdleCallback ?? setTimeout;
+    soon(() => this.#try(() => this.#loadInstrument()));
+    root.addEventListener("pointerover", () => this.#preload(), { once: true });
+    root.addEventListener("focusin", () => this.#preload(), { once: true });
+    root.dataset.ready = "";
+  }
+
+  async #loadInstrument() {
+    const names = await this.engine.load("instrument");
+    const select = this.at("name");
+    if (!select.options.length) showChoices(select, names.map((name) => [name, name.replace("_", " ")]));
+  }
+
+  /** Fetch what will be needed, in the order in which it will be. */
+  #preload() {
+    this.#try(async () => {
+      await this.#loadInstrument();
+      await this.engine.load("index");
+      await this.engine.load("tunes");
+    });
+  }
+
+  #connect() {
+    const on = (name, event, act) => this.at(name).addEventListener(event, () => this.#try(act));
+    showChoices(this.at("tonic"), TONICS.map((name, i) => [i, name]));
+    showChoices(this.at("mode"), MODES.map((name) => [name, name]));
+    for (const [title, names] of EXAMPLES) {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.textContent = title;
+      button.addEventListener("click", () => this.#try(() => this.#playExample(names)));
+      this.at("examples").append(button);
+    }
+    const keys = new Keyboard(this.at("keys"), (pitch) => this.#try(() => this.#press(pitch)), (pitch) => this.#release(pitch));
+    keys.listenToLetters(this.root);
+    on("notes", "input", () => (this.sung = null));
+    this.at("notes").addEventListener("keydown", (event) => event.key === "Enter" && this.#try(() => this.#find()));
+    on("undo", "click", () => this.#write(this.at("notes").value.trim().split(/\s+/).slice(0, -1).join(" ")));
+    on("clear", "click", () => this.#write(""));
+    on("find", "click", () => this.#find());
+    on("sing", "click", () => this.#sing());
+    on("close", "input", () => (this.at("close-text").value = `${this.at("close").value} %`));
+    on("compose", "click", () => this.#compose(1));
+    on("another", "click", () => this.#compose(this.seed + 1));
+    on("play", "click", () => (this.playing ? this.#stop() : this.#play()));
+    on("midi", "click", () => this.#saveMidi());
+    on("wav", "click", () => this.#saveWav());
+  }
+
+  /** Do something, and say what went wrong if it did. */
+  async #try(act) {
+    try {
+      await act();
+    } catch (error) {
+      this.#say(error.message);
+    }
+  }
+
+  #say(text) {
+    this.at("status").textContent = text;
+  }
+
+  #write(names) {
+    this.at("notes").value = names;
+    this.sung = null;
+  }
+
+  // ---- 1. notes
+
+  async #press(pitch) {
+    this.#write(`${this.at("notes").value.trim()} ${nameOf(pitch)}`.trim());
+    this.held.set(pitch, null);
+    await timed("first sound", async () => {
+      await this.player.wake();
+      await this.#loadInstrument();
+      const samples = await this.engine.ask("note", { pitch, name: this.at("name").value });
+      const end = this.player.sound(samples);
+      if (this.held.has(pitch)) this.held.set(pitch, end);
+      else setTimeout(end, 250); // a key that was only touched sounds shortly
+    });
+  }
+
+  #release(pitch) {
+    const end = this.held.get(pitch);
+    this.held.delete(pitch);
+    if (end) setTimeout(end, 120);
+  }
+
+  async #playExample(names) {
+    this.#write(names);
+    await this.player.wake();
+    await this.#loadInstrument();
+    const notes = readNames(names).map((pitch, i) => ({ pitch, start: i / 2, duration: 0.5 }));
+    this.#perform(notes, { tempo: 100, seed: 0 });
+    await this.#find();
+  }
+
+  async #sing() {
+    if (this.recording) return this.recording.abort();
+    if (!navigator.mediaDevices?.getUserMedia || !globalThis.MediaRecorder) {
+      throw new Error("This browser gives a page like this no microphone. Play the keys, or type the notes.");
+    }
+    await this.player.wake();
+    const button = this.at("sing");
+    this.recording = new AbortController();
+    const timer = setTimeout(() => this.recording.abort(), 1000 * LONGEST);
+    try {
+      button.textContent = "Stop, and find it";
+      button.setAttribute("aria-pressed", "true");
+      this.#say("Listening. Sing, hum or whistle, then stop.");
+      const samples = await record(this.player.context, this.recording.signal);
+      this.#say("Listening to what you sang …");
+      const notes = await timed("listen", () => this.engine.ask("hear", { samples, rate: this.player.context.sampleRate }));
+      if (notes.length < LEAST) throw new Error("That was too short, or too quiet: I heard fewer than four notes. Try again, a little longer.");
+      this.#write(notes.map(({ pitch }) => nameOf(Math.round(pitch))).join(" "));
+      this.sung = notes;
+    } catch (error) {
+      const refused = ["NotAllowedError", "NotFoundError", "SecurityError"].includes(error.name);
+      throw refused ? new Error("There is no microphone for this page, or it isn’t allowed. Play the keys, or type the notes.") : error;
+    } finally {
+      clearTimeout(timer);
+      this.recording = null;
+      button.textContent = "Sing or hum it";
+      button.setAttribute("aria-pressed", "false");
+    }
+    await this.#find();
+  }
+
+  // ---- 2. the tune
+
+  async #find() {
+    const notes = this.sung ?? readNames(this.at("notes").value).map((pitch, i) => ({ pitch, start: i, duration: 1 }));
+    if (notes.length < LEAST) throw new Error("Play at least four notes, better eight, and I’ll look for the tune.");
+    this.#say("Searching …");
+    await this.engine.load("index");
+    this.matches = await timed("find", () => this.engine.ask("find", { notes, rhythm: this.sung !== null }));
+    showMatches(this.at("matches"), this.matches, (i) => this.#choose(i));
+    this.#choose(0);
+    const [best] = this.matches;
+    const sure = Math.round(100 * best.probability);
+    this.#say(best.likely ? `Found: ${readable(best.title)}, ${sure} % sure.` : "It’s probably not in here. These tunes come closest; you can compose with them all the same.");
+  }
+
+  #choose(i) {
+    this.chosen = i;
+    const { tonic, mode } = this.matches[i].tune;
+    if (tonic !== null) this.at("tonic").value = tonic;
+    if (mode !== null) this.at("mode").value = mode;
+  }
+
+  // ---- 3. a new one
+
+  async #compose(seed) {
+    await this.player.wake();
+    this.#stop();
+    const value = (name) => this.at(name).value;
+    const asked = { tonic: Number(value("tonic")), mode: value("mode"), bars: Number(value("bars")), closeness: value("close") / 100 };
+    const progress = this.at("progress");
+    progress.classList.add("busy");
+    progress.value = 0;
+    this.#say("Composing …");
+    try {
+      await this.engine.load("tunes");
+      const given = { match: this.chosen, ...asked, seed, drafts: DRAFTS };
+      this.song = await timed("compose", () => this.engine.ask("compose", given, (done) => (progress.value = done)));
+    } finally {
+      progress.classList.remove("busy");
+    }
+    this.seed = seed;
+    this.song.title = this.chosen === null ? "A new tune" : `After ${readable(this.matches[this.chosen].title)}`;
+    this.#show();
+    await this.#play();
+  }
+
+  #show() {
+    const { notes, meter, tonic, mode, bars, closeness, source } = this.song;
+    const known = new Set((source ?? []).map(({ pitch, start }) => `${pitch} ${Math.round(24 * start)}`));
+    const kept = ({ pitch, start }) => known.has(`${pitch} ${Math.round(24 * start)}`);
+    this.roll.draw(notes, { bar: (4 * meter[0]) / meter[1], pickup: 0, mark: (note) => (kept(note) ? "kept" : "") });
+    const like = closeness === null ? "" : `, ${Math.round(100 * closeness)} % like the tune`;
+    const text = `${this.song.title}: ${bars} bars in ${TONICS[tonic]} ${mode}${like}. Take ${this.seed}.`;
+    this.at("roll").setAttribute("aria-label", `Piano roll. ${text} ${notes.length} notes, ${notes.filter(kept).length} of them kept.`);
+    this.#say(text);
+    for (const name of ["play", "another", "midi", "wav"]) this.at(name).disabled = false;
+  }
+
+  async #play() {
+    await this.player.wake();
+    const { notes, tempo } = this.song;
+    const turn = this.#perform(notes, { tempo, seed: this.seed });
+    this.at("play").textContent = "Stop";
+    const follow = () => {
+      if (this.playing !== turn) return;
+      if (this.player.finished) return this.#stop();
+      this.roll.moveTo((this.player.position * tempo) / 60);
+      requestAnimationFrame(follow);
+    };
+    follow();
+    await turn.rendered;
+  }
+
+  /** Let a tune sound as it is rendered. */
+  #perform(notes, { tempo, seed }) {
+    this.#stop();
+    this.player.begin();
+    const turn = { parts: [] };
+    this.playing = turn;
+    const begin = performance.now();
+    const add = (samples) => {
+      if (this.playing !== turn) return;
+      if (!turn.parts.length) performance.measure("studio: first piece", { start: begin, end: performance.now() });
+      turn.parts.push(samples);
+      this.player.add(samples);
+    };
+    const given = { notes, tempo, seed, name: this.at("name").value };
+    turn.rendered = timed("render", () => this.engine.ask("play", given, add));
+    return turn;
+  }
+
+  #stop() {
+    if (!this.playing) return;
+    this.playing = null;
+    this.player.stop();
+    this.engine.ask("stop");
+    this.roll.moveTo(null);
+    this.at("play").textContent = "Play";
+  }
+
+  #saveMidi() {
+    const program = PROGRAMS[this.at("name").value] ?? 73;
+    download(midiFile(this.song.notes, { ...this.song, program }), "music-ai.mid", "audio/midi");
+  }
+
+  async #saveWav() {
+    const { notes, tempo } = this.song;
+    const samples = await this.engine.ask("render", { notes, tempo, seed: this.seed, name: this.at("name").value });
+    download(wavFile(samples, SAMPLE_RATE), "music-ai.wav", "audio/wav");
+  }
+}
