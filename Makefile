@@ -22,6 +22,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 env: $(VENV)/.ready  ## the virtual environment with everything in it
 
 book: $(VENV)/.ready  ## render the book (stored outputs; seconds)
+	$(BIN)/python -m scripts.build_studio
 	$(BIN)/jupyter-book build . -W -n --keep-going
 	@echo "The book: file://$(CURDIR)/$(BOOK)   (or: make serve)"
 
