@@ -79,7 +79,8 @@ def outdated(target: Path, sources: Sequence[Path]) -> bool:
 
 def sources_of(write: Callable, *folders: str) -> list[Path]:
     """What a data file depends on: the script that writes it, and parts of the package."""
-    files = [path for folder in folders for path in (PACKAGE / folder).rglob("*") if path.suffix in {".py", ".json", ".safetensors"}]
+    files = [path for folder in folders for path in (PACKAGE / folder).rglob("*")]
+    files = [path for path in files if path.suffix in {".py", ".json", ".safetensors"}]
     return [Path(write.__code__.co_filename), *files]
 
 

@@ -1,6 +1,7 @@
 """Performers: one protocol, whoever plays; notes split into voices, voices drawn as streams, and their sum."""
 
 import itertools
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,13 +16,18 @@ from musicai.audio import Audio, AudioError, mu_law_decode
 from musicai.gan import InstrumentGenerator
 from musicai.notes import Melody, Note, Score, Track
 from musicai.performance import (
+    INSTRUMENTS,
     PROGRAMS,
     GANPerformer,
     SampledPerformer,
     WaveNetPerformer,
+    cast,
+    find_instrument,
+    mix,
     perform,
     performers,
     render,
+    sampled,
     voices,
 )
 from musicai.wavenet import ScoreWaveNet, sample
@@ -89,7 +95,7 @@ def everyone(model):
     torch.manual_seed(0)
     generator = InstrumentGenerator(size=4).eval()
     return {
-        "sampled": (SampledPerformer(), 0.18, 2),
+        "sampled": (SampledPerformer(), 0.18, 1),
         "gan": (GANPerformer(generator), 0.2, 1),
         "wavenet": (WaveNetPerformer(model, progress=False), 0.5, 1),
     }
@@ -129,39 +135,51 @@ def test_every_performer_refuses_what_is_not_a_score(everyone, name):
 
 
 @pytest.mark.parametrize("kind", [SampledPerformer, GANPerformer, WaveNetPerformer])
-def test_unknown_instruments_and_tracks_are_refused_by_name(everyone, kind, model):
+def test_unknown_instruments_and_parts_are_refused_by_name(everyone, kind):
     own = {} if kind is SampledPerformer else {"model": everyone["gan" if kind is GANPerformer else "wavenet"][0].model}
     for instruments, message in [
-        ("kazoo", "no instrument 'kazoo': choose instruments= from .*flute"),
-        ({"melody": "flute"}, "no track is called 'melody'"),
-        ({"": "kazoo"}, "no instrument 'kazoo'"),
+        ("fluet", "no instrument 'fluet'; the nearest are flute, pan_flute"),
+        ({"melody": "flute"}, "no part is called 'melody'; the score has"),
+        ({"": "kazoo"}, "no instrument 'kazoo'; the nearest are"),
+        ({1: "flute"}, "no part is called 1"),
+        (["flute", "flute"], "2 instruments for 1 parts"),
     ]:
         with pytest.raises(ValueError, match=message):
             kind(**own, instruments=instruments)(CHORD)
 
 
-def test_a_program_that_a_performer_lacks_is_refused(everyone):
-    with pytest.raises(ValueError, match=r"'acoustic_grand_piano': choose instruments= from .*flute, cello"):
+def test_what_a_performer_cannot_play_is_refused_with_a_way_out(everyone):
+    with pytest.raises(
+        ValueError, match=r"part 0: no acoustic_grand_piano here; choose instruments= from flute, cello"
+    ):
         everyone["wavenet"][0](Melody.from_pitches([60]))
-    with pytest.raises(ValueError, match="pitch 21 is outside the range of flute"):
-        everyone["gan"][0](Melody.from_pitches([21]).to_score(FLUTE))
+    low = Melody.from_pitches([72, 21], name="solo").to_score(FLUTE)
+    message = (
+        r"part 'solo': A0 \(21\) is outside the range of flute, B3 to C7 \(59 to 96\): transpose the part by octaves"
+    )
+    for name in ("gan", "wavenet"):
+        with pytest.raises(ValueError, match=message):
+            everyone[name][0](low)
 
 
-@pytest.mark.parametrize("name", ["gan", "wavenet"])
-def test_neural_performers_leave_drums_out(everyone, name):
+@pytest.mark.parametrize("name", NAMES)
+def test_drums_are_left_out_unless_perform_asks(everyone, name):
     tune = Melody.from_pitches([72], 0.1).to_score(FLUTE)
     with_drums = Score((*tune.tracks, *DRUMS.tracks), tune.tempos)
     assert torch.equal(everyone[name][0](with_drums).samples, everyone[name][0](tune).samples)
     assert not everyone[name][0](DRUMS).samples.any()
 
 
-def test_sampled_instruments_are_those_of_render():
-    named = Score((Track((Note(60, 0, 1),), name="high", pan=-0.5), Track((Note(48, 0, 1),), 40), *DRUMS.tracks))
-    assert torch.equal(SampledPerformer()(named).samples, render(named))
-    tracks = (Track((Note(60, 0, 1),), FLUTE, pan=-0.5), Track((Note(48, 0, 1),), 40), *DRUMS.tracks)
-    assert torch.equal(SampledPerformer({"high": "flute"})(named).samples, render(Score(tracks)))
+def test_sampled_parts_are_those_of_render():
+    left, right = Track((Note(60, 0, 1),), FLUTE, pan=-1), Track((Note(48, 0, 1),), 40, pan=1)
+    played = render(Score((left, right)))
+    stems = dict(SampledPerformer().stems(Score((left, right, *DRUMS.tracks)), {0: "flute", 1: "violin", 2: "drums"}))
+    for i in (0, 1):
+        np.testing.assert_allclose(played[i, : len(stems[i])], stems[i], atol=1e-6)
+    np.testing.assert_allclose(render(DRUMS)[0], stems[2] * np.sqrt(0.5), atol=1e-6)
     tune = Melody.from_pitches([60, 64])
-    assert torch.equal(SampledPerformer("harp")(tune).samples, render(tune.to_score(PROGRAMS.index("harp"))))
+    alone = render(tune.to_score(PROGRAMS.index("harp")))[0] / np.sqrt(0.5)
+    torch.testing.assert_close(SampledPerformer("harp")(tune).samples[0], alone)
 
 
 def test_the_gan_plays_each_note_at_its_time(everyone):
@@ -254,14 +272,14 @@ def test_it_lasts_as_long_as_the_score_and_its_release(model):
 
 
 def test_each_track_has_its_instrument_and_drums_have_none(model):
-    high, low = Track((Note(72, 0, 1), Note(76, 0, 1)), name="high"), Track((Note(48, 0, 1),), FLUTE, name="low")
+    high, low = Track((Note(72, 0, 1), Note(76, 0, 1)), name="high"), Track((Note(60, 0, 1),), FLUTE, name="low")
     score = Score((high, Track((Note(36, 0, 9),), is_drum=True), low))
     n, conditioning, rest = asked_of(score, model=model, instruments={"high": "cello"}, seed=7)
     assert conditioning["instrument"].tolist() == [1, 1, 0]
     assert rest == {"streams": 3, "temperature": 0.3, "seed": 7, "precision": "float32", "progress": True}
     assert n == 16_000  # the drum's nine beats are not waited for
     down = conditioning["local"].unflatten(1, (-1, 88))[:, 0]
-    assert [rows.amax(-1).nonzero().flatten().tolist() for rows in down] == [[51], [55], [27]]
+    assert [rows.amax(-1).nonzero().flatten().tolist() for rows in down] == [[51], [55], [39]]
     assert asked_of(score, model=model, instruments="cello")[1]["instrument"].tolist() == [1, 1, 1]
 
 
@@ -285,14 +303,88 @@ def test_bad_requests_are_refused_by_name(model, settings, message):
         WaveNetPerformer(model, **settings)(CHORD)
 
 
-def test_perform_chooses_among_the_performers():
-    tune = Melody.from_pitches([67, 69])
-    assert torch.equal(perform(tune, "harp").samples, SampledPerformer("harp")(tune).samples)
-    by_gan = GANPerformer(instruments="flute", seed=4)(tune).samples
-    assert torch.equal(perform(tune, "flute", performer="gan", seed=4).samples, by_gan)
-    assert perform(tune, performer=lambda score: score.name) == tune.name
-    with pytest.raises(ValueError, match="there is no performer 'choir'; choose from sampled, gan, wavenet"):
-        perform(tune, performer="choir")
+# ---- perform
+
+
+@pytest.fixture(scope="module")
+def piece():
+    """A tune, a bass and a drum."""
+    tune = Track((Note(72, 0, 1), Note(74, 1, 1)), FLUTE, name="melody")
+    bass = Track((Note(48, 0, 2),), PROGRAMS.index("cello"), name="bass")
+    return Score((tune, bass, *DRUMS.tracks), name="Three parts")
+
+
+def mixed(piece, *plan):
+    """The mix of these players' stems."""
+    stems = [stem for player, names in plan for stem in player.stems(piece, names)]
+    pans = {0: -0.15, 1: 0.15, 2: 0.0}
+    return torch.from_numpy(mix((sound, pans[i]) for i, sound in stems))
+
+
+def test_perform_mixes_what_the_performer_plays_with_recorded_drums(piece):
+    names, drums = {0: "flute", 1: "cello"}, (SampledPerformer(), {2: "drums"})
+    for performer, player in [
+        ("sampled", SampledPerformer()),
+        ("gan", GANPerformer(seed=4)),
+        ("auto", GANPerformer(seed=4)),
+    ]:
+        audio = perform(piece, performer=performer, seed=4)
+        assert torch.allclose(audio.samples, mixed(piece, drums, (player, names)), atol=1e-6)
+        assert audio.sr == 16_000
+        assert audio.title == "Three parts"
+    with pytest.raises(ValueError, match="no performer 'choir'; choose from auto, gan, sampled, wavenet"):
+        perform(piece, performer="choir")
+    assert perform(piece, performer=lambda score: score.name) == "Three parts"
+
+
+def test_auto_lets_recordings_play_what_the_gan_cannot(piece):
+    sub = replace(piece, tracks=(piece.tracks[0], Track((Note(20, 0, 2),), PROGRAMS.index("cello")), *DRUMS.tracks))
+    plan = [(SampledPerformer(), {2: "drums"}), (GANPerformer(), {0: "flute"}), (SampledPerformer(), {1: "cello"})]
+    assert torch.allclose(perform(sub).samples, mixed(sub, *plan), atol=1e-6)
+    with pytest.raises(ValueError, match=r"part 1: G#0 \(20\) is outside the range of cello, C2 to A5"):
+        perform(sub, performer="gan")
+
+
+def test_parts_are_named_or_counted_and_instruments_by_general_midi(piece):
+    wanted = perform(piece, {"melody": "violin", "bass": "nylon_guitar"}, performer="sampled").samples
+    for instruments in [
+        {0: "Violin", 1: "Acoustic Guitar (nylon)"},
+        ["viola", "acoustic guitar (steel)"],
+        {"melody": "fiddle", 1: "NYLON GUITAR"},
+    ]:
+        assert torch.equal(perform(piece, instruments, performer="sampled").samples, wanted)
+    assert cast(piece, {1: "harp"}) == {0: "flute", 1: "harp"}
+    assert cast(piece, "harp") == {0: "harp", 1: "harp"}
+    assert cast(piece) == {0: "flute", 1: "cello"}
+    assert cast(piece, {0: "theremin"}, known=("theremin",))[0] == "theremin"
+
+
+def test_every_general_midi_name_finds_the_instrument_of_its_program():
+    assert len(set(sampled.NAMES)) == 128
+    for name, instrument in zip(sampled.NAMES, PROGRAMS, strict=True):
+        assert find_instrument(name) == instrument
+        assert find_instrument(f" {name.upper().replace(' ', '-')} ") == instrument
+    assert [find_instrument(name) for name in INSTRUMENTS] == list(INSTRUMENTS)
+
+
+def test_silence_and_one_sample_are_performed():
+    for score in (Score(()), Melody(()), Score((Track(()),))):
+        audio = perform(score)
+        assert audio.samples.shape == (2, 8000)
+        assert not audio.samples.any()
+    short = perform(Melody.from_pitches([72], 1e-4).to_score(FLUTE))
+    assert short.samples.isfinite().all()
+    assert 0 < short.samples.abs().max() <= 10 ** (-1 / 20)
+
+
+def test_the_seed_and_the_knob_decide(piece):
+    def sound(**how):
+        return perform(piece, performer="gan", **how).samples
+
+    first = sound(humanize=0.5, seed=1)
+    assert torch.equal(sound(humanize=0.5, seed=1), first)
+    assert not torch.equal(sound(humanize=0.5, seed=2), first)
+    assert not torch.equal(sound(seed=1)[:, : first.shape[1]], first[:, : sound(seed=1).shape[1]])
 
 
 def test_what_has_a_score_is_played_like_its_score():

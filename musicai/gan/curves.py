@@ -73,7 +73,7 @@ def play_curves(curves: Tensor, pitch: Tensor, phase: Tensor, noise: Tensor) -> 
     Returns:
         (B, frames * 128) at 16 kHz.
     """
-    return _harmonics(curves, pitch, phase) + _filtered_noise(curves, noise)
+    return _harmonics(curves, pitch, phase) + filtered_noise(curves, noise)
 
 
 # ---- the scales of the curves
@@ -244,13 +244,19 @@ def noise_bands(device: torch.device | None = None) -> Tensor:
 
 
 def _harmonics(curves: Tensor, pitch: Tensor, phase: Tensor) -> Tensor:
+    amplitude, frequency = harmonics(curves, pitch)
+    cycles = _cycles(frequency) + phase[:, : frequency.shape[1], None] / math.tau
+    return (_interpolate(amplitude) * torch.cos(math.tau * cycles)).sum(1)
+
+
+def harmonics(curves: Tensor, pitch: Tensor) -> tuple[Tensor, Tensor]:
+    """The amplitudes and the frequencies in cycles per sample, (B, harmonics, frames), of curves (B, 256, frames)."""
     count = int((SR / 2 / midi_to_hz(pitch.float().min())).clamp(1, HARMONICS))  # no note of the batch has more
     level, mistuning = curves[:, LEVEL][:, :count], curves[:, MISTUNING][:, :count]
     number = torch.arange(1, count + 1, device=curves.device)[:, None]
     ratio = 2 ** (mistuning_to_semitones(mistuning) / 12)
-    frequency = number * midi_to_hz(pitch.float())[:, None, None] * ratio  # (B, K, frames)
-    amplitude = _interpolate(level_to_amplitude(level) * (frequency < SR / 2))
-    return (amplitude * torch.cos(math.tau * _cycles(frequency / SR) + phase[:, :count, None])).sum(1)
+    frequency = number * (midi_to_hz(pitch.float()) / SR)[:, None, None] * ratio
+    return level_to_amplitude(level) * (frequency < 0.5), frequency
 
 
 def _cycles(frequency: Tensor) -> Tensor:
@@ -265,7 +271,8 @@ def _cycles(frequency: Tensor) -> Tensor:
     return (start[..., None] + frequency[..., None] * n + slope[..., None] * (n * (n - 1) / 2)).flatten(-2)
 
 
-def _filtered_noise(curves: Tensor, noise: Tensor) -> Tensor:
+def filtered_noise(curves: Tensor, noise: Tensor) -> Tensor:
+    """The noise of curves (B, 256, frames), made from white noise (B, frames * 128)."""
     level = level_to_amplitude(curves[:, NOISE]) / NOISE_GAIN  # (B, 64, frames)
     filters = F.pad(noise_bands(curves.device).to(level).T @ level, (0, 1), mode="replicate")  # (B, 257, frames + 1)
     return istft(stft(noise, N_FFT, HOP) * filters, HOP, length=noise.shape[-1])

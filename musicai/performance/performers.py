@@ -17,18 +17,7 @@ from musicai.performance.casting import Instruments, cast
 from musicai.performance.expression import humanize_score
 from musicai.performance.mixing import mix, seats
 from musicai.performance.recognition import Clip
-from musicai.performance.sampled import (
-    INSTRUMENTS,
-    PROGRAMS,
-    SR,
-    as_score,
-    layers,
-    limited,
-    longest,
-    play_track,
-    render,
-    spans,
-)
+from musicai.performance.sampled import INSTRUMENTS, SR, as_score, layers, limited, play_alone, spans
 from musicai.wavenet import ScoreWaveNet, sample
 
 RELEASE = 0.5  # seconds of sound after the last note's end
@@ -88,7 +77,7 @@ def perform(
     score = humanize_score(as_score(score), humanize, seed)
     if not isinstance(performer, str):
         return performer(score)
-    sampled, gan = SampledPerformer(), GANPerformer(seed=seed)
+    sampled, gan = SampledPerformer(), GANPerformer(seed=seed)  # a model is loaded when it is first needed
     wavenet = WaveNetPerformer(seed=seed, precision="int8", progress=progress)
     players = {"auto": (gan, sampled), "gan": (gan,), "sampled": (sampled,), "wavenet": (wavenet,)}
     require(performer in players, f"no performer {performer!r}; choose from {', '.join(players)}")
@@ -97,8 +86,9 @@ def perform(
     plan = [(sampled, drums), *zip(players[performer], assign(score, names, players[performer]), strict=True)]
     if not names and not drums:
         return Audio(torch.zeros(2, SR // 2), SR, score.name)
-    pans = [track.pan for track in score.tracks]
-    pans = dict(enumerate(pans)) | ({} if any(pans) else dict(zip(names, seats(len(names)), strict=True)))
+    pans = dict(enumerate(track.pan for track in score.tracks))
+    if not any(pans.values()):
+        pans |= zip(names, seats(len(names)), strict=True)
     stems = (stem for player, casting in plan if casting for stem in player.stems(score, casting))
     return Audio(torch.from_numpy(mix((sound, pans[i]) for i, sound in stems)), SR, score.name)
 
@@ -118,8 +108,13 @@ class Soloist:
 
     sr = SR
 
+    @cached_property
+    def loaded(self):
+        """The model, loaded when it is first needed."""
+        return self.kind.from_pretrained(self.model) if isinstance(self.model, str) else self.model
+
     def __call__(self, score: Score | Melody) -> Audio:
-        """Play a score, in mono and without a room."""
+        """Play a score, in mono, without drums and without a room."""
         score = as_score(score)
         names = cast(score, self.instruments, tuple(self.ranges))
         sounds = [sound for _, sound in self.stems(score, *assign(score, names, [self]))] if names else []
@@ -141,10 +136,10 @@ class Soloist:
 
 @dataclass
 class SampledPerformer(Soloist):
-    """Plays with the recorded notes in the wheel, including drums; see `render` for how.
+    """Plays with the recorded notes in the wheel; see `render`, which also plays drums and places parts left and right.
 
     >>> SampledPerformer("harp")(Melody.from_pitches([60, 64, 67]))
-    Audio(2 channels, 2.50 s at 16000 Hz)
+    Audio(1 channel, 2.50 s at 16000 Hz)
 
     Args:
         instruments: as in `perform`.
@@ -155,21 +150,9 @@ class SampledPerformer(Soloist):
     instruments: Instruments = None
     ranges = dict.fromkeys(INSTRUMENTS, (0, 127))
 
-    def __call__(self, score: Score | Melody) -> Audio:
-        """Play a score, in stereo."""
-        score = as_score(score)
-        names = cast(score, self.instruments)
-        tracks = [self._track(track, names.get(i)) for i, track in enumerate(score.tracks)]
-        return Audio(render(replace(score, tracks=tracks)), SR)
-
     def stems(self, score: Score, names: Casting) -> Stems:
         """The sound of each part alone."""
-        for i, name in names.items():
-            mono = np.zeros(longest(score), np.float32)
-            yield i, mono[: play_track(mono, score, self._track(score.tracks[i], name))]
-
-    def _track(self, track: Track, name: str | None) -> Track:
-        return replace(track, program=PROGRAMS.index(name)) if name in PROGRAMS else track
+        return ((i, play_alone(score, score.tracks[i], name)) for i, name in names.items())
 
 
 @dataclass
@@ -190,11 +173,7 @@ class GANPerformer(Soloist):
     model: InstrumentGenerator | str = "instrument-gan"
     instruments: Instruments = None
     seed: int = 0
-
-    @cached_property
-    def loaded(self) -> InstrumentGenerator:
-        """The model, loaded when it is first needed."""
-        return _loaded(self.model, InstrumentGenerator)
+    kind = InstrumentGenerator
 
     @property
     def ranges(self) -> dict[str, tuple[int, int]]:
@@ -245,11 +224,7 @@ class WaveNetPerformer(Soloist):
     seconds: float | None = None
     precision: str = "float32"
     progress: bool = True
-
-    @cached_property
-    def loaded(self) -> ScoreWaveNet:
-        """The model, loaded when it is first needed."""
-        return _loaded(self.model, ScoreWaveNet)
+    kind = ScoreWaveNet
 
     @property
     def sr(self) -> int:
@@ -301,7 +276,3 @@ def voices(notes: Sequence[Note]) -> list[tuple[Note, ...]]:
         else:
             found.append([note])
     return [tuple(voice) for voice in found]
-
-
-def _loaded(model, kind: type):
-    return kind.from_pretrained(model) if isinstance(model, str) else model

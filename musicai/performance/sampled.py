@@ -5,6 +5,7 @@ instrument, how many seconds its notes take to fall silent and whether a held no
 """
 
 import json
+from dataclasses import replace
 from functools import cache, lru_cache
 from importlib.resources import files
 
@@ -101,6 +102,12 @@ def mix_tracks(score: Score) -> np.ndarray:
 def longest(score: Score) -> int:
     """More samples than any performance of a score takes."""
     return int(SR * score.seconds(score.duration)) + 2 * SR
+
+
+def play_alone(score: Score, track: Track, name: str) -> np.ndarray:
+    """One track of a score on an instrument, or on its own kit if it is a drum track: float32 (time,)."""
+    mono = np.zeros(longest(score), np.float32)
+    return mono[: play_track(mono, score, track if track.is_drum else replace(track, program=PROGRAMS.index(name)))]
 
 
 def play_track(mono: np.ndarray, score: Score, track: Track) -> int:

@@ -1,0 +1,3 @@
+"""Fast synthesis, a closed box: a test holds it to the readable definition in `musicai.gan.curves`. Chapter 4."""
+
+__all__ = []
