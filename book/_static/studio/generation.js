@@ -3,7 +3,8 @@
 
 import { LENGTHS, LOWEST, REST, TICKS, baseOf, clamp } from "./tunes.js";
 import { beatTicks, lettersOf, metricLevels, modulo, scaleOf, spanOf } from "./controls.js";
-import { LANES, TuneWriter } from "./network.js";
+import { LANES } from "./layers.js";
+import { TuneWriter } from "./network.js";
 
 /** Semitones: a wider range leaves the model its middle. */
 export const WIDEST = 24;
@@ -230,13 +231,15 @@ export class Draw {
   /** The class drawn from the first `count` ones by the uniform number `u`. */
   take(logits, lane, count, temperature, u) {
     const { bias, allowed, sums } = this;
-    let [most, highest] = [-Infinity, -Infinity];
+    let most = -Infinity;
+    let highest = -Infinity;
     for (let i = 0; i < count; i++) {
       const x = logits[i * LANES + lane] / temperature;
       most = Math.max(most, x);
       if (allowed[i]) highest = Math.max(highest, x + bias[i]);
     }
-    let [total, biased] = [0, 0];
+    let total = 0;
+    let biased = 0;
     for (let i = 0; i < count; i++) {
       const x = logits[i * LANES + lane] / temperature;
       total += Math.exp(x - most);

@@ -1,11 +1,8 @@
 // The tune model: a WaveNet over notes that looks up the tune's own past. The counterpart of
-// musicai/composition/network.py and writer.py. Four tunes are written side by side, so that each weight is fetched once
-// for all four: number c of lane i is at place 4 c + i of every array of activations.
+// musicai/composition/network.py and writer.py. Up to four tunes are written side by side: see layers.js.
 
+import { LANES, addRow, addValue, apply, gate, readTensors, rectify, scoreKey, softmax } from "./layers.js";
 import { COLUMNS, FIRST_SLOT, LENGTHS, REST, SLOTS, TuneMemory, TuneSource, layoutOf, planRow, writeRow } from "./tunes.js";
-
-/** The number of tunes that are written side by side. */
-export const LANES = 4;
 
 const D = LENGTHS.length;
 const P = REST + 1;
@@ -18,69 +15,6 @@ const PARTS = [0, D + 1, D + P + 2, D + P + 2 + STATES]; // where the embeddings
 const BEFORE = 7; // the column of the pitch of the note before
 const LEFT = 9; // the column of the ticks up to the next bar line
 const AFTER = D + SIZES[LEFT] + 1; // where the embeddings of what the note's end means begin
-
-/**
- * A layer: y = W x + b.
- * @typedef {{weight: Float32Array, bias: Float32Array | null, rows: number, columns: number}} Layer
- */
-
-/**
- * Read tensors from the bytes that scripts/studio_tunes.py writes: the length of a header, the header in JSON, and the
- * tensors one after another, float32 or a float32 scale per row and int8.
- * @param {Uint8Array} bytes
- * @returns {{header: object, tensors: Map<string, {values: Float32Array, rows: number, columns: number}>}}
- */
-export function readTensors(bytes) {
-  const length = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true);
-  const header = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length)));
-  const tensors = new Map();
-  let start = 4 + length;
-  const take = (Type, count) => {
-    const end = start + count * Type.BYTES_PER_ELEMENT;
-    const taken = new Type(bytes.slice(start, end).buffer);
-    start = end;
-    return taken;
-  };
-  for (const { name, type, shape } of header.tensors) {
-    const [rows, columns = 1] = shape;
-    const scales = type === "int8" ? take(Float32Array, rows) : null;
-    const stored = take(scales ? Int8Array : Float32Array, rows * columns);
-    const values = scales ? Float32Array.from(stored, (q, i) => q * scales[Math.floor(i / columns)]) : stored;
-    tensors.set(name, { values, rows, columns });
-  }
-  return { header, tensors };
-}
-
-/**
- * y = W x + b in every lane, or y += W x + b.
- * @param {Layer} layer
- * @param {Float64Array} x
- * @param {Float64Array} y
- */
-function apply({ weight, bias, rows, columns }, x, y, add = false) {
-  const size = columns * LANES;
-  for (let r = 0, k = 0; r < rows; r++) {
-    const b = bias === null ? 0 : bias[r];
-    let [y0, y1, y2, y3] = [b, b, b, b];
-    for (let i = 0; i < size; i += LANES) {
-      const w = weight[k++];
-      y0 += w * x[i];
-      y1 += w * x[i + 1];
-      y2 += w * x[i + 2];
-      y3 += w * x[i + 3];
-    }
-    const j = r * LANES;
-    y[j] = add ? y[j] + y0 : y0;
-    y[j + 1] = add ? y[j + 1] + y1 : y1;
-    y[j + 2] = add ? y[j + 2] + y2 : y2;
-    y[j + 3] = add ? y[j + 3] + y3 : y3;
-  }
-}
-
-/** Set negative numbers to zero. */
-function rectify(x) {
-  for (let i = 0; i < x.length; i++) if (x[i] < 0) x[i] = 0;
-}
 
 /** The class of the interval between two pitch columns: 0 if one is unknown or a rest, or else 1 to 25 (`interval`). */
 function interval(one, two) {
@@ -95,8 +29,12 @@ export class TuneNetwork {
     const { header, tensors } = readTensors(bytes);
     const table = (name) => tensors.get(`${name}.weight`).values;
     const layer = (name) => {
-      const { values: weight, rows, columns } = tensors.get(`${name}.weight`);
-      return { weight, rows, columns, bias: tensors.get(`${name}.bias`)?.values ?? null };
+      const { values, rows, columns } = tensors.get(`${name}.weight`);
+      const even = rows + (rows % 2); // an odd layer gets a row of zeros
+      const [weight, bias] = [new Float32Array(even * columns), new Float32Array(even)];
+      weight.set(values);
+      bias.set(tensors.get(`${name}.bias`)?.values ?? []);
+      return { weight, bias, rows: even, columns };
     };
     Object.assign(this, { config: header.config, header });
     [this.embed, this.slot, this.given] = ["embed", "slot", "given"].map(table);
@@ -121,7 +59,7 @@ export class TuneWriter {
    */
   constructor(network, plans, sources) {
     const { width, skip, slot, hidden, layers } = network.config;
-    const activations = (channels) => new Float64Array(channels * LANES);
+    const activations = (channels) => new Float64Array((channels + (channels % 2)) * LANES);
     this.network = network;
     this.memories = plans.map((plan) => new TuneMemory(layoutOf(plan)));
     this.sources = plans.map((plan, i) => sources[i] && new TuneSource(sources[i], plan));
@@ -212,7 +150,7 @@ export class TuneWriter {
       pair.set(x, x.length);
       ring.set(x);
       apply(block.conv, pair, gates);
-      for (let c = 0; c < z.length; c++) z[c] = Math.tanh(gates[c]) / (1 + Math.exp(-gates[c + z.length]));
+      gate(gates, z);
       apply(block.skip, z, skip, true);
       if (block.residual !== null) apply(block.residual, z, x, true);
     });
@@ -248,23 +186,14 @@ export class TuneWriter {
   /** What followed the states that were like this one (`Recall.attend`, before its last layer). */
   #attend() {
     const { query, keys, values, found, scores } = this;
-    const [count, size] = [values.length, query.length / HEADS];
+    const count = values.length;
+    const size = query.length / HEADS;
+    const scale = Math.sqrt(size / LANES);
     found.fill(0);
     for (let from = 0; from < query.length; from += size) {
-      for (let t = 0; t < count; t++) {
-        for (let lane = 0; lane < LANES; lane++) {
-          let sum = 0;
-          for (let i = from + lane; i < from + size; i += LANES) sum += query[i] * keys[t][i];
-          scores[t * LANES + lane] = sum / Math.sqrt(size / LANES);
-        }
-      }
+      for (let t = 0; t < count; t++) scoreKey(query, keys[t], from, from + size, scale, scores, t * LANES);
       for (let lane = 0; lane < LANES; lane++) softmax(scores, count, lane);
-      for (let t = 0; t < count; t++) {
-        for (let lane = 0; lane < LANES; lane++) {
-          const weight = scores[t * LANES + lane];
-          for (let i = from + lane; i < from + size; i += LANES) found[i] += weight * values[t][i];
-        }
-      }
+      for (let t = 0; t < count; t++) addValue(found, values[t], from, from + size, scores, t * LANES);
     }
   }
 
@@ -291,21 +220,4 @@ export class TuneWriter {
       }
     }
   }
-}
-
-/** Add a row of a table to one lane of `y`, from place `start` on. */
-function addRow(table, row, size, y, start) {
-  for (let c = 0, k = row * size, i = start; c < size; c++, k++, i += LANES) y[i] += table[k];
-}
-
-/** Turn one lane of scores into weights that sum to 1. */
-function softmax(scores, count, lane) {
-  let [most, total] = [-Infinity, 0];
-  const end = count * LANES;
-  for (let i = lane; i < end; i += LANES) most = Math.max(most, scores[i]);
-  for (let i = lane; i < end; i += LANES) {
-    scores[i] = Math.exp(scores[i] - most);
-    total += scores[i];
-  }
-  for (let i = lane; i < end; i += LANES) scores[i] /= total;
 }
