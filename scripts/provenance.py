@@ -127,7 +127,12 @@ class _Names(HTMLParser):
     def __init__(self):
         super().__init__()
         self.unnamed: list[str] = []
+        self.drawings = 0  # that are open: a drawing inside a drawing is named with it
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag in NAMES and not (dict(attrs).get(NAMES[tag]) or "").strip():
+        if tag in NAMES and not self.drawings and not (dict(attrs).get(NAMES[tag]) or "").strip():
             self.unnamed.append(f"<{tag}>")
+        self.drawings += tag == "svg"
+
+    def handle_endtag(self, tag: str) -> None:
+        self.drawings -= tag == "svg"

@@ -222,6 +222,8 @@ DEFECTS = {
     "a picture without alt": (lambda n: show_html(n, '<img src="x">'), "<img>"),
     "a picture with an empty alt": (lambda n: show_html(n, '<img alt=" " src="x">'), "<img>"),
     "a player without a name": (lambda n: show_html(n, '<audio src="x">'), "<audio>"),
+    "a drawing without a name": (lambda n: show_html(n, "<svg><path/></svg>"), "<svg>"),
+    "a second drawing without one": (lambda n: show_html(n, '<svg aria-label="A"></svg><svg></svg>'), "<svg>"),
     "too much sound": (
         lambda n: show_html(n, f'<audio aria-label="A" src="data:audio/wav;base64,{"A" * 2_000_004}">'),
         "2.0 MB",
@@ -240,6 +242,12 @@ def test_a_defect_is_found(name):
     break_it(notebook)
     found = provenance.problems(notebook)
     assert any(why in problem for problem in found), found
+
+
+def test_a_drawing_inside_a_drawing_is_named_with_it():
+    notebook = good()
+    show_html(notebook, '<svg aria-label="A score"><svg viewBox="0 0 1 1"></svg></svg>')
+    assert provenance.problems(notebook) == []
 
 
 def test_white_space_and_prose_do_not_make_outputs_stale():

@@ -27,6 +27,7 @@ FORMATS = {  # by suffix: libsndfile's names for the format and the coding
     ".opus": ("OGG", "OPUS"),
     ".mp3": ("MP3", "MPEG_LAYER_III"),
 }
+MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)  # Hz
 MOST = {".mp3": 2, ".flac": 8}  # channels that these formats can hold
 BLOCK = 2**18  # samples read or written at once
 
@@ -75,7 +76,8 @@ class Audio:
         save(path, self.samples, self.sr, self.title)
 
     def _repr_html_(self) -> str:
-        source = "data:audio/wav;base64," + base64.b64encode(encode(self.samples, self.sr, ".wav")).decode()
+        kind, mime = (".mp3", "mpeg") if self.sr in MP3_RATES and len(self.samples) < 3 else (".wav", "wav")
+        source = f"data:audio/{mime};base64,{base64.b64encode(encode(self.samples, self.sr, kind)).decode()}"
         return f'<audio controls aria-label="{self!r}" src="{source}"></audio>'
 
 

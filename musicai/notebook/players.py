@@ -9,12 +9,11 @@ import numpy as np
 import torch
 
 from musicai.audio import resample
-from musicai.audio.files import encode
+from musicai.audio.files import MP3_RATES, encode
 from musicai.notes import note_name
 
 from .display import Html, attribute, data_uri, scripted
 
-MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 FADE_SECONDS = 0.002  # long enough to hide a step at either end, too short to dull an attack
 TAIL_SECONDS = 0.05  # browsers cut the last MP3 frame short
 _number = count(1)
