@@ -8,7 +8,7 @@ import { Player, record } from "./sound.js";
 import { Roll, drawLine } from "./roll.js";
 import { download, midiFile, wavFile } from "./files.js";
 import { SAMPLE_RATE } from "./synthesis.js";
-import { EXAMPLES, MODES, PROGRAMS, TONICS } from "./choices.js";
+import { MODES, PROGRAMS, TONICS } from "./choices.js";
 
 const LEAST = 4; // notes to search for
 const LONGEST = 12; // seconds of singing
@@ -70,12 +70,9 @@ class Studio {
     const on = (name, event, act) => this.at(name).addEventListener(event, () => this.#try(act));
     showChoices(this.at("tonic"), TONICS.map((name, i) => [i, name]));
     showChoices(this.at("mode"), MODES.map((name) => [name, name]));
-    for (const [title, names, lengths] of EXAMPLES) {
-      const button = document.createElement("button");
-      button.type = "button";
-      button.textContent = title;
-      button.addEventListener("click", () => this.#try(() => this.#playExample(names, lengths)));
-      this.at("examples").append(button);
+    for (const button of this.at("examples").children) {
+      const { notes, lengths } = button.dataset; // names, and sixteenth notes
+      button.addEventListener("click", () => this.#try(() => this.#playExample(notes, lengths)));
     }
     const keys = new Keyboard(this.at("keys"), (pitch) => this.#try(() => this.#press(pitch)), (pitch) => this.#release(pitch));
     keys.listenToLetters(this.root);
