@@ -58,7 +58,8 @@ export class Composer {
    * @param {number} [asked.drafts] tunes that are written to choose one from
    * @param {(share: number) => void} [onProgress] told which share of the drafts is written
    * @returns {{notes: import("./controls.js").Note[], meter: number[], tempo: number, tonic: number, mode: string,
-   *   bars: number, form: string, closeness: number | null}} the song as it sounds, and the closeness obtained
+   *   bars: number, form: string, closeness: number | null, source: import("./controls.js").Note[] | null}} the song as it
+   *   sounds, the closeness obtained, and the tune it started from in the song's key and form
    */
   compose({ tune = null, seed = 0, drafts = DRAFTS, ...asked }, onProgress = () => {}) {
     const source = tune && sourceMelody(tune);
@@ -69,7 +70,7 @@ export class Composer {
     const notes = playOut(written, controls);
     const { meter, tempo, tonic, mode, bars, form } = controls;
     const obtained = heard && closeness(notes, heard);
-    return { notes, meter, tempo, tonic, mode, bars, form: form.join(""), closeness: obtained };
+    return { notes, meter, tempo, tonic, mode, bars, form: form.join(""), closeness: obtained, source: heard };
   }
 
   /** The best of several drafts (`_write`). */

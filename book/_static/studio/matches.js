@@ -16,7 +16,15 @@ export function showChoices(select, choices) {
 /** How sure, in words that stay true at the ends. */
 function sureness({ probability, likely }) {
   const percent = Math.min(99, Math.round(100 * probability));
-  return likely ? `${percent} % sure` : percent < 1 ? "unlikely" : `${percent} %, unlikely`;
+  return likely ? `${percent} % sure` : percent < 1 ? "unlikely" : `${percent} %`;
+}
+
+/** What to say about the tunes found. */
+export function verdict([best]) {
+  const [title, percent] = [readable(best.title), Math.min(99, Math.round(100 * best.probability))];
+  if (best.likely) return `Found: ${title}, ${percent} % sure.`;
+  if (percent > 20) return `Perhaps ${title}, ${percent} %. A few more notes would tell.`;
+  return "It’s probably not in here. These come closest, and you can compose with them all the same.";
 }
 
 /** A title without capitals throughout, as some books print them. */

@@ -1,14 +1,14 @@
 // The front page's studio: a few notes in, the tune found, a new one composed and performed. It holds no music itself;
-// the worker does the work, and the modules beside this one draw, sound and save.
+// workers do the work, and the modules beside this one draw, sound and save.
 
 import { Engine } from "./engine.js";
 import { Keyboard, nameOf, readNames } from "./keyboard.js";
-import { readable, showChoices, showMatches } from "./matches.js";
+import { readable, showChoices, showMatches, verdict } from "./matches.js";
 import { Player, record } from "./sound.js";
-import { Roll } from "./roll.js";
+import { Roll, drawLine } from "./roll.js";
 import { download, midiFile, wavFile } from "./files.js";
 import { SAMPLE_RATE } from "./synthesis.js";
-import { EXAMPLES, MODES, PROGRAMS, TONICS } from "./choices.js";
+import { MODES, PROGRAMS, TONICS } from "./choices.js";
 
 const LEAST = 4; // notes to search for
 const LONGEST = 12; // seconds of singing
@@ -17,7 +17,7 @@ const DRAFTS = 4; // tunes that are written to choose one from
 /** Begin, once the page is there. */
 export function start(base, source) {
   const root = document.getElementById("studio");
-  if (root) new Studio(root, new Engine(source, base));
+  if (root) new Studio(root, new Engine(source, base), new Engine(source, base));
 }
 
 /** Note how long something took, for the browser's own tools and for tests. */
@@ -29,14 +29,16 @@ async function timed(name, work) {
 }
 
 class Studio {
-  constructor(root, engine) {
+  /** Sound has a worker of its own, so that a key sounds at once while tunes are searched or written. */
+  constructor(root, mind, sounds) {
     this.root = root;
-    this.engine = engine;
+    this.mind = mind;
+    this.sounds = sounds;
     this.player = new Player();
     this.at = (name) => root.querySelector(`#studio-${name}`);
     this.roll = new Roll(this.at("roll"));
     this.held = new Map(); // what ends the sound of each key that is down
-    this.sung = null; // notes with a rhythm, if they were sung
+    this.timed = null; // the notes with their rhythm, if they have one
     this.chosen = null; // the place of the match to compose from
     this.matches = [];
     this.song = null;
@@ -50,7 +52,7 @@ class Studio {
   }
 
   async #loadInstrument() {
-    const names = await this.engine.load("instrument");
+    const names = await this.sounds.load("instrument");
     const select = this.at("name");
     if (!select.options.length) showChoices(select, names.map((name) => [name, name.replace("_", " ")]));
   }
@@ -59,8 +61,8 @@ class Studio {
   #preload() {
     this.#try(async () => {
       await this.#loadInstrument();
-      await this.engine.load("index");
-      await this.engine.load("tunes");
+      await this.mind.load("index");
+      await this.mind.load("tunes");
     });
   }
 
@@ -68,16 +70,13 @@ class Studio {
     const on = (name, event, act) => this.at(name).addEventListener(event, () => this.#try(act));
     showChoices(this.at("tonic"), TONICS.map((name, i) => [i, name]));
     showChoices(this.at("mode"), MODES.map((name) => [name, name]));
-    for (const [title, names] of EXAMPLES) {
-      const button = document.createElement("button");
-      button.type = "button";
-      button.textContent = title;
-      button.addEventListener("click", () => this.#try(() => this.#playExample(names)));
-      this.at("examples").append(button);
+    for (const button of this.at("examples").children) {
+      const { notes, lengths } = button.dataset; // names, and sixteenth notes
+      button.addEventListener("click", () => this.#try(() => this.#playExample(notes, lengths)));
     }
     const keys = new Keyboard(this.at("keys"), (pitch) => this.#try(() => this.#press(pitch)), (pitch) => this.#release(pitch));
     keys.listenToLetters(this.root);
-    on("notes", "input", () => (this.sung = null));
+    on("notes", "input", () => this.#write(this.at("notes").value));
     this.at("notes").addEventListener("keydown", (event) => event.key === "Enter" && this.#try(() => this.#find()));
     on("undo", "click", () => this.#write(this.at("notes").value.trim().split(/\s+/).slice(0, -1).join(" ")));
     on("clear", "click", () => this.#write(""));
@@ -104,9 +103,24 @@ class Studio {
     this.at("status").textContent = text;
   }
 
-  #write(names) {
-    this.at("notes").value = names;
-    this.sung = null;
+  /** Take these notes, given by name and perhaps with a rhythm, and draw them. */
+  #write(names, notes = null) {
+    if (this.at("notes").value !== names) this.at("notes").value = names;
+    this.timed = notes;
+    const drawn = notes ?? this.#read();
+    const pitches = drawn.map(({ pitch }) => pitch);
+    const to = Math.max(12, ...drawn.map(({ start, duration }) => start + duration));
+    const view = { from: 0, to, low: Math.min(67, ...pitches), high: Math.max(72, ...pitches) };
+    this.at("incipit").replaceChildren(drawLine(drawn, view));
+  }
+
+  /** The notes by name, one beat each; those that can't be read yet are left out. */
+  #read() {
+    try {
+      return readNames(this.at("notes").value).map((pitch, i) => ({ pitch, start: i, duration: 1 }));
+    } catch {
+      return [];
+    }
   }
 
   // ---- 1. notes
@@ -117,7 +131,7 @@ class Studio {
     await timed("first sound", async () => {
       await this.player.wake();
       await this.#loadInstrument();
-      const samples = await this.engine.ask("note", { pitch, name: this.at("name").value });
+      const samples = await this.sounds.ask("note", { pitch, name: this.at("name").value });
       const end = this.player.sound(samples);
       if (this.held.has(pitch)) this.held.set(pitch, end);
       else setTimeout(end, 250); // a key that was only touched sounds shortly
@@ -130,12 +144,14 @@ class Studio {
     if (end) setTimeout(end, 120);
   }
 
-  async #playExample(names) {
-    this.#write(names);
+  async #playExample(names, lengths) {
+    const beats = lengths.split(" ").map((length) => length / 4);
+    let start = 0;
+    const notes = readNames(names).map((pitch, i) => ({ pitch, start: (start += beats[i]) - beats[i], duration: beats[i] }));
+    this.#write(names, notes);
     await this.player.wake();
     await this.#loadInstrument();
-    const notes = readNames(names).map((pitch, i) => ({ pitch, start: i / 2, duration: 0.5 }));
-    this.#perform(notes, { tempo: 100, seed: 0 });
+    this.#perform(notes, { tempo: 112, seed: 0 });
     await this.#find();
   }
 
@@ -154,10 +170,9 @@ class Studio {
       this.#say("Listening. Sing, hum or whistle, then stop.");
       const samples = await record(this.player.context, this.recording.signal);
       this.#say("Listening to what you sang …");
-      const notes = await timed("listen", () => this.engine.ask("hear", { samples, rate: this.player.context.sampleRate }));
+      const notes = await timed("listen", () => this.mind.ask("hear", { samples, rate: this.player.context.sampleRate }));
       if (notes.length < LEAST) throw new Error("That was too short, or too quiet: I heard fewer than four notes. Try again, a little longer.");
-      this.#write(notes.map(({ pitch }) => nameOf(Math.round(pitch))).join(" "));
-      this.sung = notes;
+      this.#write(notes.map(({ pitch }) => nameOf(Math.round(pitch))).join(" "), notes);
     } catch (error) {
       const refused = ["NotAllowedError", "NotFoundError", "SecurityError"].includes(error.name);
       throw refused ? new Error("There is no microphone for this page, or it isn’t allowed. Play the keys, or type the notes.") : error;
@@ -173,16 +188,15 @@ class Studio {
   // ---- 2. the tune
 
   async #find() {
-    const notes = this.sung ?? readNames(this.at("notes").value).map((pitch, i) => ({ pitch, start: i, duration: 1 }));
-    if (notes.length < LEAST) throw new Error("Play at least four notes, better eight, and I’ll look for the tune.");
+    readNames(this.at("notes").value); // says which name is wrong, if one is
+    const notes = this.timed ?? this.#read();
+    if (notes.length < LEAST) throw new Error("Play at least four notes, better ten: fewer fit too many tunes.");
     this.#say("Searching …");
-    await this.engine.load("index");
-    this.matches = await timed("find", () => this.engine.ask("find", { notes, rhythm: this.sung !== null }));
+    await this.mind.load("index");
+    this.matches = await timed("find", () => this.mind.ask("find", { notes, rhythm: this.timed !== null }));
     showMatches(this.at("matches"), this.matches, (i) => this.#choose(i));
     this.#choose(0);
-    const [best] = this.matches;
-    const sure = Math.round(100 * best.probability);
-    this.#say(best.likely ? `Found: ${readable(best.title)}, ${sure} % sure.` : "It’s probably not in here. These tunes come closest; you can compose with them all the same.");
+    this.#say(verdict(this.matches));
   }
 
   #choose(i) {
@@ -204,9 +218,9 @@ class Studio {
     progress.value = 0;
     this.#say("Composing …");
     try {
-      await this.engine.load("tunes");
+      await this.mind.load("tunes");
       const given = { match: this.chosen, ...asked, seed, drafts: DRAFTS };
-      this.song = await timed("compose", () => this.engine.ask("compose", given, (done) => (progress.value = done)));
+      this.song = await timed("compose", () => this.mind.ask("compose", given, (done) => (progress.value = done)));
     } finally {
       progress.classList.remove("busy");
     }
@@ -257,7 +271,7 @@ class Studio {
       this.player.add(samples);
     };
     const given = { notes, tempo, seed, name: this.at("name").value };
-    turn.rendered = timed("render", () => this.engine.ask("play", given, add));
+    turn.rendered = timed("render", () => this.sounds.ask("play", given, add));
     return turn;
   }
 
@@ -265,7 +279,7 @@ class Studio {
     if (!this.playing) return;
     this.playing = null;
     this.player.stop();
-    this.engine.ask("stop");
+    this.sounds.ask("stop");
     this.roll.moveTo(null);
     this.at("play").textContent = "Play";
   }
@@ -277,7 +291,7 @@ class Studio {
 
   async #saveWav() {
     const { notes, tempo } = this.song;
-    const samples = await this.engine.ask("render", { notes, tempo, seed: this.seed, name: this.at("name").value });
+    const samples = await this.sounds.ask("render", { notes, tempo, seed: this.seed, name: this.at("name").value });
     download(wavFile(samples, SAMPLE_RATE), "music-ai.wav", "audio/wav");
   }
 }
