@@ -293,9 +293,10 @@ def obeys(state: dict) -> dict:
         if not all(held for name, held in checks[-1].items() if name not in PROFILES):
             print("broken:", {name for name, held in checks[-1].items() if not held}, asked)
     rows = {"count": len(checks)} | {name: float(np.mean([one[name] for one in checks])) for name in checks[0]}
-    modes = np.array([asked["key"].split()[1] for _, asked, _ in state["songs"]()])
-    heard = np.array([one["key"] for one in checks])
-    return rows | {f"key, {mode}": [round(heard[modes == mode].mean(), 3), int(sum(modes == mode))] for mode in MODES}
+    for mode in MODES:
+        some = [one["key"] for one, (_, asked, _) in zip(checks, state["songs"](), strict=True) if mode in asked["key"]]
+        rows[f"key, {mode}"] = [round(float(np.mean(some)), 3) if some else None, len(some)]
+    return rows
 
 
 def files(state: dict) -> dict:
