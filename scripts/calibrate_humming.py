@@ -74,7 +74,9 @@ def played(folder: Path) -> None:
     errors = np.concatenate([fit[1] for fit in good])
     wrong, extra, missing = (abs(errors) >= 0.6).sum(), sum(fit[2] for fit in good), sum(fit[3] for fit in good)
     print(f"{len(good)} of {len(best)} excerpts are their tune: {len(errors)} notes with a partner, of which")
-    print(f"{wrong} wrong; {extra} extra and {missing} missing. Their errors of pitch, counted between {EDGES.round(1)}:")
+    print(
+        f"{wrong} wrong; {extra} extra and {missing} missing. Their errors of pitch, counted between {EDGES.round(1)}:"
+    )
     print(np.histogram(errors, EDGES)[0].tolist())
     mixture = GaussianMixture(3, random_state=0, n_init=10).fit(errors[:, None])
     print("weights", mixture.weights_, "means", mixture.means_[:, 0], "sd", mixture.covariances_[:, 0, 0] ** 0.5)

@@ -199,9 +199,7 @@ def _draw(rng, pitches, starts, ends, attacked, seconds, errors):
     return np.where(sounding, curve + errors * loose, np.nan), loudness
 
 
-def hum(
-    melody, seed=0, *, seconds=10.0, errors=1.0, voice="any", room=0.0, snr=None
-) -> tuple[np.ndarray, int]:
+def hum(melody, seed=0, *, seconds=10.0, errors=1.0, voice="any", room=0.0, snr=None) -> tuple[np.ndarray, int]:
     """Simulate a recording of someone who hums, sings "la la" or whistles part of a tune.
 
     >>> audio, sr = hum(Melody.from_pitches([60, 62, 64, 62] * 8), seconds=4, room=0.4, snr=10)
