@@ -18,9 +18,9 @@ from musicai.data import FolkCorpus
 from musicai.gmm import GaussianMixture
 from musicai.search import hum
 from musicai.search.contours import track_contour
-from musicai.search.humming import PITCH_ERROR_EDGES
 
 TITLES = "titles in our corpus"
+EDGES = np.r_[-3, -2, np.arange(-12, 13) / 10, 2, 3]  # semitones, of the histogram of errors
 GOOD = 0.7  # the least score per note of an excerpt that is believed to be the tune in the title
 
 
@@ -74,8 +74,10 @@ def played(folder: Path) -> None:
     errors = np.concatenate([fit[1] for fit in good])
     wrong, extra, missing = (abs(errors) >= 0.6).sum(), sum(fit[2] for fit in good), sum(fit[3] for fit in good)
     print(f"{len(good)} of {len(best)} excerpts are their tune: {len(errors)} notes with a partner, of which")
-    print(f"{wrong} wrong; {extra} extra and {missing} missing. Errors of pitch, counted as in PITCH_ERRORS:")
-    print(np.histogram(errors, PITCH_ERROR_EDGES)[0].tolist())
+    print(
+        f"{wrong} wrong; {extra} extra and {missing} missing. Their errors of pitch, counted between {EDGES.round(1)}:"
+    )
+    print(np.histogram(errors, EDGES)[0].tolist())
     mixture = GaussianMixture(3, random_state=0, n_init=10).fit(errors[:, None])
     print("weights", mixture.weights_, "means", mixture.means_[:, 0], "sd", mixture.covariances_[:, 0, 0] ** 0.5)
 

@@ -302,7 +302,6 @@ def test_any_layout_is_the_same_data(layout, dtype):
     for name in ("score_samples", "predict", "predict_proba"):
         np.testing.assert_allclose(getattr(one, name)(x), getattr(one, name)(plain), rtol=1e-5, atol=1e-5)
     assert one.score(x) == pytest.approx(one.score(plain), rel=1e-5)
-    assert one.bic(x) == pytest.approx(one.bic(plain), rel=1e-5)
     streamed = GaussianMixture(3, **settings).partial_fit(x).partial_fit(x)
     again = GaussianMixture(3, **settings).partial_fit(plain).partial_fit(plain)
     np.testing.assert_allclose(streamed.means_, again.means_, rtol=1e-4, atol=1e-4)

@@ -8,7 +8,6 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -25,19 +24,36 @@ __all__ = ["MAESTRO", "SC09", "Groove", "NSynth", "SpeechCommands"]
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 SAMPLES = 16_000  # of a word: shorter recordings are padded
 LISTS = {"valid": "validation_list.txt", "test": "testing_list.txt"}
-# yes/0a7c2a8d_nohash_0.wav, or in a prepared SC09 train/Zero_0a7c2a8d_nohash_0.wav
-RECORDING = re.compile(r"(\w+)/(?:([A-Z][a-z]+)_)?([^_]\w*?)_nohash_(\d+)\.wav")
 
 
 class _PublicSet(Dataset):
-    """Rows of metadata, each a dict that `_item` completes with sound or score."""
+    """Rows of metadata, each a dict that `_item` completes with sound or score.
 
-    key = "name"  # the entry that identifies a row in messages
+    `known` is the set's name in the catalogue, `table` the file in its folder that lists the items, and `key` the entry
+    of a row that identifies it in messages.
+    """
 
-    def __init__(self, rows: Iterable[dict], split: str, source: Path):
-        self.split, self.source, self.rows = split, source, list(rows)
+    known, table, key = "", "", "name"
+
+    def __init__(self, root: str | Path, split: str = "train", *, download: bool = False):
+        self.split, root = check_split("valid" if split == "validation" else split), Path(root).expanduser()
+        known = SETS[self.known.format(self.split)]
+        if root.name in {SETS[self.known.format(name)].folder for name in SPLITS}:
+            root = root.parent  # it may be the folder of another split
+        places = [folder for folder in (root / known.folder, root) if (folder / self.table).exists()]
+        if not places and not download:
+            way = f"pass download=True ({known.size}), or unpack {known.url} there yourself"
+            raise DataError(f"{root / known.folder / self.table} is missing; {way}")
+        self.folder = places[0] if places else known.fetch(root)
+        self.source, rows = self.folder / self.table, []
+        for number, record in enumerate(self._records(), 1):
+            try:
+                rows.append(self._row(record))
+            except (AttributeError, KeyError, TypeError, ValueError) as error:
+                raise DataError(f"{self.source}, row {number} ({record!s:.200}): {error!r}") from error
+        self.rows = [row for row in rows if row.pop("split", self.split) == self.split]
         if not self.rows:
-            raise DataError(f"{source}: split {split!r} has no items")
+            raise DataError(f"{self.source}: split {self.split!r} has no items")
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -52,22 +68,8 @@ class _PublicSet(Dataset):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.split!r}, {len(self)} items)"
 
-
-class _Table(_PublicSet):
-    """A data set whose rows are in one table: `known` is its name in the catalogue, `table` is a file in its folder."""
-
-    def __init__(self, root: str | Path, split: str = "train", *, download: bool = False):
-        split, root = _split(split), Path(root).expanduser()
-        if root.name in {SETS[self.known.format(name)].folder for name in SPLITS}:
-            root = root.parent  # it may be the folder of another split
-        self.folder = _locate(root, self.known.format(split), (self.table,), download)
-        path, rows = self.folder / self.table, []
-        for number, record in enumerate(_records(path), 1):
-            try:
-                rows.append(self._row(record))
-            except (AttributeError, KeyError, TypeError, ValueError) as error:
-                raise DataError(f"{path}, row {number} ({record!s:.200}): {error!r}") from error
-        super().__init__((row for row in rows if row.pop("split", split) == split), split, path)
+    def _records(self) -> list:
+        return _records(self.source)
 
     def _row(self, record: dict) -> dict:
         sound = self.folder / record["audio_filename"]
@@ -75,14 +77,14 @@ class _Table(_PublicSet):
             "name": record["midi_filename"],
             "audio": sound if sound.is_file() else None,
             "duration": float(record["duration"]),
-            "split": _split(record["split"]),
+            "split": check_split(record["split"].replace("validation", "valid")),
         }
 
     def _item(self, row: dict) -> dict:
         return {"score": notes.read_midi(self.folder / row["name"]), **row}
 
 
-class NSynth(_Table):
+class NSynth(_PublicSet):
     """305,979 single notes of 1,006 instruments, four seconds each at 16 kHz (Engel et al. 2017).
 
     >>> notes = NSynth("data", "test", download=True)  # doctest: +SKIP
@@ -102,7 +104,7 @@ class NSynth(_Table):
     Chapter 1.
     """
 
-    key, known, table = "note", "nsynth-{}", "examples.json"
+    known, table, key = "nsynth-{}", "examples.json", "note"
 
     def _row(self, record: dict) -> dict:
         names = {"note": record["note_str"], "sr": record["sample_rate"], "instrument_name": record["instrument_str"]}
@@ -114,7 +116,7 @@ class NSynth(_Table):
         return {"audio": sound[0], **row, "sr": sr, "qualities": torch.tensor(row["qualities"])}  # audio: (time,)
 
 
-class MAESTRO(_Table):
+class MAESTRO(_PublicSet):
     """200 hours of piano competitions, with MIDI and sound aligned to 3 ms (Hawthorne et al. 2019), version 3.0.0.
 
     >>> pieces = MAESTRO("data", "valid", download=True)  # doctest: +SKIP
@@ -142,7 +144,7 @@ class MAESTRO(_Table):
         return super()._row(record) | names | {"year": int(record["year"])}
 
 
-class Groove(_Table):
+class Groove(_PublicSet):
     """13.6 hours of human drumming, MIDI and sound, version 1.0.0 (Gillick et al. 2019).
 
     >>> takes = Groove("data", "valid", download=True)  # doctest: +SKIP
@@ -175,7 +177,7 @@ class Groove(_Table):
 class SpeechCommands(_PublicSet):
     """105,829 spoken words, one second each at 16 kHz (Warden 2018).
 
-    >>> words = SpeechCommands("data", "valid", words=("yes", "no"), download=True)  # doctest: +SKIP
+    >>> words = SpeechCommands("data", "valid", download=True)  # doctest: +SKIP
 
     An item is ``{"audio": (16000,) float32, "sr": 16000, "name": "yes/0a7c2a8d_nohash_0.wav", "word": "yes", "label":
     its index in `.words`, "speaker": "0a7c2a8d", "take": int}``. Shorter recordings are padded with zeros at the end,
@@ -184,94 +186,60 @@ class SpeechCommands(_PublicSet):
     Args:
         root: the folder that holds speech_commands_v0.02, or that folder itself.
         split: "train", "valid" or "test", as validation_list.txt and testing_list.txt say; each speaker is in only one.
-        words: which words to read, in the order of their labels. None means all, in alphabetical order.
         download: whether to download and unpack the set if it is not there.
 
     Raises:
-        DataError: if a file or word is missing, damaged or misnamed; the message names the file.
+        DataError: if a file is missing, damaged or misnamed; the message names the file.
 
     Chapter 1.
     """
 
-    default_words, elsewhere = (), ()
+    known, table = "speech-commands", LISTS["test"]
+    words: tuple[str, ...] = ()  # in the order of their labels; none means all that are there
 
-    def __init__(
-        self, root: str | Path, split: str = "train", *, words: tuple[str, ...] | None = None, download: bool = False
-    ):
-        split, root = _split(split), Path(root).expanduser()
-        self.folder = _locate(root, "speech-commands", (*LISTS.values(), *SPLITS), download, self.elsewhere)
+    def _records(self) -> list[str]:
+        self.lists = {split: set(_records(self.folder / file)) for split, file in LISTS.items()}
+        self.source = self.folder  # whose names say what they hold
         # hidden files, such as the ._a.wav that macOS leaves, hold no sound
-        paths = sorted(self.folder.glob("[!._]*/[!.]*.wav"))
-        rows = [self._row(path.relative_to(self.folder).as_posix()) for path in paths]
-        there = sorted({row["word"] for row in rows})
-        self.words = words or self.default_words or tuple(there)
-        for word in words or ():
-            if word not in there:
-                raise DataError(f"{self.folder} has no recordings of the word {word!r}; it has {', '.join(there)}")
-        names = self._names(split, {row["name"] for row in rows})
-        rows = [row for row in rows if row["name"] in names and row["word"] in self.words]
-        rows = [{**row, "label": self.words.index(row["word"])} for row in rows]
-        super().__init__(sorted(rows, key=lambda row: row["label"]), split, self.folder)
+        files = {path.relative_to(self.folder).as_posix() for path in self.folder.glob("[!._]*/[!.]*.wav")}
+        self.words = self.words or tuple(sorted({name.split("/")[0] for name in files}))
+        return [name for word in self.words for name in sorted(files) if name.startswith(f"{word}/")]
+
+    def _row(self, name: str) -> dict:
+        word, file = name.split("/")
+        found = re.fullmatch(r"([^_]\w*)_nohash_(\d+)\.wav", file)
+        if not found:
+            raise ValueError("a recording is named like yes/0a7c2a8d_nohash_0.wav")
+        split = next((split for split, names in self.lists.items() if name in names), "train")
+        facts = {"name": name, "word": word, "label": self.words.index(word), "split": split}
+        return facts | {"speaker": found[1], "take": int(found[2])}
 
     def _item(self, row: dict) -> dict:
         sound, sr = audio.load(self.folder / row["name"], mono=True)
         sound = sound[0, :SAMPLES]  # (time,)
         return {"audio": torch.nn.functional.pad(sound, (0, SAMPLES - len(sound))), "sr": sr, **row}
 
-    def _names(self, split: str, there: set[str]) -> set[str]:
-        """Which of the files are in the split."""
-        if (self.folder / split).is_dir():  # the prepared SC09
-            return {name for name in there if name.startswith(f"{split}/")}
-        lists = {name: set(_records(self.folder / file)) for name, file in LISTS.items()}
-        return lists[split] if split in lists else there.difference(*lists.values())
-
-    def _row(self, name: str) -> dict:
-        found = RECORDING.fullmatch(name)
-        if not found:
-            raise DataError(f"{self.folder}, row {name!r}: the file is not named like yes/0a7c2a8d_nohash_0.wav")
-        return {"name": name, "word": (found[2] or found[1]).lower(), "speaker": found[3], "take": int(found[4])}
-
 
 class SC09(SpeechCommands):
-    """The ten spoken digits: the words "zero" to "nine" of Speech Commands, or the WaveGAN paper's prepared set.
+    """The ten spoken digits: the words "zero" to "nine" of Speech Commands.
 
     >>> digits = SC09("data", "train", download=True)  # doctest: +SKIP
 
-    Items are as in `SpeechCommands`, with labels 0 to 9. The prepared set (Donahue et al. 2019), with files such as
-    sc09/train/Zero_0a7c2a8d_nohash_0.wav, has 18,620 digits to train on, from version 0.01 of Speech Commands. With
-    `download`, you get version 0.02, whose hash is published: 38,908 digits in all.
+    Items are as in `SpeechCommands`, with labels 0 to 9. Version 0.02 of Speech Commands has 38,908 digits; the WaveGAN
+    paper (Donahue et al. 2019) trained on 18,620 of version 0.01.
 
     Args:
-        root: the folder that holds sc09 or speech_commands_v0.02 (sc09 is used if both exist), or one of these itself.
+        root: the folder that holds speech_commands_v0.02, or that folder itself; it may hold the digits only.
         split: "train", "valid" or "test".
-        words: which digits to read, in the order of their labels. None means all ten.
-        download: whether to download and unpack Speech Commands if neither set is there.
+        download: whether to download and unpack Speech Commands if it is not there.
 
     Raises:
-        DataError: if a file or word is missing, damaged or misnamed; the message names the file.
+        DataError: if a file is missing, damaged or misnamed; the message names the file.
 
     Chapter 1.
     """
 
-    default_words, elsewhere = DIGITS, ("sc09",)
-
-
-# ---- folders and tables
-
-
-def _split(split: str) -> str:
-    return check_split("valid" if split == "validation" else split)
-
-
-def _locate(root: Path, known: str, markers: tuple, download: bool, elsewhere: tuple = ()) -> Path:
-    """The folder under `root` (or `root` itself) that holds one of the files `markers`, downloaded first if asked."""
-    for folder in (*elsewhere, SETS[known].folder, "."):
-        if any((root / folder / marker).exists() for marker in markers):
-            return root / folder
-    if download:
-        return SETS[known].fetch(root)
-    way = f"pass download=True ({SETS[known].size}), or unpack {SETS[known].url} there yourself"
-    raise DataError(f"{root / SETS[known].folder / markers[0]} is missing; {way}")
+    words = DIGITS
 
 
 def _records(path: Path) -> list:

@@ -7,13 +7,10 @@ import numpy as np
 from .framework import exercise
 
 
-@exercise("05.1", "Each layer adds (kernel_size - 1) times its dilation to the one frame you start with.", value=True)
+@exercise("05.1", "Each layer adds (kernel_size - 1) times its dilation to the one frame you start with.")
 def reach() -> int:
     """How many inputs does one output see after 3 stacks of dilations 1, 2, 4, 8 with kernel size 3?"""
     return 1 + (3 - 1) * 3 * (1 + 2 + 4 + 8)
-
-
-reach.cases("Your receptive field", rtol=0)
 
 
 @exercise("05.2", "Change one input at a time, k steps before the last, and see whether the last output differs.")

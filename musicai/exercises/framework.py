@@ -34,7 +34,6 @@ class Exercise:
         number: chapter and exercise, such as "01.2".
         solve: the solution; if the answer is a value, a function without arguments that returns it.
         hint: one sentence, printed after a wrong answer.
-        value: whether the answer is a value rather than a function.
         check: takes an answer and raises `Wrong` unless it is right.
 
     Used in Chapters 1 to 7.
@@ -43,7 +42,6 @@ class Exercise:
     number: str
     solve: Callable[..., Any]
     hint: str
-    value: bool = False
     check: Callable[[Any], None] | None = None
 
     def checker(self, check: Callable[[Any], None]) -> Callable[[Any], None]:
@@ -51,7 +49,7 @@ class Exercise:
         self.check = check
         return check
 
-    def cases(self, what: str, *arguments: tuple, rtol: float = 1e-4, atol: float = 1e-6) -> None:
+    def cases(self, what: str, *arguments: tuple, rtol: float = 1e-4, atol: float = 1e-6) -> "Exercise":
         """Check an answer by comparing it with the solution: the value, or what both return for these arguments.
 
         `what` starts the message; the arguments fill its {}.
@@ -65,6 +63,12 @@ class Exercise:
                 close(got, want, what.format(*(textwrap.shorten(str(arg), 120) for arg in args)), rtol=rtol, atol=atol)
 
         self.check = check
+        return self
+
+    @property
+    def value(self) -> bool:
+        """Whether the answer is a value rather than a function: the solution takes no arguments."""
+        return not inspect.signature(self.solve).parameters
 
     @property
     def answer(self) -> Any:
@@ -97,10 +101,10 @@ class Exercise:
         return f"```python\n{self.source}\n```"
 
 
-def exercise(number: str, hint: str, *, value: bool = False) -> Callable[[Callable[..., Any]], Exercise]:
+def exercise(number: str, hint: str) -> Callable[[Callable[..., Any]], Exercise]:
     """Turn the decorated solution into an exercise; its docstring is the question.
 
-    >>> @exercise("99.1", "Add one.", value=True)
+    >>> @exercise("99.1", "Add one.")
     ... def successor():
     ...     "Which number comes after one?"
     ...     return 1 + 1
@@ -108,7 +112,6 @@ def exercise(number: str, hint: str, *, value: bool = False) -> Callable[[Callab
     Args:
         number: chapter and exercise, such as "01.2".
         hint: printed after a wrong answer.
-        value: whether the answer is the value that the solution returns, rather than a function.
 
     Returns: the decorator.
 
@@ -120,7 +123,7 @@ def exercise(number: str, hint: str, *, value: bool = False) -> Callable[[Callab
         known = registry.get(number)
         if known and known.solve.__qualname__ != solve.__qualname__:
             raise ValueError(f"exercise {number} is defined twice: {known.solve.__name__} and {solve.__name__}")
-        registry[number] = Exercise(number, solve, hint, value)
+        registry[number] = Exercise(number, solve, hint).cases("Your answer")
         return registry[number]
 
     return register

@@ -171,15 +171,6 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
         """The mean log-likelihood of the rows of X: a matrix, or shards as for `fit`."""
         return float(self._log_likelihoods(X).mean())
 
-    def bic(self, X: Any) -> float:
-        """Bayesian information criterion on X; lower is better. Schwarz (1978)."""
-        found = self._log_likelihoods(X)
-        return -2 * float(found.sum()) + self._n_parameters() * math.log(len(found))
-
-    def aic(self, X: Any) -> float:
-        """Akaike information criterion on X; lower is better. Akaike (1974)."""
-        return -2 * float(self._log_likelihoods(X).sum()) + 2 * self._n_parameters()
-
     def sample(self, n_samples: int = 1) -> tuple[Array, Array]:
         """Draw rows (n_samples, features), sorted by component, and the component of each (n_samples,).
 

@@ -8,7 +8,6 @@ beside each constant, in the order hum, hum, singer; "guess" marks what so littl
 
 import numpy as np
 import scipy  # which loads the part `signal` when that is first used
-import soxr
 
 from musicai.notes import Melody, Note, midi_to_hz
 
@@ -36,14 +35,6 @@ REGISTER = (53, 5), (82, 4)  # MIDI pitch: mean and spread of voices (52, 53, 47
 # Formants of five vowels: frequencies in Hz (first, second, third); the fourth and fifth hardly change.
 VOWELS = ((700, 1200, 2500), (450, 850, 2500), (320, 750, 2300), (480, 1800, 2500), (290, 2200, 2900))
 NASAL = (250, 1000, 2200)  # of a hum with the lips closed
-
-# How many notes are how far off, in semitones, once the tuning of the whole is taken away. Sung: 53 notes of two hums.
-# Played: notes that pYIN hears in 23 excerpts of recordings, beside the written tune in any octave (30 are beyond).
-PITCH_ERROR_EDGES = np.r_[-3, -2, np.arange(-12, 13) / 10, 2, 3]
-PITCH_ERRORS = {
-    "sung": (0, 0, 0, 2, 0, 0, 1, 0, 4, 4, 3, 3, 4, 5, 6, 4, 2, 4, 5, 1, 1, 2, 2, 0, 0, 0, 0, 0),
-    "played": (4, 5, 0, 2, 0, 2, 0, 0, 2, 2, 9, 5, 27, 349, 356, 35, 12, 5, 2, 1, 0, 0, 1, 0, 0, 0, 2, 7),
-}
 
 
 def excerpt(melody: Melody, notes: int, seed: int | np.random.Generator = 0) -> Melody:
@@ -208,9 +199,7 @@ def _draw(rng, pitches, starts, ends, attacked, seconds, errors):
     return np.where(sounding, curve + errors * loose, np.nan), loudness
 
 
-def hum(
-    melody, seed=0, *, seconds=10.0, errors=1.0, voice="any", room=0.0, phone=False, snr=None
-) -> tuple[np.ndarray, int]:
+def hum(melody, seed=0, *, seconds=10.0, errors=1.0, voice="any", room=0.0, snr=None) -> tuple[np.ndarray, int]:
     """Simulate a recording of someone who hums, sings "la la" or whistles part of a tune.
 
     >>> audio, sr = hum(Melody.from_pitches([60, 62, 64, 62] * 8), seconds=4, room=0.4, snr=10)
@@ -224,7 +213,6 @@ def hum(
         errors: a factor for every mistake and unsteadiness of the singer, as in `sing`.
         voice: "vowel", "hum" (lips closed), "whistle", or "any" for one of the first two.
         room: seconds in which the room's reverberation falls by 60 dB; 0 for none.
-        phone: whether to keep only what a telephone does: 300 to 3,400 Hz, 8,000 samples per second.
         snr: decibels by which the hum is louder than the noise that is added, over the whole recording; None adds none.
 
     Returns: audio float32 (samples,) within [-1, 1], and its sample rate.
@@ -248,14 +236,12 @@ def hum(
     audio = loudness * (tone if voice == "whistle" else _voice(rng, frequency, voice == "hum"))
     audio = audio / np.std(audio) + 0.005 * rng.standard_normal(len(audio))  # nobody is silent between notes
     audio = _reverberate(rng, audio, room) if room else audio
-    audio = _telephone(audio) if phone else audio
     audio *= 10 ** (rng.uniform(-26, -18) / 20) / np.sqrt(np.mean(audio**2))
     if snr is not None:
         # like most noise, louder below
         noise = scipy.signal.lfilter([1], [1, -0.9], rng.standard_normal(int(seconds * SR)))
-        noise = _telephone(noise) if phone else noise
         audio = audio + noise * np.sqrt(np.mean(audio**2) / np.mean(noise**2)) * 10 ** (-snr / 20)
-    return (audio / max(1.0, np.abs(audio).max() / 0.99)).astype(np.float32), SR // 2 if phone else SR
+    return (audio / max(1.0, np.abs(audio).max() / 0.99)).astype(np.float32), SR
 
 
 def _voice(rng, frequency, closed):
@@ -280,8 +266,3 @@ def _reverberate(rng, audio, seconds):
     echoes = rng.standard_normal(len(t)) * 10 ** (-3 * t / seconds)
     echoes *= 10 ** (rng.uniform(-6, 3) / 20) / np.sqrt(np.sum(echoes**2))
     return audio + scipy.signal.oaconvolve(audio.astype(np.float32), echoes.astype(np.float32))[: len(audio)]
-
-
-def _telephone(audio):
-    band = scipy.signal.butter(4, [300, 3400], "band", fs=SR, output="sos")
-    return soxr.resample(scipy.signal.sosfilt(band, audio), SR, SR // 2)
