@@ -1,4 +1,4 @@
-"""Write the tune model for the front page: int8 weights with a scale per row, as network.js of the studio reads them.
+"""Write the tune model and the chords' tables for the front page: weights as int8 with a scale per row. Chapter 8.
 
 python scripts/studio_tunes.py book/_static/studio
 """
@@ -12,6 +12,7 @@ import numpy as np
 from torch import nn
 
 from musicai.composition import TuneWaveNet
+from musicai.composition.harmony import nottingham_tables
 
 
 def stored_tensors(model: nn.Module) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
@@ -33,8 +34,10 @@ def stored_tensors(model: nn.Module) -> dict[str, tuple[np.ndarray, np.ndarray |
 
 
 def pack_tunes(model: TuneWaveNet) -> bytes:
-    """All that `TuneNetwork` in network.js needs: the length of a header, the header in JSON, and the tensors."""
+    """The model and the chords' tables: the length of a header, the header in JSON, and the tensors; see layers.js."""
     tensors = stored_tensors(model)
+    for name, table in vars(nottingham_tables()).items():
+        tensors[f"chords.{name}"] = table.reshape(-1, table.shape[-1]).astype(np.float32), None
     rows = [{"name": n, "type": str(v.dtype), "shape": v.shape} for n, (v, _) in tensors.items()]
     sizes = {name: getattr(model.config, name) for name in ("width", "skip", "slot", "hidden", "layers")}
     header = json.dumps({"config": sizes, "tensors": rows}, separators=(",", ":")).encode()
@@ -45,7 +48,7 @@ def pack_tunes(model: TuneWaveNet) -> bytes:
 
 
 def write_tunes(folder: str | Path) -> None:
-    """Write tunes.data.js, from the shipped model, into a folder."""
+    """Write tunes.data.js, with the shipped model, into a folder."""
     text = base64.b64encode(pack_tunes(TuneWaveNet.from_pretrained("tunes"))).decode()
     line = f'globalThis.STUDIO_DATA = {{ ...globalThis.STUDIO_DATA, tunes: "{text}" }};\n'
     Path(folder, "tunes.data.js").write_text(line)

@@ -5,6 +5,7 @@ import { MODES, clamp } from "./tunes.js";
 import { closeness, countBars, density, findForm, keyScores, median, modulo } from "./controls.js";
 import { scaleOf, sourceMelody, sum, syncopation } from "./controls.js";
 import { Rules, WIDEST, planOf, writeTunes } from "./generation.js";
+import { accompany, addChords } from "./harmony.js";
 import { TuneNetwork } from "./network.js";
 import { layOut, playOut } from "./sources.js";
 
@@ -71,6 +72,17 @@ export class Composer {
     const { meter, tempo, tonic, mode, bars, form } = controls;
     const obtained = heard && closeness(notes, heard);
     return { notes, meter, tempo, tonic, mode, bars, form: form.join(""), closeness: obtained, source: heard };
+  }
+
+  /**
+   * Chords for a song, and a chord part and a bass that play them (`Song.score`).
+   * @param {import("./controls.js").Melody} song as `compose` returns it
+   * @returns {{spans: import("./harmony.js").ChordSpan[], chords: import("./controls.js").Note[],
+   *   bass: import("./controls.js").Note[]}}
+   */
+  accompany(song) {
+    const spans = addChords(song, this.network.tensors);
+    return { spans, ...accompany(song, spans) };
   }
 
   /** The best of several drafts (`_write`). */

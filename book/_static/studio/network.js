@@ -36,7 +36,7 @@ export class TuneNetwork {
       bias.set(tensors.get(`${name}.bias`)?.values ?? []);
       return { weight, bias, rows: even, columns };
     };
-    Object.assign(this, { config: header.config, header });
+    Object.assign(this, { config: header.config, tensors });
     [this.embed, this.slot, this.given] = ["embed", "slot", "given"].map(table);
     this.slots = layer("slots");
     this.blocks = Array.from({ length: header.config.layers }, (_, i) => ({
