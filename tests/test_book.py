@@ -13,6 +13,8 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from scripts import build_studio
+
 ROOT = Path(__file__).parent.parent
 PHONE = 390
 
@@ -21,6 +23,7 @@ PHONE = 390
 def html(tmp_path_factory) -> Path:
     """The book as `make book` builds it, with warnings as errors; Sphinx only reads what changed since a build."""
     pytest.importorskip("jupyter_book")
+    build_studio.build()
     out = tmp_path_factory.mktemp("book")
     if (ROOT / "_build").is_dir():
         shutil.copytree(ROOT / "_build", out / "_build")

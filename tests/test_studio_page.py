@@ -57,6 +57,14 @@ def site(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def _own_size(request):
+    """The other tests of the session find the window as it was."""
+    yield
+    if "browser" in request.fixturenames:
+        request.getfixturevalue("browser").execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
 class Visitor:
     """Somebody who uses the page."""
 
