@@ -7,7 +7,7 @@ A note costs the bits of its duration and, given that, of its pitch; rests count
 all notes before it in its tune and from the plan: key, mode, metre, where it begins in the bar, and how many bars are
 left in the section and in the tune. "All of the plan" adds the tune's range, density and syncopation. The LSTM has the
 WaveNet's inputs, look-up, heads, number of weights (within 3 %), batches and steps; only what looks back over the notes
-differs. The WaveNet's peak learning rate is the recipe's; the LSTM's is the best of three in short runs, by the bits
+differs. The WaveNet's peak learning rate is the recipe's; the LSTM's is the best of four in short runs, by the bits
 per note of the validation split. "Plain" tunes have nothing but whole bars and no notes shorter than a triplet's
 sixteenth: 86 % of all.
 """
@@ -30,7 +30,7 @@ from musicai.recipes import tunes as recipe
 from musicai.train import seed_all
 
 OPEN = (*RANGE, 4, 5)  # the columns of range, density and syncopation
-RATES, SHORT = (1e-3, 2e-3, 4e-3), 300  # peak learning rates to choose from, by runs of so many steps
+RATES, SHORT = (1e-3, 2e-3, 4e-3, 8e-3), 300  # peak learning rates to choose from, by runs of so many steps
 RATE = recipe.LR
 Examples = list[tuple[np.ndarray, Tune]]
 
