@@ -1,11 +1,15 @@
-"""What other programs read in a written song: its notes, tempo, metre and signature, by music21 and by symusic."""
+"""What music21, symusic and Verovio read in a written song: its notes, tempo, metre and signature."""
 
+import base64
+import os
+import tempfile
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
 import music21
 import symusic
+import verovio
 
 
 class Reading(NamedTuple):
@@ -29,11 +33,11 @@ def on_grid(beats) -> float:
     return float(Fraction(round(float(beats) * 48), 48))
 
 
-def read_by_symusic(path: Path) -> Reading:
-    """Read a MIDI file."""
+def read_by_symusic(path: Path, lost: int = 0) -> Reading:
+    """Read a MIDI file in which each note is shorter by so many ticks."""
     score = symusic.Score(path)
     ticks = score.ticks_per_quarter
-    notes = [(n.pitch, n.time / ticks, n.duration / ticks) for track in score.tracks for n in track.notes]
+    notes = [(n.pitch, n.time / ticks, (n.duration + lost) / ticks) for track in score.tracks for n in track.notes]
     meter = score.time_signatures[0]
     sharps = score.key_signatures[0].key if score.key_signatures else None
     return Reading(rounded(notes), score.tempos[0].qpm, (meter.numerator, meter.denominator), sharps)
@@ -50,6 +54,25 @@ def read_by_music21(path: Path) -> Reading:
     return Reading(
         rounded(notes), marks[0] if marks else 120.0, (meter.numerator, meter.denominator), key and key.sharps
     )
+
+
+def read_by_verovio(path: Path) -> Reading:
+    """Read a MusicXML file, by the MIDI file that Verovio makes of it, all notes a tick short; a ValueError if it warns."""
+    verovio.enableLog(verovio.LOG_WARNING)  # on the file descriptor 2
+    toolkit, stderr = verovio.toolkit(), os.dup(2)
+    with tempfile.TemporaryFile("w+") as log, tempfile.NamedTemporaryFile(suffix=".mid") as file:
+        os.dup2(log.fileno(), 2)
+        try:
+            read = toolkit.loadFile(str(path))
+            file.write(base64.b64decode(toolkit.renderToMIDI()))
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+        log.seek(0)
+        if (warning := log.read()) or not read:
+            raise ValueError(f"{path}: {warning}")
+        file.flush()
+        return read_by_symusic(Path(file.name), lost=1)
 
 
 def joined(part: music21.stream.Part) -> list[tuple]:
