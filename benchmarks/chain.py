@@ -82,7 +82,7 @@ def run(*words: str) -> tuple[int, list[str], list[str]]:
 
 
 def sing(sound: str, times: int) -> None:
-    """Make songs of a hum; print the clock's and the processor's time after each, and the most memory in GB, as JSON."""
+    """Make songs of a hum; print both clocks after each, and the most memory in GB, as JSON."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         words = (

@@ -57,7 +57,7 @@ def read_by_music21(path: Path) -> Reading:
 
 
 def read_by_verovio(path: Path) -> Reading:
-    """Read a MusicXML file, by the MIDI file that Verovio makes of it, all notes a tick short; a ValueError if it warns."""
+    """Read a MusicXML file by the MIDI file that Verovio makes of it; a ValueError if it warns."""
     verovio.enableLog(verovio.LOG_WARNING)  # on the file descriptor 2
     toolkit, stderr = verovio.toolkit(), os.dup(2)
     with tempfile.TemporaryFile("w+") as log, tempfile.NamedTemporaryFile(suffix=".mid") as file:
