@@ -4,14 +4,15 @@
  */
 
 import { argsort, median, rint } from "./numbers.js";
+import { makeRow } from "./simd.js";
 
 const RATE = 8; // frames per second
 const PACES = Array.from({ length: 5 }, (_, i) => 0.14 * 2 ** (i / 2)); // seconds per note
 const CHANGES = [2 ** -0.25, 1, 2 ** 0.25]; // of a pace, in the second comparison
 const CAP = 2, OCTAVE = 0.25, BEND = 0.25; // semitones, semitones, and the cost of a step at half or twice the tempo
 const REFINED = 100, WAYS = 2; // lines that are compared finely, and keys and paces for each
-const KEYS = Array.from({ length: 12 }, (_, key) => key);
-const TUNINGS = Array.from({ length: 16 }, (_, i) => (i < 8 ? i : i + 88) / 8 - 0.5); // two octaves, in steps of 1/8
+const LANES = 16, KEYS = Array.from({ length: LANES }, (_, key) => key); // what is compared at once; 12 keys are used
+const TUNINGS = Array.from({ length: LANES }, (_, i) => (i < 8 ? i : i + 88) / 8 - 0.5); // two octaves, in steps of 1/8
 const FULL = 32767, LONGEST = 4096, PITCHES = 224; // what is impossible; frames of a line; pitches a line may have
 const SKETCH = { rate: 4, paces: [0.2, 0.4] }; // of the comparison with all lines
 
@@ -42,91 +43,86 @@ function queryOf(contour, rate) {
   return { pitches: pitches.map((pitch) => pitch - tuning), weights, tuning, seconds: trimmed.pitches.length / contour.rate };
 }
 
-/**
- * The costs of a query's frames at each pitch that a line may have, moved by each of `lanes` semitones.
- *
- * @returns {{table: Int32Array, scale: number, frames: number, height: number, lanes: number}} (frames, height, lanes)
- */
-function tableOf({ pitches, weights }, height, lanes, octave) {
-  const size = lanes.length, costs = new Float64Array(pitches.length * height * size);
-  let most = 1;
-  pitches.forEach((pitch, t) => {
-    let worst = 0;
-    for (let row = 0; row < height; row++) {
-      const place = height === PITCHES && row >= 176 ? row - PITCHES : row; // 0 to 175, then -48 to -1
-      for (let lane = 0; lane < size; lane++) {
-        const cost = weights[t] * pitchCost(pitch + lanes[lane] - place, octave);
-        costs[(t * height + row) * size + lane] = cost;
-        worst = Math.max(worst, cost);
-      }
-    }
-    most += worst;
-  });
-  const scale = Math.min(300, (0.8 * FULL) / most);
-  const sum = weights.reduce((a, b) => a + b, 0);
-  return { table: Int32Array.from(costs, (cost) => rint(scale * cost)), scale, sum, frames: pitches.length, height, lanes: size };
-}
-
-/** Room for the totals of three rows, and where in the line each path started. */
-class Work {
-  constructor() {
-    const row = () => new Int32Array((LONGEST + 2) * TUNINGS.length);
-    this.totals = [row(), row(), row()];
-    this.starts = [row(), row(), row()];
-    this.line = new Int32Array(LONGEST);
+/** A query's costs in WebAssembly's memory, with room for the lines that it is compared with. */
+class Warper {
+  /**
+   * @param {{pitches: number[], weights: number[]}} query
+   * @param {number} height pitches that a line may have: 12, or PITCHES
+   * @param {number[]} lanes semitones by which the query is moved
+   * @param {number} octave as for `pitchCost`
+   */
+  constructor({ pitches, weights }, height, lanes, octave) {
+    const row = (LONGEST + 2) * LANES, frames = pitches.length, cells = frames * height * LANES;
+    const bytes = 2 * (3 * row + cells) + 4 * LONGEST, memory = new WebAssembly.Memory({ initial: Math.ceil(bytes / 65536) });
+    this.totals = [0, 1, 2].map((i) => new Int16Array(memory.buffer, 2 * i * row, row));
+    this.table = new Int16Array(memory.buffer, 6 * row, cells);
+    this.line = new Int32Array(memory.buffer, 6 * row + 2 * cells, LONGEST);
+    this.fillRow = makeRow(memory);
+    Object.assign(this, { frames, height, sum: weights.reduce((a, b) => a + b, 0) });
+    this.fillTable(pitches, weights, lanes, octave);
   }
 
-  /**
-   * Read a line every `step` beats, again from its start after its end. Python: line_frames.
-   *
-   * @returns {number} frames
-   */
-  read({ pitches, starts, end }, step, more, shift, height) {
-    const count = Math.max(1, Math.trunc((end - starts[0]) / step)), frames = Math.min(count + Math.min(more, count), LONGEST);
-    for (let u = 0, at = 0; u < Math.min(count, frames); u++) {
+  /** The costs (frames, height, LANES) in whole numbers that never add up to more than FULL. */
+  fillTable(pitches, weights, lanes, octave) {
+    const costs = new Float64Array(this.table.length);
+    let most = 1;
+    for (let t = 0, at = 0; t < pitches.length; t++) {
+      let worst = 0;
+      for (let row = 0; row < this.height; row++) {
+        const place = this.height === PITCHES && row >= 176 ? row - PITCHES : row; // 0 to 175, then -48 to -1
+        for (const lane of lanes) worst = Math.max(worst, (costs[at++] = weights[t] * pitchCost(pitches[t] + lane - place, octave)));
+      }
+      most += worst;
+    }
+    this.scale = Math.min(300, (0.8 * FULL) / most);
+    this.bend = rint(this.scale * BEND);
+    for (let at = 0; at < costs.length; at++) this.table[at] = rint(this.scale * costs[at]);
+  }
+
+  /** Read a line every `step` beats, again from its start after its end; return the frames. Python: line_frames. */
+  read({ pitches, starts, end }, step, shift) {
+    const { line, height, frames } = this, count = Math.max(1, Math.trunc((end - starts[0]) / step));
+    this.cells = Math.min(count + Math.min(frames, count), LONGEST);
+    for (let u = 0, at = 0; u < Math.min(count, this.cells); u++) {
       const middle = starts[0] + (u + 0.5) * step;
       while (at + 1 < starts.length && starts[at + 1] <= middle) at++;
-      this.line[u] = (((pitches[at] - shift) % height) + height) % height;
+      line[u] = 2 * LANES * ((((pitches[at] - shift) % height) + height) % height);
     }
-    for (let u = count; u < frames; u++) this.line[u] = this.line[u - count];
-    return frames;
+    for (let u = count; u < this.cells; u++) line[u] = line[u - count];
   }
 
-  /** Which of the three rows is the last of the dynamic programming over `cells` frames of the line. Python: _warp. */
-  warp(query, bend, cells, tracked) {
-    const { totals, starts } = this, { lanes, height, table } = query, width = (cells + 2) * lanes;
+  /** The cost of the cheapest path through the line in each lane, in whole numbers. Python: _warp. */
+  warp(costs) {
+    const { totals, table, line, cells, frames, height, bend } = this, width = (cells + 2) * LANES, size = 2 * height * LANES;
     for (const row of totals) row.fill(FULL, 0, width);
-    totals[2].fill(0, lanes, (cells + 1) * lanes); // before the first frame, a path may be anywhere
-    if (tracked) for (let u = 0; u < cells; u++) starts[2].fill(u, (u + 1) * lanes, (u + 2) * lanes);
-    for (let t = 0; t < query.frames; t++) {
-      const [one, two, out] = [(t + 2) % 3, (t + 1) % 3, t % 3];
-      const cost = t * height * lanes, before = Math.max(t - 1, 0) * height * lanes;
-      fillRow(this, one, two, out, table, before, cost, cells, lanes, bend, tracked);
+    totals[2].fill(0, LANES, (cells + 1) * LANES); // before the first frame, a path may be anywhere
+    const at = totals.map((row) => row.byteOffset), end = line.byteOffset + 4 * cells;
+    for (let t = 0, cost = table.byteOffset; t < frames; t++, cost += size) {
+      const before = t ? cost - size : cost;
+      this.fillRow(at[(t + 2) % 3], at[(t + 1) % 3], at[t % 3], before, cost, line.byteOffset, end, bend);
       if (t === 0) totals[2].fill(FULL, 0, width);
     }
-    return (query.frames - 1) % 3;
+    const last = totals[(frames - 1) % 3];
+    costs.fill(FULL);
+    for (let i = 2 * LANES; i < width; i++) if (last[i] < costs[i % LANES]) costs[i % LANES] = last[i];
   }
-}
 
-/** One row: from one frame of the query to the next, a path moves one frame in the line, or two; or one in two. */
-function fillRow(work, one, two, out, table, before, cost, cells, lanes, bend, tracked) {
-  const { line } = work, first = work.totals[one], second = work.totals[two], now = work.totals[out];
-  const [from, fromTwo, to] = [work.starts[one], work.starts[two], work.starts[out]];
-  for (let u = 0; u < cells; u++) {
-    const cell = u * lanes, after = cell + lanes, here = after + lanes, price = line[u] * lanes;
-    for (let lane = 0; lane < lanes; lane++) {
-      let best = first[after + lane], origin = after;
-      const skip = first[cell + lane] + bend, twice = second[after + lane] + table[before + price + lane] + bend;
-      if (skip < best) {
-        best = skip;
-        origin = cell;
+  /** In which frames of the line the cheapest path in one lane starts and ends. Python: warping.warp. */
+  path(lane) {
+    const { table, line, cells, frames, height, bend } = this, row = (value) => new Float64Array(cells + 2).fill(value);
+    let [one, two, from, fromTwo] = [row(0), row(Infinity), row(0).map((_, u) => u - 1), row(0)];
+    one[0] = one[cells + 1] = Infinity;
+    for (let t = 0; t < frames; t++) {
+      const out = row(Infinity), to = row(0), cost = (time, u) => table[Math.max(time, 0) * height * LANES + line[u] / 2 + lane];
+      for (let u = 0; u < cells; u++) {
+        const step = one[u + 1], skip = one[u] + bend, twice = two[u + 1] + cost(t - 1, u) + bend, best = Math.min(step, skip, twice);
+        out[u + 2] = best + cost(t, u);
+        to[u + 2] = step === best ? from[u + 1] : skip === best ? from[u] : fromTwo[u + 1];
       }
-      const late = twice < best;
-      if (late) best = twice;
-      if (tracked) to[here + lane] = late ? fromTwo[after + lane] : from[origin + lane];
-      const total = best + table[cost + price + lane];
-      now[here + lane] = total < FULL ? total : FULL;
+      [one, two, from, fromTwo] = [out, t ? one : row(Infinity), to, from];
     }
+    const end = one.indexOf(one.reduce((a, b) => Math.min(a, b)));
+    return { first: from[end], last: end - 1 };
   }
 }
 
@@ -140,55 +136,48 @@ function readLine({ pitches, onsets, durations, offsets, header }, i) {
   return { pitches: pitches.subarray(first, last), starts, end, beats };
 }
 
-/** The cheapest path in each lane: costs per frame of the query, and in beats where it starts and ends. */
-function compare(work, query, line, { pace, shift, rate, tracked }) {
-  const step = line.beats / (rate * pace), { lanes } = query;
-  const cells = work.read(line, step, query.frames, shift, query.height);
-  const last = work.warp(query, rint(query.scale * BEND), cells, tracked), totals = work.totals[last];
-  return Array.from({ length: lanes }, (_, lane) => {
-    let cost = FULL, at = 0;
-    for (let u = 0; u < cells; u++) {
-      if (totals[(u + 2) * lanes + lane] < cost) cost = totals[(u + 2) * lanes + lane], (at = u);
-    }
-    const start = tracked ? line.starts[0] + work.starts[last][(at + 2) * lanes + lane] * step : NaN;
-    return { cost: cost === FULL ? Infinity : cost / (query.scale * query.sum), start, end: line.starts[0] + (at + 1) * step };
+/** The costs per frame of all ways to compare a line: at each of `paces`, moved by `shifts` and by each lane. */
+function compare(warper, line, paces, shifts, rate) {
+  const costs = new Float64Array(paces.length * LANES), scale = warper.scale * warper.sum;
+  paces.forEach((pace, i) => {
+    warper.read(line, line.beats / (rate * pace), shifts[i]);
+    warper.warp(costs.subarray(i * LANES, (i + 1) * LANES));
   });
+  return costs.map((cost) => (cost === FULL ? Infinity : cost / scale));
 }
 
 /** The lines that a contour fits best in a quick comparison with all of them, by pitch class and in wide frames. */
 export function sketch(contour, lines, count) {
-  const query = tableOf(queryOf(contour, SKETCH.rate), 12, KEYS, 0), work = new Work(), costs = new Float64Array(lines.length);
-  for (let i = 0; i < lines.length; i++) {
-    const line = readLine(lines, i), ways = SKETCH.paces.map((pace) => compare(work, query, line, { pace, shift: 0, rate: SKETCH.rate }));
-    costs[i] = Math.min(...ways.flat().map((way) => way.cost));
-  }
+  const { rate, paces } = SKETCH, warper = new Warper(queryOf(contour, rate), 12, KEYS, 0), costs = new Float64Array(lines.length);
+  for (let i = 0; i < lines.length; i++) costs[i] = Math.min(...compare(warper, readLine(lines, i), paces, [0, 0], rate));
   return argsort(costs).slice(0, count);
 }
 
 /**
  * Compare a contour with lines, first by pitch class in 12 keys, then finely. Python: warp_all.
  *
- * @param {number[]} which the lines, at most REFINED
+ * @param {number[]} which the lines
  * @returns {{cost, start, end, transposition}[]} for each line; start and end in beats, transposition in semitones
  */
 export function warpAll(contour, lines, which) {
-  const sung = queryOf(contour, RATE), work = new Work();
-  const rough = tableOf(sung, 12, KEYS, 0), fine = tableOf(sung, PITCHES, TUNINGS, OCTAVE);
+  const sung = queryOf(contour, RATE), still = PACES.map(() => 0);
+  const rough = new Warper(sung, 12, KEYS, 0), fine = new Warper(sung, PITCHES, TUNINGS, OCTAVE);
   const middle = median(sung.pitches.filter((_, t) => sung.weights[t] > 0));
   return which.map((i) => {
-    const line = readLine(lines, i), costs = PACES.flatMap((pace) => compare(work, rough, line, { pace, shift: 0, rate: RATE }));
-    const best = argsort(costs.map((way) => way.cost)).slice(0, WAYS);
-    const ways = CHANGES.flatMap((change) => best.map((way) => ({ pace: PACES[Math.floor(way / 12)] * change, key: way % 12 })));
-    return refine(work, fine, line, ways, { middle, tuning: sung.tuning });
+    const line = readLine(lines, i), costs = compare(rough, line, PACES, still, RATE);
+    const ways = argsort(costs).filter((way) => way % LANES < 12).slice(0, WAYS), octave = (median(line.pitches) - middle) / 12;
+    const paces = CHANGES.flatMap((change) => ways.map((way) => PACES[Math.floor(way / LANES)] * change));
+    const shift = (key) => key + 12 * Math.floor(octave - key / 12);
+    return refine(fine, line, paces, CHANGES.flatMap(() => ways.map((way) => shift(way % LANES))), sung.tuning);
   });
 }
 
 /** The best of all ways to compare a line finely. Python: _refine. */
-function refine(work, query, line, ways, { middle, tuning }) {
-  const found = ways.flatMap(({ pace, key }) => {
-    const shift = key + 12 * Math.floor((median(line.pitches) - middle - key) / 12);
-    const lanes = compare(work, query, line, { pace, shift, rate: RATE, tracked: true });
-    return lanes.map((lane, i) => ({ ...lane, transposition: shift + TUNINGS[i] - tuning }));
-  });
-  return found.reduce((best, way) => (way.cost < best.cost ? way : best));
+function refine(warper, line, paces, shifts, tuning) {
+  const costs = compare(warper, line, paces, shifts, RATE), best = argsort(costs)[0], way = Math.floor(best / LANES);
+  const step = line.beats / (RATE * paces[way]);
+  warper.read(line, step, shifts[way]);
+  const { first, last } = warper.path(best % LANES), beat = (frame) => line.starts[0] + frame * step;
+  const transposition = shifts[way] + TUNINGS[best % LANES] - tuning;
+  return { cost: costs[best], start: beat(first), end: beat(last), transposition };
 }
