@@ -8,12 +8,14 @@ import { Collection } from "./collection.js";
 import { judge } from "./confidence.js";
 import { argsort, searchRight } from "./numbers.js";
 import { Places } from "./places.js";
+import { sketch, warpAll } from "./warping.js";
 
 const LEAST = 3; // notes of a query
 const EXHAUSTIVE = 600000; // notes: in smaller collections, the query is aligned with every line
 const CANDIDATES = 100000; // places at which it is aligned otherwise, divided by the number of its notes
 const APART = 8; // notes: places that are closer are aligned together
 const RIVALS = 12; // matches that are looked at to judge the best
+const SKETCHED = 30; // lines that a contour is compared with in detail
 
 export class TuneIndex {
   /**
@@ -88,6 +90,24 @@ export class TuneIndex {
       scores[i] = Math.fround(aligner.score()) + Math.log((lasts[i] - firsts[i]) / (offsets[which[i] + 1] - whole));
     }
     return scores;
+  }
+
+  /**
+   * Find the tunes that a hum may be from, best first. Python: MelodyIndex.find of a Contour, but for the first pass,
+   * which is quicker and rougher.
+   *
+   * @param {{pitches: Float32Array, confidences: Float32Array, rate: number}} contour from `listen`
+   * @returns {object[]} as from `find`, without pairs
+   */
+  findContour(contour, k = 5) {
+    const which = sketch(contour, this.lines, SKETCHED), { offsets, pitches } = this.lines;
+    const matches = warpAll(contour, this.lines, which).map(({ cost, transposition, ...span }, i) => {
+      const line = which[i], part = pitches.subarray(offsets[line], offsets[line + 1]);
+      return { line, score: -cost, transposition: Math.round(transposition), pairs: [], pitches: part, ...span };
+    });
+    const best = matches.sort((a, b) => b.score - a.score || a.line - b.line).slice(0, Math.max(k, RIVALS));
+    const query = { kind: "sound", length: contour.pitches.length / contour.rate };
+    return judge(this.fitted.confidence, best, query, this.length).slice(0, k).map((match) => this.describe(match));
   }
 
   match(weights, line) {
