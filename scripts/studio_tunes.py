@@ -41,10 +41,8 @@ def pack_tunes(model: TuneWaveNet) -> bytes:
     rows = [{"name": n, "type": str(v.dtype), "shape": v.shape} for n, (v, _) in tensors.items()]
     sizes = {name: getattr(model.config, name) for name in ("width", "skip", "slot", "hidden", "layers")}
     header = json.dumps({"config": sizes, "tensors": rows}, separators=(",", ":")).encode()
-    parts = [
-        b"" if part is None else part.tobytes() for values, scales in tensors.values() for part in (scales, values)
-    ]
-    return b"".join([len(header).to_bytes(4, "little"), header, *parts])
+    stored = [part for values, scales in tensors.values() for part in (scales, values) if part is not None]
+    return b"".join([len(header).to_bytes(4, "little"), header, *(part.tobytes() for part in stored)])
 
 
 def write_tunes(folder: str | Path) -> None:
