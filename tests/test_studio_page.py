@@ -91,7 +91,9 @@ class Visitor:
             time.sleep(0.02)
 
     def click(self, name: str):
-        self.driver.find_element("id", f"studio-{name}").click()
+        element = self.driver.find_element("id", f"studio-{name}")
+        self.js("arguments[0].scrollIntoView({ block: 'center', behavior: 'instant' })", element)
+        element.click()
 
     def press(self, note: str):
         self.driver.find_element("css selector", f"#studio-keys [aria-label='{note.replace('#', ' sharp ')}']").click()

@@ -37,7 +37,7 @@ export function readable(title) {
 /** Where in the tune the notes are, in words. */
 function whereabouts(start, bar) {
   const first = Math.floor(start / bar + 0.01) + 1;
-  return first === 1 ? "at its beginning" : `from bar ${first}`;
+  return first === 1 ? "at the start" : `from bar ${first}`;
 }
 
 /** The bars around a match, with the notes that match. */

@@ -1,9 +1,24 @@
 // Out of the loudspeaker and into the microphone.
 
+import { random } from "./instrument.js";
 import { SAMPLE_RATE } from "./synthesis.js";
 
 const LEAD = 0.06; // seconds between the first samples and their sound
+const [ROOM, ECHO] = [0.35, 0.9]; // the share of the echo, and its seconds until it is 60 dB weaker
 const MEND = 0.02; // seconds of a fade that ends a sound early
+
+/** A small room to play in: the sound itself, and a little of it through noise that dies away. */
+function room(context) {
+  const [entrance, wet] = [new GainNode(context), new GainNode(context, { gain: ROOM })];
+  const echo = context.createBuffer(2, ECHO * SAMPLE_RATE, SAMPLE_RATE);
+  for (const side of [0, 1]) {
+    const [samples, draw] = [echo.getChannelData(side), random(side)];
+    for (let n = 0; n < samples.length; n++) samples[n] = (2 * draw() - 1) * Math.exp((-6.9 * n) / samples.length);
+  }
+  entrance.connect(context.destination);
+  entrance.connect(new ConvolverNode(context, { buffer: echo })).connect(wet).connect(context.destination);
+  return entrance;
+}
 
 /** Plays single notes, and tunes that arrive piece by piece. */
 export class Player {
@@ -13,7 +28,10 @@ export class Player {
 
   /** Make the audio context, or wake it up; browsers allow that only after a click or a key. */
   async wake() {
-    this.context ??= new AudioContext({ sampleRate: SAMPLE_RATE }); // at this rate, pieces join without a seam
+    if (!this.context) {
+      this.context = new AudioContext({ sampleRate: SAMPLE_RATE }); // at this rate, pieces join without a seam
+      this.out = room(this.context);
+    }
     if (this.context.state !== "running") await this.context.resume();
   }
 
@@ -22,7 +40,7 @@ export class Player {
     buffer.copyToChannel(samples, 0);
     const gain = new GainNode(this.context);
     const source = new AudioBufferSourceNode(this.context, { buffer });
-    source.connect(gain).connect(this.context.destination);
+    source.connect(gain).connect(this.out);
     source.start(when);
     return { source, gain: gain.gain };
   }

@@ -191,6 +191,7 @@ class Studio {
     readNames(this.at("notes").value); // says which name is wrong, if one is
     const notes = this.timed ?? this.#read();
     if (notes.length < LEAST) throw new Error("Play at least four notes, better ten: fewer fit too many tunes.");
+    this.root.classList.add("open"); // at once, so that nothing moves when the answer comes
     this.#say("Searching …");
     await this.mind.load("index");
     this.matches = await timed("find", () => this.mind.ask("find", { notes, rhythm: this.timed !== null }));
