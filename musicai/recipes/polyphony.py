@@ -4,7 +4,6 @@ The settings are the same for both sets, except for dropout: 14,000 frames of ch
 frames of folk tunes. Either takes minutes on one core.
 """
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,9 +11,9 @@ from torch import Tensor
 from torch.optim import AdamW
 
 from musicai.data import JSBChorales, Nottingham
-from musicai.recipes.shared import finish, items_of, warm_cosine
+from musicai.recipes.shared import finish, items_of, keep_best, warm_cosine
 from musicai.scale import device
-from musicai.train import TrainingRun, fit, seed_all, update
+from musicai.train import fit, seed_all, update
 from musicai.wavenet import RollBatches, RollConfig, RollWaveNet, log_odds, nats_per_frame, roll_loss
 
 SETS = {"chorales": JSBChorales, "nottingham": Nottingham}
@@ -43,12 +42,7 @@ def train(name: str, out: Path, steps: int | None, seed: int, progress: bool) ->
         optimizer.param_groups[0]["lr"] = LR * warm_cosine(n, steps, end=0.01)
         return {"loss": update(roll_loss(model, batch), optimizer, max_norm=1.0)}
 
-    def validate(run: TrainingRun) -> dict[str, float]:
-        score = nats_per_frame(run.ema["model"], quick)
-        if score < min((x for x in run.history.get("valid", []) if not math.isnan(x)), default=math.inf):
-            run.ema["model"].save_pretrained(out)
-        return {"valid": score}
-
+    validate = keep_best(out, lambda model: nats_per_frame(model, quick))
     run = fit(
         step, lambda n: (n, batches(n)), steps=steps, state={"model": model, "optimizer": optimizer},
         ema={"model": 0.998}, checkpoint=out / "run.safetensors", save_every=150, callbacks=[(150, validate)],

@@ -28,17 +28,26 @@ def listening_ladder(out: Path, model: nn.Module, play: Callable[[nn.Module], Ma
     `play` turns a model into sounds (time,) by name. The sounds of `model` before its first step are saved right away.
     """
 
-    def rung(model: nn.Module, step: int) -> None:
+    def climb(step: int, model: nn.Module) -> None:
         (out / "ladder").mkdir(parents=True, exist_ok=True)
         for name, sound in play(model).items():
             save(out / "ladder" / f"{name}step-{step:06d}.mp3", sound.cpu(), SR)
 
-    def climb(run: TrainingRun) -> None:
-        if run.step in RUNGS or run.finished:
-            rung(*run.ema.values(), run.step)
+    climb(0, model)
+    return lambda run: climb(run.step, *run.ema.values()) if run.step in RUNGS or run.finished else None
 
-    rung(model, 0)
-    return climb
+
+def keep_best(out: Path, score: Callable[[nn.Module], float]) -> Callback:
+    """Make a callback that judges the averaged model (lower is better), and saves it if it is the best so far."""
+
+    def validate(run: TrainingRun) -> dict[str, float]:
+        model, before = run.ema["model"], run.history.get("valid", [])
+        value = score(model)
+        if value < min((x for x in before if not math.isnan(x)), default=math.inf):
+            model.save_pretrained(out)
+        return {"valid": value}
+
+    return validate
 
 
 def warm_cosine(n: int, steps: int, end: float) -> float:

@@ -5,7 +5,6 @@ are hidden in part of the tunes, so that each may be left open; half of the tune
 the tune itself, more or less corrupted.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -21,9 +20,9 @@ from musicai.composition.memory import Source
 from musicai.composition.network import RANGE, TuneWaveNet, bits_per_note
 from musicai.composition.tunes import LENGTHS, REST, Tune, encode
 from musicai.data import FolkCorpus
-from musicai.recipes.shared import TRIAL, finish, items_of, warm_cosine
+from musicai.recipes.shared import TRIAL, finish, items_of, keep_best, warm_cosine
 from musicai.scale import device
-from musicai.train import TrainingRun, fit, seed_all, update
+from musicai.train import fit, seed_all, update
 
 STEPS = 8_000
 NOTES, CROP, LR = 1200, 256, 2e-3  # notes per step, the most of one tune, the peak learning rate
@@ -122,12 +121,7 @@ def train(
         update(sum(losses), optimizer, max_norm=1.0)
         return {"duration": losses[0].detach(), "pitch": losses[1].detach()}
 
-    def validate(run: TrainingRun) -> dict[str, float]:
-        score = sum(bits_per_note(run.ema["model"], data["valid"][::2]))
-        if score < min((x for x in run.history.get("valid", []) if not math.isnan(x)), default=math.inf):
-            run.ema["model"].save_pretrained(out)
-        return {"valid": score}
-
+    validate = keep_best(out, lambda model: sum(bits_per_note(model, data["valid"][::2])))
     run = fit(
         step, batch, steps=steps, state={"model": model, "optimizer": optimizer},
         ema={"model": 0.998}, checkpoint=out / "run.safetensors", save_every=500, precision="bf16",
