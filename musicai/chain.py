@@ -85,7 +85,7 @@ class PlayedSong(Song):
         found = self.recipe["found"]
         if not found:
             return "find: nothing, so the song starts from " + ("your own notes" if self.source else "nothing")
-        best = f'"{found["title"] or "untitled"}" [{found["id"]}]'
+        best = f"{found['title'] or 'a tune without a title'} [{found['id']}]"
         if found["used"]:
             return f"find: {best}, {found['probability']:.0%} sure"
         return f"find: probably not among these tunes, so the song starts from your own notes (the nearest is {best})"
@@ -104,7 +104,7 @@ def song(
     >>> song = musicai.song("hum.wav", key="D dorian", bars=16, closeness=0.4, seed=1)  # doctest: +SKIP
     >>> song.matches[0].title, song.novelty.original, song.audio  # doctest: +SKIP
 
-    The song starts from the best match. If that is unlikely to be the tune that was meant, the song starts from the
+    The song starts from the best match. If that is more likely wrong than right, the song starts from the
     notes of the query instead. To start from another match, give that as the query.
 
     Args:
@@ -209,7 +209,7 @@ def check(recipe: dict, source, like: Clip | None = None) -> None:
 
 
 def find_source(query, index: MelodyIndex | str | PathLike | None) -> tuple[tuple[Match, ...], object]:
-    """The matches, and what to start from: the best of them or, if it is unlikely, the notes of the query."""
+    """The matches, and what to start from: the best or, if that is more likely wrong than right, the query's notes."""
     if query is None or isinstance(query, Match):
         return (query,) if query else (), query
     index = MelodyIndex.open(index) if isinstance(index, str | PathLike) else index
@@ -219,7 +219,7 @@ def find_source(query, index: MelodyIndex | str | PathLike | None) -> tuple[tupl
         if own.contours and len(set(own.pitches.round())) < 3:
             raise ValueError(f"{own.name} keeps to one or two pitches, as drums do; sing or play a melody")
     matches = tuple(find(own, index=index))
-    return matches, matches[0] if matches and not matches[0].unlikely else source_melody(own)
+    return matches, matches[0] if matches and matches[0].probability >= 0.5 else source_melody(own)
 
 
 def _describe(query) -> object:

@@ -236,3 +236,33 @@ def test_harmonise_by_hand():
     bars = [[(0, 1), (4, 1)], [(2, 2)], [(5, 1), (9, 1)], [(11, 1), (2, 1)], [(0, 2)]]
     assert SOLVE["07.6"](bars)[0] == SOLVE["07.6"](bars)[-1] == "I"
     assert SOLVE["07.6"](bars) in (["I", "V", "I", "V", "I"], ["I", "I", "IV", "V", "I"], ["I", "IV", "IV", "V", "I"])
+
+
+def test_gains_keep_the_power():
+    for place in np.linspace(-1, 1, 9):
+        left, right = SOLVE["08.1"](place)
+        assert left**2 + right**2 == pytest.approx(1)
+        assert np.arctan2(right, left) == pytest.approx(np.pi / 4 * (place + 1), abs=1e-12)
+
+
+def test_echo_falls_by_60_db():
+    envelope = SOLVE["08.2"](0.5, 1_000, 501)
+    assert 20 * np.log10(envelope[[0, 250, 500]]) == pytest.approx([0, -30, -60])
+
+
+def test_second_fiddle_by_hand():
+    assert SOLVE["08.3"]([72, 74, 76, 77], [0, 2, 4, 5, 7, 9, 11]) == [69, 71, 72, 74]  # C D E F over A B C D
+
+
+def test_oom_pah_by_hand():
+    assert SOLVE["08.4"]([[60, 67, 64]]) == [(0, 48), (1, 64), (1, 67), (2, 64), (2, 67)]
+
+
+def test_components_by_hand():
+    assert SOLVE["08.5"](np.diag([2.0, 1.0, 1.0]), 0.34) == 1
+    assert SOLVE["08.5"](np.diag([2.0, 1.0, 1.0]), 0.3) == 2
+
+
+def test_safe_gain_by_hand():
+    assert SOLVE["08.6"](-22, 0.1, -16, 0) == pytest.approx(1.99526, rel=1e-4)  # 6 dB
+    assert SOLVE["08.6"](-40, 0.5, -16, 0) == pytest.approx(2)  # the peak decides
