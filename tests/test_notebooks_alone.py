@@ -88,7 +88,8 @@ def run_alone(notebook: Path, installed: Path, tmp_path: Path) -> subprocess.Com
     shutil.copy(notebook, folder / "chapter.ipynb")
     prefix = sealed() if can_seal(folder) else []
     folder.chmod(0o555)
-    kept = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
+    # NUMBA_CACHE_DIR: otherwise librosa is compiled anew for the chapters, by two processes at once in one folder
+    kept = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR", "NUMBA_CACHE_DIR") if name in os.environ}
     env = kept | {
         "HOME": str(home),
         "PYTHONPATH": str(installed),

@@ -1,11 +1,11 @@
 """Run under `torchrun` by test_gmm_scale.py: fits in two processes, saved by process 0."""
 
+import os
 import sys
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.distributed as dist
 
 from musicai.gmm import GaussianMixture
 
@@ -25,18 +25,17 @@ def fitted(x, kind: str, init: str, **options) -> GaussianMixture:
 
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
-    x = data()
-    for init in STARTS:
-        whole = fitted(x, "full", init)
-        rank = dist.get_rank()
-        cut = 15_000
-        own = fitted(x[:cut] if rank == 0 else x[cut:], "diag", init)  # unequal parts, each process its own
-        shards = fitted([x[:5000], x[5000:30_000], x[30_000:]], "tied", init)
-        few = fitted(x[:300], "full", init)  # too few to be shared out
-        none = fitted([x[:300] if rank == 0 else x[:0]], "spherical", init)  # nothing for the second process
-        if rank == 0:
-            for name, mixture in {"whole": whole, "own": own, "shards": shards, "few": few, "none": none}.items():
-                mixture.save(folder / f"{name}-{init}")
+    x, rank, cut = data(), int(os.environ["RANK"]), 15_000
+    part = x[:cut] if rank == 0 else x[cut:]  # unequal parts, each process its own
+    fits = {f"own-{init}": fitted(part, "diag", init) for init in STARTS}
+    fits["whole-kmeans"] = fitted(x, "full", "kmeans")
+    fits["shards-k-means++"] = fitted([x[:5000], x[5000:30_000], x[30_000:]], "tied", "k-means++")
+    fits["few-random"] = fitted(x[:300], "full", "random")  # too few to be shared out
+    # nothing for the second process
+    fits["none-random_from_data"] = fitted([x[:300] if rank == 0 else x[:0]], "spherical", "random_from_data")
+    if rank == 0:
+        for name, mixture in fits.items():
+            mixture.save(folder / name)
 
 
 if __name__ == "__main__":

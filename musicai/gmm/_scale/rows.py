@@ -103,7 +103,7 @@ class Data(AbstractContextManager):
         self.as_kind = partial(as_kind, dtype=rows.dtype, like=rows.new_empty(0) if isinstance(first, Tensor) else None)
         self.workers = Workers(self.device)
         self.rank, self.world, self.offset, self.same_everywhere = 0, 1, 0, False  # offset: the index of our first row
-        self.total = self.moments(_ones, 1)
+        self.total = self.sum(self._total)
         join()
         self.rank, self.world = rank_and_world()
         if self.world > 1:
@@ -119,15 +119,10 @@ class Data(AbstractContextManager):
     def __exit__(self, *_) -> None:
         self.workers.__exit__()
 
-    def sum(self, function: Callable[..., Moments], pieces: Iterable[tuple] | None = None) -> Moments:
-        """Sum function(*piece) over the `pieces()` (or others) of all processes, bit-identically in each."""
-        mine = reduce(add, self.workers.map(lambda piece: function(*piece), pieces or self.pieces()))
+    def sum(self, function: Callable[[Tensor, int], Moments]) -> Moments:
+        """Sum function(*piece) over the `pieces()` of all processes, bit-identically in each."""
+        mine = reduce(add, self.workers.map(lambda piece: function(*piece), self.pieces()))
         return mine if self.world == 1 else reduce(add, gather(mine, self.device))
-
-    def moments(self, responsibilities_of: Callable[[Tensor, int], Tensor], k: int) -> Moments:
-        """Compute the moments of all data, given the responsibilities (k, rows) of each piece, requested in order."""
-        pieces = ((rows, responsibilities_of(rows, position)) for rows, position in self.pieces(k))
-        return self.sum(lambda rows, shares: moments(rows.double().T, shares.double(), self.full), pieces)
 
     def take(self, numbers: np.ndarray) -> Tensor:
         """The rows with these (increasing) indices, from whichever process has them."""
@@ -139,11 +134,11 @@ class Data(AbstractContextManager):
         mine = torch.cat(parts)
         return mine if self.world == 1 or self.same_everywhere else torch.cat(gather(mine, self.device))
 
-    def pieces(self, k: int = 1) -> Iterator[tuple[Tensor, int]]:
+    def pieces(self) -> Iterator[tuple[Tensor, int]]:
         """Yield (rows, the index of the first of them in all the data) for the pieces that this process handles."""
         number, position, seen = 0, self.offset, False
         for matrix in self._matrices():
-            for rows in in_pieces(matrix, k):
+            for rows in in_pieces(matrix):
                 if not self.same_everywhere or number % self.world == self.rank:
                     yield rows, position
                     seen = True
@@ -160,11 +155,11 @@ class Data(AbstractContextManager):
                 raise ValueError(f"shard {number} has shape {tuple(matrix.shape)}; it should have {wanted}")
             yield matrix
 
-
-def _ones(rows: Tensor, position: int) -> Tensor:
-    if not bool(torch.isfinite(rows.sum(dtype=torch.float64))):
-        raise ValueError(f"the data contain NaN or infinity, in rows {position} to {position + len(rows) - 1}")
-    return rows.new_ones(1, len(rows))
+    def _total(self, rows: Tensor, position: int) -> Moments:
+        """The moments of some rows together, which must be finite."""
+        if not bool(torch.isfinite(rows.sum(dtype=torch.float64))):
+            raise ValueError(f"the data contain NaN or infinity, in rows {position} to {position + len(rows) - 1}")
+        return moments(rows.double().T, rows.new_ones(1, len(rows)).double(), self.full)
 
 
 def gather(value: Moments | Tensor, device: torch.device) -> list:
