@@ -128,9 +128,9 @@ def song(
 
     Chapter 8.
     """
-    playing = {"instruments": instruments, "performer": performer, "humanize": humanize}
     recipe = {"musicai song": FORMAT, "query": _describe(query), "found": None, "source": None}
-    recipe |= {"compose": {**controls, "seed": seed}, "perform": playing}
+    recipe["compose"] = {**controls, "seed": seed}
+    recipe["perform"] = {"instruments": instruments, "performer": performer, "humanize": humanize}
     check(recipe, query, like)
     with step("find"):
         matches, source = find_source(query, index)
@@ -170,9 +170,8 @@ def read_song(path: str | PathLike, progress: bool = True) -> PlayedSong:
         raise ValueError(f"{path}: this is no song.json that musicai can read ({error!r:.160})") from error
     made = _make(recipe, source, (), None, progress)
     if made.recipe["notes"] != told:
-        was = ", ".join(f"{name} {number}" for name, number in versions.items() if VERSIONS.get(name) != number)
-        why = f"it was made with {was}" if was else "it was changed"
-        raise ValueError(f"{path}: another song comes out than the file tells of, since {why}")
+        made_by = ", ".join(f"{name} {number}" for name, number in versions.items())
+        raise ValueError(f"{path}: another song comes out; the file was changed, or needs what made it: {made_by}")
     return made
 
 
