@@ -33,6 +33,7 @@ from musicai.storage import atomic_write
 __all__ = ["PlayedSong", "read_song", "song"]
 
 FORMAT = 1  # of song.json
+TRACKS = ("melody", "chords", "bass")
 VERSIONS = {"musicai": musicai.__version__} | {name: version(name) for name in ("torch", "numpy")}
 ANY = Melody.from_pitches(range(60, 76), key="C major")  # a source to check controls with, before there is one
 ERRORS = (FileNotFoundError, OSError, ImportError, RuntimeError, ValueError)  # special ones first
@@ -199,9 +200,7 @@ def check(recipe: dict, source, like: Clip | None = None) -> None:
     signature(compose).bind(source, **asked)
     with step("compose"):
         read_controls(None if source is None else ANY, asked)
-    names = (
-        VOICES if asked.get("voices") == 4 else ("melody", "chords", "bass")[: 3 if asked.get("chords", True) else 1]
-    )
+    names = VOICES if asked.get("voices") == 4 else TRACKS[: 3 if asked.get("chords", True) else 1]
     with step("perform"):
         cast(Score([Track(ANY.notes, name=name) for name in names]), playing["instruments"], like=like)
         perform(Score([]), performer=playing["performer"], humanize=playing["humanize"])

@@ -208,7 +208,9 @@ def _song(parser: argparse.ArgumentParser) -> None:
     """find a melody, compose a new song from it, and perform the song"""
     parser.epilog = """For example: musicai song hum.wav --key "D dorian" --bars 16 --closeness 0.4 --out song.mp3"""
     parser.argument_default = argparse.SUPPRESS
-    parser.add_argument("query", nargs="*", metavar="QUERY", help="notes, a title, or a file with notes or sound")
+    parser.add_argument(
+        "query", nargs="*", metavar="QUERY", help="notes, a title, or a file with notes or sound (default: nothing)"
+    )
     parser.add_argument("--from", dest="recipe", metavar="SONG.JSON", help="make the song of this file again")
     parser.add_argument("--index", metavar="FILE", help="an index that `musicai index` made (default: the folk corpus)")
     _add_options(parser, CONTROLS | PLAYING)
