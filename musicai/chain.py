@@ -33,6 +33,7 @@ from musicai.storage import atomic_write
 __all__ = ["PlayedSong", "read_song", "song"]
 
 FORMAT = 1  # of song.json
+TRACKS = ("melody", "chords", "bass")
 VERSIONS = {"musicai": musicai.__version__} | {name: version(name) for name in ("torch", "numpy")}
 ANY = Melody.from_pitches(range(60, 76), key="C major")  # a source to check controls with, before there is one
 ERRORS = (FileNotFoundError, OSError, ImportError, RuntimeError, ValueError)  # special ones first
@@ -128,9 +129,9 @@ def song(
 
     Chapter 8.
     """
-    playing = {"instruments": instruments, "performer": performer, "humanize": humanize}
     recipe = {"musicai song": FORMAT, "query": _describe(query), "found": None, "source": None}
-    recipe |= {"compose": {**controls, "seed": seed}, "perform": playing}
+    recipe["compose"] = {**controls, "seed": seed}
+    recipe["perform"] = {"instruments": instruments, "performer": performer, "humanize": humanize}
     check(recipe, query, like)
     with step("find"):
         matches, source = find_source(query, index)
@@ -170,9 +171,8 @@ def read_song(path: str | PathLike, progress: bool = True) -> PlayedSong:
         raise ValueError(f"{path}: this is no song.json that musicai can read ({error!r:.160})") from error
     made = _make(recipe, source, (), None, progress)
     if made.recipe["notes"] != told:
-        was = ", ".join(f"{name} {number}" for name, number in versions.items() if VERSIONS.get(name) != number)
-        why = f"it was made with {was}" if was else "it was changed"
-        raise ValueError(f"{path}: another song comes out than the file tells of, since {why}")
+        made_by = ", ".join(f"{name} {number}" for name, number in versions.items())
+        raise ValueError(f"{path}: another song comes out; the file was changed, or needs what made it: {made_by}")
     return made
 
 
@@ -200,9 +200,7 @@ def check(recipe: dict, source, like: Clip | None = None) -> None:
     signature(compose).bind(source, **asked)
     with step("compose"):
         read_controls(None if source is None else ANY, asked)
-    names = (
-        VOICES if asked.get("voices") == 4 else ("melody", "chords", "bass")[: 3 if asked.get("chords", True) else 1]
-    )
+    names = VOICES if asked.get("voices") == 4 else TRACKS[: 3 if asked.get("chords", True) else 1]
     with step("perform"):
         cast(Score([Track(ANY.notes, name=name) for name in names]), playing["instruments"], like=like)
         perform(Score([]), performer=playing["performer"], humanize=playing["humanize"])

@@ -1,4 +1,4 @@
-"""The command line, `musicai`. Each verb is one function that adds its arguments and names the one that runs it."""
+"""The command line, `musicai`. Each verb is one function that adds its arguments, and one that runs it (VERBS)."""
 
 import argparse
 import json
@@ -51,8 +51,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"musicai {__version__}")
     parser.set_defaults(run=lambda options: parser.print_help())
     verbs = parser.add_subparsers(metavar="COMMAND", title="commands")
-    for verb in VERBS:
-        verb(verbs.add_parser(verb.__name__[1:], help=verb.__doc__, description=verb.__doc__))
+    for verb, run in VERBS.items():
+        one = verbs.add_parser(verb.__name__[1:], help=verb.__doc__, description=verb.__doc__)
+        one.set_defaults(run=run)
+        verb(one)
     return parser
 
 
@@ -66,7 +68,6 @@ def _find(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-k", type=int, default=10, help="the most matches to show (default: 10)")
     parser.add_argument("--index", metavar="FILE", help="an index that `musicai index` made (default: the folk corpus)")
     parser.add_argument("--json", action="store_true", help="print the matches, with their notes, as JSON")
-    parser.set_defaults(run=_run_find)
 
 
 def _run_find(options: argparse.Namespace) -> None:
@@ -103,7 +104,6 @@ def _index(parser: argparse.ArgumentParser) -> None:
     """make a search index of the MIDI, MusicXML and ABC files below a folder"""
     parser.add_argument("folder", metavar="FOLDER", help="where the files are")
     parser.add_argument("--out", metavar="FILE", required=True, help="the index to write")
-    parser.set_defaults(run=_run_index)
 
 
 def _run_index(options: argparse.Namespace) -> None:
@@ -122,7 +122,6 @@ def _compose(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--from", dest="source", metavar="SOURCE", help=about)
     _add_options(parser, CONTROLS)
     parser.add_argument("--out", metavar="FILE", required=True, help="the song: .mid, .musicxml or .abc")
-    parser.set_defaults(run=_run_compose)
 
 
 def _add_options(parser: argparse.ArgumentParser, options: dict) -> None:
@@ -184,7 +183,6 @@ def _perform(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("score", metavar="SCORE", help="a MIDI, MusicXML or ABC file")
     _add_options(parser, PLAYING | {"seed": (int, "the same seed gives the same sound (default: 0)")})
     parser.add_argument("--out", metavar="FILE", required=True, help="the sound: .mp3, .wav, .flac, .ogg or .opus")
-    parser.set_defaults(run=_run_perform)
 
 
 def _instruments(text: str) -> str | list[str] | dict[str, str]:
@@ -210,13 +208,14 @@ def _song(parser: argparse.ArgumentParser) -> None:
     """find a melody, compose a new song from it, and perform the song"""
     parser.epilog = """For example: musicai song hum.wav --key "D dorian" --bars 16 --closeness 0.4 --out song.mp3"""
     parser.argument_default = argparse.SUPPRESS
-    parser.add_argument("query", nargs="*", metavar="QUERY", help="notes, a title, or a file with notes or sound")
+    parser.add_argument(
+        "query", nargs="*", metavar="QUERY", help="notes, a title, or a file with notes or sound (default: nothing)"
+    )
     parser.add_argument("--from", dest="recipe", metavar="SONG.JSON", help="make the song of this file again")
     parser.add_argument("--index", metavar="FILE", help="an index that `musicai index` made (default: the folk corpus)")
     _add_options(parser, CONTROLS | PLAYING)
     parser.add_argument("--out", metavar="FILE", required=True, help="the sound, such as song.mp3, beside song.json")
     parser.add_argument("--score", metavar="FILE", help="the score as well: .mid, .musicxml or .abc")
-    parser.set_defaults(run=_run_song)
 
 
 def _run_song(options: argparse.Namespace) -> None:
@@ -246,7 +245,6 @@ def _novelty(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="a MIDI, MusicXML or ABC file")
     parser.add_argument("--index", metavar="FILE", help="an index that `musicai index` made (default: the folk corpus)")
     parser.add_argument("--json", action="store_true", help="print the certificate as JSON")
-    parser.set_defaults(run=_run_novelty)
 
 
 def _run_novelty(options: argparse.Namespace) -> None:
@@ -266,7 +264,6 @@ def _train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, help="number of training steps (default: as for the shipped model)")
     parser.add_argument("--out", metavar="FOLDER", help="where to save the model (default: runs/NAME)")
     parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
-    parser.set_defaults(run=_run_recipe)
 
 
 def _run_recipe(options: argparse.Namespace) -> None:
@@ -285,7 +282,6 @@ def _run_recipe(options: argparse.Namespace) -> None:
 
 def _data(parser: argparse.ArgumentParser) -> None:
     """list the data sets and where they are stored, or fetch one"""
-    parser.set_defaults(run=_run_list)
     actions = parser.add_subparsers(metavar="ACTION", title="actions")
     about = "download a public data set into the cache folder"
     fetch = actions.add_parser("fetch", help=about, description=about)
@@ -325,4 +321,5 @@ PLAYING = {
     "like": (str, "a sound file of an instrument that the melody should sound like"),
     "humanize": (float, "how expressively to play, 0 to 1"),
 }
-VERBS = (_find, _compose, _perform, _song, _index, _novelty, _train, _data)
+VERBS = {_find: _run_find, _compose: _run_compose, _perform: _run_perform, _song: _run_song, _index: _run_index}
+VERBS |= {_novelty: _run_novelty, _train: _run_recipe, _data: _run_list}

@@ -156,7 +156,7 @@ def test_song_json_can_be_read_by_a_person(made, tmp_path):
         "{}": "this is no song.json",
         "[1]": "this is no song.json",
         '"musicai song": 1->"musicai song": 2': "format 2; this version reads 1",
-        '"seed": 3->"seed": 4': "another song comes out than the file tells of, since it was changed",
+        '"seed": 3->"seed": 4': "another song comes out; the file was changed, or needs what made it: musicai",
         '"bars": 4,->"bars": "four",': "compose: bars='four'",
         '"musicai": "->"musicai": "0.': "another song comes out|",
         '"nylon_guitar"->"kazoo"': "perform: no instrument 'kazoo'",
