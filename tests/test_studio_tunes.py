@@ -25,10 +25,11 @@ from musicai.composition import (
     encode,
     lay_out,
     read_controls,
-    song,
+    songs,
     source_melody,
 )
 from musicai.composition.generation import Rules, Steering, plan_of
+from musicai.composition.network import bits_per_note, example
 from musicai.composition.tunes import LENGTHS, TuneLayout
 from musicai.data import FolkCorpus
 from musicai.notes import Melody, pitch_class
@@ -141,6 +142,13 @@ def test_logits_at_every_note_of_real_tunes(run_script, model):
         expected = np.hstack([writer.duration_logits(), writer.pitch_logits(durations)])
         np.testing.assert_allclose([found[i][t] for i in here], expected[here], atol=1e-4, err_msg=f"note {t}")
         writer.append(durations, pitches)
+
+
+def test_int8_weights_cost_next_to_nothing(model):
+    tunes = [encode(melody) for melody in FolkCorpus("valid", limit=200)][:10]
+    examples = [(example(tune), tune) for tune in tunes]
+    shipped = bits_per_note(TuneWaveNet.from_pretrained("tunes").eval(), examples)
+    assert sum(bits_per_note(model, examples)) == pytest.approx(sum(shipped), abs=0.005)
 
 
 TABLES = """
@@ -276,8 +284,8 @@ console.log(JSON.stringify(songs));
 
 def test_the_same_random_numbers_give_the_same_song(run_script, model, monkeypatch):
     """Found tune, request, drafts, and the choice among them."""
-    monkeypatch.setattr(song, "load_model", lambda: model)
-    monkeypatch.setattr(song, "DRAFTS", 4)
+    monkeypatch.setattr(songs, "load_model", lambda: model)
+    monkeypatch.setattr(songs, "DRAFTS", 4)
     given, expected = [], []
     for melody, asked in cases()[::4]:
         asked = {**asked, "bars": 8}
@@ -367,7 +375,7 @@ class Quiet(SimpleHTTPRequestHandler):
 def test_chromium_writes_the_same_songs(browser, run_script, tmp_path):
     """With the data as the page loads them. The time is only printed: tests run on busy machines."""
     write_tunes(tmp_path)
-    assert (tmp_path / "tunes.data.js").stat().st_size < 1.8e6
+    assert (tmp_path / "tunes.data.js").stat().st_size < 1.9e6  # of the page's 4 MB
     for path in STUDIO.glob("*.js"):
         if not path.name.endswith(".data.js"):
             shutil.copy(path, tmp_path)

@@ -4,7 +4,7 @@
 import { MODES, clamp } from "./tunes.js";
 import { closeness, countBars, density, findForm, keyScores, median, modulo } from "./controls.js";
 import { scaleOf, sourceMelody, sum, syncopation } from "./controls.js";
-import { Rules, WIDEST, planOf, writeTunes } from "./generation.js";
+import { Rules, UNSEEN, WIDEST, planOf, writeTunes } from "./generation.js";
 import { accompany, addChords } from "./harmony.js";
 import { TuneNetwork } from "./network.js";
 import { layOut, playOut } from "./sources.js";
@@ -175,18 +175,16 @@ export function fitOf(written, typicality, controls, source) {
   const errors = sum(wrong.map((error) => error || 0)) / TOLERANCE; // NaN where the model chooses
   const [low, high] = rangeOf(notes);
   const narrow = Math.max(0, Math.min(WIDEST, controls.range[1] - controls.range[0]) - (high - low)) / 4;
-  return 4 * typicality - errors + 3 * Math.min(1, keyFit(notes, controls) / CLEAR) - narrow;
+  const home = controls.mode in UNSEEN && modulo(notes.at(-1).pitch, 12) === controls.tonic ? 1 : 0;
+  return 4 * typicality - errors + 3 * Math.min(1, keyFit(notes, controls) / CLEAR) - narrow + home;
 }
 
 /** By how much the asked key, or a relative, beats all others (`key_fit`). */
 export function keyFit(notes, { tonic, mode }) {
-  const home = modulo(tonic - 7 * (MODES.indexOf(mode) - 1), 12); // the tonic of the major key with this signature
-  const plain = mode === "major" || mode === "minor";
-  const hit = Array.from({ length: 24 }, (_, i) => {
-    const [minor, key] = [i >= 12, i % 12];
-    const related = key === (minor ? modulo(home + 9, 12) : home);
-    return plain ? related && key === tonic : related || key === tonic;
-  });
+  const signature = modulo(tonic - 7 * (MODES.indexOf(mode) - 1), 12); // the tonic of the major key that shares it
+  const wanted = new Set([MODES.indexOf(mode) > 2 ? 12 + tonic : tonic]); // up to mixolydian, modes have a major third
+  if (mode !== "major" && mode !== "minor") wanted.add(signature).add(12 + modulo(signature + 9, 12));
+  const hit = Array.from({ length: 24 }, (_, i) => wanted.has(i));
   const margins = keyScores(notes).map((scores) => {
     const best = (wanted) => Math.max(...scores.filter((_, i) => hit[i] === wanted));
     return best(true) - best(false);
