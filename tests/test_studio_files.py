@@ -20,8 +20,9 @@ WRITE = """
 import { writeFileSync } from "node:fs";
 import { midiFile, wavFile } from "./files.js";
 import { nameOf, readNames } from "./keyboard.js";
-const notes = %s.map(([pitch, start, duration]) => ({ pitch, start, duration }));
-writeFileSync("song.mid", midiFile(notes, { tempo: 117, meter: [6, 8], program: 73, title: "After Garryowen" }));
+const notes = %s.map(([pitch, start, duration]) => ({ pitch, start, duration, velocity: 77 }));
+const parts = [{ title: "After Garryowen", program: 73, notes }, { title: "bass", program: 46, notes: notes.slice(4) }];
+writeFileSync("song.mid", midiFile(parts, { tempo: 117, meter: [6, 8] }));
 writeFileSync("song.wav", wavFile(Float32Array.of(0, 0.5, -0.5, 1, -1, 2), 16000));
 const refused = (text) => { try { return readNames(text); } catch (error) { return error.message; } };
 const read = ["E4 F#4 Bb4", "c5, D e\u266d6  G", "C4 H4", "C9"].map(refused);
@@ -46,8 +47,9 @@ def written(tmp_path_factory) -> tuple[Path, dict]:
 
 def test_midi_is_read_back(written):
     score = read_midi(written[0] / "song.mid")
-    (track,) = score.tracks
-    assert (track.name, track.program) == ("After Garryowen", 73)
+    track, bass = score.tracks
+    assert [(x.name, x.program, len(x.notes)) for x in score.tracks] == [("After Garryowen", 73, 5), ("bass", 46, 1)]
+    assert bass.notes[0].velocity == 77
     assert [(n.pitch, n.start, n.duration) for n in track.notes] == [
         (pitch, pytest.approx(start, abs=1e-3), pytest.approx(duration, abs=1e-3)) for pitch, start, duration in NOTES
     ]

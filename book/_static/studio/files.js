@@ -14,28 +14,37 @@ function quantity(value) {
 
 const ascii = (text) => Array.from(text, (letter) => letter.charCodeAt(0) & 127);
 
+/** A track of a MIDI file: events [tick, order at that tick, bytes], one after another. */
+function track(events) {
+  events.sort((a, b) => a[0] - b[0] || a[1] - b[1]);
+  const content = events.flatMap(([tick, , event], i) => [...quantity(tick - (events[i - 1]?.[0] ?? 0)), ...event]);
+  content.push(0, 0xff, 0x2f, 0);
+  return [...ascii("MTrk"), ...bytes(content.length, 4), ...content];
+}
+
+/** What a part plays, on a channel of its own. */
+function partTrack({ title, program, notes }, channel) {
+  const events = [[0, 0, [0xff, 0x03, ...quantity(title.length), ...ascii(title)]], [0, 1, [0xc0 | channel, program]]];
+  for (const { pitch, start, duration, velocity } of notes) {
+    events.push([Math.round(start * TICKS), 3, [0x90 | channel, pitch, velocity]]);
+    events.push([Math.round((start + duration) * TICKS), 2, [0x80 | channel, pitch, 0]]); // before a new note
+  }
+  return track(events);
+}
+
 /**
- * A MIDI file of one track.
- * @param {{pitch: number, start: number, duration: number}[]} notes in beats
- * @param {{tempo: number, meter: number[], program: number, title: string}} options program: General MIDI's, from 0
+ * A MIDI file.
+ * @param {{title: string, program: number, notes: object[]}[]} parts notes in beats; General MIDI's programs, from 0
+ * @param {{tempo: number, meter: number[]}} song
  * @returns {Uint8Array}
  */
-export function midiFile(notes, { tempo, meter, program, title }) {
-  const events = [
-    [0, 0, [0xff, 0x03, ...quantity(title.length), ...ascii(title)]],
-    [0, 1, [0xff, 0x51, 3, ...bytes(Math.round(6e7 / tempo), 3)]],
-    [0, 2, [0xff, 0x58, 4, meter[0], Math.round(Math.log2(meter[1])), 24, 8]],
-    [0, 3, [0xc0, program]],
-  ];
-  for (const { pitch, start, duration } of notes) {
-    events.push([Math.round(start * TICKS), 5, [0x90, pitch, 90]]);
-    events.push([Math.round((start + duration) * TICKS), 4, [0x80, pitch, 0]]); // before a note that begins right then
-  }
-  events.sort((a, b) => a[0] - b[0] || a[1] - b[1]);
-  const track = events.flatMap(([tick, , event], i) => [...quantity(tick - (events[i - 1]?.[0] ?? 0)), ...event]);
-  track.push(0, 0xff, 0x2f, 0);
-  const header = [...ascii("MThd"), ...bytes(6, 4), ...bytes(0, 2), ...bytes(1, 2), ...bytes(TICKS, 2)];
-  return Uint8Array.from([...header, ...ascii("MTrk"), ...bytes(track.length, 4), ...track]);
+export function midiFile(parts, { tempo, meter }) {
+  const beginning = track([
+    [0, 0, [0xff, 0x51, 3, ...bytes(Math.round(6e7 / tempo), 3)]],
+    [0, 1, [0xff, 0x58, 4, meter[0], Math.round(Math.log2(meter[1])), 24, 8]],
+  ]);
+  const header = [...ascii("MThd"), ...bytes(6, 4), ...bytes(1, 2), ...bytes(1 + parts.length, 2), ...bytes(TICKS, 2)];
+  return Uint8Array.from([...header, ...beginning, ...parts.flatMap(partTrack)]);
 }
 
 /**

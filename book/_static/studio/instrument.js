@@ -129,8 +129,8 @@ export class Instrument {
 
   /**
    * Render a melody, piece by piece: each piece follows the last one, so the first can sound while the rest is made.
-   * @param {{pitch: number, start: number, duration: number, velocity?: number}[]} notes in beats, any order
-   * @param {{tempo: number, name: string, seed?: number}} options tempo in beats per minute
+   * @param {{pitch: number, start: number, duration: number, velocity?: number, name?: string}[]} notes in beats
+   * @param {{tempo: number, name: string, seed?: number}} options beats per minute; who plays notes without a name
    * @yields {Float32Array}
    */
   *stream(notes, { tempo, name, seed = 0 }) {
@@ -138,7 +138,7 @@ export class Instrument {
     const sorted = [...notes].sort((a, b) => a.start - b.start);
     let open = new Float32Array(0); // what still sounds after the samples that were given away
     let given = 0;
-    for (const [i, { pitch, start, duration, velocity = 90 }] of sorted.entries()) {
+    for (const [i, { pitch, start, duration, velocity = 90, name: own = name }] of sorted.entries()) {
       const from = Math.round(start * perBeat);
       if (from - given >= SAMPLE_RATE / 2) {
         yield padded(open.subarray(0, from - given), from - given);
@@ -146,7 +146,8 @@ export class Instrument {
         given = from;
       }
       const seconds = Math.min(60, Math.max(0.02, (duration * 60) / tempo));
-      const note = this.sound({ pitch: this.within(pitch, name), velocity, seconds, name, seed: seed * 10007 + i });
+      const given = { pitch: this.within(pitch, own), velocity, seconds, name: own, seed: seed * 10007 + i };
+      const note = this.sound(given);
       const mixed = padded(open, Math.max(open.length, from - given + note.length));
       for (let n = 0; n < note.length; n++) mixed[from - given + n] += GAIN * note[n];
       open = mixed;

@@ -41,7 +41,7 @@ function whereabouts(start, bar) {
 }
 
 /** The bars around a match, with the notes that match. */
-function incipit({ start, pairs, played, tune }) {
+function incipit({ start, end, pairs, played, tune }) {
   const bar = (4 * tune.meter[0]) / tune.meter[1];
   const from = Math.max(0, Math.floor(start / bar + 0.01) * bar);
   const to = from + SHOWN * bar;
@@ -49,7 +49,8 @@ function incipit({ start, pairs, played, tune }) {
   const seen = notes.filter((note) => note.start < to && note.start + note.duration > from).map(({ pitch }) => pitch);
   const matched = new Set(pairs.map(([, note]) => notes[note]));
   const lines = Array.from({ length: SHOWN + 1 }, (_, i) => from + i * bar);
-  const mark = (note) => (matched.has(note) ? "kept" : "");
+  const sung = (note) => pairs.length === 0 && note.start >= start - 0.01 && note.start < end;
+  const mark = (note) => (matched.has(note) || sung(note) ? "kept" : "");
   return drawLine(notes, { from, to, low: Math.min(...seen), high: Math.max(...seen), lines, mark });
 }
 

@@ -8,7 +8,8 @@ import { Player, record } from "./sound.js";
 import { Roll, drawLine } from "./roll.js";
 import { download, midiFile, wavFile } from "./files.js";
 import { SAMPLE_RATE } from "./synthesis.js";
-import { MODES, PROGRAMS, TONICS } from "./choices.js";
+import { MODES, TONICS } from "./choices.js";
+import { describe, keptIn, partsOf } from "./song.js";
 
 const LEAST = 4; // notes to search for
 const LONGEST = 12; // seconds of singing
@@ -39,6 +40,7 @@ class Studio {
     this.roll = new Roll(this.at("roll"));
     this.held = new Map(); // what ends the sound of each key that is down
     this.timed = null; // the notes with their rhythm, if they have one
+    this.contour = null; // the pitch of what was sung, from moment to moment
     this.chosen = null; // the place of the match to compose from
     this.matches = [];
     this.song = null;
@@ -107,6 +109,7 @@ class Studio {
   #write(names, notes = null) {
     if (this.at("notes").value !== names) this.at("notes").value = names;
     this.timed = notes;
+    this.contour = null;
     const drawn = notes ?? this.#read();
     const pitches = drawn.map(({ pitch }) => pitch);
     const to = Math.max(12, ...drawn.map(({ start, duration }) => start + duration));
@@ -170,9 +173,11 @@ class Studio {
       this.#say("Listening. Sing, hum or whistle, then stop.");
       const samples = await record(this.player.context, this.recording.signal);
       this.#say("Listening to what you sang …");
-      const notes = await timed("listen", () => this.mind.ask("hear", { samples, rate: this.player.context.sampleRate }));
+      const given = { samples, rate: this.player.context.sampleRate };
+      const { contour, notes } = await timed("listen", () => this.mind.ask("hear", given));
       if (notes.length < LEAST) throw new Error("That was too short, or too quiet: I heard fewer than four notes. Try again, a little longer.");
       this.#write(notes.map(({ pitch }) => nameOf(Math.round(pitch))).join(" "), notes);
+      this.contour = contour;
     } catch (error) {
       const refused = ["NotAllowedError", "NotFoundError", "SecurityError"].includes(error.name);
       throw refused ? new Error("There is no microphone for this page, or it isn’t allowed. Play the keys, or type the notes.") : error;
@@ -194,7 +199,7 @@ class Studio {
     this.root.classList.add("open"); // at once, so that nothing moves when the answer comes
     this.#say("Searching …");
     await this.mind.load("index");
-    this.matches = await timed("find", () => this.mind.ask("find", { notes, rhythm: this.timed !== null }));
+    this.matches = await timed("find", () => this.mind.ask("find", { notes, rhythm: this.timed !== null, contour: this.contour }));
     showMatches(this.at("matches"), this.matches, (i) => this.#choose(i));
     this.#choose(0);
     this.#say(verdict(this.matches));
@@ -232,21 +237,23 @@ class Studio {
   }
 
   #show() {
-    const { notes, meter, tonic, mode, bars, closeness, source } = this.song;
-    const known = new Set((source ?? []).map(({ pitch, start }) => `${pitch} ${Math.round(24 * start)}`));
-    const kept = ({ pitch, start }) => known.has(`${pitch} ${Math.round(24 * start)}`);
+    const { notes, meter } = this.song;
+    const [kept, text] = [keptIn(this.song), describe(this.song, this.seed)];
     this.roll.draw(notes, { bar: (4 * meter[0]) / meter[1], pickup: 0, mark: (note) => (kept(note) ? "kept" : "") });
-    const like = closeness === null ? "" : `, ${Math.round(100 * closeness)} % like the tune`;
-    const text = `${this.song.title}: ${bars} bars in ${TONICS[tonic]} ${mode}${like}. Take ${this.seed}.`;
     this.at("roll").setAttribute("aria-label", `Piano roll. ${text} ${notes.length} notes, ${notes.filter(kept).length} of them kept.`);
     this.#say(text);
     for (const name of ["play", "another", "midi", "wav"]) this.at(name).disabled = false;
   }
 
+  /** The parts as the knobs stand now. */
+  get #parts() {
+    return partsOf(this.song, this.at("name").value, this.at("band").checked);
+  }
+
   async #play() {
     await this.player.wake();
-    const { notes, tempo } = this.song;
-    const turn = this.#perform(notes, { tempo, seed: this.seed });
+    const { tempo } = this.song;
+    const turn = this.#perform(this.#parts.flatMap(({ notes }) => notes), { tempo, seed: this.seed });
     this.at("play").textContent = "Stop";
     const follow = () => {
       if (this.playing !== turn) return;
@@ -286,13 +293,12 @@ class Studio {
   }
 
   #saveMidi() {
-    const program = PROGRAMS[this.at("name").value] ?? 73;
-    download(midiFile(this.song.notes, { ...this.song, program }), "music-ai.mid", "audio/midi");
+    download(midiFile(this.#parts, this.song), "music-ai.mid", "audio/midi");
   }
 
   async #saveWav() {
-    const { notes, tempo } = this.song;
-    const samples = await this.sounds.ask("render", { notes, tempo, seed: this.seed, name: this.at("name").value });
-    download(wavFile(samples, SAMPLE_RATE), "music-ai.wav", "audio/wav");
+    const notes = this.#parts.flatMap((part) => part.notes);
+    const given = { notes, tempo: this.song.tempo, seed: this.seed, name: this.at("name").value };
+    download(wavFile(await this.sounds.ask("render", given), SAMPLE_RATE), "music-ai.wav", "audio/wav");
   }
 }

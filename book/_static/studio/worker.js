@@ -28,17 +28,19 @@ export function serve(scope) {
       loaded[name] = new PARTS[name](decode(data));
       return name === "instrument" ? loaded.instrument.names : name;
     },
-    /** Sound to notes. */
-    hear: ({ samples, rate }) => listen(samples, rate).notes,
-    /** Notes to tunes. */
-    find({ notes, rhythm }) {
-      matches = loaded.index.find(notes, MATCHES, { rhythm });
+    /** Sound to the pitch from moment to moment, and to notes. */
+    hear: ({ samples, rate }) => listen(samples, rate),
+    /** Notes to tunes, or what was sung, which says more than the notes heard in it. */
+    find({ notes, rhythm, contour }) {
+      const { index } = loaded;
+      matches = (contour && index.findContour?.(contour, MATCHES)) ?? index.find(notes, MATCHES, { rhythm });
       return matches;
     },
-    /** The tune of a match and the knobs to a new tune; `match` is its place among those found last. */
+    /** The tune of a match and the knobs to a new song; `match` is its place among those found last. */
     compose({ match, ...knobs }, part) {
       const tune = matches[match]?.tune ?? null;
-      return loaded.tunes.compose({ tune, ...knobs }, (done) => part(done));
+      const song = loaded.tunes.compose({ tune, ...knobs }, (done) => part(done));
+      return { ...song, ...loaded.tunes.accompany(song) };
     },
     /** One note as sound. */
     note: ({ pitch, name }) => loaded.instrument.sound({ pitch, name, velocity: 90, seconds: 2, seed: pitch }),
