@@ -17,7 +17,7 @@ from musicai.performance.casting import Instruments, cast
 from musicai.performance.expression import humanize_score
 from musicai.performance.mixing import mix, seats
 from musicai.performance.recognition import Clip, recognise_instrument
-from musicai.performance.sampled import INSTRUMENTS, SR, as_score, layers, limited, play_alone, spans
+from musicai.performance.sampled import INSTRUMENTS, SR, as_score, limited, play_alone, spans
 from musicai.wavenet import ScoreWaveNet, sample
 
 RELEASE = 0.5  # seconds of sound after the last note's end
@@ -235,9 +235,8 @@ class WaveNetPerformer(Soloist):
 
     @property
     def ranges(self) -> dict[str, tuple[int, int]]:
-        """The lowest and highest pitch of each instrument: of the recorded notes, or a piano's keys."""
-        pitches = {name: tuple(layers(name)) or (21, 108) for name in self.loaded.config.instruments}
-        return {name: (min(all_), max(all_)) for name, all_ in pitches.items()}
+        """A piano's keys, for each instrument."""
+        return dict.fromkeys(self.loaded.config.instruments, (21, 108))
 
     def stems(self, score: Score, names: Casting) -> Stems:
         """The sound of each part alone; all are drawn at once."""
