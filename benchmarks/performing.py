@@ -39,7 +39,7 @@ import torch
 
 from musicai.audio import load
 from musicai.data import FolkCorpus, JSBChorales, MusicAINotes
-from musicai.gan import InstrumentGenerator
+from musicai.gan.instrument import RANGES
 from musicai.metrics import note_f1, transcribe
 from musicai.notes import Melody, Score, Track, midi_to_hz
 from musicai.performance import loudness, perform, recognise_instrument, true_peaks, voices
@@ -57,14 +57,13 @@ def opening(score: Score, seconds: float) -> Score:
 
 def tunes(count: int, seconds: float) -> list[tuple[Score, list[str]]]:
     """Held-out tunes, moved by octaves into the range of an instrument each."""
-    model, found = InstrumentGenerator, []
-    ranges = {name: (low, high) for name, low, high in model().config["instruments"]}
+    ranges, found = {name: (low, high) for name, low, high in RANGES}, []
     corpus = FolkCorpus("test")
     for i in np.linspace(0, len(corpus) - 1, 3 * count).astype(int):
         name = SOLO[len(found) % len(SOLO)]
         (low, high), pitches = ranges[name], corpus[int(i)].pitches
         shift = 12 * round(((low + high) / 2 - pitches.mean()) / 12)
-        if low <= pitches.min() + shift and pitches.max() + shift <= high and len(found) < count:
+        if len(found) < count and low <= pitches.min() + shift and pitches.max() + shift <= high:
             found.append((opening(corpus[int(i)].transpose(int(shift)).to_score(), seconds), [name]))
     return found
 
@@ -72,11 +71,17 @@ def tunes(count: int, seconds: float) -> list[tuple[Score, list[str]]]:
 def chorales(count: int, seconds: float) -> list[tuple[Score, list[str]]]:
     """Held-out chorales, split into voices, highest first."""
     rolls, found = JSBChorales("test").rolls, []
-    for i, at in enumerate(np.linspace(0, len(rolls) - 1, count).astype(int)):
+    ranges = {name: (low, high) for name, low, high in RANGES}
+    for at in np.linspace(0, len(rolls) - 1, 2 * count).astype(int):
         score = Score.from_piano_roll(np.asarray(rolls[at]).T, 1.0, tempo=80)
         parts = sorted(voices(score.notes), key=lambda part: -np.mean([note.pitch for note in part]))[:4]
-        tracks = tuple(Track(part, name=f"voice {j + 1}") for j, part in enumerate(parts))
-        found.append((opening(replace(score, tracks=tracks), seconds), list(QUARTETS[i % 2][: len(parts)])))
+        names = list(QUARTETS[len(found) % 2][: len(parts)])
+        inside = (
+            ranges[n][0] <= note.pitch <= ranges[n][1] for n, part in zip(names, parts, strict=True) for note in part
+        )
+        if len(found) < count and all(inside):
+            tracks = tuple(Track(part, name=f"voice {j + 1}") for j, part in enumerate(parts))
+            found.append((opening(replace(score, tracks=tracks), seconds), names))
     return found
 
 
@@ -201,7 +206,7 @@ def main() -> None:
             if len(instruments) == 1:
                 dry = perform(score, instruments, performer="sampled", humanize=0.5, seed=number)
                 rows["like, tunes"].append(recognise_instrument(dry) == instruments[0])
-            print(f"{number + 1} of {len(pieces)} pieces", file=sys.stderr)
+            print(f"{number + 1} of {len(pieces)} pieces", file=sys.stderr, flush=True)
     except KeyboardInterrupt:
         print("interrupted: the table is of the pieces so far", file=sys.stderr)
     rows |= recognition()

@@ -47,20 +47,21 @@ def recognise_instrument(clip: Clip) -> str:
     return INSTRUMENTS[scores.index(max(scores))]
 
 
-def frames(sound: Tensor) -> Tensor:
-    """The timbre of each loud frame of a sound (time,), as MFCCs 1 to 12, whatever its level: (frames, 12)."""
-    c = mfcc(sound / sound.abs().max().clamp_min(1e-9), SR, n_mfcc=COEFFICIENTS, n_fft=1024)  # (13, frames)
-    level = c[0] / 128**0.5  # dB: the mean of the 128 bands
-    return c[1:, level > level.max() - QUIET].T.double()
+def frames(sounds: Tensor) -> Tensor:
+    """The timbre of each loud frame of sounds (..., time), as MFCCs 1 to 12, whatever the level: (frames, 12)."""
+    sounds = sounds / sounds.abs().amax(-1, keepdim=True).clamp_min(1e-9)
+    c = mfcc(sounds, SR, n_mfcc=COEFFICIENTS, n_fft=1024).mT  # (..., frames, 13)
+    level = c[..., 0] / 128**0.5  # dB: the mean of the 128 bands
+    return c[level > level.amax(-1, keepdim=True) - QUIET][:, 1:].double()
 
 
 @cache
 def mixtures() -> list[GaussianMixture]:
-    """One mixture for each of `INSTRUMENTS`, fitted to the recorded notes of the training split in three seconds."""
+    """One mixture for each of `INSTRUMENTS`, fitted to the recorded notes of the training split in a few seconds."""
     return [_fitted(MusicAINotes("train", instruments=name)) for name in INSTRUMENTS]
 
 
 def _fitted(notes: MusicAINotes) -> GaussianMixture:
-    sounds = [entry.audio() for entry in notes.manifest if entry.velocity == 75]  # others differ in little but level
-    rows = torch.cat([frames(resample(x, round(SR * 2 ** (k / 12)), SR)) for x in sounds for k in SHIFTS])
+    sounds = torch.stack([entry.audio() for entry in notes.manifest])
+    rows = torch.cat([frames(resample(sounds, round(SR * 2 ** (k / 12)), SR)) for k in SHIFTS])
     return GaussianMixture(COMPONENTS, reg_covar=FLOOR, tol=1e-2, random_state=0).fit(rows)
