@@ -17,7 +17,7 @@ from audio_helpers.frames import mp3_frames, ogg_checksum
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from musicai.audio import AudioError, files, info, load, save
+from musicai.audio import Audio, AudioError, files, info, load, save
 
 REAL = Path(__file__).with_name("test_audio_real.flac")
 SUFFIXES = [".wav", ".flac", ".ogg", ".opus", ".mp3"]
@@ -518,3 +518,16 @@ def test_a_new_file_has_the_usual_permissions(tmp_path):
     (tmp_path / "usual").touch()
     save(tmp_path / "a.wav", torch.zeros(10, requires_grad=True), 8000)
     assert stat.S_IMODE((tmp_path / "a.wav").stat().st_mode) == stat.S_IMODE((tmp_path / "usual").stat().st_mode)
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".opus", ".mp3"])
+def test_the_title_is_in_the_tags(tmp_path, suffix):
+    path, title = tmp_path / f"song{suffix}", "Für Elise – 小夜曲"
+    sound = 0.1 * torch.randn(2, 16_000)
+    Audio(sound, 16_000, title).save(path)
+    with soundfile.SoundFile(path) as file:
+        assert file.title == title
+    assert load(path)[0].shape == sound.shape
+    Audio(sound, 16_000).save(path)
+    with soundfile.SoundFile(path) as file:
+        assert file.title == ""

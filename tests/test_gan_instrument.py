@@ -18,6 +18,7 @@ from musicai.gan import (
     relativistic,
 )
 from musicai.gan import curves as c
+from musicai.gan._fast.oscillators import play_note
 from musicai.gan.curves import extend_curves, fade_out, play_curves
 from musicai.gan.instrument import CurveGenerator, fluctuation
 from musicai.metrics import pitch_errors
@@ -222,6 +223,19 @@ def test_notes_of_any_length(generator):
     assert [len(n) for n in notes] == [4800, 19_200, 51_200]
     assert all(n.isfinite().all() and n[-1].abs() < 1e-5 for n in notes)
     assert generator.play(60, 16).equal(generator.play([60], ["flute"]))
+
+
+@pytest.mark.parametrize(("pitch", "frames"), [(36.0, 128), (60.5, 200), (95.0, 3)])
+def test_the_compiled_oscillators_play_what_the_definition_plays(generator, pitch, frames):
+    curves, pitch = torch.rand(1, c.ROWS, 128, generator=torch.Generator().manual_seed(1)), torch.tensor([pitch])
+    curves[:, c.LEVEL] -= torch.linspace(0.2, 1.5, c.HARMONICS)[:, None]
+    curves[:, c.MISTUNING] *= 0.1
+    curves[:, c.NOISE] -= 1
+    curves = extend_curves(c.regularise(curves, pitch), frames)
+    phase, noise = carriers(1)
+    expected = play_curves(curves, pitch, phase, noise.repeat(1, 2)[:, : frames * c.HOP])[0]
+    error = play_note(curves, pitch, phase, noise) - expected
+    assert error.abs().max() < 1e-3 * expected.abs().max()  # float32 phases drift in the definition
 
 
 BAD = [

@@ -17,10 +17,11 @@ from musicai.performance.casting import Instruments, cast
 from musicai.performance.expression import humanize_score
 from musicai.performance.mixing import mix, seats
 from musicai.performance.recognition import Clip
-from musicai.performance.sampled import INSTRUMENTS, SR, as_score, layers, limited, play_alone, spans
+from musicai.performance.sampled import BEHAVIOUR, INSTRUMENTS, SR, as_score, limited, play_alone, spans
 from musicai.wavenet import ScoreWaveNet, sample
 
 RELEASE = 0.5  # seconds of sound after the last note's end
+STEEPNESS = 0.6  # the GAN's release per recorded one, which falls more steeply: longer ones blur fast notes
 Casting = Mapping[int, str]  # from the index of a track to its instrument
 Stems = Iterator[tuple[int, np.ndarray]]  # the index of a track and its sound alone: float32 (time,)
 
@@ -187,7 +188,8 @@ class GANPerformer(Soloist):
             starts, ends = spans(score, score.tracks[i])
             pitches, velocities = zip(*((note.pitch, note.velocity) for note in score.tracks[i].notes), strict=True)
             seconds = np.maximum(ends - starts, 1) / SR
-            sounds = self.loaded.render_notes(pitches, velocities, name, seconds, seed=self.seed + i)
+            fall = STEEPNESS * BEHAVIOUR.get(name, {"release": 0.3})["release"]
+            sounds = self.loaded.render_notes(pitches, velocities, name, seconds, seed=self.seed + i, release=fall)
             mono = np.zeros(max(s + len(sound) for s, sound in zip(starts, sounds, strict=True)), np.float32)
             for start, sound in zip(starts, sounds, strict=True):
                 mono[start : start + len(sound)] += sound.cpu().numpy()
@@ -233,9 +235,8 @@ class WaveNetPerformer(Soloist):
 
     @property
     def ranges(self) -> dict[str, tuple[int, int]]:
-        """The lowest and highest pitch of each instrument: of the recorded notes, or a piano's keys."""
-        pitches = {name: tuple(layers(name)) or (21, 108) for name in self.loaded.config.instruments}
-        return {name: (min(all_), max(all_)) for name, all_ in pitches.items()}
+        """A piano's keys, for each instrument."""
+        return dict.fromkeys(self.loaded.config.instruments, (21, 108))
 
     def stems(self, score: Score, names: Casting) -> Stems:
         """The sound of each part alone; all are drawn at once."""

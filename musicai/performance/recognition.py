@@ -14,8 +14,10 @@ from musicai.notes.note import require
 from musicai.performance.sampled import INSTRUMENTS, SR
 
 Clip = str | PathLike | Audio | tuple[Tensor, int]
-COMPONENTS, FLOOR = 4, 1.0  # of a mixture, and what is added to its variances: chosen on the validation notes
+# Chosen on the validation notes. More coefficients tell single notes apart rather than instruments.
+COEFFICIENTS, COMPONENTS, FLOOR = 13, 4, 10.0  # of the MFCCs, of a mixture, and what is added to its variances
 QUIET = 20.0  # dB below the loudest frame: what is quieter says more about the room
+SHIFTS = (-1.5, 0.0, 1.5)  # semitones: the notes are also heard between their pitches
 
 
 def recognise_instrument(clip: Clip) -> str:
@@ -45,19 +47,21 @@ def recognise_instrument(clip: Clip) -> str:
     return INSTRUMENTS[scores.index(max(scores))]
 
 
-def frames(sound: Tensor) -> Tensor:
-    """The timbre of each loud frame of a sound (time,), as MFCCs 1 to 19, whatever its level: (frames, 19)."""
-    c = mfcc(sound / sound.abs().max().clamp_min(1e-9), SR, n_mfcc=20, n_fft=1024)  # (20, frames)
-    level = c[0] / 128**0.5  # dB: the mean of the 128 bands
-    return c[1:, level > level.max() - QUIET].T.double()
+def frames(sounds: Tensor) -> Tensor:
+    """The timbre of each loud frame of sounds (..., time), as MFCCs 1 to 12, whatever the level: (frames, 12)."""
+    sounds = sounds / sounds.abs().amax(-1, keepdim=True).clamp_min(1e-9)
+    c = mfcc(sounds, SR, n_mfcc=COEFFICIENTS, n_fft=1024).mT  # (..., frames, 13)
+    level = c[..., 0] / 128**0.5  # dB: the mean of the 128 bands
+    return c[level > level.amax(-1, keepdim=True) - QUIET][:, 1:].double()
 
 
 @cache
 def mixtures() -> list[GaussianMixture]:
-    """One mixture for each of `INSTRUMENTS`, fitted to the recorded notes of the training split in two seconds."""
+    """One mixture for each of `INSTRUMENTS`, fitted to the recorded notes of the training split in a few seconds."""
     return [_fitted(MusicAINotes("train", instruments=name)) for name in INSTRUMENTS]
 
 
 def _fitted(notes: MusicAINotes) -> GaussianMixture:
-    rows = torch.cat([frames(notes[i]["audio"]) for i in range(len(notes))])
-    return GaussianMixture(COMPONENTS, reg_covar=FLOOR, random_state=0, tol=1e-2).fit(rows)
+    sounds = torch.stack([entry.audio() for entry in notes.manifest])
+    rows = torch.cat([frames(resample(sounds, round(SR * 2 ** (k / 12)), SR)) for k in SHIFTS])
+    return GaussianMixture(COMPONENTS, reg_covar=FLOOR, tol=1e-2, random_state=0).fit(rows)
