@@ -15,7 +15,7 @@ const EXHAUSTIVE = 600000; // notes: in smaller collections, the query is aligne
 const CANDIDATES = 100000; // places at which it is aligned otherwise, divided by the number of its notes
 const APART = 8; // notes: places that are closer are aligned together
 const RIVALS = 12; // matches that are looked at to judge the best
-const SKETCHED = 30; // lines that a contour is compared with in detail
+const SKETCHED = 100; // lines that a contour is compared with in detail
 
 export class TuneIndex {
   /**
