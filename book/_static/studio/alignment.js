@@ -87,8 +87,9 @@ export function weigh(costs, queryPitches, starts) {
   rates.slope = rhythm ? (16 / OCTAVE) * costs.slope : 0;
   rates.loose = costs.loose;
   for (const name of Object.keys(rates)) rates[name] = rint(units * rates[name]);
-  const gains = whole(Array.from(pitches, gain)), beats = whole(rhythm ? beatsOf(costs, spans, n) : new Float64Array(n));
-  return { pitches, spans, gains, beats, steps: whole(few.map((step) => stepCost(costs, ...step))), rates, units, rhythm };
+  const gains = whole(Array.from(pitches, gain)), steps = whole(few.map((step) => stepCost(costs, ...step)));
+  const beats = whole(rhythm ? beatsOf(costs, spans, n) : new Float64Array(n));
+  return { pitches, spans, gains, beats, steps, rates, units, rhythm };
 }
 
 /** The tables of one query and one line after the other; they are made once, so that nothing is made in a loop. */

@@ -1,4 +1,4 @@
-/** How likely is each match right, and which are the same tune? musicai/search/confidence.py, musicai/data/splits.py. */
+/** How likely is each match right, and which are the same tune? musicai/search/confidence.py and data/splits.py. */
 
 const SHINGLE = 7, OVERLAP = 0.25, NEIGHBOURS = 4; // as in splits.py
 
@@ -35,7 +35,7 @@ export function threshold(fitted, kind, notes) {
 }
 
 /**
- * Say how likely each match is right: by its margin over the next tunes, and if none before it is. Python: index._judge.
+ * Say how likely each match is right: by its margin over the next tunes, and if none before it is. Python: _judge.
  *
  * @param {object[]} matches best first, with `score` and the pitches of the whole line
  * @param {{kind: string, length: number}} query
@@ -94,7 +94,8 @@ function candidates(sets) {
   sets.forEach((set, i) => set.forEach((run) => owners.set(run, [...(owners.get(run) ?? []), i])));
   for (const some of owners.values()) {
     some.forEach((a, i) => {
-      for (const b of some.slice(i + 1, i + 1 + NEIGHBOURS)) shared.set(`${a} ${b}`, (shared.get(`${a} ${b}`) ?? 0) + 1);
+      const pairs = some.slice(i + 1, i + 1 + NEIGHBOURS).map((b) => `${a} ${b}`);
+      for (const pair of pairs) shared.set(pair, (shared.get(pair) ?? 0) + 1);
     });
   }
   const pairs = [...shared].map(([pair, count]) => [...pair.split(" ").map(Number), count]);

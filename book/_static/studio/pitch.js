@@ -5,7 +5,7 @@
  * candidates, one more candidate is "no pitch", and Viterbi's algorithm finds the cheapest path through them.
  */
 
-import { median } from "./numbers.js";
+import { clip, median } from "./numbers.js";
 import { resample } from "./resampling.js";
 
 const BAND = 6000; // Hz: twice the highest frequency that is listened to
@@ -95,7 +95,7 @@ function takeDips(d, costs, pitches) {
     const [before, here, after] = [d[lag - 1], d[lag], d[lag + 1]];
     if (!(here < before && here <= after)) continue;
     const curvature = Math.max(before - 2 * here + after, 1e-9);
-    const beside = Math.min(Math.max((0.5 * (before - after)) / curvature, -0.5), 0.5);
+    const beside = clip((0.5 * (before - after)) / curvature, -0.5, 0.5);
     const frequency = RATE / (lag + beside), octaves = Math.log2(HIGHEST / frequency);
     if (frequency < LOWEST || octaves < 0) continue;
     const cost = here - ((before - after) * beside) / 4 + LONGER * octaves;
@@ -147,8 +147,9 @@ function stepCost(pitches, t, from, to) {
 function contourOf(path, costs, pitches) {
   const at = (t) => t * CANDIDATES + path[t], voiced = (t) => path[t] < CANDIDATES;
   const pitch = (_, t) => (voiced(t) ? pitches[at(t)] : NaN);
-  const confidence = (_, t) => (voiced(t) ? Math.min(Math.max(1 - costs[at(t)], 0), 1) : 0);
-  return { pitches: Float32Array.from(path, pitch), confidences: Float32Array.from(path, confidence), rate: RATE / HOP };
+  const confidence = (_, t) => (voiced(t) ? clip(1 - costs[at(t)], 0, 1) : 0);
+  const [all, sure] = [pitch, confidence].map((of) => Float32Array.from(path, of));
+  return { pitches: all, confidences: sure, rate: RATE / HOP };
 }
 
 /**
@@ -170,7 +171,8 @@ export function notesOf({ pitches, rate }, shortest = 0.08, apart = 0.7) {
     if (!silent) note.push(pitch);
   });
   const spans = cuts.map((cut, i) => [cut, cuts[i + 1] ?? pitches.length]);
-  const sung = spans.map(([a, b]) => ({ a, b, voiced: pitches.subarray(a, b).filter((pitch) => !Number.isNaN(pitch)) }));
+  const voiced = (a, b) => pitches.subarray(a, b).filter((pitch) => !Number.isNaN(pitch));
+  const sung = spans.map(([a, b]) => ({ a, b, voiced: voiced(a, b) }));
   return sung
     .filter(({ a, b, voiced }) => b - a >= shortest * rate && voiced.length)
     .map(({ a, b, voiced }) => ({ pitch: median(voiced), start: a / rate, duration: (b - a) / rate }));

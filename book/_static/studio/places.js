@@ -28,7 +28,8 @@ function intervalOf(from, to) {
 
 /** The symbols of a query's notes but the last. Python: symbols_of. */
 function querySymbols(pitches, steps) {
-  const symbol = (i) => (intervalOf(pitches[i], pitches[i + 1]) << 3) | (i === pitches.length - 2 ? END : changeOf(steps[i], steps[i + 1]));
+  const last = pitches.length - 2, change = (i) => (i === last ? END : changeOf(steps[i], steps[i + 1]));
+  const symbol = (i) => (intervalOf(pitches[i], pitches[i + 1]) << 3) | change(i);
   return Uint8Array.from({ length: pitches.length - 1 }, (_, i) => symbol(i));
 }
 
@@ -79,12 +80,13 @@ export class Places {
     const shares = this.shares();
     const bits = (kept, chance) => Math.max(0, Math.log2(kept / chance) - Math.log2((1 - kept) / (1 - chance)));
     const intervals = Array.from(wanted, (symbol) => bits(KEPT[0], shares.intervals[symbol >> 3]));
-    const changes = Array.from(wanted, (symbol) => ((symbol & 7) === END ? 0 : bits(KEPT[1], shares.changes[symbol & 7])));
+    const lasting = (change) => (change === END ? 0 : bits(KEPT[1], shares.changes[change]));
+    const changes = Array.from(wanted, (symbol) => lasting(symbol & 7));
     const sum = [...intervals, ...changes].reduce((a, b) => a + b, 0), unit = Math.min(2, 250 / Math.max(1, sum));
     const worths = Array.from(wanted, (symbol, i) => {
       const [interval, change] = [rint(unit * intervals[i]), rhythm ? rint(unit * changes[i]) : 0];
-      const worth = (other) => (other >> 3 === symbol >> 3 ? interval : 0) + ((other & 7) === (symbol & 7) ? change : 0);
-      return Uint8Array.from({ length: 256 }, (_, other) => worth(other));
+      const same = (other) => [other >> 3 === symbol >> 3, (other & 7) === (symbol & 7)];
+      return Uint8Array.from({ length: 256 }, (_, other) => same(other)[0] * interval + same(other)[1] * change);
     });
     return { worths, unit };
   }

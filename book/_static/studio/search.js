@@ -15,7 +15,7 @@ const EXHAUSTIVE = 600000; // notes: in smaller collections, the query is aligne
 const CANDIDATES = 100000; // places at which it is aligned otherwise, divided by the number of its notes
 const APART = 8; // notes: places that are closer are aligned together
 const RIVALS = 12; // matches that are looked at to judge the best
-const SKETCHED = 30; // lines that a contour is compared with in detail
+const SKETCHED = 100; // lines that a contour is compared with in detail
 
 export class TuneIndex {
   /**
@@ -43,7 +43,8 @@ export class TuneIndex {
    *   [note of the query, note of `played`], and each note of `played` has its place in the written `tune` as `source`.
    */
   find(notes, k = 5, { rhythm = true } = {}) {
-    if (notes.length < LEAST) throw new Error(`a query of ${notes.length} notes fits everywhere; give at least ${LEAST}`);
+    const count = notes.length;
+    if (count < LEAST) throw new Error(`a query of ${count} notes fits everywhere; give at least ${LEAST}`);
     const query = queryOf(notes, rhythm), weights = weigh(this.fitted.costs, query.pitches, query.starts);
     const runs = this.runs(query), scores = this.score(weights, runs);
     const best = bestTunes(scores, runs.which, Math.max(k, RIVALS)).map((i) => this.match(weights, runs.which[i]));
@@ -53,9 +54,9 @@ export class TuneIndex {
 
   /** The runs of notes that are worth aligning: which line each is in, its first note and the one after its last. */
   runs(query) {
-    const { offsets } = this.lines;
-    if (!this.places) return { which: Int32Array.from({ length: this.length }, (_, i) => i), firsts: offsets, lasts: offsets.subarray(1) };
-    return this.candidates(query);
+    if (this.places) return this.candidates(query);
+    const which = Int32Array.from({ length: this.length }, (_, i) => i), { offsets } = this.lines;
+    return { which, firsts: offsets, lasts: offsets.subarray(1) };
   }
 
   /** Places that are close together become one run; one that crosses the border between two lines becomes two. */
@@ -111,11 +112,12 @@ export class TuneIndex {
   }
 
   match(weights, line) {
-    const { offsets, pitches, onsets, durations, header } = this.lines, [first, last] = offsets.subarray(line, line + 2);
+    const { offsets, pitches, onsets, durations, header } = this.lines;
+    const [first, last] = offsets.subarray(line, line + 2);
     const aligner = new Aligner(weights, last - first);
     aligner.chain(this.lines, first, last, 0);
-    const found = aligner.trace(), end = first + found.end - 1;
-    const span = { start: onsets[first + found.start] / header.ticks, end: (onsets[end] + durations[end]) / header.ticks };
+    const found = aligner.trace(), begin = first + found.start, end = first + found.end - 1;
+    const span = { start: onsets[begin] / header.ticks, end: (onsets[end] + durations[end]) / header.ticks };
     return { line, ...found, ...span, pitches: pitches.subarray(first, last) };
   }
 

@@ -15,7 +15,8 @@ const PARAMS = ["one", "two", "out", "before", "cost", "line", "end", "bend"]; /
 const LOCALS = Object.fromEntries([...PARAMS, "row", "bends"].map((name, i) => [name, i]));
 const get = (name) => [0x20, LOCALS[name]], set = (name) => [0x21, LOCALS[name]];
 const constant = (value) => [0x41, value], ADD = [0x6a], LESS = [0x49];
-const loadNumber = [0x28, 2, 0], load = (offset) => [0xfd, 0x00, 1, offset], store = (offset) => [0xfd, 0x0b, 1, offset];
+const loadNumber = [0x28, 2, 0], load = (offset) => [0xfd, 0x00, 1, offset];
+const store = (offset) => [0xfd, 0x0b, 1, offset];
 const SPLAT = [0xfd, 0x10], PLUS = [0xfd, 0x8f, 0x01], MIN = [0xfd, 0x96, 0x01]; // of 16-bit numbers; sums saturate
 const WIDTH = 32; // bytes of 16 numbers
 

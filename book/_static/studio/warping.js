@@ -10,7 +10,7 @@ const RATE = 8; // frames per second
 const PACES = Array.from({ length: 5 }, (_, i) => 0.14 * 2 ** (i / 2)); // seconds per note
 const CHANGES = [2 ** -0.25, 1, 2 ** 0.25]; // of a pace, in the second comparison
 const CAP = 2, OCTAVE = 0.25, BEND = 0.25; // semitones, semitones, and the cost of a step at half or twice the tempo
-const REFINED = 100, WAYS = 2; // lines that are compared finely, and keys and paces for each
+const WAYS = 2; // keys and paces per line that are compared finely
 const LANES = 16, KEYS = Array.from({ length: LANES }, (_, key) => key); // what is compared at once; 12 keys are used
 const TUNINGS = Array.from({ length: LANES }, (_, i) => (i < 8 ? i : i + 88) / 8 - 0.5); // two octaves, in steps of 1/8
 const FULL = 32767, LONGEST = 4096, PITCHES = 224; // what is impossible; frames of a line; pitches a line may have
@@ -24,7 +24,8 @@ function pitchCost(difference, octave) {
 
 /** The median pitch of each frame, 0 where there is none, and how sure it is. Python: query_frames. */
 function queryFrames({ pitches, confidences, rate }, frames) {
-  const count = Math.max(1, Math.trunc((pitches.length / rate) * frames)), groups = Array.from({ length: count }, () => []);
+  const count = Math.max(1, Math.trunc((pitches.length / rate) * frames));
+  const groups = Array.from({ length: count }, () => []);
   pitches.forEach((_, i) => groups[Math.min(Math.trunc((i * frames) / rate), count - 1)].push(i));
   const voiced = (group) => group.map((i) => pitches[i]).filter((pitch) => !Number.isNaN(pitch));
   const mean = (group) => group.reduce((sum, i) => sum + confidences[i], 0) / group.length;
@@ -35,12 +36,12 @@ function queryFrames({ pitches, confidences, rate }, frames) {
 /** A contour without the silence at both ends, in frames, moved to whole semitones. Python: _query. */
 function queryOf(contour, rate) {
   const voiced = Array.from(contour.pitches, (pitch) => !Number.isNaN(pitch));
-  const part = [voiced.indexOf(true), voiced.lastIndexOf(true) + 1];
-  const trimmed = { ...contour, pitches: contour.pitches.subarray(...part), confidences: contour.confidences.subarray(...part) };
-  const { pitches, weights } = queryFrames(trimmed, rate);
+  const trim = (values) => values.subarray(voiced.indexOf(true), voiced.lastIndexOf(true) + 1);
+  const part = { pitches: trim(contour.pitches), confidences: trim(contour.confidences), rate: contour.rate };
+  const { pitches, weights } = queryFrames(part, rate);
   const sum = (f) => pitches.reduce((total, pitch, t) => total + weights[t] * f(2 * Math.PI * pitch), 0);
   const tuning = Math.atan2(sum(Math.sin), sum(Math.cos)) / (2 * Math.PI);
-  return { pitches: pitches.map((pitch) => pitch - tuning), weights, tuning, seconds: trimmed.pitches.length / contour.rate };
+  return { pitches: pitches.map((pitch) => pitch - tuning), weights, tuning };
 }
 
 /** A query's costs in WebAssembly's memory, with room for the lines that it is compared with. */
@@ -53,7 +54,8 @@ class Warper {
    */
   constructor({ pitches, weights }, height, lanes, octave) {
     const row = (LONGEST + 2) * LANES, frames = pitches.length, cells = frames * height * LANES;
-    const bytes = 2 * (3 * row + cells) + 4 * LONGEST, memory = new WebAssembly.Memory({ initial: Math.ceil(bytes / 65536) });
+    const pages = Math.ceil((2 * (3 * row + cells) + 4 * LONGEST) / 65536);
+    const memory = new WebAssembly.Memory({ initial: pages });
     this.totals = [0, 1, 2].map((i) => new Int16Array(memory.buffer, 2 * i * row, row));
     this.table = new Int16Array(memory.buffer, 6 * row, cells);
     this.line = new Int32Array(memory.buffer, 6 * row + 2 * cells, LONGEST);
@@ -70,7 +72,10 @@ class Warper {
       let worst = 0;
       for (let row = 0; row < this.height; row++) {
         const place = this.height === PITCHES && row >= 176 ? row - PITCHES : row; // 0 to 175, then -48 to -1
-        for (const lane of lanes) worst = Math.max(worst, (costs[at++] = weights[t] * pitchCost(pitches[t] + lane - place, octave)));
+        for (const lane of lanes) {
+          costs[at] = weights[t] * pitchCost(pitches[t] + lane - place, octave);
+          worst = Math.max(worst, costs[at++]);
+        }
       }
       most += worst;
     }
@@ -93,7 +98,8 @@ class Warper {
 
   /** The cost of the cheapest path through the line in each lane, in whole numbers. Python: _warp. */
   warp(costs) {
-    const { totals, table, line, cells, frames, height, bend } = this, width = (cells + 2) * LANES, size = 2 * height * LANES;
+    const { totals, table, line, cells, frames, height, bend } = this;
+    const width = (cells + 2) * LANES, size = 2 * height * LANES;
     for (const row of totals) row.fill(FULL, 0, width);
     totals[2].fill(0, LANES, (cells + 1) * LANES); // before the first frame, a path may be anywhere
     const at = totals.map((row) => row.byteOffset), end = line.byteOffset + 4 * cells;
@@ -109,13 +115,16 @@ class Warper {
 
   /** In which frames of the line the cheapest path in one lane starts and ends. Python: warping.warp. */
   path(lane) {
-    const { table, line, cells, frames, height, bend } = this, row = (value) => new Float64Array(cells + 2).fill(value);
+    const { table, line, cells, frames, height, bend } = this, size = height * LANES;
+    const row = (value) => new Float64Array(cells + 2).fill(value);
+    const cost = (t, u) => table[Math.max(t, 0) * size + line[u] / 2 + lane];
     let [one, two, from, fromTwo] = [row(0), row(Infinity), row(0).map((_, u) => u - 1), row(0)];
     one[0] = one[cells + 1] = Infinity;
     for (let t = 0; t < frames; t++) {
-      const out = row(Infinity), to = row(0), cost = (time, u) => table[Math.max(time, 0) * height * LANES + line[u] / 2 + lane];
+      const out = row(Infinity), to = row(0);
       for (let u = 0; u < cells; u++) {
-        const step = one[u + 1], skip = one[u] + bend, twice = two[u + 1] + cost(t - 1, u) + bend, best = Math.min(step, skip, twice);
+        const step = one[u + 1], skip = one[u] + bend, twice = two[u + 1] + cost(t - 1, u) + bend;
+        const best = Math.min(step, skip, twice);
         out[u + 2] = best + cost(t, u);
         to[u + 2] = step === best ? from[u + 1] : skip === best ? from[u] : fromTwo[u + 1];
       }
@@ -128,8 +137,9 @@ class Warper {
 
 /** What of a line is compared: its notes, where they start in beats, where it ends, and how far apart they are. */
 function readLine({ pitches, onsets, durations, offsets, header }, i) {
-  const [first, last] = offsets.subarray(i, i + 2), starts = Float64Array.from(onsets.subarray(first, last), (x) => x / header.ticks);
-  const end = starts.at(-1) + durations[last - 1] / header.ticks;
+  const [first, last] = offsets.subarray(i, i + 2), { ticks } = header;
+  const starts = Float64Array.from(onsets.subarray(first, last), (onset) => onset / ticks);
+  const end = starts.at(-1) + durations[last - 1] / ticks;
   let logs = 0;
   for (let k = 1; k < starts.length; k++) logs += Math.log(starts[k] - starts[k - 1]);
   const beats = starts.length > 1 ? Math.exp(logs / (starts.length - 1)) : 1; // between notes: Python, beats_per_note
@@ -148,8 +158,11 @@ function compare(warper, line, paces, shifts, rate) {
 
 /** The lines that a contour fits best in a quick comparison with all of them, by pitch class and in wide frames. */
 export function sketch(contour, lines, count) {
-  const { rate, paces } = SKETCH, warper = new Warper(queryOf(contour, rate), 12, KEYS, 0), costs = new Float64Array(lines.length);
-  for (let i = 0; i < lines.length; i++) costs[i] = Math.min(...compare(warper, readLine(lines, i), paces, [0, 0], rate));
+  const { rate, paces } = SKETCH, warper = new Warper(queryOf(contour, rate), 12, KEYS, 0);
+  const costs = new Float64Array(lines.length), still = paces.map(() => 0);
+  for (let i = 0; i < lines.length; i++) {
+    costs[i] = Math.min(...compare(warper, readLine(lines, i), paces, still, rate));
+  }
   return argsort(costs).slice(0, count);
 }
 
@@ -165,9 +178,9 @@ export function warpAll(contour, lines, which) {
   const middle = median(sung.pitches.filter((_, t) => sung.weights[t] > 0));
   return which.map((i) => {
     const line = readLine(lines, i), costs = compare(rough, line, PACES, still, RATE);
-    const ways = argsort(costs).filter((way) => way % LANES < 12).slice(0, WAYS), octave = (median(line.pitches) - middle) / 12;
+    const ways = argsort(costs).filter((way) => way % LANES < 12).slice(0, WAYS);
     const paces = CHANGES.flatMap((change) => ways.map((way) => PACES[Math.floor(way / LANES)] * change));
-    const shift = (key) => key + 12 * Math.floor(octave - key / 12);
+    const shift = (key) => key + 12 * Math.floor((median(line.pitches) - middle - key) / 12);
     return refine(fine, line, paces, CHANGES.flatMap(() => ways.map((way) => shift(way % LANES))), sung.tuning);
   });
 }
