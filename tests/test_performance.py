@@ -96,7 +96,7 @@ def everyone(model):
     generator = InstrumentGenerator(size=4).eval()
     return {
         "sampled": (SampledPerformer(), 0.18, 1),
-        "gan": (GANPerformer(generator), 0.2, 1),
+        "gan": (GANPerformer(generator), 0.108, 1),
         "wavenet": (WaveNetPerformer(model, progress=False), 0.5, 1),
     }
 
@@ -184,12 +184,12 @@ def test_the_gan_plays_each_note_at_its_time(everyone):
     performer = everyone["gan"][0]
     score = Score((Track((Note(72, 1, 1, 60), Note(76, 1.5, 1)), FLUTE), Track((Note(55, 0, 1),), 40)), ((0.0, 60.0),))
     audio = GANPerformer(performer.model, seed=3)(score).samples[0]
-    mix = torch.zeros(43_200)
+    mix = torch.zeros(41_728)
     for track, name, seed in (((72, 76), "flute", 3), ((55,), "violin", 4)):
         velocities = [60, 80] if name == "flute" else [80]
-        sounds = performer.model.render_notes(track, velocities, name, 1.0, seed=seed)
+        sounds = performer.model.render_notes(track, velocities, name, 1.0, seed=seed, release=0.108)
         for sound, start in zip(sounds, (16_000, 24_000) if name == "flute" else (0,), strict=True):
-            mix[start : start + 19_200] += sound
+            mix[start : start + 17_728] += sound
     torch.testing.assert_close(audio, limited(mix))
 
 

@@ -15,11 +15,11 @@ def play_note(curves: Tensor, pitch: Tensor, phase: Tensor, noise: Tensor) -> Te
     frequency = np.concatenate([frequency, frequency[-1:]]).astype(np.float64)
     cycles = phase[0, : frequency.shape[1]].double().numpy() / (2 * np.pi)
     noise = noise.repeat(1, -(-curves.shape[2] * HOP // noise.shape[1]))[:, : curves.shape[2] * HOP]
-    return torch.from_numpy(oscillators(amplitude, frequency, cycles)) + filtered_noise(curves, noise)[0]
+    return torch.from_numpy(oscillate(amplitude, frequency, cycles)) + filtered_noise(curves, noise)[0]
 
 
 @njit(fastmath=True, error_model="numpy", nogil=True, cache=True)
-def oscillators(amplitude, frequency, cycles):
+def oscillate(amplitude, frequency, cycles):
     """A sum of cosines (frames * 128,).
 
     Amplitudes and cycles per sample (frames + 1, harmonics) are linear within a frame, so the phase is quadratic: each
