@@ -161,7 +161,7 @@ class GANPerformer(Soloist):
     """Plays with an instrument GAN, a new take for every note; drums are left out.
 
     >>> GANPerformer(instruments="flute")(Melody.from_pitches([67, 69]))
-    Audio(1 channel, 1.20 s at 16000 Hz)
+    Audio(1 channel, 1.11 s at 16000 Hz)
 
     Args:
         model: an InstrumentGenerator, or the name of one.
