@@ -51,7 +51,7 @@ def perform(
     """Perform a score: every part on its instrument, mixed to stereo in a room at -16 LUFS.
 
     >>> perform(Melody.from_pitches([67, 69, 71, 72]), "violin")
-    Audio(2 channels, 3.00 s at 16000 Hz)
+    Audio(2 channels, 2.91 s at 16000 Hz)
     >>> perform(song, {"melody": "flute", "bass": "cello"}, humanize=0.5).save("song.mp3")  # doctest: +SKIP
 
     Args:
