@@ -2,7 +2,7 @@
 
 >>> from musicai.notes import Melody
 >>> perform(Melody.from_pitches([60, 62, 64]), "flute")
-Audio(2 channels, 2.50 s at 16000 Hz)
+Audio(2 channels, 2.41 s at 16000 Hz)
 
     score  --humanize_score-->  score  --cast-->  an instrument for each part  --performers-->  stems  --mix-->  stereo
 

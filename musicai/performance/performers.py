@@ -51,7 +51,7 @@ def perform(
     """Perform a score: every part on its instrument, mixed to stereo in a room at -16 LUFS.
 
     >>> perform(Melody.from_pitches([67, 69, 71, 72]), "violin")
-    Audio(2 channels, 3.00 s at 16000 Hz)
+    Audio(2 channels, 2.91 s at 16000 Hz)
     >>> perform(song, {"melody": "flute", "bass": "cello"}, humanize=0.5).save("song.mp3")  # doctest: +SKIP
 
     Args:
@@ -161,7 +161,7 @@ class GANPerformer(Soloist):
     """Plays with an instrument GAN, a new take for every note; drums are left out.
 
     >>> GANPerformer(instruments="flute")(Melody.from_pitches([67, 69]))
-    Audio(1 channel, 1.20 s at 16000 Hz)
+    Audio(1 channel, 1.11 s at 16000 Hz)
 
     Args:
         model: an InstrumentGenerator, or the name of one.
