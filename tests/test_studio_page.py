@@ -84,7 +84,7 @@ class Visitor:
     def js(self, script: str, *arguments):
         return self.driver.execute_script(script, *arguments)
 
-    def wait(self, condition, seconds: float = 60):
+    def wait(self, condition, seconds: float = 30):
         end = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < end, f"the page still says: {self.status}"
