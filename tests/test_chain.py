@@ -49,7 +49,7 @@ def test_what_is_found_is_what_is_composed_from(made):
     assert made.matches[0].title == made.source.name == made.recipe["found"]["title"] == "Reel H"
     assert made.source.notes == tune(7).notes
     assert made.request.key == "D dorian"
-    assert str(made).startswith('find: Reel H [7], ')
+    assert str(made).startswith("find: Reel H [7], ")
 
 
 def test_a_match_can_be_chosen(index):

@@ -42,7 +42,7 @@ def test_a_song_is_told_of_and_written(capsys, tmp_path):
     words = ("--key", "D dorian", "--closeness", "0.4", "--instruments", "melody=harp", "--score", "song.musicxml")
     out, err = run(capsys, *SONG, *words, "--out", "song.wav")
     assert not err
-    assert out[0].startswith('find: Reel E [4], ')
+    assert out[0].startswith("find: Reel E [4], ")
     assert any(line.split()[:3] == ["key", "D", "dorian"] for line in out)
     assert any("riginal" in line for line in out)
     assert "perform: melody: harp, chords: nylon_guitar, bass: cello" in out
