@@ -1,11 +1,12 @@
 // The distilled instrument: a small network that turns a note into curves, which synthesis.js turns into sound. The
 // counterpart of musicai/performance/distilled.py.
 
-import { FRAMES, HARMONICS, HOP, ROWS, SAMPLE_RATE, addHarmonics, extend, filterNoise, regularise } from "./synthesis.js";
+import { FRAMES, HARMONICS, HOP, ROWS, SAMPLE_RATE, addHarmonics, audible, extend, filterNoise, regularise } from "./synthesis.js";
 
 const SLOPE = 0.2; // of the leaky ReLUs
 const GAIN = 0.6; // of a melody: the last note still sounds while the next one begins
 const RELEASE = 0.15; // seconds
+const TAKES = 2; // of the same note
 
 /**
  * Random numbers that are the same everywhere (mulberry32).
@@ -55,7 +56,9 @@ function multiply(a, b, k) {
   for (let i = 0; i < n; i++) {
     for (let j = 0; j < k; j++) {
       const factor = a[i * k + j];
-      for (let c = 0; c < m; c++) product[i * m + c] += factor * b[j * m + c];
+      const row = j * m;
+      if (factor === 0) continue;
+      for (let c = 0, p = i * m; c < m; c++, p++) product[p] += factor * b[row + c];
     }
   }
   return product;
@@ -88,16 +91,18 @@ export class Instrument {
     const place = this.names.indexOf(name);
     if (place < 0) throw new Error(`there is no instrument ${name}: choose from ${this.names.join(", ")}`);
     const embedding = this.tensors["curves.condition.instrument.weight"];
-    const wide = embedding.length / this.names.length;
+    const size = embedding.length / this.names.length;
     const bumps = Array.from(this.tensors["curves.condition.centres"], (c) => 2 * Math.exp(-((pitch - c) ** 2) / 18));
     const loud = (2 * velocity) / 127 - 1;
-    const described = [...embedding.subarray(place * wide, (place + 1) * wide), ...bumps, (pitch - 60) / 24, loud, loud ** 2];
+    const described = [...embedding.subarray(place * size, (place + 1) * size), ...bumps, (pitch - 60) / 24, loud, loud ** 2];
     const norm = Math.hypot(...z);
     let h = [...this.#linear("condition.mix", described), ...Array.from(z, (x) => (4 * x) / norm)];
     for (const layer of ["dense.0", "dense.1"]) h = this.#linear(layer, h).map((x) => (x > 0 ? x : SLOPE * x));
     const { "curves.rows": rows, "curves.times": times } = this.tensors;
     const across = rows.length / ROWS;
     const weighted = multiply(rows, this.#linear("weights", h), across);
+    const [wide, count] = [weighted.length / ROWS, audible(pitch)];
+    for (const first of [0, HARMONICS]) weighted.fill(0, (first + count) * wide, (first + HARMONICS) * wide); // spared
     return regularise(multiply(weighted, times, times.length / FRAMES), pitch);
   }
 
@@ -138,7 +143,8 @@ export class Instrument {
     const sorted = [...notes].sort((a, b) => a.start - b.start);
     let open = new Float32Array(0); // what still sounds after the samples that were given away
     let given = 0;
-    for (const [i, { pitch, start, duration, velocity = 90, name: own = name }] of sorted.entries()) {
+    const take = this.#takes(seed);
+    for (const { pitch, start, duration, velocity = 90, name: own = name } of sorted) {
       const from = Math.round(start * perBeat);
       if (from - given >= SAMPLE_RATE / 2) {
         yield padded(open.subarray(0, from - given), from - given);
@@ -146,13 +152,24 @@ export class Instrument {
         given = from;
       }
       const seconds = Math.min(60, Math.max(0.02, (duration * 60) / tempo));
-      const given = { pitch: this.within(pitch, own), velocity, seconds, name: own, seed: seed * 10007 + i };
-      const note = this.sound(given);
+      const note = take({ pitch: this.within(pitch, own), velocity, seconds, name: own });
       const mixed = padded(open, Math.max(open.length, from - given + note.length));
       for (let n = 0; n < note.length; n++) mixed[from - given + n] += GAIN * note[n];
       open = mixed;
     }
     yield open;
+  }
+
+  /** A function that sounds notes: two takes of each in turn, so that nothing is rendered often or sounds mechanical. */
+  #takes(seed) {
+    const known = new Map();
+    return (note) => {
+      const key = JSON.stringify(note);
+      const { sounds, count } = known.get(key) ?? { sounds: [], count: 0 };
+      sounds[count % TAKES] ??= this.sound({ ...note, seed: seed * 10007 + known.size * TAKES + (count % TAKES) });
+      known.set(key, { sounds, count: count + 1 });
+      return sounds[count % TAKES];
+    };
   }
 
   /**

@@ -279,7 +279,7 @@ class Studio {
       this.player.add(samples);
     };
     const given = { notes, tempo, seed, name: this.at("name").value };
-    turn.rendered = timed("render", () => this.sounds.ask("play", given, add));
+    turn.rendered = timed("stream", () => this.sounds.ask("play", given, add));
     return turn;
   }
 
@@ -299,6 +299,7 @@ class Studio {
   async #saveWav() {
     const notes = this.#parts.flatMap((part) => part.notes);
     const given = { notes, tempo: this.song.tempo, seed: this.seed, name: this.at("name").value };
-    download(wavFile(await this.sounds.ask("render", given), SAMPLE_RATE), "music-ai.wav", "audio/wav");
+    const samples = await timed("render", () => this.sounds.ask("render", given));
+    download(wavFile(samples, SAMPLE_RATE), "music-ai.wav", "audio/wav");
   }
 }

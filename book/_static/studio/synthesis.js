@@ -26,13 +26,18 @@ function mistuningToRatio(mistuning) {
   return 2 ** ((0.5 * m) / (1 - Math.abs(m)) / 12);
 }
 
+/** The number of harmonics of a note that are at least half a harmonic below 8 kHz. */
+export function audible(pitch) {
+  return Math.min(HARMONICS, Math.ceil(SAMPLE_RATE / 2 / midiToHz(pitch) - 1.5));
+}
+
 /** Remove the harmonics above 8 kHz, and the mistuning of those that are barely audible; in place. */
 export function regularise(curves, pitch) {
+  const count = audible(pitch);
   for (let k = 0; k < HARMONICS; k++) {
-    const audible = (k + 1.5) * midiToHz(pitch) < SAMPLE_RATE / 2;
     for (let t = 0; t < FRAMES; t++) {
       const level = k * FRAMES + t;
-      if (!audible) curves[level] = -1;
+      if (k >= count) curves[level] = -1;
       curves[level + HARMONICS * FRAMES] *= Math.max(0, Math.min(1, (curves[level] + 1) / 0.3));
     }
   }
@@ -116,20 +121,20 @@ function oscillate(audio, start, amplitude, slope, phase, cycles, bend) {
 export function filterNoise(curves, frames, noise) {
   const out = new Float64Array(frames * HOP + N_FFT);
   const weight = new Float64Array(out.length);
-  const [re, im] = [new Float64Array(N_FFT), new Float64Array(N_FFT)];
+  const [re, im, bands] = [N_FFT, N_FFT, BANDS + 1].map((length) => new Float64Array(length));
+  const padded = new Float64Array(out.length);
+  padded.set(noise, N_FFT / 2);
   for (let t = 0; t <= frames; t++) {
     const frame = Math.min(t, frames - 1);
-    const bands = Float64Array.from({ length: BANDS }, (_, b) => {
-      return levelToAmplitude(curves[(2 * HARMONICS + b) * frames + frame]) / NOISE_GAIN;
-    });
-    for (let n = 0; n < N_FFT; n++) {
-      re[n] = WINDOW[n] * (noise[t * HOP + n - N_FFT / 2] ?? 0);
-      im[n] = 0;
+    for (let b = 0; b < BANDS; b++) {
+      bands[b] = levelToAmplitude(curves[(2 * HARMONICS + b) * frames + frame]) / NOISE_GAIN;
     }
+    for (let n = 0; n < N_FFT; n++) re[n] = WINDOW[n] * padded[t * HOP + n];
+    im.fill(0);
     fourier(re, im, 1);
     for (let f = 0; f < N_FFT; f++) {
-      const [band, share] = BAND_OF[Math.min(f, N_FFT - f)];
-      const filter = (1 - share) * bands[band] + share * (bands[band + 1] ?? 0);
+      const g = Math.min(f, N_FFT - f);
+      const filter = (1 - SHARE[g]) * bands[BAND[g]] + SHARE[g] * bands[BAND[g] + 1];
       re[f] *= filter;
       im[f] *= filter;
     }
@@ -145,12 +150,13 @@ export function filterNoise(curves, frames, noise) {
 /** The periodic Hann window. */
 const WINDOW = Float64Array.from({ length: N_FFT }, (_, n) => 0.5 - 0.5 * Math.cos((2 * Math.PI * n) / N_FFT));
 
-/** For each frequency, the band below it and how far it is on the way to the next. */
-const BAND_OF = Array.from({ length: N_FFT / 2 + 1 }, (_, f) => {
-  const mel = (hz) => Math.log10(1 + hz / 700);
-  const position = (mel((f * SAMPLE_RATE) / N_FFT) / mel(SAMPLE_RATE / 2)) * (BANDS - 1);
-  return [Math.min(Math.floor(position), BANDS - 1), position - Math.min(Math.floor(position), BANDS - 1)];
+/** Where each frequency lies among the bands, which are evenly spaced in mel: in whole bands, and the rest. */
+const mel = (hz) => Math.log10(1 + hz / 700);
+const PLACES = Array.from({ length: N_FFT / 2 + 1 }, (_, f) => {
+  return (mel((f * SAMPLE_RATE) / N_FFT) / mel(SAMPLE_RATE / 2)) * (BANDS - 1);
 });
+const BAND = Uint8Array.from(PLACES, Math.floor);
+const SHARE = Float64Array.from(PLACES, (place, f) => place - BAND[f]);
 
 /** exp(-2 pi i n / N_FFT) for the Fourier transform: cosines and sines. */
 const COS = Float64Array.from({ length: N_FFT }, (_, n) => Math.cos((2 * Math.PI * n) / N_FFT));
@@ -171,11 +177,16 @@ function fourier(re, im, sign) {
     const step = N_FFT / size;
     for (let start = 0; start < N_FFT; start += size) {
       for (let k = 0; k < size / 2; k++) {
-        const [a, b] = [start + k, start + k + size / 2];
-        const [c, s] = [COS[k * step], -sign * SIN[k * step]];
-        const [x, y] = [re[b] * c - im[b] * s, re[b] * s + im[b] * c];
-        [re[b], im[b]] = [re[a] - x, im[a] - y];
-        [re[a], im[a]] = [re[a] + x, im[a] + y];
+        const a = start + k;
+        const b = a + size / 2;
+        const c = COS[k * step];
+        const d = sign * SIN[k * step];
+        const x = re[b] * c + im[b] * d;
+        const y = im[b] * c - re[b] * d;
+        re[b] = re[a] - x;
+        im[b] = im[a] - y;
+        re[a] += x;
+        im[a] += y;
       }
     }
   }

@@ -33,7 +33,7 @@ export function serve(scope) {
     /** Notes to tunes, or what was sung, which says more than the notes heard in it. */
     find({ notes, rhythm, contour }) {
       const { index } = loaded;
-      matches = (contour && index.findContour?.(contour, MATCHES)) ?? index.find(notes, MATCHES, { rhythm });
+      matches = contour ? index.findContour(contour, MATCHES) : index.find(notes, MATCHES, { rhythm });
       return matches;
     },
     /** The tune of a match and the knobs to a new song; `match` is its place among those found last. */
