@@ -133,7 +133,7 @@ class InstrumentGenerator(Pretrained, nn.Module):
             pitches: one MIDI number, or one per note.
             velocities: one from 1 to 127, or one per note.
             instruments: one name or index, or one per note.
-            durations: one in seconds, or one per note; from one sample to a minute.
+            durations: one in seconds, or one per note; from one sample to ten minutes.
             seed: the seed of the takes.
             release: seconds from the end of the duration to silence.
 
@@ -146,7 +146,7 @@ class InstrumentGenerator(Pretrained, nn.Module):
         from ._fast.oscillators import play_note
 
         seconds = torch.as_tensor(durations, dtype=torch.float64).reshape(-1)
-        check_input("durations", seconds, ("B",), "one for all notes, or one per note", limits=(1 / SR, 60))
+        check_input("durations", seconds, ("B",), "one for all notes, or one per note", limits=(1 / SR, 600))
         lengths = (SR * (seconds + release)).round()
         z, pitch, instrument, velocity, lengths = self._batch(None, seed, pitches, instruments, velocities, lengths)
         curves = self.curves(z, pitch, instrument, velocity)

@@ -16,11 +16,12 @@ Instruments = str | Mapping[str | int, str] | Sequence[str] | None
 def find_instrument(name: str, known: Sequence[str] = ()) -> str:
     """Find the sampled instrument that plays a General MIDI instrument.
 
-    >>> find_instrument("Acoustic Guitar (nylon)"), find_instrument("Viola"), find_instrument("french horn")
-    ('nylon_guitar', 'violin', 'french_horn')
+    >>> find_instrument("Acoustic Guitar (nylon)"), find_instrument("Viola"), find_instrument("guitar")
+    ('nylon_guitar', 'violin', 'nylon_guitar')
 
     Args:
-        name: one of General MIDI's 128 names or of our `INSTRUMENTS`; capitals and punctuation don't matter.
+        name: one of General MIDI's 128 names or of our `INSTRUMENTS`, or a word of one of ours; capitals and
+            punctuation don't matter.
         known: names that stand for themselves, such as those of a model of your own.
 
     Returns: one of `known` or of `INSTRUMENTS`.
@@ -33,6 +34,8 @@ def find_instrument(name: str, known: Sequence[str] = ()) -> str:
     table = _table() | {name: name for name in known}
     wanted = plain(str(name))
     if name not in table and wanted not in table:
+        if short := [ours for ours in INSTRUMENTS if wanted in ours.split("_")]:
+            return short[0]  # "guitar", "horn", "sax"
         near = [key for key in table if wanted and wanted in key] + difflib.get_close_matches(wanted, table, 4, 0.5)
         near = list(dict.fromkeys(near))[:4] or list(INSTRUMENTS)
         raise ValueError(f"no instrument {name!r}; the nearest are {', '.join(near)}")
