@@ -25,7 +25,7 @@ from musicai.composition import (
     encode,
     lay_out,
     read_controls,
-    song,
+    songs,
     source_melody,
 )
 from musicai.composition.generation import Rules, Steering, plan_of
@@ -276,8 +276,8 @@ console.log(JSON.stringify(songs));
 
 def test_the_same_random_numbers_give_the_same_song(run_script, model, monkeypatch):
     """Found tune, request, drafts, and the choice among them."""
-    monkeypatch.setattr(song, "load_model", lambda: model)
-    monkeypatch.setattr(song, "DRAFTS", 4)
+    monkeypatch.setattr(songs, "load_model", lambda: model)
+    monkeypatch.setattr(songs, "DRAFTS", 4)
     given, expected = [], []
     for melody, asked in cases()[::4]:
         asked = {**asked, "bars": 8}

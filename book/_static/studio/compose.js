@@ -4,7 +4,7 @@
 import { MODES, clamp } from "./tunes.js";
 import { closeness, countBars, density, findForm, keyScores, median, modulo } from "./controls.js";
 import { scaleOf, sourceMelody, sum, syncopation } from "./controls.js";
-import { Rules, WIDEST, planOf, writeTunes } from "./generation.js";
+import { Rules, UNSEEN, WIDEST, planOf, writeTunes } from "./generation.js";
 import { accompany, addChords } from "./harmony.js";
 import { TuneNetwork } from "./network.js";
 import { layOut, playOut } from "./sources.js";
@@ -175,7 +175,8 @@ export function fitOf(written, typicality, controls, source) {
   const errors = sum(wrong.map((error) => error || 0)) / TOLERANCE; // NaN where the model chooses
   const [low, high] = rangeOf(notes);
   const narrow = Math.max(0, Math.min(WIDEST, controls.range[1] - controls.range[0]) - (high - low)) / 4;
-  return 4 * typicality - errors + 3 * Math.min(1, keyFit(notes, controls) / CLEAR) - narrow;
+  const home = controls.mode in UNSEEN && modulo(notes.at(-1).pitch, 12) === controls.tonic ? 1 : 0;
+  return 4 * typicality - errors + 3 * Math.min(1, keyFit(notes, controls) / CLEAR) - narrow + home;
 }
 
 /** By how much the asked key, or a relative, beats all others (`key_fit`). */
@@ -184,8 +185,8 @@ export function keyFit(notes, { tonic, mode }) {
   const plain = mode === "major" || mode === "minor";
   const hit = Array.from({ length: 24 }, (_, i) => {
     const [minor, key] = [i >= 12, i % 12];
-    const related = key === (minor ? modulo(home + 9, 12) : home);
-    return plain ? related && key === tonic : related || key === tonic;
+    const same = key === tonic && minor === MODES.indexOf(mode) > 2; // lydian, major and mixolydian have a major third
+    return same || (!plain && key === (minor ? modulo(home + 9, 12) : home));
   });
   const margins = keyScores(notes).map((scores) => {
     const best = (wanted) => Math.max(...scores.filter((_, i) => hit[i] === wanted));

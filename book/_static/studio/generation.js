@@ -9,7 +9,8 @@ import { TuneWriter } from "./network.js";
 /** Semitones: a wider range leaves the model its middle. */
 export const WIDEST = 24;
 
-const UNSEEN = { lydian: "major", phrygian: "minor", locrian: "minor" }; // modes with too few tunes to learn from
+// Modes with too few tunes to learn from: how far above its tonic lies the one that the model is told, and which mode.
+export const UNSEEN = { lydian: [0, "major"], phrygian: [0, "minor"], locrian: [1, "major"] };
 const CHROMATIC = [1, 4]; // nats off a note outside the scale of a known or an unseen mode, but for leading notes in minor
 const REACH = 2; // nats, by the end, for a pitch beyond those used so far
 const HOME = 6; // nats, at a cadence, for an end on the tonic
@@ -44,8 +45,9 @@ export function planOf(controls) {
   const [lowest, high] = controls.range;
   const low = Math.max(lowest, Math.floor((lowest + high - WIDEST) / 2));
   const sections = lettersOf(form).map(() => controls.bars / form.length);
-  const mode = UNSEEN[controls.mode] ?? controls.mode;
-  return { tonic, mode, meter, sections, pickup: 0, range: [low, Math.min(high, low + WIDEST)], density, syncopation };
+  const [step, mode] = UNSEEN[controls.mode] ?? [0, controls.mode];
+  const range = [low, Math.min(high, low + WIDEST)];
+  return { tonic: (tonic + step) % 12, mode, meter, sections, pickup: 0, range, density, syncopation };
 }
 
 /** The hard controls as tables over the ticks of a tune as written (`Rules`). */
