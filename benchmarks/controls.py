@@ -11,7 +11,8 @@ the lowest and the third with the highest request, in percent of that control's 
 The gains of the feedback were tuned on the validation split.
 
 "Key" is the share of all songs in whose melody music21's analyser hears the key that was asked for, as in
-composition.py. "Rank" is the place of the source among all tunes that `musicai.find` returns for the song.
+composition.py. "Rank" is the place of the
+source, by its title, among the hundreds of tunes that `musicai.find` returns for the song; one more if it is not there.
 """
 
 import argparse
@@ -94,8 +95,8 @@ def main() -> None:
         ranks = []
         for tune, wish in zip(tunes[: args.dial], asked, strict=False):
             made = musicai.compose(tune, **wish, closeness=share)
-            names = [match.id for match in musicai.find(made.melody, k=10**6)]
-            ranks.append(names.index(tune.id) + 1 if tune.id in names else len(names))
+            names = [match.title for match in musicai.find(made.melody, k=10**6)]
+            ranks.append(names.index(tune.name) + 1 if tune.name in names else len(names) + 1)
         print(f"closeness {share:4}: rank {np.median(ranks):.0f} in the median, {np.mean(ranks):.0f} in the mean")
 
 
