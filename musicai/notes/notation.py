@@ -132,10 +132,11 @@ def beat_of(metre: tuple[int, int]) -> Fraction:
 
 def beams(line: Sequence[Value], metre: tuple[int, int]) -> list[list[str]]:
     """Find the beams of each value in a bar, from the outermost: "begin", "continue", "end" or a hook."""
-    groups, now, found = [], Fraction(0), []
+    groups, now, part, found = [], Fraction(0), 0, []
     for i, value in enumerate(line):
-        groups.append(now // beat_of(metre) if value.chord and value.power < 0 else -1 - i)
-        now += value.duration
+        part += value.edges[0]  # a beam from inside a tuplet to outside it would draw in what is outside
+        groups.append((now // beat_of(metre), part) if value.chord and value.power < 0 else (-1 - i, part))
+        now, part = now + value.duration, part + value.edges[1]
     for i, value in enumerate(line):
         sides = [k for k in (i - 1, i + 1) if 0 <= k < len(line) and groups[k] == groups[i]]
         kinds = []
