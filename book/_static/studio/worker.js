@@ -38,7 +38,8 @@ export function serve(scope) {
     },
     /** The tune of a match and the knobs to a new song; `match` is its place among those found last. */
     compose({ match, ...knobs }, part) {
-      const tune = matches[match]?.tune ?? null;
+      const found = matches[match];
+      const tune = found ? { ...found.tune, notes: found.played } : null; // repeats played out, as in Python
       const song = loaded.tunes.compose({ tune, ...knobs }, (done) => part(done));
       return { ...song, ...loaded.tunes.accompany(song) };
     },
