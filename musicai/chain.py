@@ -224,7 +224,8 @@ def _describe(query) -> object:
     """A query as a recipe has it: its text, or the name and the digest of a file."""
     if isinstance(query, str | PathLike) and isfile(path := Path(query).expanduser()):
         return {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-    return query if query is None or isinstance(query, str) else f"a {type(query).__name__}"
+    kind = "sound" if isinstance(query, tuple) else type(query).__name__.lower()
+    return query if query is None or isinstance(query, str) else f"a {kind}"
 
 
 @contextmanager

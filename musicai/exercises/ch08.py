@@ -11,7 +11,7 @@ RNG = np.random.default_rng(8)
 @exercise("08.1", hint="Let an angle run from 0 to a quarter turn: cosine on the left, sine on the right.")
 def pan_gains(place: float) -> tuple[float, float]:
     """The gains of the left and the right loudspeaker for a place from -1 (left) to 1 (right): the squares add up to 1,
-    and the angle whose tangent is right / left grows in proportion to the place."""
+    and the angle whose tangent is right / left grows linearly from 0 to a quarter turn."""
     angle = np.pi / 4 * (place + 1)
     return float(np.cos(angle)), float(np.sin(angle))
 
@@ -44,10 +44,11 @@ second_fiddle.cases(
 )
 
 
-@exercise("08.4", hint="Root an octave down on the first beat; the chord without its root on the second and third.")
+@exercise("08.4", hint="Root an octave down on beat 0, 3, 6 ...; the chord without its root on the two beats after it.")
 def oom_pah(chords: list[list[int]]) -> list[tuple[int, int]]:
     """A waltz accompaniment as (beat, pitch), by beat and then pitch. Each bar of three beats has one chord, its root
-    first: that sounds an octave lower on the first beat, and the other notes on the second and on the third."""
+    first: that sounds an octave lower on the first beat, and the other notes on the second and on the third. The piece
+    begins on beat 0."""
     bars = [[(0, chord[0] - 12)] + [(beat, p) for beat in (1, 2) for p in sorted(chord[1:])] for chord in chords]
     return [(3 * i + beat, pitch) for i, bar in enumerate(bars) for beat, pitch in bar]
 

@@ -103,17 +103,23 @@ def song_html(song: Any) -> str:
     title = song.melody.name or "A new song"
     roll = render(plot_piano_roll(song.score), f"The notes of {title}, one colour per part")
     printed = f"<details><summary>Printed score</summary>{song.score.show()}</details>" if find_spec("verovio") else ""
-    rows = "".join(f"<tr><th scope='row'>{name}</th><td>{escape(str(got))}</td></tr>" for name, got in facts(song))
+    rows = "".join(f"<tr><th scope='row'>{name}</th><td>{escape(got)}</td></tr>" for name, got in facts(song))
     links = [f'<a download="song.{kind}" href="{uri}">song.{kind}</a>' for kind, uri in downloads(song)]
     links.append(f'<a download="song.mp3" href="#" onclick="{attribute(SAME)}">song.mp3</a>')
     sound = player(song.audio.samples, song.audio.sr, title).html
     return f'<div class="musicai-song">{sound}{roll.html}{printed}<table>{rows}</table><p>{" ".join(links)}</p></div>'
 
 
-def facts(song: Any) -> list[tuple[str, Any]]:
+def facts(song: Any) -> list[tuple[str, str]]:
     """What was obtained, for a table."""
-    got = ((name, value) for name, (_, value) in song.controls.items())
-    return [(name, round(value, 2) if isinstance(value, float) else value) for name, value in got]
+    return [(name, shown(value)) for name, (_, value) in song.controls.items()]
+
+
+def shown(value: Any) -> str:
+    """A metre as 6/8, a range as "D4 to B5", a number with three digits."""
+    if isinstance(value, tuple):
+        return ("/" if isinstance(value[0], int) else " to ").join(map(str, value))
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def downloads(song: Any) -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ from musicai.notes.score import Melody, Score
 
 OPTIONS = {  # of Verovio; one page as high as the music, unless that would be higher than a page can be
     "pageWidth": 1800, "pageHeight": 60_000, "adjustPageHeight": True, "scale": 40, "svgViewBox": True,
-    "footer": "none", "pageMarginLeft": 0, "pageMarginRight": 0, "xmlIdSeed": 1,
+    "footer": "none", "pageMarginLeft": 60, "pageMarginRight": 20, "xmlIdSeed": 1,
 }  # fmt: skip
 
 
