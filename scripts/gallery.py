@@ -1,0 +1,353 @@
+"""Make the gallery of the book: songs by the whole chain, each from the one command that the page shows beside it.
+
+    python scripts/gallery.py            make all songs; write book/_static/gallery and book/gallery.md (minutes)
+    python scripts/gallery.py 3 14       make these again
+    python scripts/gallery.py --page     write the page again, without making any song
+
+Of each song, the folder holds the sound, the recipe (`musicai song --from 03.json --out song.mp3` makes the song again)
+and a piano roll; about.json holds the certificates and a few measurements.
+"""
+
+import argparse
+import datetime
+import json
+import re
+import shlex
+import string
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+
+from musicai.chain import PlayedSong, song
+from musicai.cli import _given, _parser
+from musicai.notes import Note, Track, note_name, pitch_class
+from musicai.performance import GANPerformer
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER, PAGE = ROOT / "book/_static/gallery", ROOT / "book/gallery.md"
+COLLECTIONS = {"oneills1850": "O'Neill", "ryansMammoth": "Ryan", "airdsAirs": "Aird"}
+PLAYERS = {"auto": "the GAN", "gan": "the GAN", "sampled": "recorded notes", "wavenet": "the WaveNet"}
+WIDTH, HEIGHT = 600, 110  # of a piano roll
+LINE = 62  # characters of a command in a line
+COPIED = "#d97706"  # orange, which can be told from blue by everyone
+GOOD = 12  # the songs after these failed
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A song of the gallery: its title, what follows `musicai song` on the command line, and what one hears."""
+
+    title: str
+    words: str
+    heard: str = ""
+
+    @property
+    def command(self) -> str:
+        """The command that makes it."""
+        return f"musicai song {self.words} --out song.mp3"
+
+    def read(self) -> tuple[str | None, dict]:
+        """The arguments that the command gives `musicai.song`: the query, and the others by name."""
+        options = _parser().parse_args(shlex.split(self.command)[1:])
+        return " ".join(getattr(options, "query", [])) or None, _given(options, "out", "query")
+
+
+PIECES = (
+    Piece(
+        "A jig under another name",
+        '"GAG GAB|ABA ABd|edd gdd|edB dBA" --key "A minor" --bars 16 --tempo 150 --closeness 0.4',
+        "The query is four bars of *The Kesh* in ABC, and O'Neill prints that jig as *The Mountaineer's "
+        "March*. In the minor, the first strain climbs to a high A, and the second comes down from it. Only "
+        "the opening turn still gives the jig away.",
+    ),
+    Piece(
+        "Ten typed notes",
+        '"D4 G4 A4 C5 B4 A4 G4 B4 D5 G5" --key "A dorian" --bars 16 --tempo 190 --instruments melody=clarinet',
+        "Ten notes without any rhythm were enough. The song takes the march's dotted rhythm from the book and"
+        " puts it in a mode of its own. From the twelfth bar on, it breaks into flurries of very short notes,"
+        " as a piper might.",
+    ),
+    Piece(
+        "A reel turned minor",
+        '"Miss McLeod\'s Reel" --key "E minor" --bars 16 --tempo 190 --closeness 0.4 --humanize 0.6',
+        "The rocking figure that every fiddler knows, with its third lowered. The second strain starts a "
+        "fourth below, on the low B, and a scale that falls almost an octave brings the song home.",
+    ),
+    Piece(
+        "A jig that waltzes",
+        '"dc|BGG DGG|BGB dcB|cAA EAA|cAc edc" --meter 3/4 --bars 16 --tempo 144 --closeness 0.7'
+        " --instruments melody=violin,chords=harp,bass=cello",
+        "The same notes in the same order for the whole first strain; only the bar lines have moved, so that "
+        "they come in pairs and not in threes. At a closeness of 0.7 that is what was ordered, and the "
+        "certificate says what it is: a copy.",
+    ),
+    Piece(
+        "For four voices",
+        'Garryowen --key "G minor" --meter 4/4 --bars 8 --tempo 96 --voices 4',
+        "A quickstep sung by a choir, slowly. The song's last bar answers its first: nearly the same descent,"
+        " to the same G.",
+    ),
+    Piece(
+        "A lament",
+        '"O\'Neill 28" --bars 8 --tempo 72 --closeness 0.8 --humanize 1 --performer sampled'
+        " --instruments melody=cello,chords=harp,bass=string_ensemble",
+        "A cello that stays high, a harp, and a humanize of 1, the freest playing there is. In the last bar "
+        "the tune stutters: five As in less than a fifth of a second, which is the model's idea of an "
+        "ornament.",
+    ),
+    Piece(
+        "From nothing",
+        '--key "E dorian" --meter 6/8 --bars 16 --tempo 150',
+        "No tune, just a key, a metre and a tempo. The first strain ends with an upbeat that swings it back "
+        "to its beginning. In the second, a D sharp slips in that isn't in the mode.",
+    ),
+    Piece(
+        "A motif, and an A that returns varied",
+        '"64 64 65 67 67 65 64 62 60 60 62 64 64 62 62" --key "F lydian" --bars 16 --tempo 190 --form "AABA\'"'
+        " --instruments melody=trumpet,chords=piano,bass=electric_bass",
+        "The *Ode to Joy* isn't in these books. The search says so, and the song starts from the typed notes."
+        " It took the first of them for an upbeat and lost it. In lydian, the fourth note of the scale is "
+        "raised, and you hear it right away. The last A keeps two bars and then finds another way home.",
+    ),
+    Piece(
+        "Sample by sample",
+        '"Devil\'s Dream" --key "D major" --bars 16 --tempo 100 --density 2.5 --closeness 0.3 --no-chords'
+        " --performer wavenet --instruments flute",
+        "A flute alone, written one sample at a time. The first strain hardly takes a breath. The second was "
+        "asked for fewer notes and almost stops, so you can hear what the WaveNet does while it holds a note.",
+    ),
+    Piece(
+        "Off the beat",
+        '"Aird 12" --key "G dorian" --bars 32 --tempo 180 --syncopation 0.3 --density 2 --closeness 0.3'
+        " --instruments vibraphone,electric_piano,electric_bass",
+        "A tune in two, for vibraphone. The first strain is square. In the second, notes keep coming in "
+        "early, enough of them to lift the average to what was asked.",
+    ),
+    Piece(
+        "Hardly a memory",
+        '"Soldier\'s Joy" --key "C minor" --bars 16 --tempo 96 --closeness 0.1 --range C4 C6',
+        "At a closeness of 0.1, only the hornpipe's busy arpeggios are left of *Soldiers' Joy*. One interval "
+        "in eight is wider than a fifth, and the song falls almost two octaves onto its last note.",
+    ),
+    Piece(
+        "A slip jig without an accidental",
+        '"Ryan 5" --meter 9/8 --key "D minor" --strict --bars 12 --tempo 165 --form AAB --instruments melody=sax',
+        "A reel stretched to three beats of three. As no note may leave the scale, there is no leading tone "
+        "before the last D, and the tune sounds older than it is.",
+    ),
+    Piece(
+        "Amazing Grace, found as something else",
+        '"D G B G B A G E D D G B G B A D" --bars 16 --tempo 180',
+        "**What went wrong: the search.** The typed notes are the beginning of *Amazing Grace*, which isn't "
+        "in any of the three books. But a rant in Aird's collection goes D G B G B A G D G B G B A A D, which"
+        " is almost the same if you don't know the rhythm, and the search was surer of it than not. So you "
+        "hear a rant: eighth notes that leap ({leaps:.0%} of all intervals are wider than a fifth), and "
+        "nothing you could sing the hymn's words to. Rhythm helps. If you type it as ABC, `\"D2|G4 BG|B4 A2|G4"
+        ' E2|D4 D2|G4 BG|B4 A2|d4"`, no tune gets more than an even chance, and the song starts from your own'
+        " notes.",
+    ),
+    Piece(
+        "Seven beats, in locrian",
+        '--key "B locrian" --meter 7/8 --bars 16 --tempo 165',
+        "**What went wrong: the model never heard anything like it.** Of the 4,248 tunes in the books, none "
+        "is in 7/8 and none is in locrian. The song counts to seven without a slip, but the mode is lost. The"
+        " model is told the major key with the same seven notes, C major, and C major is what you hear: from "
+        "the first bar on, the tune circles around C, E and G over a chord of C. B, which should be home, "
+        "takes up {tonic:.0%} of the time. The last note is a B all the same, over a chord of G, and it "
+        "sounds like a question. The controls report locrian, because the seven notes are the right ones. "
+        "Your ears won't.",
+    ),
+)
+
+
+def make(piece: Piece, number: int) -> dict:
+    """Make one song as its command does, write its files, and measure what the page tells of it."""
+    query, asked = piece.read()
+    made = song(query, **asked)
+    base = FOLDER / f"{number:02d}"
+    made.save(base.with_suffix(".json"))
+    base.with_suffix(".svg").write_text(draw(made, piece.title))
+    samples, sr = made.audio.samples.numpy().T, made.audio.sr  # the same sound as the command's, in a smaller file
+    soundfile.write(base.with_suffix(".mp3"), samples, sr, bitrate_mode="VARIABLE", compression_level=0.6)
+    named = {name: wanted for name, (wanted, _) in made.controls.items() if name in made.recipe["compose"]}
+    return {
+        "asked": {name: wanted for name, wanted in named.items() if name != "seed"},
+        "certificate": str(made.novelty).splitlines(),
+        "measured": measure(made),
+        "recorded": recorded(made),
+        "seconds": round(made.audio.seconds, 1),
+        "made": datetime.date.today().isoformat(),
+        "cpu": torch.backends.cpu.get_cpu_capability(),
+    }
+
+
+def recorded(made: PlayedSong) -> list[str]:
+    """The parts that the GAN leaves to recorded notes, as they go beyond its range."""
+    chosen, gan = made.recipe["perform"], GANPerformer()
+    names = chosen["instruments"] if chosen["performer"] == "auto" else {}
+    return [track.name for track in made.score.tracks if track.name in names and gan.obstacle(track, names[track.name])]
+
+
+def measure(made: PlayedSong) -> dict:
+    """What can be counted of how a song sounds."""
+    melody, others = made.melody, made.score.tracks[1:]
+    bar = 4 * melody.time_signature[0] / melody.time_signature[1]
+    bars: dict[int, list] = {}
+    for note in melody.notes:
+        bars.setdefault(int(note.start // bar), []).append((note.start % bar, note.pitch))
+    tonic = pitch_class(made.request.key.split()[0])
+    return {
+        "last": note_name(int(melody.notes[-1].pitch)),
+        "home": melody.notes[-1].pitch % 12 == tonic,
+        "tonic": float(melody.durations[melody.pitches % 12 == tonic].sum() / melody.durations.sum()),
+        "different": len({str(notes) for notes in bars.values()}),
+        "clashing": sum(rubs(note, others) for note in melody.notes) / float(melody.durations.sum()),
+        "leaps": float(np.mean(np.abs(np.diff(melody.pitches)) > 7)),
+        "longest": made.novelty.longest,
+        "likeness": made.novelty.likeness,
+    }
+
+
+def rubs(note: Note, others: Sequence[Track]) -> float:
+    """For how many beats a note of the melody is a semitone, or octaves and a semitone, from a note below it."""
+    sounding = (o for track in others for o in track.notes if (note.pitch - o.pitch) % 12 in (1, 11))
+    return max((max(0.0, min(note.end, o.end) - max(note.start, o.start)) for o in sounding), default=0.0)
+
+
+def draw(made: PlayedSong, title: str) -> str:
+    """A piano roll as SVG: the melody in the link colour, its longest copied run in orange, the other parts pale."""
+    tracks, novelty = made.score.tracks, made.novelty
+    pitches = [note.pitch for track in tracks for note in track.notes]
+    wide, tall = WIDTH / made.score.duration, HEIGHT / (max(pitches) - min(pitches) + 1)
+
+    def path(notes: list[Note], style: str) -> str:
+        rows = (f"M{x.start * wide:.0f} {(max(pitches) - x.pitch + 0.5) * tall:.0f}h{max(1, x.duration * wide - 1):.0f}"
+                for x in notes)  # fmt: skip
+        return f'<path style="{style}" d="{"".join(rows)}"/>'
+
+    melody, others = list(tracks[0].notes), [note for track in tracks[1:] for note in track.notes]
+    first = novelty.where.note if novelty.where else 0
+    last = first + novelty.longest
+    drawn = path(others, "stroke:currentColor;opacity:0.35")
+    thick = f"stroke-width:{1.5 * tall + 1:.1f};stroke:"
+    drawn += path(melody[:first] + melody[last:], f"{thick}var(--pst-color-primary)")
+    drawn += path(melody[first:last], thick + COPIED)
+    label = f"Piano roll of {title}. Of {len(melody)} notes of melody, {first + 1} to {last} are also in a known tune."
+    head = f'viewBox="0 -2 {WIDTH} {HEIGHT + 4}" role="img" aria-label="{label}" stroke-width="{max(2, tall):.1f}"'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {head} fill="none">{drawn}</svg>'
+
+
+# ---- the page
+
+
+def tell(number: int, piece: Piece, about: dict) -> Iterator[str]:
+    """The lines of the page about one song."""
+    recipe = json.loads((FOLDER / f"{number:02d}.json").read_text())
+    label = f"{piece.title}, {about['seconds']:.0f} seconds"
+    yield f"### {number}. {piece.title}\n"
+    yield f'<audio controls preload="none" aria-label="{label}" src="../_static/gallery/{number:02d}.mp3"></audio>'
+    yield f'<div style="max-width:34rem;margin:0.6rem 0 0.8rem">{(FOLDER / f"{number:02d}.svg").read_text()}</div>\n'
+    yield f"{piece.heard.format(**about['measured'])}\n"
+    yield f"- **Found:** {found(recipe)}"
+    yield f"- **Asked:** {obtained(about['asked'], recipe['obtained'], recipe['compose'])}"
+    yield f"- **Played by:** {players(about['recorded'], **recipe['perform'])}"
+    yield f"- **Certificate:** {certificate(about['certificate'])}"
+    yield f'- **Recipe:** <a href="../_static/gallery/{number:02d}.json">song.json</a>\n'
+    yield f"```bash\n{broken(piece.command)}\n```\n"
+
+
+def broken(command: str) -> str:
+    """A command over several lines, each of which fits a narrow page."""
+    lines = [""]
+    for words in command.replace(" --", "\0--").split("\0"):
+        if lines[-1] and len(lines[-1]) + len(words) > LINE:
+            lines.append("   ")
+        lines[-1] += f" {words}" if lines[-1] else words
+    return " \\\n".join(lines)
+
+
+def found(recipe: dict) -> str:
+    """What the search found, and how sure it was."""
+    if not (best := recipe["found"]):
+        return "nothing, as nothing was looked for."
+    name, sure = named(best["title"], best["id"]), best["probability"]
+    if not best["used"]:
+        return f"nothing. {name} comes nearest, but is the right tune with a probability of only {sure:.1%}."
+    called = "by its number" if recipe["query"][-1].isdigit() else "by its name"
+    return f"{name}, {f'{sure:.0%} sure' if sure < 1 else called}."
+
+
+def obtained(asked: dict, got: dict, given: dict) -> str:
+    """What was asked, with what came out where that is something else."""
+    rows = []
+    for name, wanted in asked.items():
+        one, other = shown(wanted), shown(got[name])
+        rows.append(f"{name} {one}" + f" (obtained: {other})" * (one != other))
+    rows += ["four voices"] * (given.get("voices") == 4) + ["no chords"] * (given.get("chords") is False)
+    rows += ["only notes of the scale"] * bool(given.get("strict"))
+    return "; ".join(rows) + "."
+
+
+def shown(value) -> str:
+    """A value as one would write it."""
+    if isinstance(value, list | tuple):
+        return ("/" if isinstance(value[0], int) else " to ").join(map(str, value))
+    return f"{round(value, 2):g}" if isinstance(value, float) else str(value)
+
+
+def players(recorded: list[str], instruments: dict[str, str], performer: str, humanize: float, **_) -> str:
+    """Who plays what, and how."""
+    names = {part: name.replace("_", " ").replace("acoustic grand ", "") for part, name in instruments.items()}
+    who = ", ".join(f"{part} {name}" for part, name in names.items())
+    if len(names) > 1 and len(set(names.values())) == 1:
+        who = f"{next(iter(names.values()))} in {len(names)} parts"
+    by = PLAYERS[performer] + (f" (recorded notes for the {' and the '.join(recorded)})" if recorded else "")
+    return f"{who}; {by}, humanize {humanize:g}."
+
+
+def certificate(lines: list[str]) -> str:
+    """A certificate in a line, with titles as one would write them."""
+    said, run, near = (re.sub(r" \((?:half|nine) .+?\)", "", line) for line in lines)
+    said = said.partition(":")[0].lower().capitalize()
+    joined = f"**{said}.** {run}. {near}."
+    return re.sub(r'"(.+?)" \[(.+?)\]', lambda found: named(found[1], found[2]), joined)
+
+
+def named(title: str, name: str) -> str:
+    """The title of a tune as one would write it, without the kind of dance, and where it is printed."""
+    words = title.partition(" -- ")[0].strip(" .").replace(".,", ",")
+    words = re.sub(r"^(.+?),? The$", r"The \1", words, flags=re.IGNORECASE)
+    words = string.capwords(words) if words.isupper() else words[:1].upper() + words[1:]
+    words = re.sub(r" (The|Of|A|And|To|In)\b", lambda small: small[0].lower(), words)
+    book, _, number = name.partition("/")
+    number = "" if "#" in number and book == "ryansMammoth" else " " + number.partition("#")[0].lstrip("0")
+    return f"*{words}* ({COLLECTIONS[book]}{number})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("numbers", nargs="*", type=int, help="the songs to make (default: all)")
+    parser.add_argument("--page", action="store_true", help="only write the page again")
+    options = parser.parse_args()
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    told = FOLDER / "about.json"
+    about = json.loads(told.read_text()) if told.exists() else {}
+    for number, piece in enumerate(PIECES, 1):
+        if not options.page and number in (options.numbers or range(1, 1 + len(PIECES))):
+            about[str(number)] = make(piece, number)
+            told.write_text(json.dumps(about, indent=1) + "\n")
+            print(number, piece.title, about[str(number)]["measured"], flush=True)
+    text = PAGE.read_text()
+    for part, numbers in (("songs", range(1, GOOD + 1)), ("failures", range(GOOD + 1, 1 + len(PIECES)))):
+        rows = "\n".join(row for i in numbers for row in tell(i, PIECES[i - 1], about[str(i)]))
+        mark = re.compile(rf"(<!-- {part} -->\n).*(<!-- end of the {part} -->)", re.DOTALL)
+        text = mark.sub(lambda found, rows=rows: f"{found[1]}\n{rows}\n{found[2]}", text)
+    PAGE.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
