@@ -4,8 +4,8 @@
     python scripts/gallery.py 3 14       make these again
     python scripts/gallery.py --page     write the page again, without making any song
 
-Of each song, the folder holds the sound, the recipe (`musicai song --from 03.json --out song.mp3` makes the song again)
-and a piano roll; about.json holds the certificates and a few measurements.
+Of each song, the folder holds the sound, the choices that song.json holds (without the notes of the tune found) and a piano
+roll; about.json holds the certificates and a few measurements.
 """
 
 import argparse
@@ -169,7 +169,9 @@ def make(piece: Piece, number: int) -> dict:
     query, asked = piece.read()
     made = song(query, **asked)
     base = FOLDER / f"{number:02d}"
-    made.save(base.with_suffix(".json"))
+    recipe = made.recipe | {"source": made.source.name if made.source else None}  # the notes stay in the collection
+    rows = (f" {json.dumps(name)}: {json.dumps(value)}" for name, value in recipe.items())
+    base.with_suffix(".json").write_text("{\n" + ",\n".join(rows) + "\n}\n")
     base.with_suffix(".svg").write_text(draw(made, piece.title))
     samples, sr = made.audio.samples.numpy().T, made.audio.sr  # the same sound as the command's, in a smaller file
     soundfile.write(base.with_suffix(".mp3"), samples, sr, bitrate_mode="VARIABLE", compression_level=0.6)
@@ -256,7 +258,7 @@ def tell(number: int, piece: Piece, about: dict) -> Iterator[str]:
     yield f"- **Asked:** {obtained(about['asked'], recipe['obtained'], recipe['compose'])}"
     yield f"- **Played by:** {players(about['recorded'], **recipe['perform'])}"
     yield f"- **Certificate:** {certificate(about['certificate'])}"
-    yield f'- **Recipe:** <a href="../_static/gallery/{number:02d}.json">song.json</a>\n'
+    yield ""
     yield f"```bash\n{broken(piece.command)}\n```\n"
 
 
