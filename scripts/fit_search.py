@@ -24,7 +24,7 @@ from musicai.data import FolkCorpus
 from musicai.data.splits import group_duplicates, split_tunes, title_key
 from musicai.gmm import GaussianMixture
 from musicai.search import confidence, index
-from musicai.search._fast.alignment import align, align_all
+from musicai.search._fast.alignment import align, align_all, weigh
 from musicai.search.costs import OCTAVE, STEPS, Costs
 from musicai.search.humming import perturb
 from musicai.search.lines import Lines
@@ -189,7 +189,8 @@ def evidence(corpus: Corpus, splits, count: int, seed: int, sizes=(300, 1000, 42
         for times in (0, 1, 2):
             for tune, pitches, starts in corpus.queries(splits, count, notes, times, seed + 97 * notes + times):
                 for timed in (0, 1):
-                    scores, _ = align_all(pitches, starts if timed else None, corpus.lines)
+                    scores, shifts = align_all(pitches, starts if timed else None, corpus.lines)
+                    scores = scores if timed else weigh(pitches, corpus.lines, shifts)  # as `find` does
                     for size in sizes:
                         kept = rng.permutation(len(corpus.lines))[:size]
                         for present in (0, 1):

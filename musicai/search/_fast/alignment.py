@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from musicai.search.alignment import LONGEST, NEVER, Alignment, Chains, trace
+from musicai.search.alignment import LONGEST, NEVER, Alignment, Chains, likelihood, trace
 from musicai.search.costs import FAR, OCTAVE, STEPS, TICKS, Costs, QueryWeights
 from musicai.search.lines import Lines
 
@@ -23,6 +23,8 @@ LOGS = np.rint(OCTAVE * np.log2(np.arange(LONGEST + 1).clip(1) / TICKS)).astype(
 MOVES = np.array(STEPS)
 i16 = np.int16
 fast = njit(error_model="numpy", nogil=True, cache=True)
+
+_likelihood = fast(likelihood)
 
 
 # A type of this file: compiled code on disk is dropped when this file changes, and not when another does.
@@ -81,6 +83,28 @@ def align_all(
     block = _block(max(SIZE, longest + 2 * GAP), ROWS)
     _run(block, lines.pitches, lines.starts, lines.offsets, chosen, Weights(*weights), MOVES, LOGS, scores, shifts)
     return scores, shifts
+
+
+def weigh(query_pitches: np.ndarray, lines: Lines, shifts: np.ndarray) -> np.ndarray:
+    """How much likelier a query is as part of each line, by all of its alignments, than as notes at large.
+
+    >>> from musicai.notes import Melody
+    >>> weigh([70, 72], Lines.from_pieces([Melody.from_pitches([60, 62, 64])]), np.array([-10])).round(1)
+    array([0.5])
+
+    Args:
+        query_pitches: (notes,), MIDI numbers, perhaps with fractions.
+        lines: the candidates.
+        shifts: int (lines,), semitones from the query to each line, from `align_all`.
+
+    Returns: float64 (lines,), in nats.
+
+    Chapter 6.
+    """
+    weights, pitches = Costs.default().weigh(query_pitches), lines.pitches.astype(int)
+    spans = zip(lines.offsets, lines.offsets[1:], shifts.astype(int), strict=False)
+    found = [_likelihood(weights.pitches.astype(int), pitches[a:b], shift) for a, b, shift in spans]
+    return np.log(np.array(found) + 1e-300) + weights.gains.sum() / weights.units
 
 
 def align(
