@@ -222,14 +222,13 @@ def likelihood(query: np.ndarray, line: np.ndarray, shift: int) -> float:
 
     Source: the forward algorithm; Durbin et al., "Biological Sequence Analysis" (1998), section 4.2. Chapter 6.
     """
-    notes, total = len(query), 0.0
-    reached = np.zeros(notes + 1)  # the query's first i notes are explained, up to this note of the line
+    total, reached = 0.0, np.zeros(len(query) + 1)  # with the first i notes explained, up to this note of the line
     for pitch in line:
         before = reached[0] = 1.0  # it may start anywhere
-        for i in range(notes):
-            sounding = before * ERRORS[min(abs(pitch - query[i] - shift), 24)]
-            extra = reached[i] * EXTRA[min(abs(query[i] - query[i - 1]), 24)] if i else 0.0
-            before = reached[i + 1]
-            reached[i + 1] = sounding + extra + (MISSING * before if i < notes - 1 else 0.0)
-        total += reached[notes]
+        for i in range(len(query)):
+            error = ERRORS[min(abs(pitch - query[i] - shift), 13)]
+            extra = EXTRA[min(abs(query[i] - query[i - 1]), 13)] if i else 0.0
+            now = before * error + reached[i] * extra + reached[i + 1] * MISSING
+            before, reached[i + 1] = reached[i + 1], now
+        total += reached[-1]
     return total / len(line)

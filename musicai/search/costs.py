@@ -23,10 +23,11 @@ ROOM = 1_250  # nats that fit into them
 OCTAVE = 32  # logarithms of times are whole numbers, of which a factor of two has this many
 TICKS = 48  # per beat: times within a line are rounded to these
 FAR = 96  # three octaves of tempo: further off costs no more
-MISSING = 0.04  # how likely a note is left out, when someone makes the mistakes that we call mild,
-ERRORS, EXTRA = np.full((2, 25), 1e-4)  # how likely a note is so many semitones off, or an extra one follows at that
-ERRORS[[0, 1, 2, 3, 4, 5, 12]] = 0.86, 0.012, 0.012, 0.008, 0.004, 0.004, 0.01
-EXTRA[:6] = 0.006, 0.006, 0.006, 0.004, 0.002, 0.002
+# If someone makes the mistakes that we call mild: how likely a note is so many semitones off, how likely an extra one
+# follows at that distance, and how likely it is missing.
+ERRORS = np.array([0.86, 0.012, 0.012, 0.008, 0.004, 0.004, *[1e-4] * 6, 0.01, 1e-4])
+EXTRA = np.array([0.006, 0.006, 0.006, 0.004, 0.002, 0.002, *[1e-4] * 8])
+MISSING = 0.04
 
 
 class QueryWeights(NamedTuple):
