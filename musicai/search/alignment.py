@@ -211,7 +211,7 @@ def likelihood(query: np.ndarray, line: np.ndarray, shift: int) -> float:
 
     >>> found = likelihood(np.array([60, 62]), np.array([65, 67, 60]), 5)  # 0.86 twice, from one of three places,
     >>> round(float(found), 3), round(0.86**2 / 3, 3)  # and some ways that are less likely
-    (0.248, 0.247)
+    (0.258, 0.247)
 
     Args:
         query: int (notes,), MIDI numbers.

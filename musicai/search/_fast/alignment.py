@@ -90,7 +90,7 @@ def weigh(query_pitches: np.ndarray, lines: Lines, shifts: np.ndarray) -> np.nda
 
     >>> from musicai.notes import Melody
     >>> weigh([70, 72], Lines.from_pieces([Melody.from_pitches([60, 62, 64])]), np.array([-10])).round(1)
-    array([0.5])
+    array([0.6])
 
     Args:
         query_pitches: (notes,), MIDI numbers, perhaps with fractions.
