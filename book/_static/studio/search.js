@@ -12,11 +12,11 @@ import { Places } from "./places.js";
 import { sketch, warpAll } from "./warping.js";
 
 const LEAST = 3; // notes of a query
-const EXHAUSTIVE = 600000; // notes: in smaller collections, the query is aligned with every line
+const EXHAUSTIVE = 600000; // notes: in smaller collections, every line is aligned; Python takes twice that by pitch
 const CANDIDATES = 100000; // places at which it is aligned otherwise, divided by the number of its notes
 const APART = 8; // notes: places that are closer are aligned together
 const WEIGHED = 500; // lines whose alignments are all weighed, if there is no rhythm
-const LONG = 64; // notes: longer queries need no such care
+const LONG = 40; // notes: longer queries need no such care
 const RIVALS = 12; // matches that are looked at to judge the best
 const SKETCHED = 100; // lines that a contour is compared with in detail
 
@@ -53,7 +53,7 @@ export class TuneIndex {
     const close = !rhythm && count <= LONG, chosen = bestTunes(scores, runs.which, close ? WEIGHED : most);
     const lines = chosen.map((i) => ({ line: runs.which[i], shift: shifts[i] }));
     const best = close ? this.weighAll(weights, lines).slice(0, most) : lines;
-    const matches = best.map((found) => this.match(weights, found)).sort(byScore);
+    const matches = best.map((found) => this.match(weights, found)).sort((a, b) => b.score - a.score);
     return judge(this.fitted.confidence, matches, query, this.length).slice(0, k).map((match) => this.describe(match));
   }
 

@@ -138,14 +138,16 @@ def _block(size: int, rows: int) -> Block:
 @fast
 def _run(block, pitches, starts, offsets, chosen, weights, moves, logs, scores, shifts):
     """Fill block after block with lines and find the scores of all."""
-    done = 0
+    done, traced = 0, len(block.best) >= len(weights.pitches)
+    full = traced or weights.rates[5] != 0 or weights.beats.any()
     while done < len(chosen):
         count = _fill(block, pitches, starts, offsets, chosen[done:])
         size = block.bounds[count - 1, 1] + GAP if count else GAP
-        _measure(block, count, size, weights, logs)
+        if full:
+            _measure(block, count, size, weights, logs)
         block.end[:] = NEVER
         for i in range(len(weights.pitches)):
-            _row(block, i, size, weights, moves)
+            _row(block, i, size, weights, moves, full)
             for k in range(count):
                 block.best[i % len(block.best), block.bounds[k, 1] : block.bounds[k, 1] + GAP] = NEVER
             _end(block, i, size, weights)
@@ -190,7 +192,7 @@ def _measure(block, count, size, weights, logs):
 
 
 @fast
-def _row(block, i, size, weights, moves):
+def _row(block, i, size, weights, moves, full):
     """Row i of the tables."""
     rows, now, back = len(block.best), i % len(block.best), 0
     block.best[now, GAP:size] = i16(i * weights.rates[0])
@@ -204,7 +206,10 @@ def _row(block, i, size, weights, moves):
             back += 1
             _add_wrong(block, i, back, size, weights)
         then, between = (i - a) % rows, int(a != b or a == 1)
-        _extend(block, now, then, between, i, number, a, b, size, weights)
+        if full:
+            _extend(block, now, then, between, i, number, a, b, size, weights)
+        else:
+            _extend_pitches(block, now, then, between, i, number, a, b, size, weights)
 
 
 @fast
@@ -250,6 +255,19 @@ def _extend(block, now, then, between, i, number, a, b, size, weights):
         best[j] = score if better else old
         tempo[j] = follow if better else old_tempo
         step[j] = mark if better else how
+
+
+@fast
+def _extend_pitches(block, now, then, between, i, number, a, b, size, weights):
+    """`_extend` without rhythm, where all is in time, if only the score is asked for."""
+    best, before = block.best[now, GAP:size], block.best[then, GAP - b : size - b]
+    pitches, others, wrong = block.pitches[GAP:size], block.pitches[GAP - b : size - b], block.wrong[between, GAP:size]
+    interval, agree = i16(weights.pitches[i] - weights.pitches[i - a]), i16(weights.steps[number] + weights.gains[i])
+    other = i16((weights.rates[1] if number == 0 else NEVER // 2) + weights.gains[i])
+    for j in range(len(best)):
+        old, score = best[j], agree if i16(pitches[j] - others[j]) == interval else other
+        score = i16(i16(before[j] + wrong[j]) + score)
+        best[j] = score if score > old else old
 
 
 @fast
