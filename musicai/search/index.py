@@ -198,7 +198,8 @@ class MelodyIndex:
         return self._find_sound(query, k) if query.contours else self._find_notes(query, k)
 
     def _find_notes(self, query: Query, k: int) -> list[Match]:
-        which, firsts, lasts = self._candidates(query)
+        close = query.starts is None and len(query.pitches) <= LONG  # pitches tell less and take half the time
+        which, firsts, lasts = self._candidates(query, EXHAUSTIVE * (1 + close))
 
         def score(some: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             runs = None if firsts is None else read_runs(self._store, which[some], firsts[some], lasts[some])
@@ -210,23 +211,21 @@ class MelodyIndex:
         scores, offsets, pieces = scores.astype(float), self._store["offsets"], self._store["pieces"]
         if firsts is not None:  # a score is that of a random place in a run; make it that of one in the whole line
             scores += np.log((lasts - firsts) / np.diff(offsets)[which])
-        close = _by_pitch(query)
         best = _best(scores, pieces[which], max(k, WEIGHED if close else RIVALS))
         if close:
             which, shifts = which[best], shifts[best]
-            lines = read_runs(self._store, which, offsets[which], offsets[which + 1])
-            scores = weigh(query.pitches, lines, shifts)
+            scores = weigh(query.pitches, read_runs(self._store, which, offsets[which], offsets[which + 1]), shifts)
             best = _best(scores, pieces[which], max(k, RIVALS))
         matches = [self._match(query, which[i], float(scores[i]) if close else None) for i in best]
         return _judge(sorted(matches, key=lambda match: -match.score), query, len(pieces))[:k]
 
-    def _candidates(self, query: Query) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+    def _candidates(self, query: Query, small: int) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
         """The runs of notes that are worth aligning: which line each is in, its first note, and the one after it.
 
-        In a small collection, these are all lines, and there are no notes to tell.
+        In a collection of up to `small` notes, these are all lines, and there are no notes to tell.
         """
         offsets = self._store["offsets"]
-        if offsets[-1] <= EXHAUSTIVE * (1 + _by_pitch(query)):
+        if offsets[-1] <= small:
             return np.arange(len(offsets) - 1), None, None
         notes, room = len(query.pitches), 2 + len(query.pitches) // 6
         places = find_places(self._store, query.pitches, query.starts, CANDIDATES // notes)
@@ -272,11 +271,6 @@ class MelodyIndex:
         places = [find_places(self._store, *melody, SUNG // len(query.contours)) for melody in melodies]
         which = np.unique(np.searchsorted(offsets[1:-1], np.concatenate([*places, []]), side="right"))
         return which, read_runs(self._store, which, offsets[which], offsets[which + 1])
-
-
-def _by_pitch(query: Query) -> bool:
-    """Whether a query is worth more care: without rhythm, it tells less, and it takes half the time to align."""
-    return query.starts is None and len(query.pitches) <= LONG
 
 
 def _best(scores: np.ndarray, pieces: np.ndarray, k: int) -> np.ndarray:
