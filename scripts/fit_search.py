@@ -24,11 +24,13 @@ from musicai.data import FolkCorpus
 from musicai.data.splits import group_duplicates, split_tunes, title_key
 from musicai.gmm import GaussianMixture
 from musicai.search import confidence, index
-from musicai.search._fast.alignment import align, align_all
+from musicai.search._fast.alignment import align, align_all, weigh
 from musicai.search.costs import OCTAVE, STEPS, Costs
 from musicai.search.humming import perturb
 from musicai.search.lines import Lines
 
+KINDS = ("pitches", "notes")
+USED = {"pitches": [0, 1, 4, 5]}  # of `confidence.features`: fits as well without the others, and their signs vary
 FITTED = Path(confidence.__file__).with_name("fitted.json")
 TASKS = ((8, 0), (12, 1), (12, 2), (24, 2))  # notes, and how many times the mild mistakes
 TUNED = {"edge": 0.5, "change": 1.0, "slip": 0.5, "wrong": 0.5, "octave": 0.6, "deletion": 0.5, "insertion": 0.5,
@@ -182,19 +184,21 @@ def refine(corpus: Corpus, costs: Costs, count: int, rounds: int = 3, rivals: in
     return costs
 
 
-def evidence(corpus: Corpus, splits, count: int, seed: int, sizes=(300, 1000, 4248)) -> np.ndarray:
+def evidence(corpus: Corpus, splits, count: int, seed: int, kinds=KINDS, sizes=(300, 1000, 4248)) -> np.ndarray:
     """Rows (timed, notes, times, size, present, score, margin, right) of queries with and without their tune."""
     rng, rows = np.random.default_rng(seed), []
     for notes in (6, 8, 10, 12, 16, 24, 40):
         for times in (0, 1, 2):
             for tune, pitches, starts in corpus.queries(splits, count, notes, times, seed + 97 * notes + times):
-                for timed in (0, 1):
-                    scores, _ = align_all(pitches, starts if timed else None, corpus.lines)
+                for timed in map(KINDS.index, kinds):
+                    rough, shifts = align_all(pitches, starts if timed else None, corpus.lines)
+                    scores = rough if timed else weigh(pitches, corpus.lines, shifts)
                     for size in sizes:
                         kept = rng.permutation(len(corpus.lines))[:size]
                         for present in (0, 1):
                             own = corpus.groups[kept] == corpus.groups[tune]
                             chosen = np.append(tune, kept[kept != tune][: size - 1]) if present else kept[~own]
+                            chosen = chosen[np.argsort(-rough[chosen], kind="stable")[: index.WEIGHED]]  # as in `find`
                             found = judge(corpus, scores[chosen], chosen, corpus.groups[tune])
                             rows.append((timed, len(pitches), times, size, present, *found))
     return np.array(rows)
@@ -211,6 +215,8 @@ def judge(corpus: Corpus, scores: np.ndarray, lines: np.ndarray, own: int) -> tu
 def calibrate(score, margin, length, size, right, kind="notes") -> np.ndarray:
     """Logistic regression on `confidence.features`, with a little weight decay."""
     x = np.array([confidence.features(*row, kind) for row in zip(score, margin, length, size, strict=True)])
+    used = USED.get(kind, range(x.shape[1]))
+    x[:, np.setdiff1d(np.arange(x.shape[1]), used)] = 0
     scale = np.maximum(np.abs(x).max(axis=0), 1e-9)
     sign = np.where(right, 1.0, -1.0)
 
@@ -258,12 +264,12 @@ def fit_costs(corpus: Corpus, count: int) -> None:
     save("costs", {k: round(v, 3) if isinstance(v, float) else v for k, v in asdict(costs).items()})
 
 
-def fit_confidence(corpus: Corpus, count: int) -> None:
+def fit_confidence(corpus: Corpus, count: int, kinds=KINDS) -> None:
     found = json.loads(FITTED.read_text())["confidence"]
-    rows = evidence(corpus, ["train"], count, seed=3)
-    for timed, kind in enumerate(("pitches", "notes")):
-        _, length, _, size, present, score, margin, right = rows[rows[:, 0] == timed].T
-        coefficients = calibrate(score, margin, length, size, right > 0)
+    rows = evidence(corpus, ["train"], count, 3, kinds)
+    for kind in kinds:
+        _, length, _, size, present, score, margin, right = rows[rows[:, 0] == KINDS.index(kind)].T
+        coefficients = calibrate(score, margin, length, size, right > 0, kind)
         p = chances(coefficients, score, margin, length, size)
         limit = limits(p[present == 0], length[present == 0])
         found[kind] = {"coefficients": rounded(coefficients), "threshold": limit}
@@ -301,7 +307,9 @@ def report(corpus: Corpus, count: int) -> None:
 
 
 def report_confidence(rows: np.ndarray) -> None:
-    for timed, kind in enumerate(("pitches", "notes")):
+    for timed, kind in enumerate(KINDS):
+        if not (rows[:, 0] == timed).any():
+            continue
         _, length, times, size, present, score, margin, right = rows[rows[:, 0] == timed].T
         p = np.array([confidence.probability(*row, kind) for row in zip(score, margin, length, size, strict=True)])
         print(f"{kind}: expected calibration error {calibration_error(p, right):.3f} of {len(p)}")
@@ -322,6 +330,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["costs", "confidence", "report", "sound"])
     parser.add_argument("--count", type=int, default=60, help="queries per task")
+    parser.add_argument("--kinds", nargs="+", default=KINDS, choices=KINDS, help="of confidence to fit")
     parser.add_argument(
         "--table", type=Path, help="arrays score, margin, seconds, size, right, present of sound queries"
     )
@@ -336,8 +345,10 @@ def main() -> None:
         found = json.loads(FITTED.read_text())["confidence"]
         save("confidence", found | {"sound": {"coefficients": rounded(coefficients), "threshold": limit}})
         return
-    run = {"costs": fit_costs, "confidence": fit_confidence, "report": report}[args.what]
-    run(Corpus.load(), args.count)
+    if args.what == "confidence":
+        fit_confidence(Corpus.load(), args.count, args.kinds)
+    else:
+        {"costs": fit_costs, "report": report}[args.what](Corpus.load(), args.count)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from musicai.data import FolkCorpus, FolkTune, JSBChorales, Nottingham
 from musicai.notes import Melody
 from musicai.notes.repeats import unfold_repeats
 from musicai.search._scale.builder import TICKS
+from musicai.search.costs import ERRORS, EXTRA, MISSING
 
 COMMON = 255  # pairs of an interval and a rhythm that fit into a byte; the byte 255 announces any other pair
 GRID = TICKS // 4  # repeats are written in sixteenth notes
@@ -113,6 +114,7 @@ def pack(rows: Sequence[Row]) -> bytes:
         "count": len(rows),
         "pairs": common,
         "fitted": json.loads(FITTED.read_text()),
+        "mistakes": {"errors": ERRORS.tolist(), "extra": EXTRA.tolist(), "missing": MISSING},
     }
     header |= {name: list(table) for name, table in tables.items()}
     header |= {"streams": {name: len(stream) for name, stream in streams.items()}}

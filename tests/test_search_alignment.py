@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from musicai.notes import Melody
 from musicai.search._fast import alignment as fast
-from musicai.search.alignment import align
-from musicai.search.costs import STEPS, Costs
+from musicai.search.alignment import align, likelihood
+from musicai.search.costs import ERRORS, EXTRA, MISSING, STEPS, Costs
 from musicai.search.lines import Lines
 
 COSTS = Costs.default()
@@ -188,3 +188,36 @@ def test_other_costs_can_be_given():
     hasty = replace(COSTS, deletion=COSTS.deletion - 5)
     without = np.delete(JOY, 6)
     assert align(without, None, JOY, None, hasty).score < align(without, None, JOY, None).score
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_likelihood_is_the_sum_over_all_ways_to_make_the_query(seed):
+    rng = np.random.default_rng(seed)
+    query, line, shift = rng.integers(58, 64, 4), rng.integers(60, 66, 5), 2
+
+    def ways(i: int, j: int) -> float:
+        """The weight of all that may follow once i notes of the query and j of the line are accounted for."""
+        total = float(i == len(query))
+        if i < len(query):
+            total += EXTRA[abs(query[i] - query[i - 1])] * ways(i + 1, j)
+        if j < len(line):
+            total += MISSING * ways(i, j + 1)
+        if i < len(query) and j < len(line):
+            total += ERRORS[abs(line[j] - query[i] - shift)] * ways(i + 1, j + 1)
+        return total
+
+    first = [ERRORS[abs(note - query[0] - shift)] * ways(1, j + 1) for j, note in enumerate(line)]
+    assert likelihood(query, line, shift) == pytest.approx(sum(first) / len(line))
+
+
+def test_lines_are_weighed_by_their_likelihood_whatever_the_key():
+    lines = random_lines(0)
+    pitches, _ = query_from(lines, 100, timed=False)
+    _, shifts = fast.align_all(pitches, None, lines)
+    scores = fast.weigh(pitches, lines, shifts)
+    whole = COSTS.weigh(pitches).pitches.astype(int)
+    chances = [
+        likelihood(whole, notes_of(lines, k)[0].astype(int), shift) for k, shift in enumerate(shifts.astype(int))
+    ]
+    np.testing.assert_allclose(np.diff(scores), np.diff(np.log(chances)))
+    np.testing.assert_allclose(scores, fast.weigh(pitches + 3, lines, shifts.astype(int) - 3))

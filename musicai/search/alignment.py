@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from musicai.search.costs import FAR, OCTAVE, STEPS, TICKS, Costs, QueryWeights
+from musicai.search.costs import ERRORS, EXTRA, FAR, MISSING, OCTAVE, STEPS, TICKS, Costs, QueryWeights
 
 NEVER = -20_000  # the score of what is impossible
 LONGEST = 2**15 - 1  # ticks: longer times count as this
@@ -200,3 +200,35 @@ def trace(chains: Chains, weights: QueryWeights, pitches: np.ndarray) -> Alignme
     pairs = np.array(pairs[::-1], dtype=np.int64)
     shift = int(pitches[pairs[-1, 1]]) - int(weights.pitches[pairs[-1, 0]])
     return Alignment(float(score), int(pairs[0, 1]), int(pairs[-1, 1]) + 1, shift, pairs)
+
+
+def likelihood(query: np.ndarray, line: np.ndarray, shift: int) -> float:
+    """How likely someone makes a query of a random place in a line: the sum over all alignments in one key.
+
+    `align` looks for the single best alignment in any key, and knows only right and wrong notes. Once the key is known,
+    every way to explain each note of the query is cheap to count: it is the line's note, right or so many semitones
+    off, or an extra one near the note before; and a note of the line may be missing.
+
+    >>> found = likelihood(np.array([60, 62]), np.array([65, 67, 60]), 5)  # 0.86 twice, from one of three places,
+    >>> round(float(found), 3), round(0.86**2 / 3, 3)  # and some ways that are less likely
+    (0.258, 0.247)
+
+    Args:
+        query: int (notes,), MIDI numbers.
+        line: int (notes,), MIDI numbers.
+        shift: semitones from the query to the line.
+
+    Returns: a probability, which is too small for a float if hundreds of notes are wrong.
+
+    Source: the forward algorithm; Durbin et al., "Biological Sequence Analysis" (1998), section 4.2. Chapter 6.
+    """
+    total, reached = 0.0, np.zeros(len(query) + 1)  # with the first i notes explained, up to this note of the line
+    for pitch in line:
+        before = reached[0] = 1.0  # it may start anywhere
+        for i in range(len(query)):
+            error = ERRORS[min(abs(pitch - query[i] - shift), 13)]
+            extra = EXTRA[min(abs(query[i] - query[i - 1]), 13)] if i else 0.0
+            now = before * error + reached[i] * extra + reached[i + 1] * MISSING
+            before, reached[i + 1] = reached[i + 1], now
+        total += reached[-1]
+    return total / len(line)

@@ -41,7 +41,7 @@ def features(score: float, margin: float, notes: float, size: int, kind: str = "
     array([ 1. , 2. , 24. , 6. , 1.9, 2.5, 8.4])
 
     Args:
-        score: of the best match, higher is better: nats from `align_all`, or minus the cost of warping.
+        score: of the best match, higher is better: nats from `align_all` or `weigh`, or minus the cost of warping.
         margin: how much higher it is than those of the next tunes, as `measure_margin` says.
         notes: in the query; for sound, its length in seconds.
         size: how many lines were searched.

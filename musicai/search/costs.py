@@ -23,6 +23,11 @@ ROOM = 1_250  # nats that fit into them
 OCTAVE = 32  # logarithms of times are whole numbers, of which a factor of two has this many
 TICKS = 48  # per beat: times within a line are rounded to these
 FAR = 96  # three octaves of tempo: further off costs no more
+# If someone makes the mistakes that we call mild: how likely a note is so many semitones off, how likely an extra one
+# follows at that distance, and how likely it is missing.
+ERRORS = np.array([0.86, 0.012, 0.012, 0.008, 0.004, 0.004, *[1e-4] * 6, 0.01, 1e-4])
+EXTRA = np.array([0.006, 0.006, 0.006, 0.004, 0.002, 0.002, *[1e-4] * 8])
+MISSING = 0.04
 
 
 class QueryWeights(NamedTuple):

@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 from musicai.data.splits import group_duplicates
 from musicai.notes import Melody, Score
-from musicai.search._fast.alignment import align, align_all
+from musicai.search._fast.alignment import align, align_all, weigh
 from musicai.search._fast.warping import warp_all
 from musicai.search._scale.builder import Builder, read_melody, read_runs
 from musicai.search._scale.sliding import find_places
@@ -27,11 +27,12 @@ from musicai.storage import atomic_write
 from musicai.threads import Workers
 
 LEAST = 3  # notes of a query
-EXHAUSTIVE = 600_000  # notes: in smaller collections, the query is aligned with every line
+EXHAUSTIVE = 600_000  # notes: in smaller collections, every line is aligned; without rhythm, in twice as large ones
 CANDIDATES = 100_000  # places at which it is aligned otherwise, divided by the number of its notes
 APART = 8  # notes: places that are closer are aligned together
 SUNG = 20_000  # lines that a contour is compared with at most
 TOGETHER = 1024  # lines or runs that a thread aligns before it takes more
+WEIGHED, LONG = 500, 40  # without rhythm, lines whose alignments are all weighed; notes of a query that needs no care
 RIVALS = 12  # matches that are looked at to judge the best: near-copies of it, and at least four other tunes
 
 
@@ -197,30 +198,34 @@ class MelodyIndex:
         return self._find_sound(query, k) if query.contours else self._find_notes(query, k)
 
     def _find_notes(self, query: Query, k: int) -> list[Match]:
-        which, firsts, lasts = self._candidates(query)
+        close = query.starts is None and len(query.pitches) <= LONG  # pitches tell less and take half the time
+        which, firsts, lasts = self._candidates(query, EXHAUSTIVE * (1 + close))
 
-        def score(some: np.ndarray) -> np.ndarray:
-            if firsts is None:
-                return align_all(query.pitches, query.starts, self.lines, some)[0]
-            lines = read_runs(self._store, which[some], firsts[some], lasts[some])
-            return align_all(query.pitches, query.starts, lines)[0]
+        def score(some: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            runs = None if firsts is None else read_runs(self._store, which[some], firsts[some], lasts[some])
+            return align_all(query.pitches, query.starts, runs or self.lines, None if runs else some)
 
         with Workers(torch.device("cpu")) as workers:
             parts = np.array_split(np.arange(len(which)), -(-len(which) // TOGETHER))
-            scores = np.concatenate([*workers.map(score, parts)]).astype(float)
+            scores, shifts = (np.concatenate(x) for x in zip(*workers.map(score, parts), strict=True))
+        scores, offsets, pieces = scores.astype(float), self._store["offsets"], self._store["pieces"]
         if firsts is not None:  # a score is that of a random place in a run; make it that of one in the whole line
-            scores += np.log((lasts - firsts) / np.diff(self._store["offsets"])[which])
-        best = _best(scores, self._store["pieces"][which], max(k, RIVALS))
-        matches = sorted((self._match(query, which[i]) for i in best), key=lambda match: -match.score)
-        return _judge(matches, query, len(self._store["pieces"]))[:k]
+            scores += np.log((lasts - firsts) / np.diff(offsets)[which])
+        best = _best(scores, pieces[which], max(k, WEIGHED if close else RIVALS))
+        if close:
+            which, shifts = which[best], shifts[best]
+            scores = weigh(query.pitches, read_runs(self._store, which, offsets[which], offsets[which + 1]), shifts)
+            best = _best(scores, pieces[which], max(k, RIVALS))
+        matches = [self._match(query, which[i], float(scores[i]) if close else None) for i in best]
+        return _judge(sorted(matches, key=lambda match: -match.score), query, len(pieces))[:k]
 
-    def _candidates(self, query: Query) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+    def _candidates(self, query: Query, small: int) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
         """The runs of notes that are worth aligning: which line each is in, its first note, and the one after it.
 
-        In a small collection, these are all lines, and there are no notes to tell.
+        In a collection of up to `small` notes, these are all lines, and there are no notes to tell.
         """
         offsets = self._store["offsets"]
-        if offsets[-1] <= EXHAUSTIVE:
+        if offsets[-1] <= small:
             return np.arange(len(offsets) - 1), None, None
         notes, room = len(query.pitches), 2 + len(query.pitches) // 6
         places = find_places(self._store, query.pitches, query.starts, CANDIDATES // notes)
@@ -235,7 +240,7 @@ class MelodyIndex:
         keep = lasts - firsts >= LEAST
         return which[keep], firsts[keep], lasts[keep]
 
-    def _match(self, query: Query, line: int) -> Match:
+    def _match(self, query: Query, line: int, score: float | None) -> Match:
         name, piece = read_melody(self._store, line)
         found = align(query.pitches, query.starts, piece.pitches, piece.starts)
         ratio = np.nan
@@ -244,7 +249,7 @@ class MelodyIndex:
             ratio = float((piece.starts[p1] - piece.starts[p0]) / (query.starts[q1] - query.starts[q0]))
         start, end = piece.notes[found.start].start, piece.notes[found.end - 1].end
         span = (start, end, int(found.transposition), ratio, found.pairs)
-        return Match(piece, piece.name, name, float(found.score), 0.0, *span)
+        return Match(piece, piece.name, name, float(found.score) if score is None else score, 0.0, *span)
 
     def _find_sound(self, query: Query, k: int) -> list[Match]:
         which, lines = self._sung_candidates(query)

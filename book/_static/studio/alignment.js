@@ -233,6 +233,22 @@ export class Aligner {
     return end;
   }
 
+  /** The best chain's end: its note of the query and of the line. */
+  last() {
+    const { weights, width, best, count } = this, n = weights.pitches.length, end = this.ends();
+    let j = 0;
+    for (let at = 1; at < count; at++) if (end[at] > end[j]) j = at;
+    let i = 0;
+    while (best[i * width + j] + weights.rates.edge * (n - 1 - i) < end[j]) i++;
+    return [i, j];
+  }
+
+  /** The transposition of the best chain. */
+  shift() {
+    const [i, j] = this.last();
+    return this.pitches[j] - this.weights.pitches[i];
+  }
+
   /** In nats, averaged over all places where the chain could end. Python: _fast/alignment._score. */
   score() {
     const end = this.ends(), { count } = this, { units } = this.weights;
@@ -248,12 +264,8 @@ export class Aligner {
    * @returns {{score, start, end, transposition, pairs}} pairs are [note of the query, note of the line]
    */
   trace() {
-    const { weights, width, best, step, count, pitches } = this, n = weights.pitches.length, end = this.ends();
-    let j = 0;
-    for (let at = 1; at < count; at++) if (end[at] > end[j]) j = at;
-    let i = 0;
-    while (best[i * width + j] + weights.rates.edge * (n - 1 - i) < end[j]) i++;
-    let total = 0;
+    const { weights, width, step, count, end, pitches } = this;
+    let [i, j] = this.last(), total = 0;
     for (let at = 0; at < count; at++) total += Math.exp((end[at] - end[j]) / weights.units);
     const score = end[j] / weights.units + Math.log(total / count), transposition = pitches[j] - weights.pitches[i];
     const pairs = [[i, j]];

@@ -6,14 +6,17 @@
 import { Aligner, weigh } from "./alignment.js";
 import { Collection } from "./collection.js";
 import { judge } from "./confidence.js";
+import { compareAll } from "./likelihood.js";
 import { argsort, searchRight } from "./numbers.js";
 import { Places } from "./places.js";
 import { sketch, warpAll } from "./warping.js";
 
 const LEAST = 3; // notes of a query
-const EXHAUSTIVE = 600000; // notes: in smaller collections, the query is aligned with every line
+const EXHAUSTIVE = 600000; // notes: in smaller collections, every line is aligned; Python takes twice that by pitch
 const CANDIDATES = 100000; // places at which it is aligned otherwise, divided by the number of its notes
 const APART = 8; // notes: places that are closer are aligned together
+const WEIGHED = 500; // lines whose alignments are all weighed, if there is no rhythm
+const LONG = 40; // notes: longer queries need no such care
 const RIVALS = 12; // matches that are looked at to judge the best
 const SKETCHED = 100; // lines that a contour is compared with in detail
 
@@ -46,10 +49,12 @@ export class TuneIndex {
     const count = notes.length;
     if (count < LEAST) throw new Error(`a query of ${count} notes fits everywhere; give at least ${LEAST}`);
     const query = queryOf(notes, rhythm), weights = weigh(this.fitted.costs, query.pitches, query.starts);
-    const runs = this.runs(query), scores = this.score(weights, runs);
-    const best = bestTunes(scores, runs.which, Math.max(k, RIVALS)).map((i) => this.match(weights, runs.which[i]));
-    best.sort((a, b) => b.score - a.score);
-    return judge(this.fitted.confidence, best, query, this.length).slice(0, k).map((match) => this.describe(match));
+    const runs = this.runs(query), { scores, shifts } = this.score(weights, runs), most = Math.max(k, RIVALS);
+    const close = !rhythm && count <= LONG, chosen = bestTunes(scores, runs.which, close ? WEIGHED : most);
+    const lines = chosen.map((i) => ({ line: runs.which[i], shift: shifts[i] }));
+    const best = close ? this.weighAll(weights, lines).slice(0, most) : lines;
+    const matches = best.map((found) => this.match(weights, found)).sort((a, b) => b.score - a.score);
+    return judge(this.fitted.confidence, matches, query, this.length).slice(0, k).map((match) => this.describe(match));
   }
 
   /** The runs of notes that are worth aligning: which line each is in, its first note and the one after its last. */
@@ -79,18 +84,31 @@ export class TuneIndex {
     return found;
   }
 
-  /** How well the query fits each run. A score is that of a random place in a run; make it one in the whole line. */
+  /**
+   * How well the query fits each run, and the semitones from the query to it. A score is that of a random place in a
+   * run; make it one in the whole line.
+   */
   score(weights, { which, firsts, lasts }) {
     const { offsets, onsets } = this.lines;
     let longest = 0;
     for (let i = 0; i < which.length; i++) longest = Math.max(longest, lasts[i] - firsts[i]);
-    const aligner = new Aligner(weights, longest), scores = new Float64Array(which.length);
+    const aligner = new Aligner(weights, longest);
+    const scores = new Float64Array(which.length), shifts = new Int32Array(which.length);
     for (let i = 0; i < which.length; i++) {
       const whole = offsets[which[i]], origin = firsts[i] === whole ? 0 : onsets[firsts[i]];
       aligner.chain(this.lines, firsts[i], lasts[i], origin);
+      shifts[i] = aligner.shift();
       scores[i] = Math.fround(aligner.score()) + Math.log((lasts[i] - firsts[i]) / (offsets[which[i] + 1] - whole));
     }
-    return scores;
+    return { scores, shifts };
+  }
+
+  /** The lines with their scores by all alignments, best first. Python: weigh. */
+  weighAll(weights, lines) {
+    const { offsets, pitches, header } = this.lines;
+    const score = ({ line, shift }) =>
+      compareAll(header.mistakes, weights, pitches.subarray(offsets[line], offsets[line + 1]), shift);
+    return lines.map((found) => ({ ...found, score: score(found) })).sort(byScore);
   }
 
   /**
@@ -106,19 +124,19 @@ export class TuneIndex {
       const line = which[i], part = pitches.subarray(offsets[line], offsets[line + 1]);
       return { line, score: -cost, transposition: Math.round(transposition), pairs: [], pitches: part, ...span };
     });
-    const best = matches.sort((a, b) => b.score - a.score || a.line - b.line).slice(0, Math.max(k, RIVALS));
+    const best = matches.sort(byScore).slice(0, Math.max(k, RIVALS));
     const query = { kind: "sound", length: contour.pitches.length / contour.rate };
     return judge(this.fitted.confidence, best, query, this.length).slice(0, k).map((match) => this.describe(match));
   }
 
-  match(weights, line) {
+  match(weights, { line, score }) {
     const { offsets, pitches, onsets, durations, header } = this.lines;
     const [first, last] = offsets.subarray(line, line + 2);
     const aligner = new Aligner(weights, last - first);
     aligner.chain(this.lines, first, last, 0);
     const found = aligner.trace(), begin = first + found.start, end = first + found.end - 1;
     const span = { start: onsets[begin] / header.ticks, end: (onsets[end] + durations[end]) / header.ticks };
-    return { line, ...found, ...span, pitches: pitches.subarray(first, last) };
+    return { line, ...found, score: score ?? found.score, ...span, pitches: pitches.subarray(first, last) };
   }
 
   describe({ line, probability, likely, score, start, end, transposition, pairs }) {
@@ -126,6 +144,11 @@ export class TuneIndex {
     const found = { id, title, probability, likely, score, start, end, transposition, pairs };
     return { ...found, played: this.lines.played(line), tune };
   }
+}
+
+/** Best first; equally good ones are in the order of the collection. */
+function byScore(a, b) {
+  return b.score - a.score || a.line - b.line;
 }
 
 function queryOf(notes, rhythm) {

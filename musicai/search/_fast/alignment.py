@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from musicai.search.alignment import LONGEST, NEVER, Alignment, Chains, trace
+from musicai.search.alignment import LONGEST, NEVER, Alignment, Chains, likelihood, trace
 from musicai.search.costs import FAR, OCTAVE, STEPS, TICKS, Costs, QueryWeights
 from musicai.search.lines import Lines
 
@@ -23,6 +23,8 @@ LOGS = np.rint(OCTAVE * np.log2(np.arange(LONGEST + 1).clip(1) / TICKS)).astype(
 MOVES = np.array(STEPS)
 i16 = np.int16
 fast = njit(error_model="numpy", nogil=True, cache=True)
+
+_likelihood = fast(likelihood)
 
 
 # A type of this file: compiled code on disk is dropped when this file changes, and not when another does.
@@ -83,6 +85,28 @@ def align_all(
     return scores, shifts
 
 
+def weigh(query_pitches: np.ndarray, lines: Lines, shifts: np.ndarray) -> np.ndarray:
+    """How much likelier a query is as part of each line, by all of its alignments, than as notes at large.
+
+    >>> from musicai.notes import Melody
+    >>> weigh([70, 72], Lines.from_pieces([Melody.from_pitches([60, 62, 64])]), np.array([-10])).round(1)
+    array([0.6])
+
+    Args:
+        query_pitches: (notes,), MIDI numbers, perhaps with fractions.
+        lines: the candidates.
+        shifts: int (lines,), semitones from the query to each line, from `align_all`.
+
+    Returns: float64 (lines,), in nats.
+
+    Chapter 6.
+    """
+    weights, pitches = Costs.default().weigh(query_pitches), lines.pitches.astype(int)
+    spans = zip(lines.offsets, lines.offsets[1:], shifts.astype(int), strict=False)
+    found = [_likelihood(weights.pitches.astype(int), pitches[a:b], shift) for a, b, shift in spans]
+    return np.log(np.array(found) + 1e-300) + weights.gains.sum() / weights.units
+
+
 def align(
     query_pitches: np.ndarray,
     query_starts: np.ndarray | None,
@@ -114,14 +138,16 @@ def _block(size: int, rows: int) -> Block:
 @fast
 def _run(block, pitches, starts, offsets, chosen, weights, moves, logs, scores, shifts):
     """Fill block after block with lines and find the scores of all."""
-    done = 0
+    done, traced = 0, len(block.best) >= len(weights.pitches)
+    full = traced or weights.rates[5] != 0 or weights.beats.any()
     while done < len(chosen):
         count = _fill(block, pitches, starts, offsets, chosen[done:])
         size = block.bounds[count - 1, 1] + GAP if count else GAP
-        _measure(block, count, size, weights, logs)
+        if full:
+            _measure(block, count, size, weights, logs)
         block.end[:] = NEVER
         for i in range(len(weights.pitches)):
-            _row(block, i, size, weights, moves)
+            _row(block, i, size, weights, moves, full)
             for k in range(count):
                 block.best[i % len(block.best), block.bounds[k, 1] : block.bounds[k, 1] + GAP] = NEVER
             _end(block, i, size, weights)
@@ -166,7 +192,7 @@ def _measure(block, count, size, weights, logs):
 
 
 @fast
-def _row(block, i, size, weights, moves):
+def _row(block, i, size, weights, moves, full):
     """Row i of the tables."""
     rows, now, back = len(block.best), i % len(block.best), 0
     block.best[now, GAP:size] = i16(i * weights.rates[0])
@@ -180,7 +206,10 @@ def _row(block, i, size, weights, moves):
             back += 1
             _add_wrong(block, i, back, size, weights)
         then, between = (i - a) % rows, int(a != b or a == 1)
-        _extend(block, now, then, between, i, number, a, b, size, weights)
+        if full:
+            _extend(block, now, then, between, i, number, a, b, size, weights)
+        else:
+            _extend_pitches(block, now, then, between, i, number, a, b, size, weights)
 
 
 @fast
@@ -226,6 +255,19 @@ def _extend(block, now, then, between, i, number, a, b, size, weights):
         best[j] = score if better else old
         tempo[j] = follow if better else old_tempo
         step[j] = mark if better else how
+
+
+@fast
+def _extend_pitches(block, now, then, between, i, number, a, b, size, weights):
+    """`_extend` without rhythm, where all is in time, if only the score is asked for."""
+    best, before = block.best[now, GAP:size], block.best[then, GAP - b : size - b]
+    pitches, others, wrong = block.pitches[GAP:size], block.pitches[GAP - b : size - b], block.wrong[between, GAP:size]
+    interval, agree = i16(weights.pitches[i] - weights.pitches[i - a]), i16(weights.steps[number] + weights.gains[i])
+    other = i16((weights.rates[1] if number == 0 else NEVER // 2) + weights.gains[i])
+    for j in range(len(best)):
+        old, score = best[j], agree if i16(pitches[j] - others[j]) == interval else other
+        score = i16(i16(before[j] + wrong[j]) + score)
+        best[j] = score if score > old else old
 
 
 @fast
