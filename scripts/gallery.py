@@ -4,8 +4,8 @@
     python scripts/gallery.py 3 14       make these again
     python scripts/gallery.py --page     write the page again, without making any song
 
-Of each song, the folder holds the sound, the choices that song.json holds (without the notes of the tune found) and a piano
-roll; about.json holds the certificates and a few measurements.
+Of each song, the folder holds the sound, what song.json holds (without the notes of the tune found) and a piano roll;
+about.json holds the certificates and a few measurements.
 """
 
 import argparse
