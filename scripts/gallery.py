@@ -1,11 +1,11 @@
-"""Make the gallery of the book: songs by the whole chain, each from the one command that the page shows beside it.
+"""Make the book's gallery: songs by the whole chain, each from the one command that the page shows beside it.
 
     python scripts/gallery.py            make all songs; write book/_static/gallery and book/gallery.md (minutes)
     python scripts/gallery.py 3 14       make these again
     python scripts/gallery.py --page     write the page again, without making any song
 
-Of each song, the folder holds the sound, what song.json holds (without the notes of the tune found) and a piano roll;
-about.json holds the certificates and a few measurements.
+For each song, the folder holds the sound, the choices that song.json holds (without the notes of the tune found) and a
+piano roll; about.json holds the certificates and a few measurements.
 """
 
 import argparse
@@ -61,43 +61,42 @@ PIECES = (
         "A jig under another name",
         '"GAG GAB|ABA ABd|edd gdd|edB dBA" --key "A minor" --bars 16 --tempo 150 --closeness 0.4',
         "The query is four bars of *The Kesh* in ABC, and O'Neill prints that jig as *The Mountaineer's "
-        "March*. In the minor, the first strain climbs to a high A, and the second comes down from it. Only "
-        "the opening turn still gives the jig away.",
+        "March*. Here it's in the minor: the first strain climbs to a high A, and the second comes down from "
+        "it. Only the opening turn still gives the jig away.",
     ),
     Piece(
         "Ten typed notes",
         '"D4 G4 A4 C5 B4 A4 G4 B4 D5 G5" --key "A dorian" --bars 16 --tempo 190 --instruments melody=clarinet',
         "Ten notes without any rhythm were enough. The song takes the march's dotted rhythm from the book and"
-        " puts it in a mode of its own. From the twelfth bar on, it breaks into flurries of very short notes,"
-        " as a piper might.",
+        " moves it into the dorian mode, as asked. From the twelfth bar on, it breaks into flurries of very "
+        "short notes, as a piper might.",
     ),
     Piece(
         "A reel turned minor",
         '"Miss McLeod\'s Reel" --key "E minor" --bars 16 --tempo 190 --closeness 0.4 --humanize 0.6',
-        "The rocking figure that every fiddler knows, with its third lowered. The second strain starts a "
+        "This is the rocking figure that every fiddler knows, with its third lowered. The second strain starts a "
         "fourth below, on the low B, and a scale that falls almost an octave brings the song home.",
     ),
     Piece(
         "A jig that waltzes",
         '"dc|BGG DGG|BGB dcB|cAA EAA|cAc edc" --meter 3/4 --bars 16 --tempo 144 --closeness 0.7'
         " --instruments melody=violin,chords=harp,bass=cello",
-        "The same notes in the same order for the whole first strain; only the bar lines have moved, so that "
-        "they come in pairs and not in threes. At a closeness of 0.7 that is what was ordered, and the "
-        "certificate says what it is: a copy.",
+        "Throughout the first strain, the same notes come in the same order. Only the bar lines have moved, so "
+        "the notes fall into pairs instead of threes. At a closeness of 0.7 that's what we ordered, and the "
+        "certificate calls it what it is: not original.",
     ),
     Piece(
         "For four voices",
         'Garryowen --key "G minor" --meter 4/4 --bars 8 --tempo 96 --voices 4',
-        "A quickstep sung by a choir, slowly. The song's last bar answers its first: nearly the same descent,"
+        "A quickstep, sung slowly by a choir. The song's last bar answers its first: nearly the same descent,"
         " to the same G.",
     ),
     Piece(
         "A lament",
         '"O\'Neill 28" --bars 8 --tempo 72 --closeness 0.8 --humanize 1 --performer sampled'
         " --instruments melody=cello,chords=harp,bass=string_ensemble",
-        "A cello that stays high, a harp, and a humanize of 1, the freest playing there is. In the last bar "
-        "the tune stutters: five As in less than a fifth of a second, which is the model's idea of an "
-        "ornament.",
+        "A cello that stays high, a harp, and humanize at 1, the freest playing there is. In the last bar the "
+        "tune stutters: five As in less than a fifth of a second, which is the model's idea of an ornament.",
     ),
     Piece(
         "From nothing",
@@ -110,22 +109,22 @@ PIECES = (
         '"64 64 65 67 67 65 64 62 60 60 62 64 64 62 62" --key "F lydian" --bars 16 --tempo 190 --form "AABA\'"'
         " --instruments melody=trumpet,chords=piano,bass=electric_bass",
         "The *Ode to Joy* isn't in these books. The search says so, and the song starts from the typed notes."
-        " It took the first of them for an upbeat and lost it. In lydian, the fourth note of the scale is "
-        "raised, and you hear it right away. The last A keeps two bars and then finds another way home.",
+        " It took the first of them for an upbeat and dropped it. In lydian, the fourth note of the scale is "
+        "raised, and you hear that right away. The last A keeps two bars and then finds another way home.",
     ),
     Piece(
         "Sample by sample",
         '"Devil\'s Dream" --key "D major" --bars 16 --tempo 100 --density 2.5 --closeness 0.3 --no-chords'
         " --performer wavenet --instruments flute",
-        "A flute alone, written one sample at a time. The first strain hardly takes a breath. The second was "
-        "asked for fewer notes and almost stops, so you can hear what the WaveNet does while it holds a note.",
+        "A flute alone, written one sample at a time. The first strain hardly takes a breath. The second has "
+        "few notes and almost stops, so you can hear what the WaveNet does while it holds one.",
     ),
     Piece(
         "Off the beat",
         '"Aird 12" --key "G dorian" --bars 32 --tempo 180 --syncopation 0.3 --density 2 --closeness 0.3'
         " --instruments vibraphone,electric_piano,electric_bass",
         "A tune in two, for vibraphone. The first strain is square. In the second, notes keep coming in "
-        "early, enough of them to lift the average to what was asked.",
+        "early, often enough to lift the average to what we asked for.",
     ),
     Piece(
         "Hardly a memory",
@@ -136,27 +135,27 @@ PIECES = (
     Piece(
         "A slip jig without an accidental",
         '"Ryan 5" --meter 9/8 --key "D minor" --strict --bars 12 --tempo 165 --form AAB --instruments melody=sax',
-        "A reel stretched to three beats of three. As no note may leave the scale, there is no leading tone "
-        "before the last D, and the tune sounds older than it is.",
+        "A reel, stretched into bars of three times three. Since no note may leave the scale, there's no leading "
+        "tone before the last D, and the tune sounds older than it is.",
     ),
     Piece(
         "Amazing Grace, found as something else",
         '"D G B G B A G E D D G B G B A D" --bars 16 --tempo 180',
         "**What went wrong: the search.** The typed notes are the beginning of *Amazing Grace*, which isn't "
         "in any of the three books. But a rant in Aird's collection goes D G B G B A G D G B G B A A D, which"
-        " is almost the same if you don't know the rhythm, and the search was surer of it than not. So you "
-        "hear a rant: eighth notes that leap ({leaps:.0%} of all intervals are wider than a fifth), and "
-        "nothing you could sing the hymn's words to. Rhythm helps. If you type it as ABC, `\"D2|G4 BG|B4 A2|G4"
-        ' E2|D4 D2|G4 BG|B4 A2|d4"`, no tune gets more than an even chance, and the song starts from your own'
-        " notes.",
+        " is almost the same if you don't know the rhythm, and the search found it a little more likely right "
+        "than wrong. So you hear a rant: eighth notes that leap ({leaps:.0%} of all intervals are wider than a "
+        "fifth), and nothing you could sing the hymn's words to. Rhythm helps. If you type it as ABC, `\"D2|G4 "
+        'BG|B4 A2|G4 E2|D4 D2|G4 BG|B4 A2|d4"`, no tune gets more than an even chance, and the song starts from your '
+        "own notes.",
     ),
     Piece(
         "Seven beats, in locrian",
         '--key "B locrian" --meter 7/8 --bars 16 --tempo 165',
         "**What went wrong: the model never heard anything like it.** Of the 4,248 tunes in the books, none "
-        "is in 7/8 and none is in locrian. The song counts to seven without a slip, but the mode is lost. The"
-        " model is told the major key with the same seven notes, C major, and C major is what you hear: from "
-        "the first bar on, the tune circles around C, E and G over a chord of C. B, which should be home, "
+        "is in 7/8 and none is in locrian. The song counts to seven without a slip, but the mode is lost. All "
+        "the model is told is the major key with the same seven notes, C major, and C major is what you hear: "
+        "from the first bar on, the tune circles around C, E and G over a chord of C. B, which should be home, "
         "takes up {tonic:.0%} of the time. The last note is a B all the same, over a chord of G, and it "
         "sounds like a question. The controls report locrian, because the seven notes are the right ones. "
         "Your ears won't.",
@@ -275,10 +274,10 @@ def broken(command: str) -> str:
 def found(recipe: dict) -> str:
     """What the search found, and how sure it was."""
     if not (best := recipe["found"]):
-        return "nothing, as nothing was looked for."
+        return "nothing; there was nothing to look for."
     name, sure = named(best["title"], best["id"]), best["probability"]
     if not best["used"]:
-        return f"nothing. {name} comes nearest, but is the right tune with a probability of only {sure:.1%}."
+        return f"nothing. {name} comes closest, but has a probability of only {sure:.1%} of being the right tune."
     called = "by its number" if recipe["query"][-1].isdigit() else "by its name"
     return f"{name}, {f'{sure:.0%} sure' if sure < 1 else called}."
 
@@ -295,7 +294,7 @@ def obtained(asked: dict, got: dict, given: dict) -> str:
 
 
 def shown(value) -> str:
-    """A value as one would write it."""
+    """A value as people write it."""
     if isinstance(value, list | tuple):
         return ("/" if isinstance(value[0], int) else " to ").join(map(str, value))
     return f"{round(value, 2):g}" if isinstance(value, float) else str(value)
@@ -312,7 +311,7 @@ def players(recorded: list[str], instruments: dict[str, str], performer: str, hu
 
 
 def certificate(lines: list[str]) -> str:
-    """A certificate in a line, with titles as one would write them."""
+    """A certificate in a line, with titles as people write them."""
     said, run, near = (re.sub(r" \((?:half|nine) .+?\)", "", line) for line in lines)
     said = said.partition(":")[0].lower().capitalize()
     joined = f"**{said}.** {run}. {near}."
@@ -320,7 +319,7 @@ def certificate(lines: list[str]) -> str:
 
 
 def named(title: str, name: str) -> str:
-    """The title of a tune as one would write it, without the kind of dance, and where it is printed."""
+    """The title of a tune as people write it, without the kind of dance, and where it is printed."""
     words = title.partition(" -- ")[0].strip(" .").replace(".,", ",")
     words = re.sub(r"^(.+?),? The$", r"The \1", words, flags=re.IGNORECASE)
     words = string.capwords(words) if words.isupper() else words[:1].upper() + words[1:]
