@@ -42,7 +42,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(": ".join(["musicai: interrupted", *interruption.args]), file=sys.stderr)
         return 130
     except (ImportError, OSError, RuntimeError, ValueError) as error:
-        print("musicai: error:", shorten(str(error), 800), file=sys.stderr)  # on one line
+        plain = isinstance(error, OSError) and error.strerror and error.filename
+        told = f"{error.filename}: {error.strerror}" if plain else str(error)
+        print("musicai: error:", shorten(told, 800), file=sys.stderr)  # on one line
         return 1
 
 
@@ -142,13 +144,18 @@ def _given(options: argparse.Namespace, *others: str) -> dict:
     return given | {"progress": sys.stderr.isatty()}
 
 
-def _writable(option: str, name: str, kinds) -> Path:
-    """The path of a file to write, refused before the work begins if it cannot be written."""
+def _writable(option: str, name: str, kinds, source: str | None = None) -> Path:
+    """The path of a file to write, refused before the work begins if it cannot be written or is the source itself."""
     path = Path(name).expanduser()
     if path.suffix.lower() not in kinds:
         raise ValueError(f"{option} {name}: the name must end in {', '.join(kinds)}")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{option} {name}: there is no folder {path.parent}; create it first")
+    if not os.access(path.parent, os.W_OK):
+        raise PermissionError(f"{option} {name}: the folder {path.parent} can't be written to; choose another one")
+    source = os.path.expanduser(source or "")
+    if path.exists() and os.path.exists(source) and path.samefile(source):
+        raise FileExistsError(f"{option} {name}: that is the file to start from; choose another name")
     return path
 
 
@@ -157,7 +164,7 @@ def _run_compose(options: argparse.Namespace) -> None:
     from musicai.composition import read_match, read_source
     from musicai.notes.files import KINDS
 
-    asked, out = _given(options, "out"), _writable("--out", options.out, KINDS)
+    asked, out = _given(options, "out"), _writable("--out", options.out, KINDS, getattr(options, "source", None))
     if (source := asked.pop("source", None)) is not None:
         source = read_match(sys.stdin.read()) if source == "-" else read_source(source)
     song = musicai.compose(source, **asked)
@@ -223,9 +230,11 @@ def _run_song(options: argparse.Namespace) -> None:
     from musicai.chain import read_song, song
     from musicai.notes.files import KINDS
 
-    asked, out = _given(options, "out", "score", "recipe", "query"), _writable("--out", options.out, FORMATS)
-    score = [_writable("--score", options.score, KINDS)] if "score" in options else []
     query = " ".join(getattr(options, "query", [])) or None
+    if query and query.lower().endswith(".json"):
+        raise ValueError(f"{query}: to make a saved song again, write --from {query}")
+    asked, out = _given(options, "out", "score", "recipe", "query"), _writable("--out", options.out, FORMATS, query)
+    score = [_writable("--score", options.score, KINDS, query)] if "score" in options else []
     if "recipe" not in options:
         made = song(query, **asked)
     elif query is None and len(asked) == 1:

@@ -134,3 +134,27 @@ def test_the_verbs_come_in_the_order_of_the_chain(capsys):
     verbs = [line.split()[0] for line in out if line.startswith("    ") and not line.startswith("     ")]
     assert verbs[:4] == ["find", "compose", "perform", "song"]
     assert musicai.song is chain.song
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (("song", "hum.wav", "--out", "hum.wav"), "--out hum.wav: that is the file to start from"),
+        (("compose", "--from", "tune.mid", "--out", "./tune.mid"), "that is the file to start from"),
+        (("song", "song.json", "--out", "a.wav"), "write --from song.json"),
+        (("perform", "gone.mid", "--out", "a.wav"), "gone.mid: No such file or directory"),
+    ],
+)
+def test_nothing_is_lost_by_a_slip(capsys, words, error):
+    for name in ("hum.wav", "tune.mid"):
+        Path(name).write_bytes(b"precious")
+    _, err = run(capsys, *words, code=1)
+    assert error in err[0]
+    assert Path("hum.wav").read_bytes() == Path("tune.mid").read_bytes() == b"precious"
+
+
+def test_python_takes_titles_as_the_command_line_does():
+    made = musicai.compose("reel e", bars=4)
+    assert made.source.name == "Reel E"
+    with pytest.raises(ValueError, match="reel z"):
+        musicai.compose("reel zzz", bars=4)

@@ -19,7 +19,7 @@ def read_source(text: str, index: MelodyIndex | None = None) -> Melody | str:
     """Find the melody that a person means.
 
     >>> read_source("O'Neill 28").name  # doctest: +SKIP
-    'Farewell to Fiddlers Green'
+    "O'Connell's Lamentation"
 
     Args:
         text: a number in a collection ("O'Neill 28", "Ryan 5", "Aird 12"), the id of a tune ("oneills1850/28"), a title
