@@ -120,7 +120,7 @@ def song(
             `chords`, `temperature` and `strict`, as in `musicai.compose`.
 
     Returns: the song, with `.score`, `.audio`, `.matches` and `.novelty`. It is performed when its sound is first
-        asked for.
+    asked for.
 
     Raises:
         ValueError: if the query, a control or an instrument is not possible; the message begins with the step.

@@ -173,7 +173,7 @@ def write_tunes(model, controls: Controls, source: Melody | None = None, *, coun
         progress: whether to show a bar.
 
     Returns: (melody, mean log probability of a note under the model, in nats) for each; the sections follow one another
-        as they are written, as in `lay_out`.
+    as they are written, as in `lay_out`.
 
     Chapter 7.
     """

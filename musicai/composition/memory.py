@@ -76,7 +76,7 @@ class TuneMemory:
         """Where the next note begins.
 
         Returns: ticks since the bar line and up to the next, bars since the section began, bars left in it and in the
-            tune, and the number of the section.
+        tune, and the number of the section.
         """
         lines, bar, (number, first, stop) = self.layout.lines, self.bar, self._section()
         left = min(lines[bar + 1], self.layout.end) - self.now

@@ -139,7 +139,7 @@ def parse_block(texts: Iterable[str], expand_repeats: bool = False) -> list[dict
         expand_repeats: whether to write out repeats, as they are played (`musicai.notes.repeats`).
 
     Returns: for each tune, a dict with number, name, key ("A minor"), tempo (quarter notes per minute), time_signature
-        and notes: [MIDI pitches, starts, durations], both times in beats (quarter notes).
+    and notes: [MIDI pitches, starts, durations], both times in beats (quarter notes).
 
     Source: the ABC music standard 2.1, abcnotation.com. Chapter 1.
     """

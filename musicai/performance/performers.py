@@ -112,7 +112,7 @@ class Soloist:
     @cached_property
     def loaded(self):
         """The model, loaded when it is first needed."""
-        return self.kind.from_pretrained(self.model) if isinstance(self.model, str) else self.model
+        return self._kind.from_pretrained(self.model) if isinstance(self.model, str) else self.model
 
     def __call__(self, score: Score | Melody) -> Audio:
         """Play a score, in mono, without drums and without a room."""
@@ -174,7 +174,7 @@ class GANPerformer(Soloist):
     model: InstrumentGenerator | str = "instrument-gan"
     instruments: Instruments = None
     seed: int = 0
-    kind = InstrumentGenerator
+    _kind = InstrumentGenerator
 
     @property
     def ranges(self) -> dict[str, tuple[int, int]]:
@@ -226,7 +226,7 @@ class WaveNetPerformer(Soloist):
     seconds: float | None = None
     precision: str = "float32"
     progress: bool = True
-    kind = ScoreWaveNet
+    _kind = ScoreWaveNet
 
     @property
     def sr(self) -> int:

@@ -80,7 +80,7 @@ def align(
         costs: of errors; by default `Costs.default()`.
 
     Returns: an Alignment. Its score averages over all places where the chain could end: it would be the log-likelihood
-        ratio if the query came from a random place in the line.
+    ratio if the query came from a random place in the line.
 
     Raises:
         ValueError: if the query or the line is empty.

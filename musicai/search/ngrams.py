@@ -73,7 +73,7 @@ def words_of(pitches: np.ndarray, starts: np.ndarray | None = None) -> list[tupl
         starts: onset times (notes,), in any unit, or None.
 
     Returns: for each word its place (of its first note), its pattern (a position in PATTERNS), the intervals between
-        its notes and, if there are starts, its rhythm, which is otherwise "".
+    its notes and, if there are starts, its rhythm, which is otherwise "".
 
     Chapter 6.
     """
@@ -99,7 +99,7 @@ def worth(share: float, rhythm: str, other: str) -> int:
         other: the rhythm that the word has there.
 
     Returns: two votes per bit of information, at least 0. The information is -log2(share), less COMMON because
-        neighbouring words share notes, and more or less where the rhythm agrees or does not.
+    neighbouring words share notes, and more or less where the rhythm agrees or does not.
 
     Source: Sparck Jones, "A statistical interpretation of term specificity", 1972. Chapter 6.
     """

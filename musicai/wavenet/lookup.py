@@ -35,9 +35,9 @@ def history(frames: Tensor) -> Tensor:
         frames: (T, 88), zeros and ones.
 
     Returns: float32 (T + 1, 9 x 88 + 51): nine planes, one number per key (the last four frames, two look-ups, two
-        counts of recent use, and how long the key has been sounding), and 51 features of the frame (clocks, the number
-        of keys down, how closely the look-ups match the present, and the two counts of use by pitch class). Row t
-        depends only on the frames before t.
+    counts of recent use, and how long the key has been sounding), and 51 features of the frame (clocks, the number
+    of keys down, how closely the look-ups match the present, and the two counts of use by pitch class). Row t
+    depends only on the frames before t.
 
     Source: the weighting of places by similarity is that of a neural cache (Grave et al. 2017, arXiv:1612.04426), with
     a fixed similarity. Chapter 5.
