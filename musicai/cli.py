@@ -173,14 +173,10 @@ def _run_compose(options: argparse.Namespace) -> None:
 
 
 def _told(song) -> str:
-    rows = (f"{name:14}{_shown(wanted):16}{_shown(got)}\n" for name, (wanted, got) in song.controls.items())
+    from musicai.composition.controls import tell
+
+    rows = (f"{name:14}{tell(wanted):16}{tell(got)}\n" for name, (wanted, got) in song.controls.items())
     return f"{'':14}{'asked':16}obtained\n{''.join(rows)}\n{song.novelty}"
-
-
-def _shown(value) -> str:
-    if isinstance(value, tuple):
-        return ("/" if isinstance(value[0], int) else " to ").join(map(str, value))
-    return str(value) if not isinstance(value, float) else "free" if math.isnan(value) else f"{value:.3g}"
 
 
 def _perform(parser: argparse.ArgumentParser) -> None:

@@ -15,7 +15,7 @@ import re
 import shlex
 import string
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -169,8 +169,7 @@ def make(piece: Piece, number: int) -> dict:
     made = song(query, **asked)
     base = FOLDER / f"{number:02d}"
     recipe = made.recipe | {"source": made.source.name if made.source else None}  # the notes stay in the collection
-    rows = (f" {json.dumps(name)}: {json.dumps(value)}" for name, value in recipe.items())
-    base.with_suffix(".json").write_text("{\n" + ",\n".join(rows) + "\n}\n")
+    replace(made, recipe=recipe).save(base.with_suffix(".json"))
     base.with_suffix(".svg").write_text(draw(made, piece.title))
     samples, sr = made.audio.samples.numpy().T, made.audio.sr  # the same sound as the command's, in a smaller file
     soundfile.write(base.with_suffix(".mp3"), samples, sr, bitrate_mode="VARIABLE", compression_level=0.6)

@@ -192,6 +192,24 @@ def refuse(name: str, value: object, fits: str) -> ValueError:
     return ValueError(f"{name}={shown}: give {fits}")
 
 
+def tell(value: object) -> str:
+    """The value of a control as a person reads it.
+
+    >>> tell((6, 8)), tell(("D4", "B5")), tell(0.4375), tell(math.nan)
+    ('6/8', 'D4 to B5', '0.438', 'free')
+
+    Args:
+        value: a value from `Song.controls`; nan was left to the model.
+
+    Returns: a few words.
+
+    Chapter 7.
+    """
+    if isinstance(value, tuple):
+        return ("/" if isinstance(value[0], int) else " to ").join(map(str, value))
+    return str(value) if not isinstance(value, float) else "free" if math.isnan(value) else f"{value:.3g}"
+
+
 def read_number(name: str, value: object, low: float, high: float, whole: bool = False) -> float:
     """Check that a number lies in low..high."""
     fits = f"a {'whole ' * whole}number from {low:g} to {high:g}"

@@ -62,7 +62,7 @@ def studio(
     def make(_button: Any) -> None:
         live.value = f"<style>.{mark}{{display:none}}</style><p role='status'>Composing and performing ...</p>"
         try:
-            made = song_html(song_for(found[choice.value], {name: knob.value for name, knob in knobs.items()}))
+            made = song_html(song_for(found[choice.value], knobs))
         except Exception as error:  # a callback has nowhere else to report to
             made = f"<pre style='white-space:pre-wrap'>{escape(f'{type(error).__name__}: {error}')}</pre>"
         live.value = f"<style>.{mark}{{display:none}}</style>{made}"
@@ -74,13 +74,14 @@ def studio(
     display(panel)
     if not found:
         raise ValueError(f"nothing is found for example={example!r}; give another one")
-    made = song_html(song_for(found[0], {name: knob.value for name, knob in knobs.items()}))
+    made = song_html(song_for(found[0], knobs))
     display(Html(f'<div class="{mark}">{made}</div>', f"A song made from {example}, with a player"))
 
 
-def song_for(match: Any, asked: dict[str, Any]) -> Any:
+def song_for(match: Any, knobs: dict[str, Any]) -> Any:
     """The song that the knobs ask for."""
-    return musicai.song(match, progress=False, **{name: value for name, value in asked.items() if value != AS_FOUND})
+    asked = {name: knob.value for name, knob in knobs.items() if knob.value != AS_FOUND}
+    return musicai.song(match, progress=False, **asked)
 
 
 def knobs_for(first: dict[str, Any]) -> dict[str, Any]:
@@ -100,26 +101,17 @@ def knobs_for(first: dict[str, Any]) -> dict[str, Any]:
 
 def song_html(song: Any) -> str:
     """A player, the piano roll, the printed score where Verovio is installed, what was obtained, and downloads."""
+    from musicai.composition.controls import tell  # only where a song is shown: it takes seconds to import
+
     title = song.melody.name or "A new song"
     roll = render(plot_piano_roll(song.score), f"The notes of {title}, one colour per part")
     printed = f"<details><summary>Printed score</summary>{song.score.show()}</details>" if find_spec("verovio") else ""
-    rows = "".join(f"<tr><th scope='row'>{name}</th><td>{escape(got)}</td></tr>" for name, got in facts(song))
+    got = ((name, tell(value)) for name, (_, value) in song.controls.items())
+    rows = "".join(f"<tr><th scope='row'>{name}</th><td>{escape(value)}</td></tr>" for name, value in got)
     links = [f'<a download="song.{kind}" href="{uri}">song.{kind}</a>' for kind, uri in downloads(song)]
     links.append(f'<a download="song.mp3" href="#" onclick="{attribute(SAME)}">song.mp3</a>')
     sound = player(song.audio.samples, song.audio.sr, title).html
     return f'<div class="musicai-song">{sound}{roll.html}{printed}<table>{rows}</table><p>{" ".join(links)}</p></div>'
-
-
-def facts(song: Any) -> list[tuple[str, str]]:
-    """What was obtained, for a table."""
-    return [(name, shown(value)) for name, (_, value) in song.controls.items()]
-
-
-def shown(value: Any) -> str:
-    """A metre as 6/8, a range as "D4 to B5", a number with three digits."""
-    if isinstance(value, tuple):
-        return ("/" if isinstance(value[0], int) else " to ").join(map(str, value))
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def downloads(song: Any) -> list[tuple[str, str]]:

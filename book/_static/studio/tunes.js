@@ -1,6 +1,8 @@
 // Tunes as the model reads and writes them: classes of durations and pitches, plans, layouts, and the look-up of a
 // tune's own past and of its source. The counterpart of musicai/composition/tunes.py and memory.py.
 
+import { searchRight } from "./numbers.js";
+
 /** Ticks per beat (quarter note). */
 export const TICKS = 24;
 /** The ticks of each class of duration. */
@@ -25,7 +27,7 @@ const OWN = 10; // slots that look into the tune's own past
 const RUNS = [0, 1, 2, 3, 4, 5, 5, 6, 6, 7, 7, 7, 7, 8]; // 0..8 for a run of so many notes
 const MOST = [145, 145, 17, 17, 17, 7]; // classes of each number of a place
 const OCTAVE = 12;
-const UP_TO = Uint8Array.from({ length: LENGTHS.at(-1) + 1 }, (_, ticks) => bisect(LENGTHS, ticks));
+const UP_TO = Uint8Array.from({ length: LENGTHS.at(-1) + 1 }, (_, ticks) => searchRight(LENGTHS, ticks));
 
 /**
  * What is fixed before the first note of a tune is written (`Plan`).
@@ -44,18 +46,6 @@ const UP_TO = Uint8Array.from({ length: LENGTHS.at(-1) + 1 }, (_, ticks) => bise
  * Where a tune's bars and sections begin, in ticks from its first note (`TuneLayout`).
  * @typedef {{lines: number[], starts: number[], end: number}} Layout
  */
-
-/** How many numbers of an ascending list are at most `value` (Python's `bisect_right`). */
-export function bisect(list, value) {
-  let low = 0;
-  let high = list.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (list[middle] <= value) low = middle + 1;
-    else high = middle;
-  }
-  return low;
-}
 
 /** Round to the nearest whole number, halves to the even one, as Python does. */
 export function roundEven(x) {
@@ -104,7 +94,7 @@ export class TuneMemory {
   constructor(layout) {
     this.layout = layout;
     this.now = 0; // where the next note begins, in ticks
-    this.bar = bisect(layout.lines, 0) - 1;
+    this.bar = searchRight(layout.lines, 0) - 1;
     this.durations = []; // the classes so far
     this.pitches = [];
     this.onsets = [];
@@ -166,7 +156,7 @@ export class TuneMemory {
   /** The section of this bar: its number, its first bar, and the first bar after it. */
   #section() {
     const { lines, starts } = this.layout;
-    const number = Math.max(bisect(starts, this.bar) - 1, 0);
+    const number = Math.max(searchRight(starts, this.bar) - 1, 0);
     return { number, first: starts[number], stop: starts[number + 1] ?? lines.length - 1 };
   }
 
@@ -201,7 +191,7 @@ export class TuneMemory {
   #sounding(slot, tick) {
     if (tick < 0 || tick >= this.now) return this.#advise(slot, -1);
     if (this.at[tick] >= 0) return this.#advise(slot, this.at[tick], this.runs[slot]);
-    const i = bisect(this.onsets, tick) - 1;
+    const i = searchRight(this.onsets, tick) - 1;
     this.slots[3 * slot] = upTo(this.onsets[i] + LENGTHS[this.durations[i]] - tick);
     this.slots[3 * slot + 1] = this.pitches[i] + 1;
     this.slots[3 * slot + 2] = 1;
@@ -244,14 +234,14 @@ export class TuneSource {
 
   /** Take note that this pitch begins at this tick of the tune. */
   append(now, pitch) {
-    const i = bisect(this.onsets, now) - 1;
+    const i = searchRight(this.onsets, now) - 1;
     const hit = i >= 0 && this.onsets[i] === now && this.pitches[i] === pitch;
     this.closeness += ((hit ? 1 : 0) - this.closeness) / 6;
   }
 
   /** Write the note at tick `now` and the one after it into `row`, three numbers each, from place `start` on. */
   write(now, row, start) {
-    const i = bisect(this.onsets, now) - 1;
+    const i = searchRight(this.onsets, now) - 1;
     const left = i >= 0 ? this.onsets[i] + this.ticks[i] - now : 0;
     if (left > 0) row.set([upTo(left), this.pitches[i] + 1, this.onsets[i] === now ? 2 : 1], start);
     const next = [upTo(this.ticks[i + 1] ?? 0), this.pitches[i + 1] + 1, 2 + Math.floor(8.99 * this.closeness)];
