@@ -389,3 +389,22 @@ def test_the_seed_and_the_knob_decide(piece):
 def test_what_has_a_score_is_played_like_its_score():
     score = Melody.from_pitches([60, 64, 67]).to_score()
     assert torch.equal(musicai.perform(SimpleNamespace(score=score)).samples, perform(score).samples)
+
+
+def test_a_long_part_is_played_in_pieces_that_join_without_a_gap(monkeypatch):
+    """Pieces of a few notes overlap where their notes do: the sum is that of the notes rendered one by one."""
+    monkeypatch.setattr(performers, "CHUNK", 3)
+    player, score = GANPerformer(instruments="flute", seed=5), Melody.from_pitches(range(67, 75)).to_score()
+    ((_, mono),) = player.stems(score, {0: "flute"})
+    starts, ends = sampled.spans(score, score.tracks[0])
+    fall = performers.STEEPNESS * sampled.BEHAVIOUR["flute"]["release"]
+    expected = np.zeros_like(mono)
+    for first in (0, 3, 6):
+        part = slice(first, first + 3)
+        seconds, pitches = (ends - starts)[part] / sampled.SR, [note.pitch for note in score.tracks[0].notes[part]]
+        sounds = player.loaded.render_notes(
+            pitches, score.tracks[0].notes[0].velocity, "flute", seconds, seed=5 + first, release=fall
+        )
+        for start, sound in zip(starts[part], sounds, strict=True):
+            expected[start : start + len(sound)] += sound.numpy()
+    np.testing.assert_allclose(mono, expected, atol=1e-6)

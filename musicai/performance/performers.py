@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from tqdm.auto import tqdm
 
 from musicai.audio import Audio, mu_law_decode
 from musicai.gan import InstrumentGenerator
@@ -21,6 +22,7 @@ from musicai.performance.sampled import BEHAVIOUR, INSTRUMENTS, SR, as_score, li
 from musicai.wavenet import ScoreWaveNet, sample
 
 RELEASE = 0.5  # seconds of sound after the last note's end
+CHUNK = 64  # notes the GAN plays at once
 STEEPNESS = 0.6  # the GAN's release per recorded one, which falls more steeply: longer ones blur fast notes
 Casting = Mapping[int, str]  # from the index of a track to its instrument
 Stems = Iterator[tuple[int, np.ndarray]]  # the index of a track and its sound alone: float32 (time,)
@@ -66,7 +68,7 @@ def perform(
             sound like. The melody is the track called "melody", or else the first; `instruments` decides for the rest.
         humanize: how much expression to add, from 0 to 1; see `humanize_score`.
         seed: the seed of the takes and of the expression; the same seed gives the same sound.
-        progress: whether a slow performer shows a progress bar.
+        progress: whether playing shows a progress bar, if it takes long.
 
     Returns: stereo at 16 kHz, with the score's name as its title.
 
@@ -78,7 +80,7 @@ def perform(
     score = humanize_score(as_score(score), humanize, seed)
     if not isinstance(performer, str):
         return performer(score)
-    sampled, gan = SampledPerformer(), GANPerformer(seed=seed)  # a model is loaded when it is first needed
+    sampled, gan = SampledPerformer(), GANPerformer(seed=seed, progress=progress)  # models load when first needed
     wavenet = WaveNetPerformer(seed=seed, precision="int8", progress=progress)
     players = {"auto": (gan, sampled), "gan": (gan,), "sampled": (sampled,), "wavenet": (wavenet,)}
     require(performer in players, f"no performer {performer!r}; choose from {', '.join(players)}")
@@ -167,6 +169,7 @@ class GANPerformer(Soloist):
         model: an InstrumentGenerator, or the name of one.
         instruments: as in `perform`.
         seed: the seed of the takes.
+        progress: whether to show a progress bar, if it takes longer than two seconds.
 
     Chapter 4.
     """
@@ -174,6 +177,7 @@ class GANPerformer(Soloist):
     model: InstrumentGenerator | str = "instrument-gan"
     instruments: Instruments = None
     seed: int = 0
+    progress: bool = False
     _kind = InstrumentGenerator
 
     @property
@@ -184,16 +188,26 @@ class GANPerformer(Soloist):
 
     def stems(self, score: Score, names: Casting) -> Stems:
         """The sound of each part alone."""
-        for i, name in names.items():
-            starts, ends = spans(score, score.tracks[i])
-            pitches, velocities = zip(*((note.pitch, note.velocity) for note in score.tracks[i].notes), strict=True)
-            seconds = np.maximum(ends - starts, 1) / SR
-            fall = STEEPNESS * BEHAVIOUR.get(name, {"release": 0.3})["release"]
-            sounds = self.loaded.render_notes(pitches, velocities, name, seconds, seed=self.seed + i, release=fall)
-            mono = np.zeros(max(s + len(sound) for s, sound in zip(starts, sounds, strict=True)), np.float32)
-            for start, sound in zip(starts, sounds, strict=True):
+        count = sum(len(score.tracks[i].notes) for i in names)
+        with tqdm(total=count, desc="playing", unit="note", delay=2, disable=not self.progress) as bar:
+            for i, name in names.items():
+                yield i, self._part(score, i, name, bar)
+
+    def _part(self, score: Score, i: int, name: str, bar: tqdm) -> np.ndarray:
+        """One part, a few notes at a time, so that a long one takes little more memory than its sound."""
+        starts, ends = spans(score, score.tracks[i])
+        seconds, notes = np.maximum(ends - starts, 1) / SR, score.tracks[i].notes
+        fall = STEEPNESS * BEHAVIOUR.get(name, {"release": 0.3})["release"]
+        mono = np.zeros(int(max(starts + np.rint(SR * (seconds + fall)))), np.float32)
+        for first in range(0, len(notes), CHUNK):
+            part = slice(first, first + CHUNK)
+            pitches, velocities = zip(*((note.pitch, note.velocity) for note in notes[part]), strict=True)
+            how = {"seed": self.seed + i + first, "release": fall}
+            sounds = self.loaded.render_notes(pitches, velocities, name, seconds[part], **how)
+            for start, sound in zip(starts[part], sounds, strict=True):
                 mono[start : start + len(sound)] += sound.cpu().numpy()
-            yield i, mono
+            bar.update(len(pitches))
+        return mono
 
 
 @dataclass
