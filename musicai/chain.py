@@ -23,7 +23,7 @@ from musicai.audio.files import FORMATS
 from musicai.composition import Song, compose, read_controls, read_source, source_melody
 from musicai.composition.voices import VOICES
 from musicai.notes import Melody, Note, Score, Track
-from musicai.performance import cast, perform
+from musicai.performance import cast, perform, recognise_instrument
 from musicai.performance.casting import Clip, Instruments
 from musicai.performance.sampled import BEHAVIOUR
 from musicai.search import Match, MelodyIndex, find, read_query
@@ -132,6 +132,8 @@ def song(
     recipe = {"musicai song": FORMAT, "query": _describe(query), "found": None, "source": None}
     recipe["compose"] = {**controls, "seed": seed}
     recipe["perform"] = {"instruments": instruments, "performer": performer, "humanize": humanize}
+    with step("perform"):
+        like = None if like is None else recognise_instrument(like)  # once, since it takes a while
     check(recipe, query, like)
     with step("find"):
         matches, source = find_source(query, index)

@@ -344,6 +344,15 @@ def test_auto_lets_recordings_play_what_the_gan_cannot(piece):
         perform(sub, performer="gan")
 
 
+def test_recordings_play_what_the_wavenet_has_not_learned(piece):
+    """The cello, and drums as always; the flute is drawn sample by sample."""
+    short = replace(piece, tracks=[replace(track, notes=track.notes[:1]) for track in piece.tracks])
+    flute = WaveNetPerformer(seed=4, precision="int8", progress=False)
+    plan = [(SampledPerformer(), {2: "drums"}), (flute, {0: "flute"}), (SampledPerformer(), {1: "cello"})]
+    heard = perform(short, performer="wavenet", seed=4, progress=False).samples
+    assert torch.allclose(heard, mixed(short, *plan), atol=1e-6)
+
+
 def test_parts_are_named_or_counted_and_instruments_by_general_midi(piece):
     wanted = perform(piece, {"melody": "violin", "bass": "nylon_guitar"}, performer="sampled").samples
     for instruments in [

@@ -60,10 +60,10 @@ def perform(
         score: the score to play, including its tempo changes; or a Song, whose score is played.
         instruments: one name for all parts, a list with a name for each, or a mapping from parts (the tracks' names, or
             their indices) to names; see `find_instrument`. The General MIDI program decides for a part without a name.
-        performer: "gan", a new take for every note; "wavenet", sample by sample, in about real time; "sampled",
-            recorded notes; "auto", the GAN for each part that keeps within its instrument's range and recorded notes
-            for the others; or a `Performer` of your own, which gets the score and does all the rest. Drums are always
-            recordings.
+        performer: "gan", a new take for every note; "wavenet", sample by sample, in about real time, with recorded
+            notes for instruments that it has not learned; "sampled", recorded notes; "auto", the GAN for each part that
+            keeps within its instrument's range and recorded notes for the others; or a `Performer` of your own, which
+            gets the score and does all the rest. Drums are always recordings.
         like: a clip (a file, an Audio, or a pair of samples and sample rate) of an instrument that the melody should
             sound like. The melody is the track called "melody", or else the first; `instruments` decides for the rest.
         humanize: how much expression to add, from 0 to 1; see `humanize_score`.
@@ -82,7 +82,7 @@ def perform(
         return performer(score)
     sampled, gan = SampledPerformer(), GANPerformer(seed=seed, progress=progress)  # models load when first needed
     wavenet = WaveNetPerformer(seed=seed, precision="int8", progress=progress)
-    players = {"auto": (gan, sampled), "gan": (gan,), "sampled": (sampled,), "wavenet": (wavenet,)}
+    players = {"auto": (gan, sampled), "gan": (gan,), "sampled": (sampled,), "wavenet": (wavenet, sampled)}
     require(performer in players, f"no performer {performer!r}; choose from {', '.join(players)}")
     names = cast(score, instruments, like=like)
     drums = {i: "drums" for i, track in enumerate(score.tracks) if track.notes and track.is_drum}

@@ -25,9 +25,12 @@ def recognise_instrument(clip: Clip) -> str:
 
     >>> recognise_instrument((MusicAINotes("test", instruments="flute")[0]["audio"], SR))
     'flute'
+    >>> recognise_instrument("flute")
+    'flute'
 
     Args:
-        clip: a file, an Audio, or a pair of samples and sample rate; one instrument, alone.
+        clip: a file, an Audio, or a pair of samples and sample rate; one instrument, alone. The name of an instrument
+            stands for itself.
 
     Returns: one of `INSTRUMENTS`.
 
@@ -37,6 +40,8 @@ def recognise_instrument(clip: Clip) -> str:
     Source: Brown, "Computer identification of musical instruments using pattern recognition with cepstral coefficients
     as features" (1999). Chapters 3 and 8.
     """
+    if isinstance(clip, str) and clip in INSTRUMENTS:
+        return clip
     if isinstance(clip, str | PathLike):
         clip = load(clip)
     audio, sr = (clip.samples, clip.sr) if isinstance(clip, Audio) else clip
