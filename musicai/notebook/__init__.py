@@ -22,6 +22,7 @@ from .figures import PALETTE, LivePlot, figure, flipbook, show
 from .interact import drag_em, explore
 from .players import keyboard, listening_ladder, player
 from .plots import plot_melody, plot_piano_roll, plot_spectrogram, plot_waveform
+from .schematics import schematic
 from .singing import sing
 
 __all__ = musicai.exports(globals())
