@@ -139,7 +139,8 @@ return {
   rawMaths: [...document.querySelectorAll('article p')].filter(p => /\\\\\\(|\\$\\$/.test(p.innerText)).length,
   emptyWidgets: [...document.querySelectorAll('script[type="application/vnd.jupyter.widget-view+json"]')]
     .filter(s => !s.parentElement.querySelector('.jupyter-widgets')).length,
-  misnamed: document.querySelectorAll('.noUi-handle:not([aria-label]), summary[aria-label], .citation-list[role]').length,
+  misnamed: document.querySelectorAll('.noUi-handle:not([aria-label]), summary[aria-label], .citation-list[role]')
+    .length,
 }"""
 
 
