@@ -10,9 +10,10 @@ test) by a quartet or a piano's four voices, played by the GAN and by the sample
     pitch     torchcrepe (tiny) hears the tunes; the share of frames, and of notes by their median frame, within half a
               semitone of the written note. A frame counts if its 64 ms lie within the note and after its first 50 ms,
               so notes of 0.12 s do not, and if it is louder than -40 dB
-    clicks    every note is cut to 60 % of its length. Its end clicks if, in the 0.3 s around it and away from all
-              onsets, some 2 ms have 20 dB more high frequencies (a fourth difference) than the median. "cut" is the
-              same sound silenced at once at every note's end: what the test finds when there are clicks
+    clicks    every note is cut to 60 % of its length. Its end clicks if linear prediction, fitted to the 60 ms before
+              it, is there surprised more than 2.5 times as much as anywhere before (Godsill and Rayner 1998, "Digital
+              audio restoration"). "cut" is the same sound silenced at once at every note's end: what the test finds
+              when there are clicks
     loudness  by ffmpeg's ebur128 if there is one, which has its own filters and oversampling; else by pyloudnorm. Files
               are what `save` writes
     speed     seconds of sound per second of CPU time, on one core, mix included, after a first call
@@ -37,6 +38,8 @@ from types import ModuleType
 
 import numpy as np
 import torch
+from scipy.linalg import solve_toeplitz
+from scipy.signal import lfilter
 
 from musicai.audio import load
 from musicai.data import FolkCorpus, JSBChorales, MusicAINotes
@@ -46,6 +49,7 @@ from musicai.notes import Melody, Score, Track, midi_to_hz
 from musicai.performance import loudness, perform, recognise_instrument, true_peaks, voices
 
 SR = 16_000
+LAGS, CLICK = 32, 2.5  # of linear prediction; how much more surprise counts as a click
 SOLO = ("flute", "violin", "clarinet", "trumpet", "acoustic_grand_piano", "alto_sax", "nylon_guitar", "vibraphone")
 QUARTETS = (("flute", "clarinet", "french_horn", "cello"), ("acoustic_grand_piano",) * 4)
 
@@ -113,25 +117,32 @@ def crepe_shares(audio: torch.Tensor, score: Score) -> tuple[list[bool], list[bo
 
 def clicks(audio: torch.Tensor, score: Score) -> list[bool]:
     """Whether each note's end clicks."""
-    size = SR // 500
-    rough = np.abs(np.diff(audio.double().numpy(), 4, prepend=np.zeros(4)))
-    rough = np.sqrt(np.square(rough[: len(rough) // size * size].reshape(-1, size)).mean(1))
-    times = (np.arange(len(rough)) + 0.5) / 500
-    onsets = np.array([score.seconds(note.start) for note in score.notes])
-    quiet = np.abs(times[:, None] - onsets).min(1) > 0.05
+    x, onsets = audio.double().numpy(), np.array([score.seconds(note.start) for note in score.notes])
     found = []
-    for end in {round(score.seconds(note.end), 4) for note in score.notes}:
-        near = quiet & (np.abs(times - end) < 0.15)
-        if near.sum() > 20:
-            found.append(bool(rough[near].max() > 10 * np.median(rough[near]) + 1e-4 * rough.max()))
+    for end in sorted({round(score.seconds(note.end), 4) for note in score.notes}):
+        before, after = onsets[onsets < end].max(initial=-1), onsets[onsets >= end].min(initial=np.inf)
+        first = round(SR * max(end - 0.06, before + 0.03, LAGS / SR))  # past the onset before, ahead of the next
+        at, last = round(SR * end), round(SR * min(end + 0.06, after - 0.005, len(x) / SR))
+        if at - first >= 0.03 * SR and last - at >= 0.015 * SR:
+            surprise = np.abs(prediction_error(x[first - LAGS : last], at - first))
+            found.append(bool(surprise[at - first - 48 :][:240].max() > CLICK * surprise[: at - first - 64].max()))
     return found
 
 
+def prediction_error(x: np.ndarray, fitted: int) -> np.ndarray:
+    """The error of linear prediction, with coefficients from the first `fitted` samples after the first `LAGS`."""
+    known = x[LAGS:][:fitted]
+    r = np.correlate(known, known, "full")[fitted - 1 :][: LAGS + 1]
+    r[0] = r[0] * (1 + 1e-6) + 1e-12
+    return lfilter([1, *-solve_toeplitz(r[:-1], r[1:])], 1, x)[LAGS:]
+
+
 def silenced(audio: torch.Tensor, score: Score) -> torch.Tensor:
-    """The same sound without any release: nothing for 10 ms from every note's end."""
+    """The same sound without any release: nothing for 10 ms from the wave's peak nearest to every note's end."""
     audio = audio.clone()
     for note in score.notes:
-        at = round(SR * score.seconds(note.end))
+        at = round(SR * score.seconds(note.end)) - 32
+        at += int(audio[..., at : at + 64].abs().argmax())
         audio[..., at : at + 160] = 0
     return audio
 
