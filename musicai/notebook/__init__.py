@@ -19,7 +19,7 @@ from .code import show_code
 from .console import studio
 from .display import Html
 from .figures import PALETTE, LivePlot, figure, flipbook, show
-from .interact import drag_em, explore
+from .interact import browse, drag_em, explore
 from .players import keyboard, listening_ladder, player
 from .plots import plot_melody, plot_piano_roll, plot_spectrogram, plot_waveform
 from .schematics import schematic

@@ -1,14 +1,16 @@
-"""Interactions: a function with sliders, live if Python is running, and a draggable EM that runs in the page itself."""
+"""Interactions: a function with sliders, live if Python is running; and others that need no Python."""
 
 from collections.abc import Callable
 from html import escape
-from itertools import count
+from itertools import count, product
 from typing import Any
 
 import ipywidgets as widgets
 import numpy as np
 from IPython.display import display
 from IPython.utils.capture import capture_output
+
+from musicai.scale import scaled
 
 from .display import Html, bundle_to_html, scripted
 
@@ -56,6 +58,46 @@ def explore(fn: Callable[..., Any], **controls: Any) -> None:
     note = f'<p style="font-size:0.85em;opacity:0.8">{STATIC_NOTE}</p>'
     settings = ", ".join(f"{name} = {value}" for name, value in values().items())
     display(Html(f'<div class="{mark}">{first}{note}</div>', f"{fn.__name__}: {settings}"))
+
+
+def browse(fn: Callable[..., Any], **choices: Any) -> Html:
+    """Call `fn` with every combination of some choices now; the reader then turns to any result without Python.
+
+    >>> browse(lambda n, loud: print(n, loud), n=([1, 2, 3], 2), loud=[False, True])
+    [Interaction: <lambda> for each n of 1, 2, 3 and loud of False, True]
+
+    At scale "smoke", only the first result is computed.
+
+    Args:
+        fn: called with one keyword argument per choice; shows figures and players, or returns them.
+        choices: the values of one argument, as a list; or a list and the value to begin with, which is otherwise the
+            list's first. Numbers become a slider, False and True a checkbox, anything else a menu.
+
+    Returns: the interaction, to be displayed.
+
+    Raises:
+        ValueError: if a choice is no list of values, or `fn` returns a bare figure (use `show(fig, alt=...)` in it).
+
+    Used in Chapters 1 to 8.
+    """
+    given = {
+        name: value if isinstance(value, tuple) and len(value) == 2 else (value, None)
+        for name, value in choices.items()
+    }
+    for name, (values, first) in given.items():
+        if not isinstance(values, list) or not values or (first is not None and first not in values):
+            raise ValueError(f"{name}={choices[name]!r:.80} does not list its values; give a list, or (list, first)")
+    starts = [0 if first is None else values.index(first) for values, first in given.values()]
+    places = list(product(*(range(len(values)) for values, _ in given.values())))
+    pages = [""] * len(places)
+    for place in scaled(places, smoke=[tuple(starts)]):
+        values = {name: values[i] for (name, (values, _)), i in zip(given.items(), place, strict=True)}
+        pages[places.index(place)] = _call(fn, values)
+    labels = [[str(value) for value in values] for values, _ in given.values()]
+    controls = list(zip([name.replace("_", " ") for name in given], labels, starts, strict=True))
+    html = scripted("browse.js", f"musicai-browse-{next(_number)}", controls, pages)
+    each = " and ".join(f"{name} of {', '.join(one)}" for name, one in zip(given, labels, strict=True))
+    return Html(html, f"[Interaction: {fn.__name__} for each {each}]")
 
 
 def drag_em(x: Any, means: tuple[float, float] = (-1.0, 0.0), label: str = "") -> Html:
