@@ -351,11 +351,13 @@ def test_explore_shows_a_first_result_and_then_follows_the_controls(shell, boxes
     assert "at 440" in first
     assert 'alt="sine 440"' in first
     assert "<audio" in first
-    ((slider, menu, live_html),) = boxes
+    ((note, slider, menu, live_html),) = boxes
+    assert "need Python" in note.value  # said before the controls, for the page without Python
     assert slider.continuous_update is False
     assert live_html.value == ""
     slider.value, menu.value = 500, "square"
     assert 'alt="square 500"' in live_html.value
+    assert note.value == ""
     assert "440" not in re.sub(r"base64,[^\"]*", "", live_html.value)
     mark = re.search(r"musicai-explore-\d+", first)[0]
     assert f"<style>.{mark}{{display:none}}</style>" in live_html.value
@@ -363,7 +365,7 @@ def test_explore_shows_a_first_result_and_then_follows_the_controls(shell, boxes
 
 def test_an_error_in_a_callback_is_shown_and_goes_away(shell, boxes):
     made_by_explore(lambda x: 1 / x, x=(0, 4, 1, 2))
-    ((slider, live_html),) = boxes
+    ((_, slider, live_html),) = boxes
     slider.value = 0
     assert "ZeroDivisionError: division by zero" in live_html.value
     slider.value = 4

@@ -14,7 +14,7 @@ from musicai.scale import scaled
 
 from .display import Html, bundle_to_html, scripted
 
-STATIC_NOTE = "In Jupyter or Colab, run this cell and move the controls."
+STATIC_NOTE = "These controls need Python: run this cell in Jupyter or Colab."
 _number = count(1)
 
 
@@ -22,7 +22,7 @@ def explore(fn: Callable[..., Any], **controls: Any) -> None:
     """Call `fn` with the values of some controls, now and after each change, and show what it displays or returns.
 
     The first result is an ordinary output below the controls, so it stays on the rendered page; live results replace
-    it after the first change.
+    it after the first change. `browse` needs no Python, but all its results must be computed in advance.
 
     >>> explore(hear_alias, frequency=(100, 7_900, 100), sr=[8_000, 16_000])  # doctest: +SKIP
 
@@ -39,13 +39,14 @@ def explore(fn: Callable[..., Any], **controls: Any) -> None:
     """
     inputs = {name: _widget(name, value) for name, value in controls.items()}
     mark = f"musicai-explore-{next(_number)}"
-    live = widgets.HTML()
+    note, live = widgets.HTML(f'<span style="font-size:0.85em;opacity:0.8">{STATIC_NOTE}</span>'), widgets.HTML()
     hide_first = f"<style>.{mark}{{display:none}}</style>"
 
     def values() -> dict[str, Any]:
         return {name: widget.value for name, widget in inputs.items()}
 
     def update(_change: Any) -> None:
+        note.value = ""
         try:
             live.value = hide_first + _call(fn, values())
         except Exception as error:  # a callback has nowhere else to report to
@@ -54,10 +55,9 @@ def explore(fn: Callable[..., Any], **controls: Any) -> None:
     first = _call(fn, values())
     for widget in inputs.values():
         widget.observe(update, names="value")
-    display(widgets.VBox([*inputs.values(), live]))
-    note = f'<p style="font-size:0.85em;opacity:0.8">{STATIC_NOTE}</p>'
+    display(widgets.VBox([note, *inputs.values(), live]))
     settings = ", ".join(f"{name} = {value}" for name, value in values().items())
-    display(Html(f'<div class="{mark}">{first}{note}</div>', f"{fn.__name__}: {settings}"))
+    display(Html(f'<div class="{mark}">{first}</div>', f"{fn.__name__}: {settings}"))
 
 
 def browse(fn: Callable[..., Any], **choices: Any) -> Html:
