@@ -28,4 +28,4 @@ def schematic(name: str) -> Html:
     if name not in drawings:
         raise ValueError(f"no schematic {name!r}; choose from {', '.join(sorted(drawings))}")
     drawing = drawings[name].read_text(encoding="utf-8")
-    return Html(drawing, re.search("<title>(.*)</title>", drawing)[1])
+    return Html(drawing, re.search('aria-label="(.*?)"', drawing)[1])
