@@ -90,8 +90,8 @@ class Novelty:
             run = f"{self.longest} notes from note {note + 1} on, also in {_quoted(title, name)} from beat {start:g}"
         human = "half of real tunes share up to {}, nine of ten up to {}".format(*self.interval)
         near = [f"{_quoted(match.title, match.id)}, {self.likeness:.0%} alike" for match in self.nearest[:1]]
-        near = f"Nearest tune: {''.join(near) or 'none'} (nine of ten real tunes: up to {ALIKE:.0%})"
-        return f"{said}\nLongest run: {run} ({human})\n{near}"
+        near = near[0] if near and self.likeness >= 0.005 else "no tune is alike"
+        return f"{said}\nLongest run: {run} ({human})\nAs a whole: {near} (nine of ten real tunes: up to {ALIKE:.0%})"
 
     def _repr_markdown_(self) -> str:
         first, *rest = str(self).splitlines()
