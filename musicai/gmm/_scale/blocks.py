@@ -6,6 +6,7 @@ squares), of x, and of 1. That is one matrix product; the log densities are anot
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ FLOAT32, FLOAT64, DEFINITION = 0, 1, 2  # a component's log density: from featur
 # How much larger its terms may be than a squared distance: it loses at most 1e-3 of its size to rounding in float32,
 # where such errors differ from row to row and average out, and 1e-7 in float64.
 LARGEST = {FLOAT32: 1e-3 / torch.finfo(torch.float32).eps, FLOAT64: 1e-7 / torch.finfo(torch.float64).eps}
+TRITON = find_spec("triton") is not None
 
 
 @dataclass(frozen=True)
@@ -119,22 +121,34 @@ def moments_from_sums(sums: Tensor, d: int, full: bool) -> Moments:
 class BlockEStep:
     """The E step with these parameters, ready to be run over pieces of the rows from several threads.
 
-    level (K,) says how to compute each component. Those computed by the definition use float64 outside the frame: if
-    all rows of a component are equal, its scatter is then exactly zero.
+    level (K,), on the CPU, says how to compute each component. Those computed by the definition use float64 outside the
+    frame: if all rows of a component are equal, its scatter is then exactly zero.
     """
 
     def __init__(self, parameters: Parameters, frame: Frame, level: Tensor):
         self.frame, self.full, self.exact = frame, parameters.full, (level == DEFINITION).nonzero()[:, 0]
-        self.definition = [v[self.exact] for v in (parameters.weights, parameters.means, parameters.factors())]
         single = not bool((level == FLOAT64).any()) and bool((level == FLOAT32).any())
         means, factors = frame.mixture_into(parameters)
-        factors = factors.index_fill(0, self.exact, 1.0)  # they may be beyond float32's range
+        if len(self.exact):
+            self.exact = self.exact.to(means.device)
+            self.definition = [v[self.exact] for v in (parameters.weights, parameters.means, parameters.factors())]
+            factors = factors.index_fill(0, self.exact, 1.0)  # they may be beyond float32's range
         matrix = coefficients(parameters.weights, means, factors)
         matrix[:, -1] += (frame.scale.diagonal() if self.full else frame.scale).log().sum()  # the change of volume
         self.matrix = matrix.float() if single else matrix
 
     def moments(self, rows: Tensor, _: int = 0) -> Moments:
         """The moments of rows (rows, D), and their log-likelihood."""
+        sum_up = self._sum_fused if TRITON and self._is_for_kernels(rows) else self._sum
+        sums, log_likelihood, exact = sum_up(rows)
+        seen = self.frame.moments_from(moments_from_sums(sums, rows.shape[1], self.full))
+        if exact is not None:
+            for name in ("count", "mean", "scatter"):
+                getattr(seen, name)[self.exact] = getattr(exact, name)
+        return replace(seen, log_likelihood=log_likelihood)
+
+    def _sum(self, rows: Tensor) -> tuple[Tensor, Tensor, Moments | None]:
+        """The sums of the features (P, K), the log-likelihood, and the moments of components by the definition."""
         sums, exact = rows.new_zeros(self.matrix.T.shape, dtype=torch.float64), None
         log_likelihood = sums.new_zeros(())
         for features, x, joint in self._blocks(rows):
@@ -144,11 +158,22 @@ class BlockEStep:
             if x is not None:
                 block = em.moments(x, responsibilities[self.exact].double(), self.full)
                 exact = block if exact is None else exact + block
-        seen = self.frame.moments_from(moments_from_sums(sums, rows.shape[1], self.full))
-        if exact is not None:
-            for name in ("count", "mean", "scatter"):
-                getattr(seen, name)[self.exact] = getattr(exact, name)
-        return replace(seen, log_likelihood=log_likelihood)
+        return sums, log_likelihood, exact
+
+    def _is_for_kernels(self, rows: Tensor) -> bool:
+        from musicai.gmm._scale import fused
+
+        return not len(self.exact) and fused.can_sum(rows, self.matrix)
+
+    def _sum_fused(self, rows: Tensor) -> tuple[Tensor, Tensor, None]:
+        """The same as `_sum`, by the kernels."""
+        from musicai.gmm._scale.fused import sum_features
+
+        frame = self.frame.shift.float(), self.frame.scale.float()
+        if not self.full:
+            return *sum_features(rows, *frame, self.matrix, squares=True), None
+        blocks = (sum_features(f[:-1].T, *frame, self.matrix, squares=False) for _, f in self._features(rows))
+        return *map(sum, zip(*blocks, strict=True)), None
 
     def log_joint(self, rows: Tensor) -> Tensor:
         """log(weight x density) of each component at each row of a piece: (K, rows), float64."""
@@ -156,20 +181,26 @@ class BlockEStep:
 
     def _blocks(self, rows: Tensor) -> Iterator[tuple[Tensor, Tensor | None, Tensor]]:
         """Yield for each block: features (P, rows), x (D, rows) if the definition needs it, log_joint (K, rows)."""
-        (k, p), d = self.matrix.shape, rows.shape[1]
-        # Numbers per block: enough to fill a GPU, or what the second-level cache holds.
-        cache = 2**27 if rows.is_cuda else 2**20
-        size, x = max(8, min(cache // max(p + k, 4 * len(self.exact) * d), cache // 512)), None
-        buffer = self.matrix.new_empty(p, size)
-        for part in rows.split(size):
-            features = buffer[:, : len(part)]
-            self.frame.rows_into(part, out=features[-1 - d : -1])
-            fill_features(features, d, self.full)
+        x = None
+        for part, features in self._features(rows):
             joint = (features.T @ self.matrix.T).T  # in the memory layout that e_step reads
             if len(self.exact):
                 x = part.double().T
                 joint[self.exact] = em.log_joint(x, *self.definition).to(joint.dtype)
             yield features, x, joint
+
+    def _features(self, rows: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield blocks of rows and their features (P, rows), which the next block overwrites."""
+        (k, p), d = self.matrix.shape, rows.shape[1]
+        # Numbers per block: enough to fill a GPU, or what the second-level cache holds.
+        cache = 2**25 if rows.is_cuda else 2**20
+        size = max(8, min(cache // max(p + k, 4 * len(self.exact) * d), cache // 512))
+        buffer = self.matrix.new_empty(p, size)
+        for part in rows.split(size):
+            features = buffer[:, : len(part)]
+            self.frame.rows_into(part, out=features[-1 - d : -1])
+            fill_features(features, d, self.full)
+            yield part, features
 
 
 def e_step_over(data: Any, parameters: Parameters, reg_covar: float) -> Moments:
@@ -178,27 +209,29 @@ def e_step_over(data: Any, parameters: Parameters, reg_covar: float) -> Moments:
     lowest = FLOAT32 if data.dtype == torch.float32 and large else FLOAT64
     level = level_needed(parameters, data.frame, lowest)
     while True:
-        seen = data.sum(BlockEStep(parameters, data.frame, level).moments)
+        seen, after = data.sum(BlockEStep(parameters, data.frame, level).moments), level
+        try:  # before anything waits for the sums, so that a GPU needn't wait either
+            better = em.m_step(seen, parameters.covariance_type, reg_covar)
+        except ValueError:  # it seems to have collapsed; only the definition can tell
+            better, after = None, torch.full_like(level, DEFINITION)
         # Rows far from every component, and components about to become narrow, were computed too roughly, so repeat.
         if abs(float(seen.log_likelihood)) / data.rows >= LARGEST[FLOAT32]:
             lowest = FLOAT64
-        after = level_needed(parameters, data.frame, lowest)
-        try:
-            better = em.m_step(seen, parameters.covariance_type, reg_covar)
+            after = after.maximum(level_needed(parameters, data.frame, lowest))
+        if better is not None:
             after = after.maximum(level_needed(better, data.frame, lowest))
-        except ValueError:  # it seems to have collapsed; only the definition can tell
-            after = torch.full_like(level, DEFINITION)
         if bool((level >= after).all()):
             return seen
         level = level.maximum(after)
 
 
 def level_needed(parameters: Parameters, frame: Frame, lowest: int) -> Tensor:
-    """The cheapest arithmetic, from `lowest` up, that gets each component's log densities right: (K,)."""
+    """The cheapest arithmetic, from `lowest` up, that gets each component's log densities right: (K,), on the CPU."""
     means, factors = frame.mixture_into(parameters)
     size = (1 + means.square()).sqrt()  # the size of a coordinate, as the data have unit variance in the frame
     standard = factors * size if factors.dim() == 2 else (factors.abs().mT @ size[:, :, None])[:, :, 0]
-    terms = standard.square().sum(1)  # large for a component that is narrow compared with the data, or nearly flat
+    # Large for a component that is narrow compared with the data, or nearly flat.
+    terms = standard.square().sum(1).cpu()
     for level in (lowest, FLOAT64):
         exact = ~(terms < LARGEST[level])  # NaN counts as exact
         if 8 * int(exact.sum()) <= len(exact):

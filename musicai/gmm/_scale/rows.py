@@ -159,7 +159,8 @@ class Data(AbstractContextManager):
         """The moments of some rows together, which must be finite."""
         if not bool(torch.isfinite(rows.sum(dtype=torch.float64))):
             raise ValueError(f"the data contain NaN or infinity, in rows {position} to {position + len(rows) - 1}")
-        return moments(rows.double().T, rows.new_ones(1, len(rows)).double(), self.full)
+        parts = (part.double().T for part in rows.split(max(64, 2**22 // rows.shape[1])))  # float64 takes memory
+        return reduce(add, (moments(x, x.new_ones(1, x.shape[1]), self.full) for x in parts))
 
 
 def gather(value: Moments | Tensor, device: torch.device) -> list:

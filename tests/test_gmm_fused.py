@@ -1,0 +1,122 @@
+"""The kernels for a GPU find the same moments as torch. Where there is no GPU, Triton's interpreter runs them."""
+
+import os
+
+import pytest
+import torch
+
+from musicai.gmm import em
+from musicai.gmm._scale import blocks
+from musicai.gmm._scale.blocks import FLOAT32, BlockEStep, Frame, e_step_over
+from musicai.gmm._scale.rows import Data
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+if DEVICE == "cpu":
+    os.environ.setdefault("TRITON_INTERPRET", "1")  # read when triton is imported
+
+
+@pytest.fixture(scope="module")
+def fused():
+    pytest.importorskip("triton", reason="triton is not installed; it exists for Linux")
+    from musicai.gmm._scale import fused
+
+    return fused
+
+
+@pytest.fixture
+def everywhere(fused, monkeypatch):
+    monkeypatch.setattr(fused, "can_sum", lambda rows, matrix: rows.dtype == matrix.dtype == torch.float32)
+
+
+def mixture(k, d, kind, far=0.0, narrow=1.0):
+    """Parameters, in float64, and rows, in float32, that are likely under them."""
+    torch.manual_seed(0)
+    means = 3 * torch.randn(k, d, dtype=torch.float64) + far
+    full = kind in ("full", "tied")
+    covariances = narrow**2 * (0.5 + torch.rand(k, d, dtype=torch.float64))
+    if full:
+        mixing = torch.eye(d).double() + 0.3 * torch.randn(k, d, d, dtype=torch.float64)
+        covariances = mixing @ torch.diag_embed(covariances) @ mixing.mT
+    covariances = {"tied": covariances[0], "spherical": covariances[:, 0]}.get(kind, covariances)
+    rows = means[torch.arange(101) % k] + narrow * torch.randn(101, d, dtype=torch.float64)
+    factors = em.precisions_cholesky(covariances, full)
+    weights = torch.full((k,), 1 / k).double()
+    values = (value.to(DEVICE) for value in (weights, means, covariances, factors))
+    return em.Parameters(*values, kind), rows.float().to(DEVICE)
+
+
+def frame_of(rows, full):
+    return Frame.of(
+        rows.double().mean(0), rows.double().T.cov().reshape(rows.shape[1], -1) if full else rows.double().var(0)
+    )
+
+
+def both(parameters, rows):
+    """The moments by the kernels and, in float64, by the definition."""
+    level = torch.full((len(parameters.weights),), FLOAT32)
+    ours = BlockEStep(parameters, frame_of(rows, parameters.full), level).moments(rows)
+    x = rows.double().T
+    joint = em.log_joint(x, parameters.weights, parameters.means, parameters.factors())
+    responsibilities, log_likelihoods = em.e_step(joint)
+    return ours, em.moments(x, responsibilities, parameters.full), log_likelihoods.sum()
+
+
+def assert_close(parameters, rows, tolerance=1e-5):
+    ours, exact, log_likelihood = both(parameters, rows)
+    assert float(ours.log_likelihood) == pytest.approx(float(log_likelihood), rel=tolerance)
+    spread = rows.double().std(0).clamp(min=1e-30)
+    count = exact.count.sum() / len(exact.count)
+    assert (ours.count - exact.count).abs().max() < tolerance * count
+    assert ((ours.mean - exact.mean) / spread * exact.count[:, None]).abs().max() < 10 * tolerance * count
+    scale = spread[:, None] * spread if parameters.full else spread.square()
+    assert ((ours.scatter - exact.scatter) / scale).abs().max() < 10 * tolerance * count
+
+
+@pytest.mark.parametrize(("k", "d"), [(1, 1), (3, 2), (16, 16), (5, 20), (64, 3), (65, 5), (130, 17), (2, 128)])
+@pytest.mark.usefixtures("everywhere")
+def test_the_moments_are_those_of_the_definition(k, d):
+    assert_close(*mixture(k, d, "diag"))
+
+
+@pytest.mark.parametrize("kind", ["full", "tied", "spherical"])
+@pytest.mark.parametrize(("k", "d"), [(1, 1), (3, 4), (20, 6), (66, 3), (2, 21)])
+@pytest.mark.usefixtures("everywhere")
+def test_so_are_those_of_other_covariances(k, d, kind):
+    assert_close(*mixture(k, d, kind))
+
+
+@pytest.mark.parametrize("kind", ["diag", "full"])
+@pytest.mark.usefixtures("everywhere")
+def test_far_from_the_origin_and_with_narrow_components(kind):
+    assert_close(*mixture(4, 3, kind, far=1000), 1e-4)
+    assert_close(*mixture(4, 3, kind, narrow=0.1), 1e-4)
+
+
+@pytest.mark.usefixtures("everywhere")
+def test_rows_may_have_any_strides_and_components_no_weight():
+    parameters, rows = mixture(5, 7, "diag")
+    parameters.weights[:] = torch.tensor([0.5, 0, 0.2, 0.3, 0])
+    assert_close(parameters, rows.T.contiguous().T)
+    assert_close(parameters, torch.stack([rows, rows], 2)[:, :, 0])
+
+
+@pytest.mark.usefixtures("everywhere")
+def test_a_step_over_all_the_data_takes_the_kernels(fused, monkeypatch):
+    parameters, rows = mixture(6, 4, "diag")
+    calls, kernels = [], fused.sum_features
+    monkeypatch.setattr(blocks, "SMALL", 0)
+    monkeypatch.setattr(fused, "sum_features", lambda *given, **how: calls.append(given) or kernels(*given, **how))
+    with Data(rows, full=False) as data:
+        seen = e_step_over(data, parameters, 1e-6)
+    assert len(calls) == 1
+    assert float(seen.count.sum()) == pytest.approx(len(rows), rel=1e-6)
+
+
+def test_what_the_kernels_are_not_for(fused):
+    rows, matrix = torch.zeros(9, 4), torch.zeros(3, 9)
+    assert not fused.can_sum(rows.cpu(), matrix.cpu())
+    if DEVICE == "cuda" and torch.cuda.get_device_capability() >= (8, 0):
+        assert fused.can_sum(rows.cuda(), matrix.cuda())
+        assert not fused.can_sum(rows.cuda(), matrix.cuda().double())
+        assert not fused.can_sum(rows.cuda(), torch.zeros(3, 2 * fused.WIDEST + 2).cuda())
+        assert not fused.can_sum(rows.cuda()[:0], matrix.cuda())
