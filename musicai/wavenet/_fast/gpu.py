@@ -43,7 +43,7 @@ class Fused:
         inner = torch.cat([_pack(matrix, 1) for matrix in (*inner, w.residual.mT, w.skip.mT)], 1)
         # What `_advance` multiplies by and adds, inputs before outputs, in the order of its arguments.
         self.arrays = [inner, _pack(w.output.unflatten(0, (-1, chunk)).mT), _pack(w.head.mT)]
-        if HALF == torch.float16:
+        if HALF.itemsize == 2:
             self.arrays = [matrix.view(torch.int32) for matrix in self.arrays]  # pairs
         self.arrays += [w.input, w.residual_bias, w.skip_bias, w.output_bias, w.head_bias]
         self.groups, self.depth = triton.cdiv(streams, GROUP), c.layers // c.stacks
