@@ -10,7 +10,8 @@ from musicai.wavenet.generate.samplers import Conditioning, Draw
 from musicai.wavenet.model import WaveNet
 
 GROUP = 16  # streams per program: the fewest rows that a tensor core multiplies
-CHUNK = 64  # channels of the output layer held at once, so that they fit into shared memory
+CHUNK = 64  # channels of the output layer computed at once
+WARPS = 8  # of a program: together, they hold the weights of a layer in registers
 COLDEST = 1e-20  # stands for a temperature of 0, which takes the most likely code
 HALF = torch.float16
 
@@ -34,15 +35,19 @@ class Fused:
         self.previous, self.time = previous.to(torch.int32), 0
         c, streams = model.config, len(previous)
         sizes = c.residual_channels, c.skip_channels, c.end_channels, c.classes
-        self.sizes = {name: max(triton.next_power_of_2(size), 16) for name, size in zip("RSAK", sizes, strict=True)}
+        self.sizes = {name: max(triton.next_power_of_2(size), 32) for name, size in zip("RSAK", sizes, strict=True)}
         self.weights = w = Weights(model, *self.sizes.values())
-        inner = torch.cat([w.taps.flatten(1, 2), w.residual[:, None]], dim=1)  # (layers, 5, R, R)
         w.head_bias[c.classes :] = -1e15  # the probability of padded codes is 0
+        self.sizes["CHUNK"] = chunk = min(CHUNK, self.sizes["A"])
+        inner = w.taps.permute(0, 1, 4, 3, 2).flatten(3).unbind(1)  # filter and gate are neighbours: (layers, R, 2 R)
+        inner = torch.cat([_pack(matrix, 1) for matrix in (*inner, w.residual.mT, w.skip.mT)], 1)
         # What `_advance` multiplies by and adds, inputs before outputs, in the order of its arguments.
-        self.arrays = [matrix.mT.to(HALF).contiguous() for matrix in (inner, w.skip, w.output, w.head)]
+        self.arrays = [inner, _pack(w.output.unflatten(0, (-1, chunk)).mT), _pack(w.head.mT)]
+        if HALF.itemsize == 2:
+            self.arrays = [matrix.view(torch.int32) for matrix in self.arrays]  # pairs
         self.arrays += [w.input, w.residual_bias, w.skip_bias, w.output_bias, w.head_bias]
         self.groups, self.depth = triton.cdiv(streams, GROUP), c.layers // c.stacks
-        shape = self.groups, c.stacks * (2**self.depth - 1), GROUP, self.sizes["R"]
+        shape = self.groups, c.stacks * 2 ** (self.depth + 1), GROUP, self.sizes["R"]
         self.ring = previous.new_zeros(shape, dtype=HALF)
 
     @torch.no_grad()
@@ -54,24 +59,45 @@ class Fused:
         if self.draw.temperature == 0:
             numbers.zero_()  # the first of equally likely codes
         h = self.conditioning.block(start, start + (1 if self.conditioning.local is None else length))
-        given = self.weights.conditions(h).contiguous().expand(length, streams, -1)  # constant ones have a stride of 0
+        given = self.weights.conditions(h).unflatten(-1, (-1, 2, self.sizes["R"])).mT.flatten(2)  # like `inner`
+        given = given.expand(length, streams, -1)  # constant ones have a stride of 0
         with torch.cuda.device_of(self.previous):  # which need not be the current one
             _advance[self.groups,](
                 samples, numbers, self.previous, self.ring, given, given.stride(0), given.stride(1), *self.arrays,
                 streams, length, self.time, max(self.draw.temperature, COLDEST),
-                LAYERS=self.model.config.layers, DEPTH=self.depth, **self.sizes, CHUNK=min(CHUNK, self.sizes["A"]),
-                GROUP=GROUP, FORCED=forced is not None, num_warps=4, num_stages=1,
+                LAYERS=self.model.config.layers, DEPTH=self.depth, **self.sizes, GROUP=GROUP, FORCED=forced is not None,
+                SAME=given.stride(1) == 0, num_warps=WARPS, num_stages=1,
             )  # fmt: skip
         self.previous = samples[:, -1].contiguous()
         self.time = (self.time + length) % 2**self.depth  # every dilation divides that
         return samples.long()
 
 
+def _pack(matrices: Tensor, axis: int = 0) -> Tensor:
+    """Matrices (..., C, D) in the order of `_fetched`, flattened from this axis."""
+    parts = matrices.to(HALF).unflatten(-2, (-1, 2, 2, 4, 2))
+    return parts.movedim(-1, -5).movedim(-2, -4).flatten(axis).contiguous()
+
+
 @triton.jit
-def _product(x, weights, C: tl.constexpr, D: tl.constexpr, STRIDE: tl.constexpr):
-    """x (GROUP, C) times weights (C, D), whose rows are STRIDE apart, summed in float32."""
-    w = tl.load(weights + tl.arange(0, C)[:, None] * STRIDE + tl.arange(0, D)[None, :])
-    return tl.dot(x.to(w.dtype), w, input_precision="ieee")  # which matters to tests in float32 only
+def _fetched(at, C: tl.constexpr, D: tl.constexpr):
+    """The elements of a matrix (C, D), of which two of float16 are read as one integer, as no register holds less.
+
+    They lie in the order in which the registers of all threads need them for a product on tensor cores, so that they
+    need not pass through shared memory: of 32 inputs and one output, thread i of 4 has 2 i, 2 i + 1 and, from these, 8,
+    16 and 24 further.
+    """
+    return tl.load(at + tl.arange(0, C * D // (2 if at.dtype.element_ty == tl.int32 else 1)), cache_modifier=".cg")
+
+
+@triton.jit
+def _product(x, w, total, C: tl.constexpr, D: tl.constexpr):
+    """total + x (GROUP, C) times weights (C, D), summed in float32."""
+    if w.dtype == tl.int32:
+        pairs = w.reshape(C // 32, D, 4, 2, 2, 1)
+        w = (pairs >> tl.arange(0, 2) * 16).to(tl.int16).to(tl.float16, bitcast=True)
+    w = w.reshape(C // 32, D, 4, 2, 2, 2).permute(0, 3, 4, 2, 5, 1).reshape(C, D)
+    return tl.dot(x.to(w.dtype), w, total, input_precision="ieee")  # which matters to tests in float32 only
 
 
 @triton.jit
@@ -86,47 +112,79 @@ def _drawn(logits, u, temperature, K: tl.constexpr):
 @triton.jit(do_not_specialize=["streams", "length", "time"])
 def _advance(
     samples, uniforms, previous, ring, given, given_time, given_stream,
-    inner, skips, output, head, table, inner_bias, skip_bias, output_bias, head_bias,
+    inner, output, head, table, inner_bias, skip_bias, output_bias, head_bias,
     streams, length, time, temperature,
     LAYERS: tl.constexpr, DEPTH: tl.constexpr, R: tl.constexpr, S: tl.constexpr, A: tl.constexpr, K: tl.constexpr,
-    CHUNK: tl.constexpr, GROUP: tl.constexpr, FORCED: tl.constexpr,
+    CHUNK: tl.constexpr, GROUP: tl.constexpr, FORCED: tl.constexpr, SAME: tl.constexpr,
 ):  # fmt: skip
     """Draw `length` samples of GROUP streams; each program has its own streams."""
+    PACKED: tl.constexpr = 2 if inner.dtype.element_ty == tl.int32 else 1
+    SQUARE: tl.constexpr = R * R // PACKED
+    SIZE: tl.constexpr = 5 * SQUARE + R * S // PACKED
     group = tl.program_id(0)
     stream = group * GROUP + tl.arange(0, GROUP)
-    here, r = stream < streams, tl.arange(0, R)[None, :]
+    at, r = tl.minimum(stream, streams - 1).to(tl.int64), tl.arange(0, R)[None, :]
+    given += tl.arange(0, 2 * R)[None, :] + (0 if SAME else at[:, None] * given_stream)
     cell = tl.arange(0, GROUP)[:, None] * R + r  # in a row of the ring
-    ring += group.to(tl.int64) * (LAYERS // DEPTH * ((1 << DEPTH) - 1) * GROUP * R)
-    at = stream.to(tl.int64)
-    code = tl.load(previous + stream, mask=here, other=0)
-    for t in range(length):
+    ring += group.to(tl.int64) * (LAYERS // DEPTH * (2 << DEPTH) * GROUP * R) + cell
+    # The weights that come next are always held in registers; as soon as they have been used, others take their place.
+    past_w, x_w = _fetched(inner, R, 2 * R), _fetched(inner + 2 * SQUARE, R, 2 * R)
+    residual_w, skip_w = _fetched(inner + 4 * SQUARE, R, R), _fetched(inner + 5 * SQUARE, R, S)
+    output_w, head_w = _fetched(output, S, CHUNK), _fetched(head, CHUNK, K)
+    code = tl.load(previous + at)
+    t = 0
+    while t < length:  # Triton's interpreter has no range of a runtime number with NumPy 2.4
         x = tl.load(table + code[:, None] * R + r)  # (GROUP, R)
         total = tl.zeros([GROUP, S], tl.float32) + tl.load(skip_bias + tl.arange(0, S))[None, :]
+        past = tl.load(ring + _row(0, time + t + 1, DEPTH) * (GROUP * R))
         for layer in range(LAYERS):
-            dilation = 1 << (layer % DEPTH)
-            row = layer // DEPTH * ((1 << DEPTH) - 1) + dilation - 1 + (time + t) % dilation
-            past = tl.load(ring + row * (GROUP * R) + cell)
-            tl.debug_barrier()  # all threads have read what is about to be overwritten
-            tl.store(ring + row * (GROUP * R) + cell, x.to(past.dtype))
-            known = given + t * given_time + at[:, None] * given_stream + layer * (2 * R) + r
-            w = inner + layer * (5 * R * R)
-            filtered = tl.load(known, mask=here[:, None], other=0.0)
-            filtered += _product(past, w, R, R, R) + _product(x, w + 2 * R * R, R, R, R)
-            gate = tl.load(known + R, mask=here[:, None], other=0.0)
-            gate += _product(past, w + R * R, R, R, R) + _product(x, w + 3 * R * R, R, R, R)
-            z = (2 * tl.sigmoid(2 * filtered) - 1) * tl.sigmoid(gate)  # the first is tanh
-            total += _product(z, skips + layer * (R * S), R, S, S)
-            x += _product(z, w + 4 * R * R, R, R, R) + tl.load(inner_bias + layer * R + r)
+            after = (layer + 1) % LAYERS
+            w = inner + after * SIZE
+            known = tl.load(given + t * given_time + layer * (2 * R))
+            inside = _product(past, past_w, tl.zeros([GROUP, 2 * R], tl.float32) + known, R, 2 * R)
+            past_w = _fetched(w, R, 2 * R)
+            past = tl.load(ring + _row(after, time + t + (1 << after % DEPTH), DEPTH) * (GROUP * R))
+            tl.store(ring + _row(layer, time + t, DEPTH) * (GROUP * R), x.to(past.dtype))
+            inside = _product(x, x_w, inside, R, 2 * R)
+            x_w = _fetched(w + 2 * SQUARE, R, 2 * R)
+            z = _gated(inside.reshape(GROUP, R, 2))
+            x = _product(z, residual_w, x + tl.load(inner_bias + layer * R + r), R, R)
+            residual_w = _fetched(w + 4 * SQUARE, R, R)
+            total = _product(z, skip_w, total, R, S)
+            skip_w = _fetched(w + 5 * SQUARE, R, S)
         place = at * length + t
         if FORCED:
-            code = tl.load(samples + place, mask=here, other=0)
+            code = tl.load(samples + place)
         else:
+            u = tl.load(uniforms + place)
             logits = tl.zeros([GROUP, K], tl.float32) + tl.load(head_bias + tl.arange(0, K))[None, :]
             for a in range(0, A, CHUNK):
-                features = _product(tl.maximum(total, 0.0), output + a, S, CHUNK, A)
+                after = (a + CHUNK) % A
+                features = tl.zeros([GROUP, CHUNK], tl.float32)
                 features += tl.load(output_bias + a + tl.arange(0, CHUNK))[None, :]
-                logits += _product(tl.maximum(features, 0.0), head + a * K, CHUNK, K, K)
-            u = tl.load(uniforms + place, mask=here, other=0.0)
+                features = _product(tl.maximum(total, 0.0), output_w, features, S, CHUNK)
+                output_w = _fetched(output + after * (S // PACKED), S, CHUNK)
+                logits = _product(tl.maximum(features, 0.0), head_w, logits, CHUNK, K)
+                head_w = _fetched(head + after * (K // PACKED), CHUNK, K)
             code = _drawn(logits, u, temperature, K)
-            tl.store(samples + place, code, mask=here)
+            tl.store(samples + place, code, mask=stream < streams)
+        t += 1
         tl.debug_barrier()  # what was written to the rings is visible to all threads
+
+
+@triton.jit
+def _row(layer, time, DEPTH: tl.constexpr):
+    """The row of the rings for what went into a layer at this time.
+
+    A layer of dilation d has 2 d rows, so that none is read and overwritten in the same step.
+    """
+    dilation = 1 << layer % DEPTH
+    return layer // DEPTH * (2 << DEPTH) + 2 * dilation + (time & (2 * dilation - 1))
+
+
+@triton.jit
+def _gated(inside):
+    """tanh(f) sigmoid(g) for (f, g) on the last axis, with a single division."""
+    f, g = tl.split(inside)
+    a, b = tl.exp(tl.minimum(-2 * f, 40.0)), tl.exp(tl.minimum(-g, 40.0))  # whose product is finite
+    return (1 - a) / ((1 + a) * (1 + b))

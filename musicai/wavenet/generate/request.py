@@ -69,7 +69,10 @@ class Request:
             if a < length:
                 sampler.block(a, torch.zeros(len(known), b - a, self.uniforms.k), known[:, a:b].to(device))
                 continue
-            samples = sampler.block(a, self.uniforms(a - offset, b - offset)).to(known)
+            samples = sampler.block(a, self.uniforms(a - offset, b - offset))
+            if b < end:
+                self.uniforms(b - offset, b - offset + 1)  # draws the next chunk of them while a GPU is at work
+            samples = samples.to(known)
             if record is not None:
                 with record.open("ab") as file:
                     file.write(samples.T.numpy().astype(self.kind).tobytes())

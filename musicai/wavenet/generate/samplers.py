@@ -76,7 +76,7 @@ class Uniforms:
     """
 
     def __init__(self, seed: int, streams: int, length: int, k: int, given: Tensor | np.ndarray | None = None):
-        self.seed, self.streams, self.k, self.given = seed, streams, k, None
+        self.seed, self.streams, self.k, self.given, self.last = seed, streams, k, None, (-1, None)
         if given is not None:
             shape, given = tuple(given.shape), torch.as_tensor(given).detach().to("cpu", torch.float64)
             self.given = given[..., None] if given.ndim == 2 else given
@@ -87,10 +87,15 @@ class Uniforms:
         """The numbers for samples [start, stop): (streams, stop - start, k), float64."""
         if self.given is not None:
             return self.given[:, start:stop]
-        chunks, skipped = range(start // CHUNK, -(-stop // CHUNK)), start // CHUNK * CHUNK
-        seeds = [[(self.seed, stream, chunk) for chunk in chunks] for stream in range(self.streams)]
-        drawn = [np.concatenate([np.random.default_rng(s).random((CHUNK, self.k)) for s in row]) for row in seeds]
-        return torch.from_numpy(np.stack(drawn))[:, start - skipped : stop - skipped]
+        chunks = range(start // CHUNK, -(-stop // CHUNK))
+        return torch.cat([self._chunk(c)[:, max(start - c * CHUNK, 0) : stop - c * CHUNK] for c in chunks], 1)
+
+    def _chunk(self, chunk: int) -> Tensor:
+        """The numbers of this chunk, of which the last is kept, as shorter blocks share it: seeding takes long."""
+        if chunk != self.last[0]:
+            drawn = [np.random.default_rng((self.seed, i, chunk)).random((CHUNK, self.k)) for i in range(self.streams)]
+            self.last = chunk, torch.from_numpy(np.stack(drawn))
+        return self.last[1]
 
 
 class Draw:
