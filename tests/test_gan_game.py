@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from musicai import gan
+from musicai.gan import game as game_module
 from musicai.gan.game import frozen
 from musicai.metrics import mode_coverage
 from musicai.train import Batches, DivergedError, fit, seed_all
@@ -133,6 +134,21 @@ def test_a_lazy_penalty_is_taken_at_every_so_many_turns_and_as_much_heavier():
     names = [set(game.step(torch.randn(2, 1))) for _ in range(9)]
     assert len(seen) == 3
     assert ["penalty" in n for n in names] == [True, False, False, False] * 2 + [True]
+
+
+def test_lazy_penalties_count_the_turns_of_the_critic(monkeypatch):
+    """With five turns per step of the generator, every fourth turn is at turn 0, 4, 8, ... of them all."""
+    weights = []
+
+    def turn(*args, penalty=None, weight=1.0, **options):
+        weights.append(weight if penalty else 0)
+        return {}
+
+    monkeypatch.setattr(game_module, "discriminator_step", turn)
+    game = toy(loss=gan.wasserstein, penalty=gan.gradient_penalty, every=4, weight=10, n_critic=5)
+    for _ in range(4):
+        game.step(torch.randn(10, 1))
+    assert weights == [40, 0, 0, 0] * 5
 
 
 @pytest.mark.parametrize("name", ["minimax", "non_saturating", "hinge", "wasserstein", "relativistic"])
