@@ -1,7 +1,7 @@
 """Collect the wheels for `make gpu` on a machine with CUDA torch but no network: `python scripts/gpu_wheels.py`.
 
-Such a machine has torch, NumPy, SciPy, scikit-learn, numba, matplotlib, pytest and hypothesis; the rest is about 12 MB.
-Only the part of music21's corpus that the book reads is kept. `make gpu` looks for the wheels in _build/wheels, which
+Such a machine has torch, NumPy, SciPy, scikit-learn, numba, matplotlib, pytest and hypothesis; the rest is about 23 MB.
+Only the part of music21's data that the book reads is kept. `make gpu` looks for the wheels in _build/wheels, which
 git ignores, so copy that folder to the machine too.
 """
 
@@ -12,23 +12,24 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-SOUND = "soundfile cffi pycparser soxr symusic pySmartDL platformdirs librosa audioread decorator pooch"
-SCORES = "music21 chardet jsonpickle more-itertools webcolors"
+SOUND = "pyloudnorm soundfile cffi pycparser soxr symusic pySmartDL platformdirs librosa audioread decorator pooch"
+SCORES = "music21 chardet jsonpickle more-itertools verovio webcolors"
 KERNEL = "ipykernel comm nest-asyncio2 traitlets jupyter-client jupyter-core pyzmq tornado"
 SHELL = "ipython ipython-pygments-lexers matplotlib-inline prompt-toolkit wcwidth stack-data executing asttokens"
 SHELL += " pure-eval pexpect ptyprocess"
 BOOK = "ipywidgets nbclient nbformat fastjsonschema jsonschema jsonschema-specifications referencing rpds-py"
 KEPT = ("ryansMammoth", "oneills1850", "airdsAirs")  # of music21/corpus
+DATA = ("audioSearch", "corpus", "languageExcerpts", "mei", "musicxml", "omr")  # where music21 keeps large files
 GLIBC = ("1", "2010", "2014", "_2_17", "_2_24", "_2_26", "_2_27", "_2_28", "_2_31", "_2_34")
 
 
 def slim(wheel: Path) -> None:
-    """Remove the scores that the book does not read from music21's wheel."""
+    """Remove what the book does not read from music21's wheel: scores, recordings, lists of words."""
     small = wheel.with_suffix(".tmp")
     with zipfile.ZipFile(wheel) as old, zipfile.ZipFile(small, "w", zipfile.ZIP_DEFLATED) as new:
         for item in old.infolist():
             parts = Path(item.filename).parts
-            if parts[:2] != ("music21", "corpus") or item.filename.endswith(".py") or parts[2] in KEPT:
+            if item.filename.endswith(".py") or parts[1] not in DATA or parts[2] in KEPT:
                 new.writestr(item, old.read(item))
     small.replace(wheel)
 
