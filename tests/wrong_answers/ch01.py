@@ -22,10 +22,10 @@ def _unshuffled_tail(items, size, rng):
 def _global_random(items, size, rng):
     waiting = list(islice(items, size))
     for item in items:
-        i = np.random.randint(len(waiting))
+        i = np.random.randint(len(waiting))  # noqa: NPY002
         yield waiting[i]
         waiting[i] = item
-    yield from np.random.permutation(waiting).tolist()
+    yield from np.random.permutation(waiting).tolist()  # noqa: NPY002
 
 
 def _reads_ahead(items, size, rng):

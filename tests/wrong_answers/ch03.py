@@ -25,8 +25,8 @@ def _stratified(weights, means, stds, n, rng):
 
 
 def _global_random(weights, means, stds, n, rng):
-    k = np.random.choice(len(weights), size=n, p=weights)
-    return np.random.normal(means[k], stds[k])
+    k = np.random.choice(len(weights), size=n, p=weights)  # noqa: NPY002
+    return np.random.normal(means[k], stds[k])  # noqa: NPY002
 
 
 WRONG = {
