@@ -54,10 +54,11 @@ def check(number: str, answer: object = None) -> bool:
 def _offer(hint: str) -> None:
     """Print a hint or, in a notebook, fold it."""
     text, ipython = fill(f"Hint: {hint}", 80), sys.modules.get("IPython")
-    if not (ipython and ipython.get_ipython()):
-        return print(text)
-    folded = f"<details><summary>Hint</summary>{escape(hint)}</details>"
-    ipython.display.display({"text/html": folded, "text/plain": text}, raw=True)
+    if ipython and ipython.get_ipython():
+        folded = f"<details><summary>Hint</summary>{escape(hint)}</details>"
+        ipython.display.display({"text/html": folded, "text/plain": text}, raw=True)
+    else:
+        print(text)
 
 
 def solution(number: str) -> Exercise:
