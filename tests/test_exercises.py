@@ -156,6 +156,41 @@ def test_numbers_belong_to_their_chapter(number):
     assert EVERY[number].hint.endswith(".")
 
 
+def _buffer_one_more(items, size, rng):
+    """Another right shuffle buffer: it draws from size + 1 items, as the question allows."""
+    waiting = []
+    for item in items:
+        waiting.append(item)
+        if len(waiting) == size + 1:
+            yield waiting.pop(int(rng.integers(size + 1)))
+    yield from rng.permutation(waiting).tolist()
+
+
+def test_other_right_answers_pass():
+    def drawn(weights, means, stds, n, rng):
+        counts = rng.multinomial(n, weights)
+        return rng.normal(np.repeat(means, counts), np.repeat(stds, counts))
+
+    assert verdict(EVERY["01.7"], _buffer_one_more) is None
+    assert verdict(EVERY["03.6"], drawn) is None
+
+
+def test_a_notebook_folds_the_hint():
+    pytest.importorskip("IPython")
+    code = """
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
+shell = InteractiveShell.instance()
+from musicai.exercises import check
+with capture_output() as said:
+    check("03.2", None)
+print(said.stdout, [output.data for output in said.outputs])
+"""
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "<details><summary>Hint</summary>" in out
+    assert "Hint" not in out.split("[{")[0]
+
+
 def test_an_unknown_number_says_what_there_is():
     with pytest.raises(ValueError, match=r"no exercise '99\.9'; choose one of 01\.1"):
         book.check("99.9", 1)

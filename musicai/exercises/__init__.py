@@ -1,14 +1,16 @@
 """The book's exercises: check your answer, ask for a hint, look at the solution.
 
 >>> from musicai.exercises import check
->>> check("01.1", 10_584_000)
-Exercise 01.1: right.
+>>> check("01.2", lambda frequency, sr: min(frequency % sr, -frequency % sr))
+Exercise 01.2: right.
 True
 
 An answer is a value or a function, depending on the exercise. Each chapter's exercises live in a file of their own
 (`ch01.py`, ...), each with a solution, a hint and a checker.
 """
 
+import sys
+from html import escape
 from importlib import import_module
 from pkgutil import iter_modules
 from textwrap import fill
@@ -22,9 +24,11 @@ def check(number: str, answer: object = None) -> bool:
     """Print whether the answer to an exercise is right and, if it is not, why.
 
     >>> check("01.1", 1)
-    Exercise 01.1: not yet. Your number of bytes is off: you answered 1.
+    Exercise 01.1: not yet. Your answer is off: you answered 1.
     Hint: Samples per second, times channels, times bytes per sample, times seconds.
     False
+
+    A notebook shows the hint folded, so that nobody reads it by accident.
 
     Args:
         number: the exercise's number, such as "01.2".
@@ -42,15 +46,26 @@ def check(number: str, answer: object = None) -> bool:
     if why_not is None:
         print(f"Exercise {number}: right.")
     else:
-        print(fill(f"Exercise {number}: not yet. {why_not}", 80), fill(f"Hint: {exercise.hint}", 80), sep="\n")
+        print(fill(f"Exercise {number}: not yet. {why_not}", 80))
+        _offer(exercise.hint)
     return why_not is None
+
+
+def _offer(hint: str) -> None:
+    """Print a hint or, in a notebook, fold it."""
+    text, ipython = fill(f"Hint: {hint}", 80), sys.modules.get("IPython")
+    if ipython and ipython.get_ipython():
+        folded = f"<details><summary>Hint</summary>{escape(hint)}</details>"
+        ipython.display.display({"text/html": folded, "text/plain": text}, raw=True)
+    else:
+        print(text)
 
 
 def solution(number: str) -> Exercise:
     """Get a solution, which is callable and shows its source code at the end of a cell.
 
-    >>> solution("03.1")()
-    1847
+    >>> solution("03.1").number
+    '03.1'
 
     Args:
         number: the exercise's number, such as "01.2".

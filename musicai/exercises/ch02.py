@@ -62,7 +62,8 @@ def pick(strength: np.ndarray, threshold: float, gap: int) -> list[int]:
 
 _STRENGTH = np.array([9, 0, 1, 5, 1, 0, 3, 3, 0, 7, 0, 6, 0, 8, 2, 0, 0, 2, 0, 9], dtype=float)
 _SETTINGS = (0.5, 1), (2.5, 1), (0.5, 3), (0.5, 5), (8, 1)
-pick.cases("The onsets of {} with threshold {} and gap {}", *((_STRENGTH, *setting) for setting in _SETTINGS))
+_HILL = np.array([0, 5, 0, 0, 7, 0, 0, 9, 0, 0, 6, 0, 0, 4, 0], dtype=float)  # the order of choosing matters
+pick.cases("The onsets of {} with threshold {} and gap {}", *((_STRENGTH, *s) for s in _SETTINGS), (_HILL, 1, 4))
 
 
 @exercise("02.6", "Fill the first row of D with its own costs alone, and carry along where each path began.")

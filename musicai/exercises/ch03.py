@@ -13,7 +13,7 @@ def free_numbers() -> int:
     return 8 * (20 * 21 // 2) + 8 * 20 + 7
 
 
-@exercise("03.2", "Take the logarithm on paper first: -log(std) - log(2 pi) / 2 - ((x - mean) / std)^2 / 2.")
+@exercise("03.2", "Take the logarithm on paper first. The product becomes a sum, and nothing is left to underflow.")
 def log_gaussian(x: np.ndarray, mean: float, std: float) -> np.ndarray:
     """The log density of a Gaussian at `x`, of any shape; finite even a thousand `std` away from the mean."""
     return -np.log(std) - 0.5 * np.log(2 * np.pi) - 0.5 * ((x - mean) / std) ** 2
@@ -73,6 +73,15 @@ def _(answer):
     for low, high, share in ((-9, -0.4, 0.522), (-0.4, 2.3, 0.267), (2.3, 9, 0.211)):
         close(np.mean((got > low) & (got < high)), share, f"The share from {low} to {high}", rtol=0, atol=0.015)
     close(got[got > 2.3].std(), 0.22, "The spread of the third component", rtol=0, atol=0.05)
+    few = [_fifty(answer, seed) for seed in range(100)]
+    if not np.array_equal(few[0], _fifty(answer, 0)):
+        raise Wrong("The same `rng` gave different samples; let nothing else decide.")
+    if np.var([(samples > 2.3).sum() for samples in few]) < 4:  # binomial: 50 * 0.211 * 0.789 = 8.3
+        raise Wrong("How many samples a component gives should vary by chance, as with 50 throws of a die.")
+
+
+def _fifty(answer, seed: int) -> np.ndarray:
+    return as_numbers(call(answer, WEIGHTS, MEANS, STDS, 50, np.random.default_rng(seed)), "Your samples")
 
 
 @exercise("03.7", "Keep the best score of a path that ends in each class; at each frame compare staying and switching.")

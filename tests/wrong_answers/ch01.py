@@ -1,8 +1,37 @@
 """Plausible wrong answers to the exercises of chapter 1; the checker must refuse each of them."""
 
-from itertools import islice, pairwise
+from itertools import chain, islice, pairwise
 
 import numpy as np
+
+
+def _swap_neighbours(items, size, rng):
+    for item in items:
+        yield from chain(islice(items, 1), [item])
+
+
+def _unshuffled_tail(items, size, rng):
+    waiting = list(islice(items, size))
+    for item in items:
+        i = int(rng.integers(len(waiting)))
+        yield waiting[i]
+        waiting[i] = item
+    yield from waiting
+
+
+def _global_random(items, size, rng):
+    waiting = list(islice(items, size))
+    for item in items:
+        i = np.random.randint(len(waiting))  # noqa: NPY002
+        yield waiting[i]
+        waiting[i] = item
+    yield from np.random.permutation(waiting).tolist()  # noqa: NPY002
+
+
+def _reads_ahead(items, size, rng):
+    everything = list(items)
+    yield from _unshuffled_tail(iter(everything), size, rng)
+
 
 WRONG = {
     "01.1": [
@@ -49,5 +78,9 @@ WRONG = {
         lambda items, size, rng: iter(items),
         lambda items, size, rng: islice(items, size),
         lambda items, size, rng: [next(items)] * 40,
+        _swap_neighbours,
+        _unshuffled_tail,
+        _global_random,
+        _reads_ahead,
     ],
 }

@@ -2,6 +2,33 @@
 
 import numpy as np
 
+
+def _peaks(strength, threshold):
+    return [
+        i
+        for i in range(1, len(strength) - 1)
+        if strength[i - 1] < strength[i] >= strength[i + 1] and strength[i] > threshold
+    ]
+
+
+def _first_come(strength, threshold, gap):
+    kept = []
+    for i in _peaks(strength, threshold):
+        if not kept or i - kept[-1] >= gap:
+            kept.append(i)
+    return kept
+
+
+def _replacing(strength, threshold, gap):
+    kept = []
+    for i in _peaks(strength, threshold):
+        if not kept or i - kept[-1] >= gap:
+            kept.append(i)
+        elif strength[i] > strength[kept[-1]]:
+            kept[-1] = i
+    return kept
+
+
 WRONG = {
     "02.1": [
         8_192,
@@ -42,6 +69,8 @@ WRONG = {
             if strength[i - 1] < strength[i] >= strength[i + 1] and strength[i] > threshold
         ],
         lambda strength, threshold, gap: [],
+        _first_come,
+        _replacing,
     ],
     "02.6": [
         lambda cost: (0, cost.shape[1] - 1),

@@ -19,6 +19,16 @@ def _direct(x: np.ndarray, weights: np.ndarray, means: np.ndarray, stds: np.ndar
         return joint / joint.sum(1, keepdims=True)
 
 
+def _stratified(weights, means, stds, n, rng):
+    counts = np.round(weights * n).astype(int)
+    return rng.permutation(rng.normal(np.repeat(means, counts), np.repeat(stds, counts)))
+
+
+def _global_random(weights, means, stds, n, rng):
+    k = np.random.choice(len(weights), size=n, p=weights)  # noqa: NPY002
+    return np.random.normal(means[k], stds[k])  # noqa: NPY002
+
+
 WRONG = {
     "03.1": [
         1848,
@@ -56,6 +66,8 @@ WRONG = {
         lambda weights, means, stds, n, rng: rng.normal(means, stds, (n, 3)) @ weights,
         lambda weights, means, stds, n, rng: rng.normal(means[k := rng.integers(3, size=n)], stds[k]),
         lambda weights, means, stds, n, rng: means[rng.choice(3, size=n, p=weights)],
+        _stratified,
+        _global_random,
     ],
     "03.7": [
         lambda scores, penalty: scores.argmax(1),
