@@ -23,11 +23,16 @@ from musicai.wavenet import (
     under_melody,
 )
 from musicai.wavenet.lookup import FRAME_FEATURES, LAGS, PLANES, RollMemory, features_of, planes_of
+from musicai.wavenet.polyphony import faults, resampled
 from musicai.wavenet.rolls import as_frames, weights_of
 
 TINY = RollConfig(
     layers=2, residual_channels=4, skip_channels=6, end_channels=5, key_channels=2, head_channels=8, head_layers=1
 )
+
+
+UNIFORM = torch.arange(0.005, 1, 0.01).tolist()
+UNKNOWN = torch.zeros(1, 2)  # no mode is told
 
 
 def shaken(module: torch.nn.Module, by: float = 0.2) -> torch.nn.Module:
@@ -82,7 +87,7 @@ def test_a_key_sees_no_key_below_it_or_itself(key):
     other = frames.clone()
     other[3, key:] = 1 - other[3, key:]
     with torch.no_grad():
-        changed = (model(frames[None], past) != model(other[None], past)).view(5, 88)
+        changed = (model(frames[None], past, UNKNOWN) != model(other[None], past, UNKNOWN)).view(5, 88)
     assert not changed[:3].any()
     assert not changed[4:].any()  # the same past was given
     assert not changed[3, : key + 1].any()
@@ -122,7 +127,7 @@ def test_probability_of_a_piece_is_the_product_over_keys_one_by_one(model):
     for t in range(5):
         past, now = history(frames[:t])[None], torch.zeros(1, 88)
         for n in range(88):
-            logit = model(torch.cat([frames[:t], now])[None], past, (torch.tensor([t]), torch.tensor([n])))
+            logit = model(torch.cat([frames[:t], now])[None], past, UNKNOWN, (torch.tensor([t]), torch.tensor([n])))
             down = torch.sigmoid(logit[0].double())
             now[0, n] = frames[t, n]
             total[t] += torch.log(down if frames[t, n] else 1 - down).item()
@@ -214,20 +219,21 @@ def test_chosen_points_give_the_same_logits(model):
     pasts = [history(x)[:-1] for x in frames]
     past = torch.stack(pasts)
     rows, keys = torch.tensor([0, 3, 3, 21, 12]), torch.tensor([87, 0, 41, 7, 50])
-    every = model(frames, past).view(22, 88)
-    torch.testing.assert_close(model(frames, past, (rows, keys)), every[rows, keys])
+    modes = model.told(["major", None])
+    every = model(frames, past, modes).view(22, 88)
+    torch.testing.assert_close(model(frames, past, modes, (rows, keys)), every[rows, keys])
 
 
 def test_loss_of_chosen_keys_is_unbiased(model):
     model.base.copy_(torch.full((88,), -2.0))
-    frames, past, _ = RollBatches([music(40, 1), music(40, 2)], batch_size=2)(0)
+    frames, past, modes, _ = RollBatches([music(40, 1), music(40, 2)], batch_size=2)(0)
     with torch.no_grad():
-        logits = model(frames, past).view(2, 40, 88)
+        logits = model(frames, past, modes).view(2, 40, 88)
     cost = F.binary_cross_entropy_with_logits(logits, frames, reduction="none")
     weights = [weights_of(frames, past, torch.ones(2, 40), np.random.default_rng(i)) for i in range(300)]
     losses = [(weight * cost).sum().item() for weight in weights]
     with torch.no_grad():
-        assert roll_loss(model, (frames, past, weights[0])).item() == pytest.approx(losses[0], rel=1e-5)
+        assert roll_loss(model, (frames, past, modes, weights[0])).item() == pytest.approx(losses[0], rel=1e-5)
     exact = cost.sum().item() / 80
     error = np.std(losses) / math.sqrt(len(losses))
     assert error < 0.02 * exact
@@ -238,7 +244,7 @@ def test_loss_of_chosen_keys_is_unbiased(model):
 def test_padding_is_not_counted(model):
     """Pieces of different lengths in one batch: no key in the padding counts, and every frame counts once."""
     rolls = [music(n, n) for n in (5, 9, 14)]
-    frames, _, weights = batch = RollBatches(rolls, batch_size=6)(0)
+    frames, _, _, weights = batch = RollBatches(rolls, batch_size=6)(0)
     lengths = [int((one.sum(-1) > 0).sum()) for one in frames]
     assert len(set(lengths)) > 1
     for weight, length in zip(weights, lengths, strict=True):
@@ -253,7 +259,27 @@ def test_batches_are_a_function_of_seed_and_number():
     one, two = RollBatches(rolls, 4, 32, seed=1), RollBatches(rolls, 4, 32, seed=1)
     one(0)
     assert all(torch.equal(*parts) for parts in zip(one(5), two(5), strict=True))
-    assert not torch.equal(one(5)[2], RollBatches(rolls, 4, 32, seed=2)(5)[2])
+    assert not torch.equal(one(5)[3], RollBatches(rolls, 4, 32, seed=2)(5)[3])
+
+
+def test_half_of_the_crops_are_told_their_mode():
+    """Minor pieces are those with more E flats than Es; half of the crops are told nothing."""
+    c_minor, c_major = torch.zeros(2, 88, 20)
+    c_minor[[27, 30, 34]] = c_major[[27, 31, 34]] = 1.0  # on middle C, two octaves above the first C
+    seen = torch.cat([RollBatches([c_minor], 50, 4, seed=0)(0)[2], RollBatches([c_major], 50, 4, seed=1)(0)[2]])
+    assert {tuple(row) for row in seen[:50].tolist()} == {(0, 0), (0, 1)}
+    assert {tuple(row) for row in seen[50:].tolist()} == {(0, 0), (1, 0)}
+    assert 30 < seen.sum() < 70
+
+
+def test_a_mode_that_is_told_matters(model):
+    roll = music(6)
+    unknown, major, minor = (model.log_prob(roll, mode) for mode in (None, "major", "minor"))
+    assert (unknown != major).all()
+    assert (major != minor).all()
+    for use in (lambda: model.log_prob(roll, "dorian"), lambda: compose(model, 2, mode="dorian", progress=False)):
+        with pytest.raises(ValueError, match=r'mode must be "major", "minor" or None; got \'dorian\''):
+            use()
 
 
 def test_log_odds_by_hand():
@@ -290,15 +316,27 @@ def test_saved_and_loaded(model, tmp_path):
 # ---- composing
 
 
-def naive_compose(model: RollWaveNet, frames: int, opening: torch.Tensor, seed: int) -> torch.Tensor:
-    """The definition: for every key, the whole network over the whole past, computed anew."""
-    uniforms = torch.rand(frames, 88, generator=torch.Generator().manual_seed(seed))
+def naive_compose(model: RollWaveNet, frames: int, opening: torch.Tensor, seed: int, temperature: float):
+    """The definition: which key is the next one down? Every chance anew, by the whole network over the whole past."""
+    dice = torch.Generator().manual_seed(seed)
     drawn = as_frames(opening)
+    for _ in range(len(drawn)):
+        torch.rand(1, 88, generator=dice)
     for t in range(len(drawn), frames):
-        past, frame = history(drawn), torch.zeros(1, 88)
-        for n in range(88):
-            logits = model(torch.cat([drawn, frame])[None], past[None], (torch.tensor([t]), torch.tensor([n])))
-            frame[0, n] = (uniforms[t, n] < torch.sigmoid(logits[0])).float()
+        past, frame, uniforms, n = history(drawn), torch.zeros(1, 88), torch.rand(1, 88, generator=dice)[0], 0
+        first = 0
+        while first < 88:
+            chances, none = [], 1.0
+            for key in range(first, 88):
+                point = torch.tensor([t]), torch.tensor([key])
+                down = torch.sigmoid(model(torch.cat([drawn, frame])[None], past[None], UNKNOWN, point)[0].double())
+                chances.append(none * down)
+                none = none * (1 - down)
+            sharp = torch.stack([*chances, none]) ** (1 / temperature)
+            first += int((sharp.cumsum(0) < uniforms[n].double() * sharp.sum()).sum())
+            if first < 88:
+                frame[0, first] = 1.0
+            first, n = first + 1, n + 1
         drawn = torch.cat([drawn, frame])
     return drawn.flip(-1).T > 0
 
@@ -307,19 +345,21 @@ def naive_compose(model: RollWaveNet, frames: int, opening: torch.Tensor, seed: 
 def test_composing_is_the_definition():
     torch.manual_seed(5)
     model = shaken(RollWaveNet(TINY))  # it sees four frames, so most of the past is only in the look-up
-    naive = naive_compose(model, 9, music(6, 1), seed=7)
-    assert torch.equal(compose(model, 9, opening=music(6, 1), seed=7, progress=False), naive)
-    assert naive[:, 6:].any()
+    for temperature in (1.0, 0.6):
+        how = {"opening": music(6, 1), "seed": 7, "temperature": temperature}
+        naive = naive_compose(model, 8, **how)
+        assert torch.equal(compose(model, 8, **how, particles=1, progress=False), naive)
+        assert naive[:, 6:].any()
 
 
 def test_a_frame_takes_the_same_work_however_long_the_piece(model, monkeypatch):
     """The network sees its receptive field; the look-up compares the new frame with those in memory, once."""
     seen, compared = [], []
     context, alike = model.context, RollMemory._alike
-    monkeypatch.setattr(model, "context", lambda past: seen.append(past.shape[1]) or context(past))
+    monkeypatch.setattr(model, "context", lambda past, *how: seen.append(past.shape[1]) or context(past, *how))
     monkeypatch.setattr(RollMemory, "_alike", lambda *a: compared.append(a[1].stop - a[1].start) or alike(*a))
     monkeypatch.setattr(lookup, "MEMORY", 6)
-    compose(model, 20, opening=music(18), progress=False)
+    compose(model, 20, opening=music(18), particles=1, progress=False)
     assert seen == [1, 2, 3, *[model.receptive_field] * 17]
     assert compared == [0, 1, 2, 3, 4, 5, 6, *[7] * 13]
 
@@ -328,12 +368,14 @@ def test_draws_follow_the_probabilities(model):
     """The first frame, drawn many times: each key as often as the chain rule says."""
     draws = 1500
     past = history(torch.zeros(0, 88))
-    context = model.context(past[None])[0]
+    context = model.context(past[None], UNKNOWN)[0]
     features = model.features(context, past, torch.where(torch.ones(1, 88) > 0))
     with torch.no_grad():
-        frames = model.head.sample(
+        frames, log_mass = model.head.sample(
             features.expand(draws, 88, -1), torch.zeros(draws, 88), torch.rand(draws, 88), bias=model.base
         )
+    assert log_mass.abs().max() < 1e-4  # nothing was asked for, so nothing was unlikely
+    with torch.no_grad():
         points = torch.where(frames >= 0)
         logits = model.head(features.repeat(draws, 1), frames, torch.zeros(draws, 88), points).view(draws, 88)
         expected = torch.sigmoid(logits + model.base).mean(0)
@@ -342,12 +384,14 @@ def test_draws_follow_the_probabilities(model):
 
 
 def test_composing_is_decided_by_the_seed(model):
-    one, two, three = (compose(model, 6, seed=s, progress=False) for s in (1, 1, 2))
+    one, two, three = (compose(model, 6, seed=s, particles=1, progress=False) for s in (1, 1, 2))
     assert one.shape == (88, 6)
     assert one.dtype == torch.bool
     assert torch.equal(one, two)
     assert not torch.equal(one, three)
-    assert torch.equal(compose(model, 4, seed=1, progress=False), one[:, :4])  # a longer piece begins like a shorter
+    assert torch.equal(
+        compose(model, 4, seed=1, particles=1, progress=False), one[:, :4]
+    )  # a longer piece begins like a shorter
 
 
 def test_continuation_begins_with_its_opening(model):
@@ -414,14 +458,70 @@ def test_a_melody_at_the_edge_is_heard_by_the_model(model):
     """It is transposed down rather than up, so that its harmony depends on it."""
     high, seen, sample = torch.zeros(88, 4), [], model.head.sample
     high[[82, 83, 85, 87], range(4)] = 1.0
-    model.head.sample = lambda *given: seen.append(given[3]) or sample(*given)
+    model.head.sample = lambda *given: seen.append(given[4][0]) or sample(*given)
     compose(model, 4, fixed=under_melody(high), tonic=7, progress=False)
-    assert [87 - int((bias[0] == math.inf).nonzero()) for bias in seen] == [
-        75,
-        76,
-        78,
-        80,
-    ]  # the head counts from the top
+    assert [87 - int((kept == 1).nonzero()) for kept in seen] == [75, 76, 78, 80]  # the head counts from the top
+
+
+def keys_down(*chords: str) -> torch.Tensor:
+    """A roll (1, frames, 88), the highest key first, from chords such as "60 64 67"."""
+    frames = torch.zeros(1, len(chords), 88)
+    for frame, chord in zip(frames[0], chords, strict=True):
+        frame[[108 - int(pitch) for pitch in chord.split()]] = 1.0
+    return frames
+
+
+@pytest.mark.parametrize(
+    ("chords", "found"),
+    [
+        (("48 60 67 76", "48 60 67 76"), 0),  # nothing moves
+        (
+            ("48 60 64 67", "50 62 65 69"),
+            3,
+        ),  # octave, fifth and fifth from bass, tenor and soprano: 48-60, 48-67, 60-67
+        (("48 55 64 72", "47 55 62 74"), 0),  # the bass and the soprano move apart
+        (("48 55 64 76", "55 62 67 71"), 1),  # one fifth
+        (("48 55 64 72", "60 53 64 72"), 1),  # voices that cross are read in order: 48-55 moves to 53-60
+        (("48 55 72", "50 57 74"), 0.5),  # three voices: one is missing, and parallels are not judged
+        (("60",) * 9, 1.5 + 1 + 1),  # three are missing; a key too long; a chord too often
+        (("60",) * 8, 1.5),
+    ],
+)
+def test_faults_of_four_voices_by_hand(chords, found):
+    assert faults(keys_down(*chords), 4).item() == found
+
+
+def test_a_pattern_may_be_heard_three_times_in_a_row():
+    pattern = [f"{pitch}" for pitch in (60, 62, 64, 65, 67, 69, 71, 72)]
+    assert faults(keys_down(*pattern * 3), 0).item() == 0
+    assert faults(keys_down(*pattern * 3, "60"), 0).item() == 1
+    assert faults(keys_down(*pattern * 3, "59"), 0).item() == 0
+    assert faults(keys_down(*["60"] * 16), 0).item() == 0
+    assert faults(keys_down(*["60"] * 17), 0).item() == 1
+
+
+def test_resampling_is_in_proportion():
+    counts = sum(torch.bincount(resampled(torch.tensor([0.1, 0.2, 0.7]).log(), u), minlength=3) for u in UNIFORM)
+    torch.testing.assert_close(counts / counts.sum(), torch.tensor([0.1, 0.2, 0.7]), atol=0.01, rtol=0)
+    assert resampled(torch.tensor([0.0, -torch.inf, 0.0, -torch.inf]), 0.5).tolist() == [0, 0, 2, 2]
+
+
+def test_particles_prepare_for_what_is_fixed():
+    """p(a key at 0, given the key fixed at 1): what comes first is chosen in the light of what must come next."""
+    torch.manual_seed(2)
+    model = shaken(RollWaveNet(TINY), 0.3)
+    model.base.fill_(-30.0)
+    model.base[[20, 40]] = 0.0  # only two keys are ever played
+    frames = torch.zeros(4, 2, 88)
+    frames[:, 0, [20, 40]] = torch.tensor([[0.0, 0], [0, 1], [1, 0], [1, 1]])
+    frames[:, 1, 20] = 1.0
+    log_p = torch.stack([model.log_prob(x.flip(-1).T).sum() for x in frames])
+    fixed = torch.full((88, 2), math.nan)
+    fixed[67, 1], fixed[47, 1] = 1.0, 0.0
+    made = [compose(model, 2, fixed=fixed, particles=8, seed=s, progress=False).flip(0).T[0] for s in range(400)]
+    counts = torch.bincount(torch.tensor([2 * int(x[20]) + int(x[40]) for x in made]), minlength=4)
+    truth = log_p.softmax(0)
+    assert ((counts / 400 - truth).abs() < 0.06).all(), (counts / 400, truth)
 
 
 class Broken(Exception):
@@ -468,7 +568,8 @@ def test_whole_numbers_of_any_kind_are_numbers(model, frames):
         *(("density", bad) for bad in (math.nan, math.inf, -1e5)),
         *(("temperature", bad) for bad in (math.nan, -1)),
         *(("top_p", bad) for bad in (math.nan, -0.1, 1.5)),
-        *((name, "1") for name in ("frames", "tonic", "seed", "density", "temperature", "top_p")),
+        *(("particles", bad) for bad in (math.nan, 0, 2.5)),
+        *((name, "1") for name in ("frames", "tonic", "seed", "density", "temperature", "top_p", "particles")),
         *(("frames", bad) for bad in (None, [2], np.array([2]), np.array([2, 3]), torch.ones(2))),
     ],
 )

@@ -18,6 +18,7 @@ from musicai.wavenet import RollBatches, RollConfig, RollWaveNet, log_odds, nats
 
 SETS = {"chorales": JSBChorales, "nottingham": Nottingham}
 DROPOUT = {"chorales": 0.5, "nottingham": 0.2}
+VOICES = {"chorales": 4, "nottingham": 0}  # of strict part-writing
 BATCH, CROP, LR = 12, 128, 3e-3  # pieces per step, frames of each, the peak learning rate
 
 
@@ -32,7 +33,7 @@ def train(name: str, out: Path, steps: int | None, seed: int, progress: bool) ->
     steps, dropout = steps or 1200, DROPOUT[name]
     rolls, valid = rolls_of(name, "train"), rolls_of(name, "valid")
     quick = items_of(valid[:: 6 if name == "nottingham" else 1], steps, 3)  # to choose between checkpoints
-    model = RollWaveNet(RollConfig(dropout=dropout, head_dropout=dropout - 0.1)).to(device())
+    model = RollWaveNet(RollConfig(dropout=dropout, head_dropout=dropout - 0.1, voices=VOICES[name])).to(device())
     model.base.copy_(log_odds(rolls))
     optimizer = AdamW(model.parameters(), LR, betas=(0.9, 0.98), weight_decay=0.02)
     batches = RollBatches(items_of(rolls, steps), BATCH, CROP, seed=seed)

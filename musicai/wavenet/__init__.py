@@ -12,7 +12,7 @@ from musicai.wavenet.layers import CausalConv1d, DilatedStack, ResidualBlock, di
 from musicai.wavenet.lookup import history
 from musicai.wavenet.model import WaveNet, WaveNetConfig
 from musicai.wavenet.partials import Partials
-from musicai.wavenet.polyphony import compose, under_melody
+from musicai.wavenet.polyphony import compose, struck, under_melody
 from musicai.wavenet.rolls import RollBatches, RollConfig, RollWaveNet, log_odds, nats_per_frame, roll_loss
 from musicai.wavenet.scores import ScoreConfig, ScoreWaveNet, score_frames
 

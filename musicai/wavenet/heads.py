@@ -9,9 +9,9 @@ from musicai.gmm import ConditionalMixture, MixtureHead
 
 TINY = 1e-12  # uniform numbers stay this far from 0 and 1, where a Gaussian's quantile is infinite
 FAR = 1e6  # farther away than any component reaches: an infinite end would have no gradient
-REACH = 40  # how many of the keys above it, already decided, a key sees
-MOST = 15  # the count of keys down above is capped here
-BALANCE = 4  # its difference from the previous frame's count is capped here
+KEYS_SEEN = 40  # how many of the keys above it, already decided, a key sees
+COUNT_CAP = 15  # the count of keys down above is capped here
+DIFFERENCE_CAP = 4  # its difference from the previous frame's count is capped here, either way
 
 
 def categorical_from_uniform(logits: Tensor, u: Tensor, temperature: float = 1.0, top_p: float | None = None) -> Tensor:
@@ -167,9 +167,9 @@ class PianoRollHead(nn.Module):
 
     def __init__(self, channels: int = 96, layers: int = 2, dropout: float = 0.0):
         super().__init__()
-        self.above = nn.Linear(REACH, channels, bias=False)
-        self.count = nn.Embedding(MOST + 1, channels)
-        self.balance = nn.Embedding(2 * BALANCE + 1, channels)
+        self.above = nn.Linear(KEYS_SEEN, channels, bias=False)
+        self.count = nn.Embedding(COUNT_CAP + 1, channels)
+        self.balance = nn.Embedding(2 * DIFFERENCE_CAP + 1, channels)
         self.hidden = nn.ModuleList(nn.Linear(channels, channels) for _ in range(layers))
         self.out = nn.Linear(channels, 1)
         self.dropout = nn.Dropout(dropout)
@@ -186,36 +186,62 @@ class PianoRollHead(nn.Module):
             points: rows and keys, int64 (M,) each, as `torch.where` gives them.
         """
         above, before = (x.cumsum(-1) - x for x in (frames, previous))  # how many are down above each key
-        window = F.pad(frames, (REACH, 0)).unfold(-1, REACH, 1)  # (F, K + 1, REACH): the keys above each
+        window = F.pad(frames, (KEYS_SEEN, 0)).unfold(-1, KEYS_SEEN, 1)  # (F, K + 1, KEYS_SEEN): the keys above each
         return self.logits(features, window[points], above[points], before[points])
 
     def logits(self, features: Tensor, window: Tensor, above: Tensor, before: Tensor) -> Tensor:
-        """The network: logits (M,) from features (M, H), the keys above (M, REACH), and the counts now and before."""
-        count = above.clamp(max=MOST).long()
-        balance = (before - above).clamp(-BALANCE, BALANCE).long() + BALANCE
+        """The network: logits (M,) from features (M, H), the keys above (M, KEYS_SEEN), and both counts (M,)."""
+        count = above.clamp(max=COUNT_CAP).long()
+        balance = (before - above).clamp(-DIFFERENCE_CAP, DIFFERENCE_CAP).long() + DIFFERENCE_CAP
         h = F.relu(features + self.above(window) + self.count(count) + self.balance(balance))
         for layer in self.hidden:
             h = h + F.relu(layer(self.dropout(h)))
         return self.out(self.dropout(h))[:, 0]
 
     def sample(
-        self, features: Tensor, previous: Tensor, u: Tensor, bias: Tensor, temperature: float = 1.0, top_p: float = 1.0
-    ) -> Tensor:
-        """Draw frames (F, K), the highest key first: key n is down if u[n] is below its probability.
+        self, features: Tensor, previous: Tensor, u: Tensor, bias: Tensor, kept: Tensor | None = None,
+        temperature: float = 1.0, top_p: float = 1.0,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """Draw frames (F, K), the highest key first, and say how likely the keys were that had to be kept: nats (F,).
+
+        Deciding key by key is choosing which key is the next one down, or that none is. One call of the network gives
+        the chances of all these choices, so a frame takes one call per note and one more. The temperature sharpens the
+        choice among keys; if each key were sharpened alone, "up" would win too often, and the music would stand still.
 
         Args:
             features: (F, K, H).
             previous: (F, K), the frame before each.
-            u: (F, K), uniform in [0, 1).
-            bias: (K,) or (F, K), added to the logits; inf for keys that must be down, -inf for keys that must be up.
-            temperature: what the logits are divided by; 0 takes the more likely choice.
-            top_p: a choice at least this likely is always made.
+            u: (F, K), uniform in [0, 1); u[:, n] chooses note n of the frame.
+            bias: (K,) or (F, K), added to the logits.
+            kept: (F, K), 1 for keys that must be down, 0 for keys that must be up, NaN for free ones; None for none.
+            temperature: what log probabilities are divided by; 0 takes the likeliest choice.
+            top_p: the choice is among the fewest keys that together are at least this likely.
         """
-        padded = F.pad(torch.zeros_like(previous), (REACH, 0))  # the frames, filled in from the highest key down
-        before, bias = previous.cumsum(-1) - previous, bias.expand_as(previous)
-        for n in range(previous.shape[-1]):
-            logits = self.logits(features[:, n], padded[:, n : n + REACH], padded.sum(-1), before[:, n])
-            p = torch.sigmoid((logits + bias[:, n]) / temperature)
-            p = torch.where(torch.maximum(p, 1 - p) < top_p, p, p.round())
-            padded[:, n + REACH] = (u[:, n] < p).float()
-        return padded[:, REACH:]
+        kept = torch.full_like(previous, torch.nan) if kept is None else kept
+        must = F.pad((kept == 1).cumsum(1), (1, 0))  # how many keys before each must be down; column K is "no more"
+        may = F.pad(kept != 0, (0, 1), value=True)
+        keys, before = torch.arange(previous.shape[1] + 1, device=u.device), previous.cumsum(1) - previous
+        frames, log_mass = torch.zeros_like(previous), torch.zeros_like(u[:, 0])
+        last = torch.full_like(must[:, :1], -1)  # the lowest key so far
+        for n in range(previous.shape[1]):
+            log_p = self.next_key(features, frames, before, bias, last)
+            allowed = may & (keys > last) & (must == must.gather(1, (last + 1).clamp(max=keys[-1])))
+            allowed |= (last == keys[-1]) & (keys == last)  # what is finished stays so
+            sharp = (log_p / (temperature or 1.0)).log_softmax(1)
+            log_mass += sharp.masked_fill(~allowed, -torch.inf).logsumexp(1)
+            log_p = log_p.masked_fill(~allowed, -torch.inf)
+            last = categorical_from_uniform(log_p, u[:, n], temperature, top_p)[:, None]
+            frames = frames + (keys[:-1] == last)
+            if (last == keys[-1]).all():
+                break
+        return frames, log_mass
+
+    def next_key(self, features: Tensor, frames: Tensor, before: Tensor, bias: Tensor, last: Tensor) -> Tensor:
+        """Log probability of each key (F, K + 1) being the next one down after `last` (F, 1); column K is "no more"."""
+        window = F.pad(frames, (KEYS_SEEN, 0)).unfold(-1, KEYS_SEEN, 1)[:, :-1].flatten(0, 1)
+        above = frames.sum(1, keepdim=True).expand_as(frames).flatten()
+        logits = self.logits(features.flatten(0, 1), window, above, before.flatten()).view_as(frames) + bias
+        passed = torch.arange(frames.shape[1], device=last.device) <= last
+        up = F.logsigmoid(-logits).masked_fill(passed, 0.0).cumsum(1)  # all keys from `last` down to this one are up
+        down = F.pad(up[:, :-1], (1, 0)) + F.logsigmoid(logits).masked_fill(passed, -torch.inf)
+        return torch.cat([down, up[:, -1:]], 1)

@@ -17,6 +17,7 @@ from musicai.wavenet.lookup import FRAME_FEATURES, KEYS, LAGS, features_of, hist
 
 Points = tuple[Tensor, Tensor]  # rows and keys, int64 (M,) each
 CHUNK = 256  # frames whose keys are evaluated at a time
+MODES = {None: (0.0, 0.0), "major": (1.0, 0.0), "minor": (0.0, 1.0)}  # what the network is told
 REACH = (24, *[12] * (LAGS + 1), 6, 6, 0)  # semitones to either side that a key sees of each plane of the past
 
 
@@ -38,6 +39,7 @@ class RollConfig:
         head_layers: hidden layers of the PianoRollHead.
         dropout: the dropout rate of the WaveNet in training.
         head_dropout: the dropout rate of the head in training.
+        voices: how many voices `compose` writes strictly, without parallels and overlong notes; 0 for any texture.
 
     Chapter 5.
     """
@@ -52,6 +54,7 @@ class RollConfig:
     head_layers: int = 2
     dropout: float = 0.3
     head_dropout: float = 0.2
+    voices: int = 0
 
 
 class RollWaveNet(Pretrained, nn.Module):
@@ -60,10 +63,12 @@ class RollWaveNet(Pretrained, nn.Module):
     >>> model = RollWaveNet.from_pretrained("wavenet-chorales")  # doctest: +SKIP
     >>> model.log_prob(roll).mean()  # roll (88, frames): nats per frame  # doctest: +SKIP
 
-    The parts in order: `input` (the previous frame and its features -> R), `stack` (R -> S), ReLU, `output` (S -> A),
-    ReLU; `to_keys` passes different features to each key and `to_all` the same features to all; `around` adds what a
-    key sees around itself in the past; and `head` decides one key after another. Internally the highest key comes
-    first, because the head decides from the top down: the melody, then what goes with it.
+    The mode can be given (major or minor, for music with C for its tonic), or left for the model to guess.
+
+    The parts in order: `input` (the previous frame, its features and the mode -> R), `stack` (R -> S), ReLU, `output`
+    (S -> A), ReLU; `to_keys` passes different features to each key and `to_all` the same features to all; `around` adds
+    what a key sees around itself in the past; and `head` decides one key after another. Internally the highest key
+    comes first, because the head decides from the top down: the melody, then what goes with it.
 
     Args:
         config: the shape; None for `RollConfig(**settings)`.
@@ -80,11 +85,11 @@ class RollWaveNet(Pretrained, nn.Module):
         self.config = c = config or RollConfig(**settings)
         r, s, a, h = c.residual_channels, c.skip_channels, c.end_channels, c.head_channels
         self.dropout = nn.Dropout(c.dropout)
-        self.input = nn.Linear(KEYS + FRAME_FEATURES, r)
+        self.input = nn.Linear(KEYS + FRAME_FEATURES + 2, r)
         self.stack = DilatedStack(dilations_of(c.layers, c.stacks), r, s)
         self.receptive_field = self.stack.receptive_field  # in frames; the look-up sees many more
         self.output = nn.Linear(s, a)
-        self.shortcut = nn.Linear(FRAME_FEATURES, a, bias=False)
+        self.shortcut = nn.Linear(FRAME_FEATURES + 2, a, bias=False)
         self.to_keys = nn.Linear(a, KEYS * c.key_channels)
         self.to_all = nn.Linear(a, h)
         self.around = nn.Linear(sum(2 * reach + 1 for reach in REACH) + c.key_channels, h)
@@ -94,30 +99,40 @@ class RollWaveNet(Pretrained, nn.Module):
         self.register_buffer("base", torch.full((KEYS,), -3.0))  # log-odds of each key in the training data
 
     @torch.no_grad()
-    def log_prob(self, roll: Tensor) -> Tensor:
+    def log_prob(self, roll: Tensor, mode: str | None = None) -> Tensor:
         """The log probability, in nats, of each frame of a roll (88, frames) given those before it: (frames,).
 
-        Raises ValueError for a roll of another shape, or with numbers other than 0 and 1.
+        The mode is "major" or "minor" if that is given too, and None if it isn't. Raises ValueError for another mode, a
+        roll of another shape, or one with numbers other than 0 and 1.
         """
         frames = as_frames(roll).to(self.base.device)
         past = history(frames).to(frames.device)
-        whole = self.context(past[None])[0, :-1], frames, past[:-1]
+        whole = self.context(past[None], self.told([mode]))[0, :-1], frames, past[:-1]
         logits = torch.cat([self.logits(*chunk) for chunk in zip(*(x.split(CHUNK) for x in whole), strict=True)])
         return -F.binary_cross_entropy_with_logits(logits.view_as(frames), frames, reduction="none").sum(-1)
 
-    def forward(self, frames: Tensor, past: Tensor, points: Points | None = None) -> Tensor:
+    def told(self, modes: Sequence[str | None]) -> Tensor:
+        """Modes as the network reads them: (B, 2), zeros for None."""
+        for mode in modes:
+            if mode not in MODES:
+                raise ValueError(f'mode must be "major", "minor" or None; got {mode!r}')
+        return torch.tensor([MODES[mode] for mode in modes], device=self.base.device)
+
+    def forward(self, frames: Tensor, past: Tensor, modes: Tensor, points: Points | None = None) -> Tensor:
         """Logits (M,) of the keys at the points being down.
 
         Args:
             frames: (B, T, 88), the highest key first.
             past: (B, T, PAST), their history.
+            modes: (B, 2), as `told` gives them.
             points: rows (0 to B T - 1) and keys, int64 (M,) each; None for all keys of all frames.
         """
-        return self.logits(*(x.flatten(0, 1) for x in (self.context(past), frames, past)), points)
+        return self.logits(*(x.flatten(0, 1) for x in (self.context(past, modes), frames, past)), points)
 
-    def context(self, past: Tensor) -> Tensor:
-        """The WaveNet over time: pasts (B, T, PAST) -> (B, T, A)."""
-        previous, features = planes_of(past)[..., 0, :], features_of(past)
+    def context(self, past: Tensor, modes: Tensor) -> Tensor:
+        """The WaveNet over time: pasts (B, T, PAST) and modes (B, 2) -> (B, T, A)."""
+        previous, modes = planes_of(past)[..., 0, :], modes[:, None].expand(-1, past.shape[1], -1)
+        features = torch.cat([features_of(past), modes], dim=-1)
         x = self.dropout(torch.cat([previous, features], dim=-1))
         x = self.dropout(self.input(x)).transpose(1, 2)  # (B, R, T)
         x = F.relu(self.stack(x)).transpose(1, 2)  # (B, T, S)
@@ -154,6 +169,12 @@ def as_roll(name: str, roll: Tensor, free: bool = False) -> Tensor:
 def as_frames(roll: Tensor) -> Tensor:
     """A roll (88, frames) of zeros and ones as float frames (frames, 88), the highest key first."""
     return as_roll("roll", roll).T.flip(-1)
+
+
+def mode_in_c(roll: Tensor) -> str:
+    """The mode of a roll (88, frames) whose tonic is C: minor if the E flats in it outnumber the Es."""
+    flat, natural = (as_roll("roll", roll)[key::12].sum() for key in (6, 7))  # row 0 is an A
+    return "minor" if flat > natural else "major"
 
 
 def transposed(frames: Tensor, up: int) -> Tensor:
@@ -208,12 +229,13 @@ def log_odds(rolls: Sequence[Tensor]) -> Tensor:
 class RollBatches:
     """Training crops of piano rolls: `batches(n)` is batch n, a pure function of (seed, n).
 
-    >>> frames, past, weights = RollBatches([torch.eye(88)] * 2, batch_size=2)(0)
-    >>> frames.shape, past.shape, weights.shape
-    (torch.Size([2, 88, 88]), torch.Size([2, 88, 843]), torch.Size([2, 88, 88]))
+    >>> frames, past, modes, weights = RollBatches([torch.eye(88)] * 2, batch_size=2)(0)
+    >>> frames.shape, past.shape, modes.shape, weights.shape
+    (torch.Size([2, 88, 88]), torch.Size([2, 88, 843]), torch.Size([2, 2]), torch.Size([2, 88, 88]))
 
     A batch holds frames (B, T, 88), the highest key first, with shorter pieces padded with silence; their `history`
-    (B, T, 843); and what each key counts for in the loss, (B, T, 88), which is 0 for padding and for most keys.
+    (B, T, 843); the modes (B, 2), hidden from half of the crops, so that the model also learns to do without; and what
+    each key counts for in the loss, (B, T, 88), which is 0 for padding and for most keys.
 
     In most frames, most keys are obviously up. So only some of the keys that are up are used, each with a probability
     that grows with how often it was down lately, and a weight of one over that probability. The loss stays unbiased and
@@ -234,16 +256,18 @@ class RollBatches:
     def __init__(self, rolls: list[Tensor], batch_size: int = 12, length: int = 128, seed: int = 0):
         self.pieces = [(x, history(x)[:-1], torch.ones(len(x))) for x in map(as_frames, rolls)]
         self.sizes = np.array([len(frames) for frames, *_ in self.pieces])
+        self.modes = torch.tensor([MODES[mode_in_c(roll)] for roll in rolls])
         self.batch_size, self.length, self.seed = batch_size, length, seed
 
-    def __call__(self, n: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Batch n: frames, past and weights."""
+    def __call__(self, n: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Batch n: frames, past, modes and weights."""
         rng = np.random.default_rng([self.seed, n])
         chosen = rng.choice(len(self.sizes), self.batch_size, p=self.sizes / self.sizes.sum())
         starts = rng.integers(np.maximum(self.sizes[chosen] - self.length, 0) + 1)
         crops = [[x[at : at + self.length] for x in self.pieces[i]] for i, at in zip(chosen, starts, strict=True)]
         frames, past, real = (pad_sequence(parts, batch_first=True) for parts in zip(*crops, strict=True))
-        return frames, past, weights_of(frames, past, real, rng)
+        modes = self.modes[chosen] * torch.from_numpy(rng.random((len(chosen), 1)) < 0.5)
+        return frames, past, modes, weights_of(frames, past, real, rng)
 
 
 def weights_of(frames: Tensor, past: Tensor, real: Tensor, rng: np.random.Generator) -> Tensor:
@@ -255,7 +279,7 @@ def weights_of(frames: Tensor, past: Tensor, real: Tensor, rng: np.random.Genera
     return torch.where(drawn, 1 / chance, 0.0) / real.sum()
 
 
-def roll_loss(model: RollWaveNet, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+def roll_loss(model: RollWaveNet, batch: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
     """The average negative log-likelihood of a batch, in nats per frame, estimated from the keys with a weight.
 
     >>> roll_loss(RollWaveNet(), RollBatches([torch.eye(88)], batch_size=2)(0)).backward()
@@ -268,7 +292,7 @@ def roll_loss(model: RollWaveNet, batch: tuple[Tensor, Tensor, Tensor]) -> Tenso
 
     Chapter 5.
     """
-    frames, past, weights = (x.to(model.base.device) for x in batch)
+    frames, past, modes, weights = (x.to(model.base.device) for x in batch)
     points = weights.flatten(0, 1).nonzero(as_tuple=True)
     down, weight = (x.flatten(0, 1)[points] for x in (frames, weights))
-    return F.binary_cross_entropy_with_logits(model(frames, past, points), down, weight, reduction="sum")
+    return F.binary_cross_entropy_with_logits(model(frames, past, modes, points), down, weight, reduction="sum")
