@@ -194,7 +194,7 @@ class BlockEStep:
         (k, p), d = self.matrix.shape, rows.shape[1]
         # Numbers per block: enough to fill a GPU, or what the second-level cache holds.
         cache = 2**25 if rows.is_cuda else 2**20
-        size = max(8, min(cache // max(p + k, 4 * len(self.exact) * d), cache // 512))
+        size = max(16, min(cache // max(p + k, 4 * len(self.exact) * d), cache // 512)) // 16 * 16
         buffer = self.matrix.new_empty(p, size)
         for part in rows.split(size):
             features = buffer[:, : len(part)]

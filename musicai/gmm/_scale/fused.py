@@ -89,7 +89,7 @@ def _joint(x, y, for_x, for_y, constant, PRECISION: tl.constexpr):
     return tl.dot(for_y, y.T, joint, input_precision=PRECISION)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows", "components", "p"])
 def _find_likelihoods(
     columns, rows, row_stride, column_stride, d, shift, scale, matrix, components, p, log_likelihoods,
     WIDTH: tl.constexpr, SIZE: tl.constexpr, BLOCK: tl.constexpr, SQUARES: tl.constexpr, PRECISION: tl.constexpr,
@@ -109,7 +109,7 @@ def _find_likelihoods(
     tl.store(log_likelihoods + row, peak + tl.log(mass), mask=row < rows)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows", "components", "p"])
 def _add_up(
     columns, rows, row_stride, column_stride, d, shift, scale, matrix, components, p, log_likelihoods, sums,
     WIDTH: tl.constexpr, SIZE: tl.constexpr, BLOCK: tl.constexpr, SQUARES: tl.constexpr, PRECISION: tl.constexpr,
