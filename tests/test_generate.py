@@ -181,6 +181,9 @@ def test_numbers_of_a_seed_are_fixed():
     numbers = Uniforms(7, 2, 3000, 1)
     assert numbers(0, 1)[:, 0, 0].tolist() == [NUMBERS[0], NUMBERS[1]]
     assert torch.equal(numbers(1000, 2100), numbers(0, 3000)[:, 1000:2100])
+    for seed in (0, 7, 2**40 + 3):  # the seed, the stream and which 1,024 samples seed NumPy's generator
+        expected = np.random.default_rng((seed, 1, 2)).random()
+        assert Uniforms(seed, 2, 3000, 1)(2048, 2049)[1].item() == expected
 
 
 NUMBERS = (0.625095466604667, 0.7701409510034741)

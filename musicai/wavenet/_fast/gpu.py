@@ -14,6 +14,7 @@ CHUNK = 64  # channels of the output layer computed at once
 WARPS = 8  # of a program: together, they hold the weights of a layer in registers
 COLDEST = 1e-20  # stands for a temperature of 0, which takes the most likely code
 HALF = torch.float16
+LN2 = tl.constexpr(0.6931471805599453)
 
 
 class Fused:
@@ -43,8 +44,6 @@ class Fused:
         inner = torch.cat([_pack(matrix, 1) for matrix in (*inner, w.residual.mT, w.skip.mT)], 1)
         # What `_advance` multiplies by and adds, inputs before outputs, in the order of its arguments.
         self.arrays = [inner, _pack(w.output.unflatten(0, (-1, chunk)).mT), _pack(w.head.mT)]
-        if HALF.itemsize == 2:
-            self.arrays = [matrix.view(torch.int32) for matrix in self.arrays]  # pairs
         self.arrays += [w.input, w.residual_bias, w.skip_bias, w.output_bias, w.head_bias]
         self.groups, self.depth = triton.cdiv(streams, GROUP), c.layers // c.stacks
         shape = self.groups, c.stacks * 2 ** (self.depth + 1), GROUP, self.sizes["R"]
@@ -76,7 +75,8 @@ class Fused:
 def _pack(matrices: Tensor, axis: int = 0) -> Tensor:
     """Matrices (..., C, D) in the order of `_fetched`, flattened from this axis."""
     parts = matrices.to(HALF).unflatten(-2, (-1, 2, 2, 4, 2))
-    return parts.movedim(-1, -5).movedim(-2, -4).flatten(axis).contiguous()
+    parts = parts.movedim(-1, -5).movedim(-2, -4).flatten(axis).contiguous()
+    return parts.view(torch.int32) if HALF.itemsize == 2 else parts
 
 
 @triton.jit
@@ -91,13 +91,15 @@ def _fetched(at, C: tl.constexpr, D: tl.constexpr):
 
 
 @triton.jit
-def _product(x, w, total, C: tl.constexpr, D: tl.constexpr):
-    """total + x (GROUP, C) times weights (C, D), summed in float32."""
+def _product(x, w, total, following, C: tl.constexpr, D: tl.constexpr):
+    """total + x (GROUP, C) times weights (C, D), summed in float32, and the weights that follow these."""
     if w.dtype == tl.int32:
         pairs = w.reshape(C // 32, D, 4, 2, 2, 1)
         w = (pairs >> tl.arange(0, 2) * 16).to(tl.int16).to(tl.float16, bitcast=True)
     w = w.reshape(C // 32, D, 4, 2, 2, 2).permute(0, 3, 4, 2, 5, 1).reshape(C, D)
-    return tl.dot(x.to(w.dtype), w, total, input_precision="ieee")  # which matters to tests in float32 only
+    total = tl.broadcast_to(total, [x.shape[0], D])
+    total = tl.dot(x.to(w.dtype), w, total, input_precision="ieee")  # which matters to tests in float32 only
+    return total, _fetched(following, C, D)
 
 
 @triton.jit
@@ -132,40 +134,43 @@ def _advance(
     residual_w, skip_w = _fetched(inner + 4 * SQUARE, R, R), _fetched(inner + 5 * SQUARE, R, S)
     output_w, head_w = _fetched(output, S, CHUNK), _fetched(head, CHUNK, K)
     code = tl.load(previous + at)
+    # Likewise, a layer's past and its product are read and computed in advance, as they don't depend on x.
+    past = tl.load(ring + _row(0, time + 1, DEPTH) * (GROUP * R))
+    inside, past_w = _product(past, past_w, tl.load(given), inner + 1 % LAYERS * SIZE, R, 2 * R)
+    past = tl.load(ring + _row(1 % LAYERS, time + (1 << 1 % LAYERS % DEPTH), DEPTH) * (GROUP * R))
     t = 0
     while t < length:  # Triton's interpreter has no range of a runtime number with NumPy 2.4
         x = tl.load(table + code[:, None] * R + r)  # (GROUP, R)
-        total = tl.zeros([GROUP, S], tl.float32) + tl.load(skip_bias + tl.arange(0, S))[None, :]
-        past = tl.load(ring + _row(0, time + t + 1, DEPTH) * (GROUP * R))
+        total = tl.broadcast_to(tl.load(skip_bias + tl.arange(0, S))[None, :], [GROUP, S])
         for layer in range(LAYERS):
-            after = (layer + 1) % LAYERS
-            w = inner + after * SIZE
-            known = tl.load(given + t * given_time + layer * (2 * R))
-            inside = _product(past, past_w, tl.zeros([GROUP, 2 * R], tl.float32) + known, R, 2 * R)
-            past_w = _fetched(w, R, 2 * R)
-            past = tl.load(ring + _row(after, time + t + (1 << after % DEPTH), DEPTH) * (GROUP * R))
             tl.store(ring + _row(layer, time + t, DEPTH) * (GROUP * R), x.to(past.dtype))
-            inside = _product(x, x_w, inside, R, 2 * R)
-            x_w = _fetched(w + 2 * SQUARE, R, 2 * R)
-            z = _gated(inside.reshape(GROUP, R, 2))
-            x = _product(z, residual_w, x + tl.load(inner_bias + layer * R + r), R, R)
-            residual_w = _fetched(w + 4 * SQUARE, R, R)
-            total = _product(z, skip_w, total, R, S)
-            skip_w = _fetched(w + 5 * SQUARE, R, S)
+            after, second = layer + 1, layer + 2  # which may belong to the next sample
+            w = inner + after % LAYERS * SIZE
+            inside, x_w = _product(x, x_w, inside, w + 2 * SQUARE, R, 2 * R)
+            z = _gated(inside.reshape(GROUP, R, 2)).to(past.dtype)
+            if LAYERS == 1:  # then the past has only just been stored
+                tl.debug_barrier()
+                past = tl.load(ring + _row(0, time + t, DEPTH) * (GROUP * R))
+            known = given + tl.minimum(t + after // LAYERS, length - 1) * given_time + after % LAYERS * (2 * R)
+            following = inner + second % LAYERS * SIZE
+            inside, past_w = _product(past, past_w, tl.load(known), following, R, 2 * R)
+            then = time + t + second // LAYERS + (1 << second % LAYERS % DEPTH)
+            past = tl.load(ring + _row(second % LAYERS, then, DEPTH) * (GROUP * R))
+            x, residual_w = _product(z, residual_w, x + tl.load(inner_bias + layer * R + r), w + 4 * SQUARE, R, R)
+            total, skip_w = _product(z, skip_w, total, w + 5 * SQUARE, R, S)
         place = at * length + t
         if FORCED:
             code = tl.load(samples + place)
         else:
             u = tl.load(uniforms + place)
-            logits = tl.zeros([GROUP, K], tl.float32) + tl.load(head_bias + tl.arange(0, K))[None, :]
+            logits = tl.broadcast_to(tl.load(head_bias + tl.arange(0, K))[None, :], [GROUP, K])
             for a in range(0, A, CHUNK):
                 after = (a + CHUNK) % A
-                features = tl.zeros([GROUP, CHUNK], tl.float32)
-                features += tl.load(output_bias + a + tl.arange(0, CHUNK))[None, :]
-                features = _product(tl.maximum(total, 0.0), output_w, features, S, CHUNK)
-                output_w = _fetched(output + after * (S // PACKED), S, CHUNK)
-                logits = _product(tl.maximum(features, 0.0), head_w, logits, CHUNK, K)
-                head_w = _fetched(head + after * (K // PACKED), CHUNK, K)
+                features = tl.load(output_bias + a + tl.arange(0, CHUNK))[None, :]
+                following = output + after * (S // PACKED)
+                features, output_w = _product(tl.maximum(total, 0.0), output_w, features, following, S, CHUNK)
+                following = head + after * (K // PACKED)
+                logits, head_w = _product(tl.maximum(features, 0.0), head_w, logits, following, CHUNK, K)
             code = _drawn(logits, u, temperature, K)
             tl.store(samples + place, code, mask=stream < streams)
         t += 1
@@ -186,5 +191,5 @@ def _row(layer, time, DEPTH: tl.constexpr):
 def _gated(inside):
     """tanh(f) sigmoid(g) for (f, g) on the last axis, with a single division."""
     f, g = tl.split(inside)
-    a, b = tl.exp(tl.minimum(-2 * f, 40.0)), tl.exp(tl.minimum(-g, 40.0))  # whose product is finite
+    a, b = tl.exp2(tl.minimum(-2 / LN2 * f, 60.0)), tl.exp2(tl.minimum(-1 / LN2 * g, 60.0))  # whose product is finite
     return (1 - a) / ((1 + a) * (1 + b))
