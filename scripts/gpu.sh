@@ -16,7 +16,7 @@ KEEP=$(realpath -m "${KEEP:-_build/gpu${DRY:+-dry}}") deadline=$((SECONDS + MINU
 export PYTHONPATH="$PWD:$KEEP/site${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1 MUSICAI_SCALE=${DRY:+smoke}
 export MUSICAI_SCALE=${MUSICAI_SCALE:-full} OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
 mkdir -p "$KEEP"
-if [ ! -e "$KEEP/site" ] && compgen -G "$WHEELS/*.whl" >/dev/null; then
+if [ ! -e "$KEEP/site/soxr" ] && compgen -G "$WHEELS/*.whl" >/dev/null; then
   "$PYTHON" -m pip install --quiet --no-index --no-deps --no-compile --target "$KEEP/site" "$WHEELS"/*.whl || exit 1
 fi
 
@@ -31,7 +31,9 @@ trap pack EXIT
 stage() { # stage NAME SHARE COMMAND...: for at most 1/SHARE of the time that is left
   local name=$1 left=$(((deadline - SECONDS) / $2)) code=0
   # INT is what Ctrl-C sends: a training saves before it goes. Jobs in the background ignore it unless env says otherwise.
-  [ $left -gt 0 ] && env --default-signal=INT timeout -s INT -k 10 $left "${@:3}" >"$KEEP/$name.log" 2>&1 </dev/null || code=$?
+  # A cache of compiled code for each: two processes that fill librosa's at once leave one that crashes whoever reads it.
+  [ $left -gt 0 ] && env --default-signal=INT NUMBA_CACHE_DIR="$KEEP/site/numba/$name" \
+    timeout -s INT -k 10 $left "${@:3}" >"$KEEP/$name.log" 2>&1 </dev/null || code=$?
   [ $code = 124 ] || [ $code = 137 ] && code="stopped after $left s"
   printf '== %s: %s\n%s\n' "$name" "$code" "$(tr '\r' '\n' <"$KEEP/$name.log" | tail -n 5 | cut -c1-300)"
 }
@@ -45,7 +47,8 @@ else
   for benchmark in $(grep -l cuda benchmarks/*.py); do
     stage "bench_$(basename "$benchmark" .py)" 5 "$PYTHON" "$benchmark" ${DRY:+--help}
   done
-  stage tests 1 "$PYTHON" -m pytest -q -p no:cacheprovider -k "cuda or gpu or triton" tests &
+  # shellcheck disable=SC2046
+  stage tests 1 "$PYTHON" -m pytest -q -p no:cacheprovider -k "cuda or gpu or triton" $(grep -lE "cuda|triton" tests/*.py) &
   for recipe in $RECIPES; do
     IFS=: read -r name steps <<<"$recipe"
     stage "$name" 1 "$PYTHON" -m musicai train "$name" --out "$KEEP/$name" ${steps:+--steps "$steps"} ${DRY:+--steps 3} &
