@@ -12,7 +12,7 @@ from IPython.utils.capture import capture_output
 
 from .display import Html, bundle_to_html, scripted
 
-STATIC_NOTE = "In Jupyter or Colab, run this cell and move the controls."
+NOTE = '<p style="font-size:0.85em;opacity:0.8">In Jupyter or Colab, run this cell and move the controls.</p>'
 _number = count(1)
 
 
@@ -53,9 +53,8 @@ def explore(fn: Callable[..., Any], **controls: Any) -> None:
     for widget in inputs.values():
         widget.observe(update, names="value")
     display(widgets.VBox([*inputs.values(), live]))
-    note = f'<p style="font-size:0.85em;opacity:0.8">{STATIC_NOTE}</p>'
     settings = ", ".join(f"{name} = {value}" for name, value in values().items())
-    display(Html(f'<div class="{mark}">{first}{note}</div>', f"{fn.__name__}: {settings}"))
+    display(Html(f'<div class="{mark}">{first}{NOTE}</div>', f"{fn.__name__}: {settings}"))
 
 
 def drag_em(x: Any, means: tuple[float, float] = (-1.0, 0.0), label: str = "") -> Html:
