@@ -186,7 +186,7 @@ def test_a_flipbook_turns_its_pages(browser, tmp_path):
     for n in range(3):
         fig, ax = nb.figure()
         ax.plot([0, n])
-        pages.append((fig, f"Step {n}"))
+        pages.append((fig, f"Step {n}", nb.player(np.zeros(800), 8_000, f"Sound {n}")))
     with capture_output() as captured:
         nb.flipbook(pages)
     html = captured.outputs[0].data["text/html"]
@@ -197,6 +197,7 @@ def test_a_flipbook_turns_its_pages(browser, tmp_path):
     turn = "const s = document.querySelector('input'); s.value = 2; s.dispatchEvent(new Event('input'))"
     browser.execute_script(turn)
     assert browser.execute_script(visible) == "Step 2"
+    assert browser.execute_script(visible.replace("img", "audio").replace("i.alt", "i.ariaLabel")) == "Sound 2"
 
 
 def test_a_flipbook_without_pages_or_texts_is_refused():

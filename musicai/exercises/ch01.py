@@ -99,8 +99,6 @@ def _(answer):
 
 def _drawn(answer, size: int, seed: int) -> tuple[list, int]:
     """What comes out of 40 items, and the most that were in memory when one came out, with that one."""
-    items, out, held = iter(range(40)), [], 0
-    for item in islice(answer(items, size, np.random.default_rng(seed)), 80):
-        held = max(held, 40 - length_hint(items) - len(out))
-        out.append(item)
-    return out, held
+    items = iter(range(40))
+    read = [(item, 40 - length_hint(items)) for item in islice(answer(items, size, np.random.default_rng(seed)), 80)]
+    return [item for item, _ in read], max((n - place for place, (_, n) in enumerate(read)), default=0)

@@ -19,7 +19,8 @@ PAGE_PIXELS = 600  # width on a large screen
 LOSSLESS_BYTES = 60_000  # larger pictures (spectrograms) are compressed lossily
 MOST_POINTS = 300  # longer curves are averaged over stretches; otherwise noise would hide the trend
 STYLE = matplotlib.rc_params_from_file(Path(__file__).with_name("book.mplstyle"), use_default_template=False)
-TURN = "[...this.parentNode.querySelectorAll('[data-page]')].forEach((page, i) => page.hidden = i != this.value)"
+TURN = "this.parentNode.querySelectorAll('[data-page]').forEach((page, i) => (page.hidden = i != this.value));"
+TURN += "this.parentNode.querySelectorAll('[hidden] audio').forEach(sound => sound.pause())"
 WIDTH = STYLE["figure.figsize"][0]  # inches
 PALETTE = tuple(STYLE["axes.prop_cycle"].by_key()["color"])
 
@@ -81,23 +82,27 @@ def render(fig: Figure, alt: str) -> Html:
     return Html(html, f"[Figure: {' '.join(alt.split())}]")
 
 
-def flipbook(pages: Sequence[tuple[Figure, str]], label: str = "Step") -> None:
-    """Display figures one at a time, with a slider that turns the pages without Python.
+def flipbook(pages: Sequence[tuple], label: str = "Step") -> None:
+    """Display figures, and sounds with them, one at a time, with a slider that turns the pages without Python.
 
     >>> flipbook([(fig_1, "An empty table"), (fig_2, "The table, filled")])  # doctest: +SKIP
+    >>> flipbook([(fig_1, "A low tone", player(low)), (fig_2, "A high one", player(high))])  # doctest: +SKIP
 
     Args:
-        pages: figures, each with its alt text, which is also shown below it.
+        pages: figures, each with its alt text, which is also shown below it, and perhaps players.
         label: what the slider chooses.
 
     Raises:
         ValueError: if there are no pages, or one has no alt text.
 
-    Chapter 6.
+    Chapters 1, 2 and 6.
     """
     if not pages:
         raise ValueError("a flipbook needs at least one page; give a list of (figure, alt)")
-    first, *others = [f'{render(fig, alt).html}<div aria-hidden="true">{attribute(alt)}</div>' for fig, alt in pages]
+    first, *others = [
+        f'{render(fig, alt).html}<div aria-hidden="true">{attribute(alt)}</div>{"".join(one.html for one in sounds)}'
+        for fig, alt, *sounds in pages
+    ]
     body = f"<div data-page>{first}</div>" + "".join(f"<div data-page hidden>{page}</div>" for page in others)
     slider = f'<input type="range" min="0" max="{len(others)}" value="0" aria-label="{attribute(label)}" '
     html = f'<div>{slider}style="width:100%;max-width:30em" oninput="{TURN}">{body}</div>'
