@@ -2,17 +2,23 @@
 
     python scripts/evaluate_renderer.py wavenet-renderer --pieces 20 --seconds 10
     python scripts/evaluate_renderer.py runs/renderer --chorales 5 --temperature 0.6
-    python scripts/evaluate_renderer.py wavenet-renderer --bits     # bits per sample beside baselines, no playing
+    python scripts/evaluate_renderer.py wavenet-renderer --table    # held notes, noise, and bits beside baselines
 
 The model, its partials alone (the sketch) and the sampled instruments play the openings of pieces from the test split
 (or from `--split`): the same notes at 16 kHz, as mu-law codes, each voice by itself, equally loud. basic-pitch
 transcribes what it hears; precision, recall and F1 tell how close that is to the score. In pieces with one voice, our
 own pitch judge hears each note. No judge is always right: what counts is the difference from the sampled instruments.
-The sounds are saved in OUT. To get basic-pitch: `pip install 'musicai[judges]' && pip install --no-deps basic-pitch`.
+The sounds are saved in OUT.
+
+`--table` measures what needs no transcriber: how loud a held note is 0.8 and 3.5 seconds after its beginning, beside
+the sampled instruments, at every pitch that they have; how much noise there is between its partials from 4 to 7.8 kHz;
+and bits per sample on the openings of tunes from the split, beside linear prediction, fixed and adaptive.
+To get basic-pitch: `pip install 'musicai[judges]' && pip install --no-deps basic-pitch`.
 Chapter 5.
 """
 
 import argparse
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -23,14 +29,15 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from musicai.audio import mu_law_decode, mu_law_edges, save
+from musicai.audio import mu_law_decode, mu_law_edges, mu_law_encode, save, stft
 from musicai.data import JSBChorales
 from musicai.metrics import note_f1, pitch_accuracy, transcribe
-from musicai.notes import Score
+from musicai.notes import Note, Score, Track, midi_to_hz
 from musicai.performance import WaveNetPerformer, render, voices
-from musicai.recipes.renderer import INSTRUMENTS, Crops, Piece, as_piece, bits, pieces_of, tune_pieces
+from musicai.performance.sampled import PROGRAMS, layers
+from musicai.recipes.renderer import INSTRUMENTS, Piece, as_piece, tune_pieces
 from musicai.recipes.shared import SR, spread
-from musicai.wavenet import ScoreWaveNet
+from musicai.wavenet import ScoreWaveNet, sample
 
 SHORTEST, LENGTH = 0.2, 0.5  # seconds: our pitch judge skips shorter notes, and hears this much of longer ones
 PLAYERS = ("synth", "WaveNet", "sketch", "synth without mu-law")
@@ -147,26 +154,73 @@ class Judged:
 # ---- bits per sample, beside two baselines
 
 
-def bits_table(model: ScoreWaveNet, batches: int = 64) -> dict[str, float]:
-    """Bits per sample on crops of the test split; the baselines' coefficients and counts come from training crops."""
-    train, test = (Crops(pieces_of(split), model.receptive_field, seed=2) for split in ("train", "test"))
-    (codes, sketches), (held_out, held_sketches) = (collected(model, crops, batches) for crops in (train, test))
-    return {
-        "WaveNet": bits(model, test, batches),
-        "linear prediction": linear_bits(codes, held_out),
-        "linear prediction, with the sketch": linear_bits(codes, held_out, sketches=(sketches, held_sketches)),
-        "histogram of codes": unigram_bits(codes, held_out),
+def bits_table(models: dict[str, ScoreWaveNet], train: list[Piece], held_out: list[Piece]) -> dict[str, float]:
+    """Mean bits per sample on pieces; the baselines' coefficients, counts and floors come from the training pieces.
+
+    The first model's sketch is lent to linear prediction.
+    """
+    model = next(iter(models.values()))
+    known, heard = ([piece.codes for piece in part] for part in (train, held_out))
+    table = {name: float(np.mean([model_bits(one, piece) for piece in held_out])) for name, one in models.items()}
+    guesses, guessed = ([sketch(model, p, len(p.codes)).numpy() for p in part] for part in (train, held_out))
+    codes = np.concatenate(known)
+    sketches = np.concatenate(guesses)
+    table |= {
+        "histogram of codes": np.mean([unigram_bits(codes, x) for x in heard]),
+        "linear prediction, order 32": np.mean([linear_bits(codes, x) for x in heard]),
+        "the same, told the sketch": np.mean(
+            [linear_bits(codes, x, sketches=(sketches, s)) for x, s in zip(heard, guessed, strict=True)]
+        ),
+        "adaptive, order 32, on 100 ms": adaptive_bits(known, heard, 32, 0.1),
+        "adaptive, order 64, on 200 ms": adaptive_bits(known, heard, 64, 0.2),
+        "the same of what the sketch leaves, order 32": adaptive_bits(known, heard, 32, 0.1, guesses, guessed),
     }
+    return table
 
 
 @torch.no_grad()
-def collected(model: ScoreWaveNet, crops: Crops, batches: int) -> tuple[np.ndarray, np.ndarray]:
-    """The codes of `batches` batches of crops, concatenated, and the model's sketch of them."""
-    codes, sketches = [], []
-    for codes_, local, instrument in map(crops, range(batches)):
-        codes.append(codes_[:, crops.valid].flatten())
-        sketches.append(model.upsample.sketch(local, instrument)[:, crops.valid].flatten())
-    return torch.cat(codes).numpy().astype(np.uint8), torch.cat(sketches).numpy()
+def model_bits(model: ScoreWaveNet, piece: Piece) -> float:
+    """Bits per sample of a whole piece under the model."""
+    codes = torch.from_numpy(piece.codes).long()[None]
+    how = model.conditioning(piece.score, piece.instrument, codes.shape[1])
+    log_p = model.log_prob_of_codes(codes, how["local"][None], torch.tensor([how["instrument"]]))
+    return -log_p.double().mean().item() / math.log(2)
+
+
+def adaptive_bits(
+    train: list[np.ndarray], held_out: list[np.ndarray], order: int, seconds: float,
+    guesses: list[np.ndarray] | None = None, guessed: list[np.ndarray] | None = None,
+) -> float:  # fmt: skip
+    """Mean bits per sample of linear prediction that is refitted to the last `seconds` every 5 ms, strictly causal.
+
+    The error is a Laplace distribution, as wide as the last 256 errors were; the width's lower limit is the best of ten
+    on the training codes. If guesses of the waves are given, it predicts what they leave.
+    """
+    cost = {}
+    for floor in np.geomspace(1e-4, 3e-2, 10):
+        pairs = zip(train, guesses or [None] * len(train), strict=True)
+        cost[floor] = np.mean([_laplace_bits(*predicted(x, order, seconds, s), floor) for x, s in pairs])
+    pairs = zip(held_out, guessed or [None] * len(held_out), strict=True)
+    return np.mean([_laplace_bits(*predicted(x, order, seconds, s), min(cost, key=cost.get)) for x, s in pairs])
+
+
+_predicted = {}  # what took a while
+
+
+def predicted(codes: np.ndarray, order: int, seconds: float, guess: np.ndarray | None = None) -> tuple:
+    """The adaptive predictions, the values and the codes of a sound from its sample `order` on."""
+    key = codes.tobytes(), order, seconds, None if guess is None else guess.tobytes()
+    if key not in _predicted:
+        x, y = _pasts(codes, order, guess)
+        found, length, step = np.zeros(len(y)), round(seconds * SR), SR // 200
+        for start in range(step, len(y), step):  # the weights come from samples before `start`
+            past = slice(max(0, start - length), start)
+            gram = x[past].T @ x[past]
+            gram[np.diag_indices(order)] += 1e-6 * np.trace(gram) / order + 1e-9
+            found[start : start + step] = x[start : start + step] @ np.linalg.solve(gram, x[past].T @ y[past])
+        shift = 0 if guess is None else guess[order:]
+        _predicted[key] = found + shift, y + shift, codes[order:]
+    return _predicted[key]
 
 
 def unigram_bits(train: np.ndarray, held_out: np.ndarray, classes: int = 256) -> float:
@@ -194,8 +248,9 @@ def linear_bits(
     return _laplace_bits(u @ weights, v, held_out[order:], floor)
 
 
-def _pasts(codes: np.ndarray, order: int) -> tuple[np.ndarray, np.ndarray]:
+def _pasts(codes: np.ndarray, order: int, guess: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     values = mu_law_decode(torch.from_numpy(codes.astype(np.int64))).double().numpy()
+    values = values if guess is None else values - guess
     return np.lib.stride_tricks.sliding_window_view(values, order)[:-1], values[order:]
 
 
@@ -215,12 +270,83 @@ def _laplace_cdf(x: np.ndarray) -> np.ndarray:
     return np.where(x < 0, half, 1 - half)
 
 
+# ---- held notes
+
+
+def held_notes(instrument: str, velocity: int = 80, seconds: float = 3.7) -> list[Piece]:
+    """A long note for each pitch that the sampled instrument has."""
+    notes = [Note(pitch, 0.0, 2 * seconds, velocity) for pitch in sorted(layers(instrument))]  # 120 beats per minute
+    program = PROGRAMS.index(instrument)
+    return [Piece(f"{n.pitch}", Score((Track((n,), program=program),)), instrument) for n in notes]
+
+
+def held(model: ScoreWaveNet, args: argparse.Namespace) -> Iterator[str]:
+    """How loud held notes are beside the sampler's, and how noisy, for each instrument."""
+    n = round(3.6 * SR)
+    for instrument in model.config.instruments:
+        notes = held_notes(instrument)
+        truth = torch.stack([render(piece.score).mean(0)[:n] * 2**0.5 for piece in notes])
+        coded = mu_law_decode(mu_law_encode(truth.clamp(-1, 1)))
+        sounds = {"sampler as mu-law codes": coded, "sketch": torch.stack([sketch(model, p, n) for p in notes])}
+        if not args.sketch_only:
+            how = [model.conditioning(piece.score, instrument, n) for piece in notes]
+            given = {key: torch.stack([torch.as_tensor(one[key]) for one in how]) for key in how[0]}
+            options = {"temperature": args.temperature, "precision": args.precision, "progress": False}
+            drawn = sample(model, n, given, streams=len(notes), **options)
+            sounds["WaveNet"] = drawn if model.config.mixtures else mu_law_decode(drawn)
+        for name, sound in sounds.items():
+            yield f"{instrument}, {name}"
+            for at in (0.8, 3.5):
+                off = decibels(around(sound, at)) - decibels(around(truth, at))
+                far = [f"{p.name} {x:+.1f}" for p, x in zip(notes, off, strict=True) if abs(x) > 2]
+                worst = f"worst {np.abs(off).max():.1f}, mean {np.abs(off).mean():.2f}"
+                beyond = f"{len(far)} of {len(off)} beyond 2: {', '.join(far)}"
+                yield f"  level at {at} s, dB from the sampler: {worst}; {beyond}"
+            noise = np.array([between(x, p) - between(y, p) for x, y, p in zip(sound, truth, notes, strict=True)])
+            yield (
+                f"  noise between partials, 4 to 7.8 kHz, dB from the sampler's: median {np.median(noise):+.1f}, "
+                f"from {noise.min():+.1f} to {noise.max():+.1f}; {(np.abs(noise) > 6).sum()} beyond 6"
+            )
+
+
+def around(sounds: Tensor, seconds: float) -> np.ndarray:
+    """The mean power (notes,) in a tenth of a second."""
+    middle = round(seconds * SR)
+    return sounds[:, middle - 800 : middle + 800].double().square().mean(1).numpy()
+
+
+def between(sound: Tensor, piece: Piece, low: float = 4000, high: float = 7800) -> float:
+    """The power in dB, of the whole, that lies between the partials of a held note, after its first 0.3 seconds."""
+    power = stft(sound[None, SR * 3 // 10 :], 4096, 1024)[0].abs().square().mean(-1).double().numpy()
+    hertz = np.arange(len(power)) * SR / 4096
+    order = hertz / midi_to_hz(int(piece.name))
+    chosen = (np.abs(order - np.round(order)) > 0.1) & (hertz >= low) & (hertz <= high)
+    return float(decibels(power[chosen].sum() / power.sum()))
+
+
+def decibels(power: np.ndarray) -> np.ndarray:
+    return 10 * np.log10(power + 1e-12)
+
+
+def table(model: ScoreWaveNet, args: argparse.Namespace) -> Iterator[str]:
+    """Held notes, noise and bits."""
+    yield from held(model, args)
+    start = time.perf_counter()
+    train, held_out = ([opening(p, args.seconds) for p in tune_pieces(s, args.pieces)] for s in ("train", args.split))
+    models = {args.model: model} | {name: ScoreWaveNet.from_pretrained(name) for name in args.twins}
+    yield f"bits per sample on {len(held_out)} tunes ({args.split} split), {args.seconds:g} s of each"
+    for name, value in bits_table(models, train[: max(2, args.pieces // 3)], held_out).items():
+        yield f"  {name:46} {value:.3f}"
+    yield f"({time.perf_counter() - start:.0f} s)"
+
+
 def main() -> None:
     args = arguments()
     model = ScoreWaveNet.from_pretrained(args.model)
     args.out.mkdir(parents=True, exist_ok=True)
-    if args.bits:
-        print(*(f"{name:40} {value:.3f}" for name, value in bits_table(model).items()), sep="\n")
+    if args.table:
+        for line in table(model, args):
+            print(line, flush=True)
         return
     found = [opening(p, args.seconds) for p in pieces(args.split, args.pieces, args.chorales)]
     judged, speeds = Judged(), []
@@ -241,7 +367,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--pieces", type=int, default=20, help="how many folk tunes, for each instrument in turn")
     parser.add_argument("--chorales", type=int, default=0, help="how many JSB chorales, each voice a separate stream")
     parser.add_argument("--split", choices=("train", "valid", "test"), default="test", help="use valid for tuning")
-    parser.add_argument("--bits", action="store_true", help="only measure bits per sample, beside baselines")
+    parser.add_argument("--table", action="store_true", help="measure held notes, noise and bits instead")
+    parser.add_argument("--twins", nargs="*", default=[], help="other models to measure the bits of")
+    parser.add_argument("--sketch-only", action="store_true", help="in the table, don't draw held notes")
+    parser.add_argument("--precision", default="int8", help="of the sampler, for held notes")
     parser.add_argument("--seconds", type=float, default=10.0, help="seconds of each piece")
     parser.add_argument("--temperature", type=float, default=0.3)
     parser.add_argument("--seed", type=int, default=0)

@@ -1,6 +1,7 @@
 """The renderers' recipe: renderings and crops, bits per sample, partials, and the start of a model."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 
 from musicai.audio import mu_law_decode
 from musicai.data import FolkCorpus, melody_key
-from musicai.notes import Melody
+from musicai.notes import Melody, Note
 from musicai.performance import render
 from musicai.recipes import renderer
 from musicai.wavenet import ScoreConfig, ScoreWaveNet, score_frames
@@ -36,14 +37,15 @@ def test_crops_are_a_function_of_seed_and_number(small_set):
     other = renderer.Crops(small_set, 200, seed=6, batch=3)
     for n in (7, 0, 7):
         assert all(torch.equal(a, b) for a, b in zip(crops(n), again(n), strict=True))
-    assert crops.places(0) != crops.places(1)
-    assert [crops.places(n) for n in range(9)] != [other.places(n) for n in range(9)]
+    assert not np.array_equal(crops.places(0), crops.places(1))
+    assert not np.array_equal([crops.places(n) for n in range(9)], [other.places(n) for n in range(9)])
 
 
 def test_crops_cut_codes_and_frames_alike(small_set):
     crops = renderer.Crops(small_set, 200, batch=4)
     codes, local, instrument = crops(3)
-    for row, (piece, first) in enumerate(crops.places(3)):
+    for row, (i, first) in enumerate(zip(*crops.places(3), strict=True)):
+        piece = small_set[i]
         whole = piece.codes
         wanted = whole[first * 160 : (first + 20) * 160]
         assert codes[row, crops.valid][: len(wanted)].tolist() == wanted.tolist()
@@ -53,17 +55,18 @@ def test_crops_cut_codes_and_frames_alike(small_set):
         assert instrument[row] == renderer.INSTRUMENTS.index(piece.instrument)
 
 
-@pytest.mark.parametrize("mixtures", [0, 3])
-def test_the_loss_counts_only_what_the_network_sees_wholly(small_set, mixtures):
+@pytest.mark.parametrize(("mixtures", "residual"), [(0, False), (3, False), (3, True)])
+def test_the_loss_counts_only_what_the_network_sees_wholly(small_set, mixtures, residual):
     torch.manual_seed(0)
-    config = ScoreConfig(**SMALL | {"layers": 14}, mixtures=mixtures, instruments=renderer.INSTRUMENTS)
+    shape = SMALL | {"layers": 14, "mixtures": mixtures, "residual": residual}
+    config = ScoreConfig(**shape, instruments=renderer.INSTRUMENTS)
     model = ScoreWaveNet(config).eval()
     crops = renderer.Crops(small_set, model.receptive_field, batch=3)
-    ours = renderer.log_prob(model, crops(2))[:, crops.valid]
-    for row, (piece, first) in enumerate(crops.places(2)):
-        frames = -(-len(piece.codes) // 160) + 4
-        whole = [torch.as_tensor(part)[None] for part in renderer.crop(piece, 0, frames)]
-        wanted = renderer.log_prob(model, whole)[0, first * 160 : (first + 20) * 160]
+    ours = renderer.log_prob(model, crops, 2)
+    for row, (i, first) in enumerate(zip(*crops.places(2), strict=True)):
+        frames = -(-len(small_set[i].codes) // 160)
+        whole = renderer.Crops([small_set[i]], model.receptive_field, batch=1, frames=frames)
+        wanted = renderer.log_prob(model, whole, 0)[0, first * 160 : (first + 20) * 160]
         torch.testing.assert_close(ours[row, : len(wanted)], wanted, atol=2e-4, rtol=1e-4)
 
 
@@ -74,25 +77,14 @@ def test_the_codes_of_a_piece_are_its_audio(small_set):
     assert torch.corrcoef(torch.stack([audio, heard]))[0, 1] > 0.999
 
 
-def test_notes_of_the_set_have_the_level_of_renderings():
-    """A recording and the rendering of its score are the same sound while the key is down."""
-    notes = renderer.note_pieces("valid")
-    assert notes
-    for piece in notes[:4]:
-        played = render(piece.score).mean(0)[:12_000] * 2**0.5
-        assert (played - piece.recording[:12_000]).abs().max() < 0.02 * piece.recording.abs().max() + 1e-3
-
-
 def test_no_held_out_piece_is_trained_on(monkeypatch):
-    """Neither a tune nor a note, however transposed."""
+    """No tune, however transposed."""
     monkeypatch.setattr(renderer, "FolkCorpus", lambda split, **_: FolkCorpus(split, limit=192))
     sets = {}
     for split in ("train", "valid", "test"):
         tunes = renderer.tune_pieces(split, 60)
-        notes = renderer.note_pieces(split)
-        sets[split] = {melody_key(p.score.melody()) for p in tunes} | {p.name for p in notes}
+        sets[split] = {melody_key(p.score.melody()) for p in tunes}
         assert len(tunes) > 5
-        assert len(notes) > 10
     assert not sets["train"] & (sets["valid"] | sets["test"])
     assert not sets["valid"] & sets["test"]
 
@@ -114,17 +106,16 @@ def test_bits_of_a_model_that_knows_nothing_and_one_that_knows_all(small_set):
 
 
 def test_a_disturbed_past_keeps_what_it_should(small_set):
-    """A pure function of its seed; some crops stay clean, the others have noise and an echo, from loud to soft."""
+    """Some crops stay clean, the others have noise and an echo, from loud to soft."""
+    torch.manual_seed(7)
     wave = 0.2 * torch.sin(0.05 * torch.arange(8000.0)).expand(400, -1)
-    codes = renderer.mu_law_encode(wave)
-    disturbed = renderer.disturbed(codes, (0, 7), 0.75)
-    assert torch.equal(disturbed, renderer.disturbed(codes, (0, 7), 0.75))
-    assert torch.equal(renderer.disturbed(codes, (0, 7), 0.0), codes)
-    apart = mu_law_decode(disturbed) - mu_law_decode(codes)
+    disturbed = renderer.disturbed(wave, 0.75)
+    assert torch.equal(renderer.disturbed(wave, 0.0), wave)
+    apart = disturbed - wave
     spectra = torch.fft.rfft(apart * torch.hann_window(8000)).abs().square()
     line = round(0.05 / (2 * math.pi) * 8000)
     echo, noise = spectra[:, line - 4 : line + 5].sum(1), spectra[:, 10 * line :].sum(1)
-    chosen = (disturbed != codes).any(1)
+    chosen = (disturbed != wave).any(1)
     assert 270 <= chosen.sum() <= 330
     for part, whole in ((echo, 1.0), (noise, 1 - 20 * line / 8000)):  # of the power of a wave of the same loudness
         power = torch.fft.rfft(wave[0] * torch.hann_window(8000)).abs().square().sum()
@@ -149,6 +140,19 @@ def test_partials_learn_what_notes_sound_like(small_set, tmp_path):
     assert errors[1] < 0.6 * errors[0]
     changed = {name for name, weight in model.state_dict().items() if not torch.equal(weight, before[name])}
     assert changed == {f"upsample.partials.{name}" for name, _ in model.upsample.partials.named_parameters()}
+
+
+def test_a_held_note_goes_round_in_the_samplers_loop():
+    """After the loop's end, a rendering repeats with the length that the partials are told."""
+    loops = renderer.loops().unflatten(0, (2, 88)).double() * 16_000
+    for piece in renderer.held_pieces("test", 8):
+        (note,) = piece.score.notes
+        held = Note(note.pitch, 0.0, 8.0, note.velocity)  # four seconds
+        score = replace(piece.score, tracks=(replace(piece.score.tracks[0], notes=(held,)),))
+        x = render(score).mean(0)
+        end, length = loops[renderer.INSTRUMENTS.index(piece.instrument), note.pitch - 21].round().int().tolist()
+        assert 0.1 <= piece.score.seconds(note.duration) <= 4
+        assert torch.equal(x[end:40_000], x[end + length : 40_000 + length])
 
 
 def error_of(model, crops) -> float:

@@ -144,6 +144,27 @@ def test_frames_can_be_cut_anywhere(notes, cuts):
     assert np.allclose(heard(partials, frames), np.concatenate(parts, axis=1), atol=1e-6)
 
 
+def test_a_held_note_goes_round():
+    """Past the loop's end, the sound is what it was a loop earlier, but for the network's knowing that it is held."""
+    partials, end, length = untrained(), 0.4 + 0.5 / SR, 0.25
+    partials.loops[39] = torch.tensor([end, length])
+    partials.layers[0].weight.data[:, -1] = 0  # it is not told
+    waves = heard(partials, frames_of(Note(60, 0.0, 3.0), seconds=3.0))
+    begin, step, last = round((end - length) * SR) + HOP, round(length * SR), round(2.9 * SR)
+    assert np.allclose(waves[:, begin : last - step], waves[:, begin + step : last], atol=1e-5)
+    early = slice(begin - 2 * HOP, begin)
+    assert not np.allclose(waves[:, early], waves[:, early.start + step : early.stop + step], atol=1e-3)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(NOTES, min_size=1, max_size=4))
+def test_the_sketch_is_the_sum_of_the_waves(notes):
+    partials, frames = untrained(), notes_of(frames_of(*notes)[None])
+    with torch.no_grad():
+        sketch = partials.sketch(frames, torch.tensor([1]))[0].numpy()
+    assert np.allclose(sketch, heard(partials, frames_of(*notes), 1)[:COUNT].sum(0), atol=1e-4)
+
+
 # ---- the network
 
 
@@ -151,7 +172,7 @@ def test_curves_are_interpolated_within_a_frame():
     """A level of (10 t)^2 and a drift of t: exact where frames begin, straight between."""
     partials = untrained()
 
-    def known(who, velocity, age, ended):
+    def known(who, velocity, age, ended, rounds):
         curves = age.new_zeros(len(age), 2 * COUNT + 1)
         curves[:, 0], curves[:, -1] = (10 * age) ** 2, age
         return age.new_zeros(len(age), partials.hidden), curves

@@ -1,14 +1,17 @@
 """Scores as conditioning: a note's frames coincide with its samples, and the network that plays it comes back."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from musicai.audio import mu_law_decode
 from musicai.notes import Melody, Note, Score, Track
 from musicai.performance import render
-from musicai.wavenet import ScoreConfig, ScoreWaveNet, sample, score_frames
+from musicai.wavenet import ScoreConfig, ScoreWaveNet, sample, score_frames, total_variation
 
 SMALL = {"layers": 4, "stacks": 2, "residual_channels": 8, "skip_channels": 8, "end_channels": 8}
 
@@ -124,3 +127,52 @@ def test_the_score_matters_where_it_changes():
     change = (model.log_prob(codes, one, who) - model.log_prob(codes, two, who)).abs()[0]
     assert change[: 1600 - 2 * 160].max() == 0  # the second note begins at sample 1600; interpolation looks ahead
     assert (change[1600:] > 0).float().mean() > 0.9
+
+
+# ---- a network that draws what the sketch leaves
+
+
+def residual(**more) -> tuple[ScoreWaveNet, object, dict]:
+    torch.manual_seed(0)
+    model = ScoreWaveNet(ScoreConfig(**SMALL, mixtures=3, residual=True, **more)).eval()
+    score = Melody.from_pitches([60, 64], 0.2).to_score()
+    return model, score, model.conditioning(score, "flute", 900)
+
+
+def test_what_is_drawn_is_added_to_the_sketch():
+    """It is what a network that knows no sketch draws from the same past, plus the sketch; whatever the sampler."""
+    model, _, how = residual()
+    plain = ScoreWaveNet(replace(model.config, residual=False)).eval()
+    plain.load_state_dict(model.state_dict())
+    sketch = model.upsample.sketch(how["local"][None], torch.tensor([0]))[:, :900].detach()
+    for method in ("naive", "cached", "cpu"):
+        options = {"method": method, "block": 100, "progress": False}
+        drawn = sample(model, 900, how, **options)
+        torch.testing.assert_close(drawn, sample(plain, 900, how, **options) + sketch)
+        opened = sample(model, 800, how, opening=drawn[0, :100], uniforms=uniforms_of(900)[:, 100:], **options)
+        whole = sample(model, 900, how, uniforms=uniforms_of(900), **options)
+        assert opened.shape == (1, 800)
+        assert torch.isfinite(whole).all()
+    assert sketch.abs().max() > 1e-3
+
+
+def uniforms_of(n: int) -> torch.Tensor:
+    return torch.rand(1, n, 2, generator=torch.Generator().manual_seed(1))
+
+
+def test_its_codes_have_probabilities_that_sum_to_one():
+    model, _, how = residual()
+    score = how["local"][None], torch.tensor([0])
+    past = torch.randint(256, (1, 900), generator=torch.Generator().manual_seed(2))
+    last = [torch.cat([past[:, :-1], torch.tensor([[code]])], 1) for code in range(256)]
+    with torch.no_grad():
+        total = sum(model.log_prob_of_codes(codes, *score)[0, -1].exp() for codes in last)
+        density = model.log_prob(mu_law_decode(past), *score)
+    assert total.item() == pytest.approx(1, abs=1e-4)
+    assert density.shape == (1, 900)
+    assert total_variation(model, mu_law_decode(past), how, precision="float32").max() < 1e-4
+
+
+def test_only_values_have_differences():
+    with pytest.raises(ValueError, match="residual=True needs mixtures"):
+        ScoreConfig(residual=True)

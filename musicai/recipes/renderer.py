@@ -1,12 +1,13 @@
 """WaveNets that play a score at 16 kHz, or babble: `musicai train renderer`, `renderer-categorical`, `unconditional`.
 
-They learn from renderings of folk tunes by the sampled flute and trumpet, and from the sampled notes themselves. The
-partials of the notes are fitted first (partials.safetensors), then frozen while the WaveNet learns the rest. On one
-core that takes 24 and 14 minutes; larger versions with seven instruments did not work (see DECISIONS.md). Chapter 5.
+They learn from renderings by the sampled flute and trumpet: of folk tunes, and of single notes held for 0.1 to 4
+seconds. The partials of the notes are fitted first (partials.safetensors), then frozen while the WaveNet learns the
+rest. Larger versions with seven instruments did not work (see DECISIONS.md). Chapter 5.
 """
 
 import dataclasses
 import hashlib
+import itertools
 import math
 from collections.abc import Mapping
 from functools import cached_property
@@ -14,29 +15,35 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, vstack
 from torch import Tensor
 
 from musicai.audio import mu_law_decode, mu_law_encode
-from musicai.data import FolkCorpus, MusicAINotes
+from musicai.data import FolkCorpus
 from musicai.notes import Note, Score, Track
 from musicai.performance import PROGRAMS, render
+from musicai.performance.sampled import END, layers, loop_of, nearest
 from musicai.recipes.shared import SR, TRIAL, finish, listening_ladder, spread, warm_cosine
 from musicai.scale import device
 from musicai.train import TrainingRun, fit, seed_all, update
 from musicai.wavenet import ScoreConfig, ScoreWaveNet, WaveNet, WaveNetConfig, sample, score_frames
+from musicai.wavenet.lookup import KEYS, LOWEST
 
 HOP, SILENCE = 160, 128
 MARGIN = 2  # frames on either side of its own that a sample's conditioning may see
 SHAPE = {"layers": 21, "stacks": 3, "residual_channels": 32, "skip_channels": 32, "end_channels": 64}
+DEEPER = SHAPE | {"layers": 27}  # 96 ms instead of 24
 INSTRUMENTS = ("flute", "trumpet")
 BATCH, FRAMES, LR = 2, 20, 3e-3  # crops per step; frames of 10 ms that count in each; the peak learning rate
-TUNES = 160
+ON_GPU = 16  # as many times as many crops per step, to fill it
+SKETCH = {"partials": 40, "partial_channels": 256}
+TUNES, HELD = 160, 3_000
 PARTIAL_STEPS = 7_000  # before the WaveNet's steps, with 16 crops each
 
 
 # Longer training gives fewer bits but worse playing (the card has a table).
 STEPS = {"renderer": 4_000, "renderer-categorical": 12_000, "unconditional": 1_200}
+DISTURBED = {"renderer": 0.5, "renderer-categorical": 0.9, "unconditional": 0.0}  # the share of pasts that are
 
 
 # ---- data: pieces, their audio as mu-law codes, crops
@@ -44,18 +51,16 @@ STEPS = {"renderer": 4_000, "renderer-categorical": 12_000, "unconditional": 1_2
 
 @dataclasses.dataclass
 class Piece:
-    """A score for one instrument; `recording` is its audio if it is a sampled note rather than a rendering."""
+    """A score for one instrument, and its rendering."""
 
     name: str
     score: Score
     instrument: str
-    recording: Tensor | None = None
 
     @cached_property
     def codes(self) -> np.ndarray:
         """The audio, one channel, as mu-law codes: uint8 (time,)."""
-        audio = render(self.score).mean(0) * 2**0.5 if self.recording is None else self.recording
-        return mu_law_encode(audio.clamp(-1, 1)).numpy().astype(np.uint8)
+        return mu_law_encode((render(self.score).mean(0) * 2**0.5).clamp(-1, 1)).numpy().astype(np.uint8)
 
     @cached_property
     def frames(self) -> csr_array:
@@ -72,13 +77,13 @@ def tune_pieces(split: str, count: int) -> list[Piece]:
     ]
 
 
-def note_pieces(split: str) -> list[Piece]:
-    """The sampled notes of a split, each a score of one note."""
-    found = []
-    for item in MusicAINotes(split, INSTRUMENTS):
-        note = Note(item["pitch"], 0.0, 2.0, item["velocity"])  # 1 s at 120 beats per minute
-        score = Score((Track((note,), program=PROGRAMS.index(item["instrument_name"])),))
-        found.append(Piece(item["note"], score, item["instrument_name"], item["audio"]))
+def held_pieces(split: str, count: int) -> list[Piece]:
+    """Single notes of any sampled pitch and any strength, held for 0.1 to 4 seconds, long and short ones alike."""
+    rng, found = np.random.default_rng(list(split.encode())), []
+    for i, name in zip(range(count), itertools.cycle(INSTRUMENTS)):
+        pitch, velocity, beats = rng.choice(list(layers(name))), rng.integers(20, 128), 0.2 * 40 ** rng.random()
+        track = Track((Note(int(pitch), 0.0, beats, int(velocity)),), program=PROGRAMS.index(name))
+        found.append(Piece(f"{split} {i}", Score((track,)), name))  # at 120 beats per minute
     return found
 
 
@@ -92,46 +97,51 @@ def as_piece(name: str, score: Score, instrument: str) -> Piece:
 
 
 def pieces_of(split: str, trial: bool = False) -> list[Piece]:
-    """The tunes and notes of a split; only a few in a trial."""
-    tunes, notes = TUNES if split == "train" else TUNES // 5, note_pieces(split)
-    pieces = tune_pieces(split, 2 if trial else tunes) + spread(notes, 4 if trial else len(notes))
+    """The tunes of a split, and held notes; only a few in a trial."""
+    tunes, held = (TUNES, HELD) if split == "train" else (TUNES // 5, HELD // 5)
+    pieces = tune_pieces(split, 2 if trial else tunes) + held_pieces(split, 4 if trial else held)
     return [piece for piece in pieces if piece.score.notes]
 
 
 class Crops:
-    """Training crops: calling it with n gives batch n, `batch` crops of FRAMES frames, a function of (seed, n) only.
+    """Training crops: calling it with n gives batch n, `batch` crops of `frames` frames, a function of (seed, n) only.
 
     >>> codes, local, instrument = Crops(pieces, receptive_field=382)(n)  # doctest: +SKIP
 
-    A crop is [context | FRAMES | margin]; `valid` cuts out the middle. Only there does a network see everything it
-    would see in the whole piece, so only that part counts in a loss.
+    A crop is [context | frames | margin]; `valid` cuts out the middle. Only there does a network see everything it
+    would see in the whole piece, so only that part counts in a loss. The pieces lie one after the other, with
+    silence in between.
     """
 
-    def __init__(self, pieces: list[Piece], receptive_field: int, seed: int = 0, batch: int = BATCH):
-        self.pieces, self.seed, self.batch = pieces, seed, batch
+    def __init__(
+        self, pieces: list[Piece], receptive_field: int, seed: int = 0, batch: int = BATCH, frames: int = FRAMES
+    ):
+        self.pieces, self.seed, self.frames = pieces, seed, frames
+        self.batch = batch if device().type == "cpu" else ON_GPU * batch
         self.context = -(-receptive_field // HOP) + MARGIN
-        self.valid = slice(self.context * HOP, (self.context + FRAMES) * HOP)
+        self.valid = slice(self.context * HOP, (self.context + frames) * HOP)
+        self.lengths = np.array([len(piece.codes) for piece in pieces])
+        silence = csr_array((self.context + frames + MARGIN, pieces[0].frames.shape[1]), dtype=np.float32)
+        parts = [silence, *(part for piece in pieces for part in (piece.frames, silence))]
+        self.local = vstack(parts, format="csr")
+        self.starts = np.cumsum([part.shape[0] for part in parts])[::2]  # the first frame of each piece
+        self.codes = np.full((self.local.shape[0], HOP), SILENCE, np.uint8)
+        for piece, start in zip(pieces, self.starts, strict=False):
+            self.codes[start:].reshape(-1)[: len(piece.codes)] = piece.codes
 
-    def places(self, n: int) -> list[tuple[Piece, int]]:
-        """(piece, first valid frame) of each crop of batch n; long pieces come more often, so samples count alike."""
-        rng, lengths = np.random.default_rng((self.seed, n)), np.array([len(piece.codes) for piece in self.pieces])
-        chosen = rng.choice(len(lengths), self.batch, p=lengths / lengths.sum())
-        return [(self.pieces[i], int(rng.integers(max(1, lengths[i] // HOP - FRAMES + 1)))) for i in chosen]
+    def places(self, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """Piece and first valid frame of each crop of batch n; long pieces come more often, so samples count alike."""
+        rng = np.random.default_rng((self.seed, n))
+        chosen = rng.choice(len(self.lengths), self.batch, p=self.lengths / self.lengths.sum())
+        return chosen, rng.integers(np.maximum(self.lengths[chosen] // HOP - self.frames, 0) + 1)
 
     def __call__(self, n: int) -> tuple[Tensor, Tensor, Tensor]:
-        total = self.context + FRAMES + MARGIN
-        crops = [crop(piece, first - self.context, total) for piece, first in self.places(n)]
-        codes, local, instrument = zip(*crops, strict=True)
-        return torch.stack(codes), torch.stack(local), torch.tensor(instrument)
-
-
-def crop(piece: Piece, first: int, count: int) -> tuple[Tensor, Tensor, int]:
-    """Codes, score frames and instrument of frames [first, first + count) of a piece, with silence beyond its ends."""
-    t, f = np.arange(first * HOP, (first + count) * HOP), np.arange(first, first + count)
-    length, frames = len(piece.codes), piece.frames.shape[0]
-    codes = np.where((t >= 0) & (t < length), piece.codes[t.clip(0, length - 1)], SILENCE)
-    local = piece.frames[f.clip(0, frames - 1)].toarray() * ((f >= 0) & (f < frames))[:, None]
-    return torch.from_numpy(codes).long(), torch.from_numpy(local.T).float(), INSTRUMENTS.index(piece.instrument)
+        chosen, first = self.places(n)
+        at = (self.starts[chosen] + first)[:, None] + np.arange(-self.context, self.frames + MARGIN)
+        local = torch.from_numpy(self.local[at.ravel()].toarray()).unflatten(0, at.shape).mT  # (batch, 528, frames)
+        who = torch.tensor([INSTRUMENTS.index(self.pieces[i].instrument) for i in chosen])
+        codes = torch.from_numpy(self.codes[at]).flatten(1)
+        return codes.to(device()).long(), local.to(device()), who.to(device())
 
 
 # ---- the model and its initial weights
@@ -142,10 +152,22 @@ def build(name: str, training: list[Piece]) -> WaveNet:
     if name == "unconditional":
         model = WaveNet(WaveNetConfig(**SHAPE))
     else:
-        mixtures = 10 if name == "renderer" else 0  # Gaussians; the other two predict one of 256 codes
-        model = ScoreWaveNet(ScoreConfig(**SHAPE, mixtures=mixtures, instruments=INSTRUMENTS, global_channels=8))
+        # Ten Gaussians for what the sketch leaves; the other two predict one of 256 codes.
+        kind = DEEPER | {"mixtures": 10, "residual": True} if name == "renderer" else SHAPE
+        model = ScoreWaveNet(ScoreConfig(**kind, **SKETCH, instruments=INSTRUMENTS, global_channels=8))
+        model.upsample.partials.loops.copy_(loops())
     good_start(model, training)
     return model.to(device())
+
+
+def loops() -> Tensor:
+    """Where the sampler's loops end, and their lengths, in seconds, for each instrument and key: (176, 2)."""
+    found = []
+    for name, key in itertools.product(INSTRUMENTS, range(LOWEST, LOWEST + KEYS)):
+        sampled = nearest(layers(name), key)
+        faster, entry = 2 ** ((key - sampled) / 12), layers(name)[sampled][75]
+        found.append((END / SR / faster, loop_of(entry.file, entry.slot)[1] / SR / faster))
+    return torch.tensor(found)
 
 
 @torch.no_grad()
@@ -159,8 +181,10 @@ def good_start(model: WaveNet, training: list[Piece]) -> None:
     bias, k = model.head.linear.bias, model.config.mixtures
     if k:
         bias[:k] = 0.0
-        bias[2 * k :] = torch.linspace(math.log(0.003), math.log(0.3), k)
-        model.input.weight.mul_(5.0)
+        smaller = 0.1 if model.config.residual else 1.0
+        bias[2 * k :] = torch.linspace(math.log(0.003), math.log(0.3), k) + math.log(smaller)
+        model.head.linear.weight[k : 2 * k].mul_(smaller)
+        model.input.weight.mul_(5.0 / smaller)
         return
     counts = torch.from_numpy(sum(np.bincount(piece.codes, minlength=len(bias)) for piece in training)) + 1.0
     bias.copy_((counts / counts.sum()).log())
@@ -174,7 +198,7 @@ def good_start(model: WaveNet, training: list[Piece]) -> None:
 
 def sketch_error(model: ScoreWaveNet, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
     """The share of each crop's power that the partials do not explain: (batch,)."""
-    codes, local, instrument = (part.to(device()) for part in batch)
+    codes, local, instrument = batch
     wave = mu_law_decode(codes)
     left = wave - model.upsample.sketch(local, instrument)
     return left.square().mean(1) / (wave.square().mean(1) + 1e-5)
@@ -200,40 +224,35 @@ def learn_partials(model: ScoreWaveNet, training: list[Piece], out: Path, steps:
 # ---- then the WaveNet
 
 
-def log_prob(model: WaveNet, batch: tuple[Tensor, Tensor, Tensor], past: Tensor | None = None) -> Tensor:
-    """Log probability, in nats, of each code in a batch, with either head: (batch, time).
+def log_prob(model: WaveNet, crops: Crops, n: int, share: float = 0.0) -> Tensor:
+    """Log probability, in nats, of each code that counts in batch n: (batch, time). A share of the pasts is disturbed.
 
-    A mixture reads the values that the codes stand for, and is scored by the mass it gives to a code's interval.
-    `past` is what the model hears, if not the codes themselves.
+    The others are true.
     """
-    codes, local, instrument = (part.to(device()) for part in batch)
-    score = (local, instrument) if model.upsample is not None else ()
-    heard = codes if past is None else past.to(device())
-    if not model.config.mixtures:
-        return model.head.log_prob(model(model.previous(heard), *score), codes)
-    return model.head.log_prob_of_codes(model(model.previous(mu_law_decode(heard)), *score), codes)
+    codes, *score = crops(n)
+    score = score if model.upsample is not None else (None, None)
+    return model.log_prob_of_codes(codes, *score, lambda past: disturbed(past, share))[:, crops.valid]
 
 
-def disturbed(codes: Tensor, seed: tuple[int, int], share: float = 0.9) -> Tensor:
-    """Disturb the past: give a share of the crops noise and an echo, each 0 to 35 dB below the sound.
+def disturbed(x: Tensor, share: float = 0.9) -> Tensor:
+    """Disturb the past (batch, time): give a share of the rows noise and an echo, each 0 to 35 dB below the sound.
 
     A model that only ever hears true pasts learns to follow them and, once on its own, follows its own errors. If it
     can't trust the past, it has to rely on the score. The echo, up to 12 ms late, has the right pitch but a wrong
     phase.
     """
-    rng = np.random.default_rng((*seed, 1))
-    x = mu_law_decode(codes)
-    noise = torch.from_numpy(rng.standard_normal(x.shape)).float() * x.square().mean(-1, keepdim=True).sqrt()
-    echo = torch.stack([row.roll(int(late)) for row, late in zip(x, rng.integers(1, 200, len(x)), strict=True)])
-    levels = 10 ** (rng.uniform(-35, 0, (2, len(x), 1)) / 20) * (rng.random((len(x), 1)) < share)
-    noisy, late = torch.from_numpy(levels).float()
-    return mu_law_encode((x + noisy * noise + late * echo).clamp(-1, 1))
+    noise = torch.randn_like(x) * x.square().mean(-1, keepdim=True).sqrt()
+    late = torch.randint(1, 200, (len(x), 1), device=x.device)
+    echo = x.gather(1, (torch.arange(x.shape[1], device=x.device) - late) % x.shape[1])
+    levels = 10 ** (-35 / 20 * torch.rand(2, len(x), 1, device=x.device))
+    chosen = torch.rand(len(x), 1, device=x.device) < share
+    return torch.where(chosen, x + levels[0] * noise + levels[1] * echo, x)
 
 
 @torch.no_grad()
 def bits(model: WaveNet, crops: Crops, batches: int) -> float:
     """Bits per sample over `batches` batches of crops: the mean of -log2 p(sample | all before it, the score)."""
-    found = [log_prob(model, crops(n))[:, crops.valid].double().mean().item() for n in range(batches)]
+    found = [log_prob(model, crops, n).double().mean().item() for n in range(batches)]
     return -sum(found) / len(found) / math.log(2)
 
 
@@ -248,7 +267,7 @@ def train(name: str, out: Path, steps: int | None, seed: int, progress: bool) ->
         learn_partials(model, training, out, min(PARTIAL_STEPS, 2 * steps), seed, progress)
     crops, unheard = Crops(training, model.receptive_field, seed), Crops(valid, model.receptive_field, 1)
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], LR, betas=(0.9, 0.98))
-    openings = {piece.instrument: piece for piece in reversed(valid) if piece.recording is None}.values()
+    openings = {piece.instrument: piece for piece in reversed(valid) if len(piece.score.notes) > 1}.values()
 
     def play(model: WaveNet) -> dict[str, Tensor]:
         """Play the opening of each instrument's first held-out tune."""
@@ -259,11 +278,9 @@ def train(name: str, out: Path, steps: int | None, seed: int, progress: bool) ->
             sounds[f"{piece.instrument}-"] = x if model.config.mixtures else mu_law_decode(x)
         return sounds
 
-    def step(numbered: tuple[int, tuple]) -> dict[str, Tensor]:
-        n, batch = numbered
+    def step(n: int) -> dict[str, Tensor]:
         optimizer.param_groups[0]["lr"] = LR * warm_cosine(n, steps, end=0.02)
-        past = disturbed(batch[0], (seed, n)) if score else None
-        loss = -log_prob(model, batch, past)[:, crops.valid].mean() / math.log(2)
+        loss = -log_prob(model, crops, n, DISTURBED[name]).mean() / math.log(2)
         return {"bits": update(loss, optimizer, max_norm=1.0)}
 
     def validate(run: TrainingRun) -> dict[str, float]:
@@ -271,11 +288,12 @@ def train(name: str, out: Path, steps: int | None, seed: int, progress: bool) ->
 
     every = max(1, steps // 8)
     run = fit(
-        step, lambda n: (n, crops(n)), steps=steps, state={"model": model, "optimizer": optimizer},
+        step, lambda n: n, steps=steps, state={"model": model, "optimizer": optimizer},
         ema={"model": 0.99}, checkpoint=out / "run.safetensors", save_every=every, precision="auto",
         callbacks=[(100, listening_ladder(out, model, play)), (every, validate)],
         config={"recipe": name}, seed=seed, progress=progress,
     )  # fmt: skip
     scores = {"bits per sample": bits(run.ema["model"], Crops(test, model.receptive_field, 2), 1 if trial else 64)}
-    data = f"{TUNES} folk tunes by {' and '.join(INSTRUMENTS)}, and musicai-notes (training splits)"
+    players = " and ".join(INSTRUMENTS)
+    data = f"{TUNES} folk tunes (training split) and {HELD:,} held notes by {players}"
     return finish(name, out, run.ema["model"], run, data, scores)

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from musicai.audio.signal import mu_law_decode, mu_law_edges, mu_law_encode
 from musicai.notes.note import require
 from musicai.pretrained import Pretrained
-from musicai.wavenet.heads import CategoricalHead, GaussianHead
+from musicai.wavenet.heads import CategoricalHead, GaussianHead, log_mass
 from musicai.wavenet.layers import DilatedStack, Upsample, dilations_of
 
-MAY_BE_ZERO = {"mixtures", "global_classes", "global_channels", "local_channels"}
+MAY_BE_ZERO = {"mixtures", "global_classes", "global_channels", "local_channels", "residual"}
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,34 @@ class WaveNet(Pretrained, nn.Module):
     def log_prob(self, x: Tensor, local: Tensor | None = None, instrument: Tensor | None = None) -> Tensor:
         """Log likelihood in nats of each sample of x (B, T) given those before it: (B, T)."""
         self._check_inputs(x)
+        x = x - self.offset(x.shape[1], local, instrument)
         return self.head.log_prob(self(self.previous(x), local, instrument), x)
+
+    def log_prob_of_codes(
+        self, codes: Tensor, local: Tensor | None = None, instrument: Tensor | None = None, disturb=lambda past: past
+    ) -> Tensor:
+        """Log probability in nats of mu-law codes (B, T), with either head, so that bits compare.
+
+        A mixture reads the values that the codes stand for, and is scored by the mass it gives to a code's interval.
+
+        Args:
+            codes: int64 (B, T).
+            local: as in `forward`.
+            instrument: as in `forward`.
+            disturb: what becomes of the past, (B, T), before the network hears it.
+        """
+        offset = self.offset(codes.shape[1], local, instrument)
+        heard = disturb(mu_law_decode(codes, self.config.classes) - offset)
+        if not self.config.mixtures:
+            heard = mu_law_encode(heard.clamp(-1, 1), self.config.classes)
+        features = self(self.previous(heard), local, instrument)
+        if not self.config.mixtures:
+            return self.head.log_prob(features, codes)
+        return log_mass(self.head(features), *(edge - offset for edge in mu_law_edges(codes, self.config.classes)))
+
+    def offset(self, length: int, local: Tensor | None, instrument: Tensor | None) -> Tensor | int:
+        """What is added to the values that the network draws: nothing here; see `ScoreWaveNet`."""
+        return 0
 
     def previous(self, x: Tensor) -> Tensor:
         """The sample before each of x (B, T), with silence before the first."""

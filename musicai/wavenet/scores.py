@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from musicai.notes.note import require
 from musicai.wavenet.layers import Upsample
 from musicai.wavenet.lookup import KEYS, LOWEST
 from musicai.wavenet.model import WaveNet, WaveNetConfig
@@ -75,7 +76,10 @@ class ScoreConfig(WaveNetConfig):
         instruments: their names.
         score_channels: channels that describe a frame's notes, upsampled to the sample rate.
         partials: partials per note.
+        partial_channels: the width of the network that gives the partials.
         wave_channels: channels that the partials are mixed down to.
+        residual: whether the network reads and draws what is left of the sound once the sketch is taken away, rather
+            than the sound itself; only with mixtures.
         sr: sample rate in Hz.
 
     Raises:
@@ -89,11 +93,14 @@ class ScoreConfig(WaveNetConfig):
     instruments: tuple[str, ...] = ("flute",)
     score_channels: int = 16
     partials: int = 24
+    partial_channels: int = 128
     wave_channels: int = 16
+    residual: bool = False
     sr: int = 16_000
 
     def __post_init__(self):
         super().__post_init__()
+        require(self.mixtures or not self.residual, "residual=True needs mixtures: codes have no differences")
         object.__setattr__(self, "global_classes", len(self.instruments))
 
 
@@ -112,7 +119,8 @@ class ScoreConditioner(nn.Module):
     def __init__(self, config: ScoreConfig):
         super().__init__()
         keys, hop = range(LOWEST, LOWEST + KEYS), math.prod(config.upsample)
-        self.partials = Partials(keys, len(config.instruments), config.sr, hop, config.partials)
+        shape = config.sr, hop, config.partials, config.partial_channels
+        self.partials = Partials(keys, len(config.instruments), *shape)
         self.mix = nn.Conv1d(2 * config.partials, config.wave_channels, 1, bias=False)
         self.mix.weight = nn.Parameter(_mixing(config.partials, config.wave_channels)[..., None])
         self.project = nn.Conv1d(self.partials.hidden, config.score_channels, 1)
@@ -125,7 +133,7 @@ class ScoreConditioner(nn.Module):
 
     def sketch(self, frames: Tensor, instrument: Tensor) -> Tensor:
         """The waveform that the partials make on their own, (B, time)."""
-        return self.partials(notes_of(frames), instrument)[0][:, : self.partials.count].sum(1)
+        return self.partials.sketch(notes_of(frames), instrument)
 
 
 class ScoreWaveNet(WaveNet):
@@ -135,7 +143,9 @@ class ScoreWaveNet(WaveNet):
     >>> conditioning = model.conditioning(score, "cello", 32_000)  # doctest: +SKIP
     >>> codes = sample(model, 32_000, conditioning)  # doctest: +SKIP
 
-    All layers see the notes through a ScoreConditioner. Its partials are learned first, then kept fixed.
+    All layers see the notes through a ScoreConditioner. Its partials are learned first, then kept fixed. If
+    `config.residual`, the network's own values are differences from the sketch: sound = sketch + what is drawn. Then no
+    error of its own can move a note, and its noise is as small as the difference.
 
     Args:
         config: the shape; None for `ScoreConfig(**settings)`.
@@ -157,6 +167,13 @@ class ScoreWaveNet(WaveNet):
     def upsampled(self, local: Tensor, instrument: Tensor | None) -> Tensor:
         """Bring frames to the sample rate; the partials depend on the instrument."""
         return self.upsample(local, instrument)
+
+    def offset(self, length: int, local: Tensor, instrument: Tensor) -> Tensor | int:
+        """What is added to the values that the network draws, (B, length): the sketch if `config.residual`, else 0."""
+        if not self.config.residual:
+            return 0
+        with torch.autocast(local.device.type, enabled=False):
+            return self.upsample.sketch(local, instrument)[:, :length]
 
     def conditioning(self, score, instrument: str, length: int) -> dict[str, Tensor | int]:
         """The conditioning with which `sample` plays the first `length` samples of a score.

@@ -159,15 +159,20 @@ def total_variation(
     model._check_inputs(samples)
     streams, length = samples.shape
     request = Request(model, length, conditioning, streams, 1.0, None, 0, None, None, "cpu", precision, length)
-    model, previous = request.model, model.previous(samples).cpu()
-    compiled = Compiled(model, request.conditioning, request.draw, previous[:, 0], precision).answers(samples.cpu())
+    model, offset = request.model, request.conditioning.offset(0, length)
+    samples = samples.cpu() - offset
+    previous = model.previous(samples)
+    compiled = Compiled(model, request.conditioning, request.draw, previous[:, 0], precision).answers(samples)
     truth = model.head.linear(features(model, previous, request.conditioning.block(0, length)))
-    pieces = zip(truth.split(100, dim=1), compiled.split(100, dim=1), strict=True)  # 256 densities for each sample
-    return torch.cat([(_probabilities(model, a) - _probabilities(model, b)).abs().sum(-1) / 2 for a, b in pieces], 1)
+    offsets = torch.zeros(samples.shape) + offset
+    pieces = zip(*(x.split(100, dim=1) for x in (truth, compiled, offsets)), strict=True)  # 256 densities per sample
+    apart = [(_probabilities(model, a, c) - _probabilities(model, b, c)).abs().sum(-1) / 2 for a, b, c in pieces]
+    return torch.cat(apart, 1)
 
 
-def _probabilities(model: WaveNet, raw: Tensor) -> Tensor:
+def _probabilities(model: WaveNet, raw: Tensor, offset: Tensor) -> Tensor:
     """The probability of each code, (..., classes), from the output of the head's linear layer."""
     if not model.config.mixtures:
         return raw.double().softmax(-1)
-    return log_mass(model.head.mixture(raw.double()[..., None, :]), *mu_law_edges(torch.arange(256))).exp()
+    edges = (edge - offset[..., None].double() for edge in mu_law_edges(torch.arange(256)))
+    return log_mass(model.head.mixture(raw.double()[..., None, :]), *edges).exp()

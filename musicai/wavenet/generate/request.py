@@ -41,13 +41,22 @@ class Request:
         self.model = deepcopy(model).cpu() if self.method == "cpu" and device.type != "cpu" else model
         self.opening, given = _opening(model, streams, opening), {} if conditioning is None else conditioning
         self.conditioning = Conditioning(self.model, streams, self.opening.shape[1] + self.n, **given)
+        if self.opening.shape[1]:
+            self.opening = self.opening - self.conditioning.offset(0, self.opening.shape[1])
         self.uniforms = Uniforms(seed, streams, self.n, model.head.uniforms, uniforms)
         self.draw = Draw(self.model, temperature, top_p)
         self.kind = "<f4" if model.config.mixtures else "<i4"  # of the samples in a record
 
     def blocks(self, record: Path | None = None) -> Iterator[Tensor]:
         """Yield the blocks, adding each to the record if there is one; what the record already holds comes first."""
-        return self._drawn(self.opening[:, :0] if record is None else self._recorded(record), record)
+        return self._whole(self._drawn(self.opening[:, :0] if record is None else self._recorded(record), record))
+
+    def _whole(self, parts: Iterator[Tensor]) -> Iterator[Tensor]:
+        """Add what the network doesn't draw; a record holds only what it draws, so a rerun is the same to the bit."""
+        at = self.opening.shape[1]
+        for part in parts:
+            yield part + self.conditioning.offset(at, at + part.shape[1])
+            at += part.shape[1]
 
     def _drawn(self, before: Tensor, record: Path | None) -> Iterator[Tensor]:
         """Yield the samples before, then draw the others.

@@ -66,6 +66,15 @@ class Conditioning:
         h = self.model.condition(self.streams, frames.shape[-1] * self.factor, frames, self.instrument)
         return h[..., start - first * self.factor : stop - first * self.factor]
 
+    @torch.inference_mode()
+    def offset(self, start: int, stop: int) -> Tensor | int:
+        """What is added to the drawn samples [start, stop), on the CPU: (streams, T), or 0; see `WaveNet.offset`."""
+        first, frames = start // self.factor, self.local
+        if frames is not None:
+            frames = frames[..., first : -(-stop // self.factor)]
+        offset = self.model.offset(stop - first * self.factor, frames, self.instrument)
+        return offset if isinstance(offset, int) else offset[:, start - first * self.factor :].cpu()
+
 
 class Uniforms:
     """Uniform numbers in [0, 1), k per sample: drawn from a seed, or given as (streams, length, k).
