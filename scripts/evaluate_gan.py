@@ -4,6 +4,7 @@
     python scripts/evaluate_gan.py runs/instrument --pyin --crepe    # librosa's pyin; CREPE (extra `judges`): minutes
     python scripts/evaluate_gan.py instrument-gan --musicnn judges   # see scripts/musicnn_embedding.py
     python scripts/evaluate_gan.py instrument-gan --splits valid test --z --json scores.json
+    python scripts/evaluate_gan.py instrument-gan --ears             # attack, noise, level and takes by instrument
     python scripts/evaluate_gan.py wavegan-drums
 
 The model is a folder or a shipped name. An instrument generator plays every (pitch, instrument, velocity) in the test
@@ -22,6 +23,7 @@ from types import ModuleType
 
 import torch
 from musicnn_embedding import musicnn
+from note_measures import apart, attack_time, level, noise_between_partials, two_takes
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -30,7 +32,7 @@ from torch import Tensor
 from musicai.audio import log_mel, mfcc
 from musicai.data import MusicAIDrums, MusicAINotes
 from musicai.extras import require
-from musicai.gan import InstrumentGenerator, WaveGANGenerator
+from musicai.gan import CurveNotes, InstrumentGenerator, WaveGANGenerator
 from musicai.metrics import (
     MetricScore,
     Sounds,
@@ -140,6 +142,41 @@ def z_scores(model: InstrumentGenerator, made: Sounds, real: Sounds, condition: 
     return [*scores, *(MetricScore(name, value, apart) for name, value in found.items())]
 
 
+def ear_table(model: InstrumentGenerator, options: argparse.Namespace, takes: int = 3) -> tuple[str, list[MetricScore]]:
+    """What `note_measures` says about real notes and `takes` of each by the model: a table, and the worst of it."""
+    held_out, (pitch, instrument, velocity) = asked_for(options.splits)
+    condition = [pitch, instrument, velocity]
+    made = [play(model, condition, options.seed + n) for n in range(takes)]
+    sounds, notes = (held_out.audio, torch.cat(made)), (pitch, pitch.repeat(takes))
+    attack, rise = ([1000 * attack_time(x, *part) for x in sounds] for part in ((0.1, 0.9), (0.2, 0.8)))
+    noise = [noise_between_partials(x, p) for x, p in zip(sounds, notes, strict=True)]
+    uneven = level(sounds[1]).view(takes, -1) - level(sounds[0])
+    known = CurveNotes(MusicAINotes("train"), progress=False)
+    spread = apart(*two_takes(known, *condition)), apart(made[0], made[1])
+    lines = ["                        attack, ms      20-80 %, ms     noise, dB     level      takes, dB"]
+    rows = []
+    for i, name in enumerate(model.instruments):
+        mine = instrument == i
+        pairs = [
+            [x[which].median().item() for x, which in zip(pair, (mine, mine.repeat(takes)), strict=True)]
+            for pair in (attack, rise, noise)
+        ]
+        off, apart_by = uneven[:, mine].square().mean().sqrt().item(), [x[mine].mean().item() for x in spread]
+        rows.append([later / max(first, 1e-3) for first, later in pairs[:2]] + [pairs[2][1] - pairs[2][0], off])
+        numbers = [*pairs[0], *pairs[1], *pairs[2], off, *apart_by]
+        lines.append(f"{name:22}" + "".join(f"{x:7.1f}" + " " * (n % 2) for n, x in enumerate(numbers)))
+    rows = torch.tensor(rows)
+    scores = [
+        MetricScore("attack, longest relative to real", rows[:, 0].max().item(), 1.0),
+        MetricScore("attack 20-80 %, longest relative to real", rows[:, 1].max().item(), 1.0),
+        MetricScore("noise between partials, most above real, dB", rows[:, 2].max().item(), 0.0),
+        MetricScore("noise between partials, farthest from real, dB", rows[:, 2].abs().max().item(), 0.0),
+        MetricScore("level, rms distance from real, dB", uneven.square().mean().sqrt().item(), 0.0),
+        MetricScore("dB between two takes", spread[1].mean().item(), spread[0].mean().item()),
+    ]
+    return "\n".join(lines), scores
+
+
 def decibels(one: Tensor, other: Tensor) -> float:
     """Mean absolute difference between log-mel spectra in dB; anything below -60 dB counts as silence."""
     pictures = (log_mel(x, SR, n_fft=1024, hop_length=256, n_mels=64).clamp_min(-60) for x in (one, other))
@@ -189,11 +226,14 @@ def main() -> None:
     parser.add_argument(
         "--z", action="store_true", help="also measure how much z matters, and judge notes of any pitch"
     )
+    parser.add_argument("--ears", action="store_true", help="measure attack, noise, level and takes by instrument only")
     parser.add_argument("--json", type=Path, help="where to save the scores")
     options = parser.parse_args()
     kind = json.loads((resolve(options.model) / "config.json").read_text())["class"]
     if kind == "InstrumentGenerator":
-        scores = instrument_scores(InstrumentGenerator.from_pretrained(options.model), options)
+        model = InstrumentGenerator.from_pretrained(options.model)
+        table, scores = ear_table(model, options) if options.ears else ("", instrument_scores(model, options))
+        print(table)
     else:
         scores = drum_scores(WaveGANGenerator.from_pretrained(options.model), options)
     print(report(scores))

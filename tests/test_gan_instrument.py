@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from musicai.audio import istft, stft
 from musicai.data import MusicAINotes
@@ -21,6 +22,7 @@ from musicai.gan import curves as c
 from musicai.gan._fast.oscillators import play_note
 from musicai.gan.curves import extend_curves, fade_out, play_curves
 from musicai.gan.instrument import CurveGenerator, fluctuation
+from musicai.gan.instrument_gan import between, log_swing
 from musicai.metrics import pitch_errors
 from musicai.notes import midi_to_hz
 from musicai.train import fit, seed_all
@@ -73,6 +75,26 @@ def test_white_noise_of_known_level_is_heard_as_noise():
     curves = note_curves(audio, torch.tensor([90]))[0]  # few harmonics: nearly all is between them
     level = c.level_to_amplitude(curves[c.NOISE]).mean(1)[20:] / c.NOISE_GAIN
     assert 20 * torch.log10(level / 0.05).mean().abs() < 3
+
+
+@pytest.mark.parametrize("rise", [0.004, 0.03])
+def test_an_attack_keeps_its_power_in_time(rise):
+    """However sharp it is, a tone's curves begin with the power of the tone."""
+    time = torch.arange(SR, dtype=torch.float64) / SR
+    audio = (tone([440], [0.5]).double() * (time / rise).clamp(max=1)).float()
+    pitch = torch.tensor([69])
+    again = play_curves(note_curves(audio[None], pitch), pitch, *carriers(1))[0, :SR]
+    power = [F.avg_pool1d(x.square()[None], 128, 64)[0, :40] for x in (audio, again)]
+    assert (power[0] - power[1]).abs().max() < 0.1 * power[0].max()
+
+
+def test_loudness_is_the_power_of_the_sound():
+    curves = torch.full((1, c.ROWS, 128), -1.0)
+    curves[:, c.MISTUNING] = 0
+    curves[:, [0, 2]] = c.amplitude_to_level(torch.tensor([0.5, 0.25]))[:, None]
+    curves[:, c.NOISE] = c.amplitude_to_level(torch.tensor(0.1 * c.NOISE_GAIN))
+    rms = play_curves(curves, torch.tensor([69]), *carriers(1)).square().mean().sqrt()
+    assert c.level_to_amplitude(c.loudness(curves)).mean().item() == pytest.approx(rms.item(), rel=0.03)
 
 
 @pytest.mark.parametrize("pitch", [28, 60, 96])
@@ -325,8 +347,8 @@ def test_items_are_shifted_recordings_with_velocities_near_their_own(notes):
     assert notes.recordings < len(notes)  # the violin's velocities are one recording
     torch.manual_seed(0)
     index = torch.arange(len(notes)).repeat(20)
-    curves, pitch, instrument, velocity, recording = notes.batch(index)
-    assert curves.shape == (len(index), 256, 128)
+    curves, other, pitch, instrument, velocity, recording = notes.batch(index)
+    assert curves.shape == other.shape == (len(index), 256, 128)
     assert set((pitch - notes.pitch[index]).tolist()) == {-2, -1, 0, 1, 2}
     assert (pitch >= notes.lowest[instrument]).all()
     assert (pitch <= notes.highest[instrument]).all()
@@ -335,6 +357,41 @@ def test_items_are_shifted_recordings_with_velocities_near_their_own(notes):
     assert velocity.min() >= 1
     assert velocity.max() <= 127
     torch.testing.assert_close(c.without_inaudible(notes.curves[recording], pitch)[:, :5], curves[:, :5])
+
+
+def test_another_take_is_a_recording_of_the_same_instrument_and_velocity_nearby():
+    notes = object.__new__(CurveNotes)
+    notes.pitch, notes.instrument = torch.arange(60, 70).repeat(2), torch.tensor([0, 1]).repeat_interleave(10)
+    notes.layer = torch.zeros(20).long()
+    notes.layer[3] = 1
+    torch.manual_seed(0)
+    found = notes.neighbour(*torch.tensor([[64], [0], [0]]).expand(3, 4000))
+    counts = torch.bincount(found, minlength=20) / 4000
+    expected = torch.zeros(20)
+    expected[[2, 4, 5, 6]] = torch.tensor([1, 4, 2, 1]) / 8  # 62 and 66 lie two semitones away; 63 is of another layer
+    torch.testing.assert_close(counts, expected, atol=0.03, rtol=0)
+
+
+def test_takes_differ_by_what_is_heard_and_slow():
+    """Two steady takes differ by their levels; a swing in one of them counts for nothing, nor does what is silent."""
+    one = torch.full((1, 256, 128), -1.0)
+    one[:, :10], one[:, c.MISTUNING] = 0.5, 0
+    other, swinging, silent = one.clone(), one.clone(), one.clone()
+    other[:, :10] += 0.1
+    swinging[:, :10] += 0.1 * torch.tensor([1.0, 0, -1, 0]).repeat(32)
+    silent[:, 150] = 0.3  # the mistuning of a harmonic that cannot be heard
+    pitch = torch.tensor([60])
+    assert between(one, other, pitch).item() == pytest.approx(0.05, rel=0.01)  # ten levels, and ten mistunings alike
+    assert between(one, swinging, pitch) < 0.005
+    assert between(one, silent, pitch) == 0
+
+
+def test_the_logarithm_of_a_swing_sees_small_ones():
+    t = torch.arange(128.0)
+    swing = torch.sin(math.tau * t / 3).expand(1, 256, -1)
+    loud, soft = (log_swing(size * swing)[..., 4:28] for size in (0.1, 0.01))
+    torch.testing.assert_close(loud - soft, torch.full_like(loud, math.log(10)), atol=0.01, rtol=0)
+    assert loud.mean().item() == pytest.approx(math.log(0.1 / 2**0.5), abs=0.01)
 
 
 def game(notes: CurveNotes, seed: int = 1, **settings) -> InstrumentGAN:
@@ -357,7 +414,7 @@ def test_the_game_begins_after_the_warm_start(notes):
         if n == 1:
             assert all(map(torch.equal, before, gan.discriminator.parameters()))
     assert kinds[:2] == [{"distance"}] * 2
-    assert kinds[2] == {"distance", "discriminator", "generator", "penalty"}
+    assert kinds[2] == {"distance", "spread", "discriminator", "generator", "penalty"}
     assert "penalty" not in kinds[3]
     assert not all(map(torch.equal, before, gan.discriminator.parameters()))
     assert gan.state_dict() == {"steps": 4}
@@ -390,11 +447,12 @@ def test_noise_stirs_as_much_as_an_instrument_asks_for(generator):
         assert torch.equal(stage(x, w, noise), stage(x, w, 0 * noise))
 
 
-def test_the_games_anchor_leaves_fast_swings_to_the_discriminator(notes):
-    gan = game(notes)
+def test_the_games_anchor_leaves_the_shape_of_fast_swings_to_the_discriminator(notes):
+    gan = game(notes, swing=0.0)
     swing = 0.3 * torch.sin(2 * math.pi * torch.arange(128) / 3)
+    swing[: c.ATTACK + 4] = 0  # there, everything counts
     gan.generator.forward = lambda z, *_: swing.expand(len(z), 256, 128)
-    real, *note, recording = notes.batch(torch.arange(4))
+    real, _, *note, recording = notes.batch(torch.arange(4))
     before = gan.distance(torch.zeros_like(real), recording, *note).item()
     gan.steps = gan.warm + 1
     after = gan.distance(torch.zeros_like(real), recording, *note).item()

@@ -33,6 +33,7 @@ FLOOR_DB = 90.0
 KNEE = 0.5  # semitones: a harmonic mistuned by this much is written as 1/2
 NOISE_GAIN = 10.0  # the noise of a note is weak, so its amplitude is written 20 dB higher
 N_FFT = 512  # for the noise
+ATTACK = 16  # frames in which a note begins, 128 ms
 FADE = SR // 50  # the last 20 ms of every recording fade out; the curves leave that to the synthesis
 
 
@@ -121,6 +122,14 @@ def regularise(curves: Tensor, pitch: Tensor) -> Tensor:
     return torch.cat([curves[:, LEVEL], curves[:, MISTUNING] * loud, curves[:, NOISE]], 1)
 
 
+def loudness(curves: Tensor) -> Tensor:
+    """The level of all harmonics and noise together, on the scale of the curves: (B, 256, T) to (B, 1, T)."""
+    noise = level_to_amplitude(curves[:, NOISE]) / NOISE_GAIN
+    share = noise_bands(curves.device).to(curves).mean(1)[:, None]  # of the spectrum
+    power = level_to_amplitude(curves[:, LEVEL]).square().sum(1) / 2 + (share * noise.square()).sum(1)
+    return amplitude_to_level((power[:, None] + 1e-10).sqrt())
+
+
 # ---- changing a note
 
 
@@ -181,7 +190,29 @@ def _curves_of(x: Tensor, pitch: float) -> Tensor:
     curves[LEVEL][: len(spectrum)] = amplitude_to_level(spectrum.abs())
     curves[MISTUNING][: len(spectrum)] = semitones_to_mistuning(semitones)
     curves[NOISE] = amplitude_to_level(NOISE_GAIN * noise)
+    curves = _with_its_attack(curves, x)
     return regularise(curves.float()[None], torch.tensor([pitch]))[0]
+
+
+def _with_its_attack(curves: Tensor, x: Tensor) -> Tensor:
+    """Curves (256, 128) of x whose first 128 ms have the power of x; windows of 16 ms and more have blurred it."""
+    window = torch.hann_window(2 * HOP, dtype=x.dtype)
+    inside = (_framed(torch.ones_like(x)) @ window).clamp_min(1)
+    power = lambda squares: _framed(squares) @ window / inside  # noqa: E731
+    amplitude = level_to_amplitude(loudness(curves[None])[0, 0])  # (128,)
+    gain = torch.ones_like(amplitude)
+    for _ in range(3):  # neighbouring frames share samples, so the gains need a few rounds
+        now = _interpolate(gain * amplitude)[:SR].square() + 1e-14
+        gain[:ATTACK] *= (power(x.square()) / power(now)).sqrt()
+        gain = gain.clamp(0.25, 4)
+    change = torch.zeros(ROWS, 1).to(x)
+    change[LEVEL] = change[NOISE] = 1
+    return torch.where(curves > -1, curves + change * gain.log10() * (40 / FLOOR_DB), curves).clamp_min(-1)
+
+
+def _framed(x: Tensor) -> Tensor:
+    """The 16 ms around each of the first frames of x (time,): (16, 256)."""
+    return F.pad(x, (HOP, 0)).unfold(0, 2 * HOP, HOP)[:ATTACK]
 
 
 def _demodulate(x: Tensor, f0: float) -> tuple[Tensor, Tensor, Tensor]:

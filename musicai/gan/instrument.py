@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from musicai.pretrained import CONFIG, SHIPPED, Pretrained
 
-from .curves import FRAMES, HARMONICS, HOP, ROWS, SR, extend_curves, fade_out, play_curves, regularise
+from .curves import FRAMES, HARMONICS, HOP, ROWS, SR, extend_curves, fade_out, loudness, play_curves, regularise
 from .game import check_input
 
 PACK = 4  # frames that share one time step of the networks
@@ -196,10 +196,12 @@ class CurveGenerator(nn.Module):
         self.dense = nn.ModuleList([nn.Linear(inputs, WIDTH) for inputs in (128 + z_size, WIDTH, WIDTH)])
         self.first = nn.Linear(WIDTH, size * FIRST)
         self.stages = nn.ModuleList([StyleBlock(size) for _ in range(3)])
-        self.last = nn.Conv1d(size, PACK * ROWS, 1)
-        self.mean = nn.Linear(WIDTH, ROWS)  # the same in every frame
+        self.last = nn.Conv1d(size, ROWS + PACK * ROWS + 1, 1)  # what is slow, what is fast, and how much of it
+        self.mean, self.depth = nn.Linear(WIDTH, ROWS), nn.Linear(WIDTH, ROWS)  # the same in every frame
         nn.init.normal_(self.last.weight, std=0.02)
-        nn.init.zeros_(self.mean.weight)
+        for layer in (self.mean, self.depth):
+            nn.init.zeros_(layer.weight)
+        nn.init.constant_(self.depth.bias, -1.5)
         rng = torch.Generator().manual_seed(1)
         self.register_buffer("noise", torch.randn(z_size, NOISE_CHANNELS, STEPS, generator=rng))
 
@@ -218,10 +220,17 @@ class CurveGenerator(nn.Module):
         for stage in self.stages:  # (B, size, 8), (B, size, 16), (B, size, 32)
             x = F.interpolate(x, scale_factor=2, mode="linear") if stage is not self.stages[0] else x
             x = stage(x, w, noise[..., : x.shape[2]])
-        x = self.last(F.leaky_relu(x, SLOPE)).unflatten(1, (PACK, ROWS))  # (B, 4, 256, 32)
-        x = x.permute(0, 2, 3, 1).flatten(2) + self.mean(w)[..., None]  # (B, 256, 128)
+        slow, fast, when = self.last(F.leaky_relu(x, SLOPE)).split([ROWS, PACK * ROWS, 1], 1)  # each (B, ..., 32)
+        fast = fast.unflatten(1, (PACK, ROWS)) * torch.sigmoid(self.depth(w)[:, None, :, None] + 2 * when[:, None])
+        x = smooth(slow) + fast.permute(0, 2, 3, 1).flatten(2) + self.mean(w)[..., None]  # (B, 256, 128)
         level, mistuning, noise = x.split([HARMONICS, HARMONICS, ROWS - 2 * HARMONICS], 1)
         return regularise(torch.cat([level - 0.5, 0.9 * torch.tanh(mistuning), noise - 0.5], 1), pitch)
+
+
+def smooth(x: Tensor) -> Tensor:
+    """Interpolate (B, ..., 32) to 128 frames without corners: in lines, then averaged over 40 ms."""
+    lines = F.interpolate(x, scale_factor=PACK, mode="linear")
+    return F.avg_pool1d(lines, PACK + 1, 1, PACK // 2, count_include_pad=False)
 
 
 class StyleBlock(nn.Module):
@@ -263,7 +272,7 @@ class InstrumentDiscriminator(Pretrained, nn.Module):
     def __init__(self, size: int = 192, instruments: int = len(RANGES)):
         super().__init__()
         self.config = {"size": size, "instruments": instruments}
-        self.first = nn.Conv1d((PACK + len(WINDOWS)) * ROWS, size, 1)
+        self.first = nn.Conv1d((PACK + len(WINDOWS)) * ROWS + PACK, size, 1)
         self.down = nn.ModuleList([nn.Conv1d(size, size, 5, stride=2, padding=2) for _ in range(2)])
         self.side = nn.ModuleList([nn.Conv1d(size, size, 3, padding=1) for _ in range(2)])
         self.dense = nn.Linear(STEPS // 4 * size, size)
@@ -277,7 +286,8 @@ class InstrumentDiscriminator(Pretrained, nn.Module):
             ValueError: if a shape is wrong, or an instrument, pitch or velocity is out of range.
         """
         check_input("curves", curves, ("B", ROWS, FRAMES), "make them with note_curves(audio, pitch)")
-        packed = curves.unflatten(2, (STEPS, PACK)).permute(0, 3, 1, 2).flatten(1, 2)  # (B, 1024, 32)
+        rows = torch.cat([curves, 4 * loudness(curves)], 1)  # how loud the whole is decides how sharp its attack is
+        packed = rows.unflatten(2, (STEPS, PACK)).permute(0, 3, 1, 2).flatten(1, 2)  # (B, 1028, 32)
         x = self.first(torch.cat([packed, fluctuation(curves)], 1))  # (B, size, 32)
         for down, side in zip(self.down, self.side, strict=True):
             x = down(F.leaky_relu(x, SLOPE))  # (B, size, 16), (B, size, 8)

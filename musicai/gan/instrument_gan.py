@@ -10,12 +10,14 @@ from tqdm.auto import tqdm
 
 from musicai.train import update
 
-from .curves import note_curves, transpose_curves
+from .curves import ATTACK, LEVEL, MISTUNING, audible_harmonics, loudness, note_curves, transpose_curves
 from .game import GAN, frozen
 from .instrument import InstrumentGenerator
 
 SHIFTS = (-2, -1, -1, 0, 0, 0, 0, 1, 1, 2)  # semitones, one drawn per item
+NEARNESS = (4.0, 2.0, 1.0, 1e-6)  # how often shifts of 0, 1, 2 and more semitones are among them
 AVERAGE = 9  # frames, 72 ms
+SWINGS = (3, 9)  # frames: fluctuations faster than 24 ms and 72 ms
 
 
 class CurveNotes:
@@ -23,7 +25,7 @@ class CurveNotes:
 
     >>> from musicai.data import MusicAINotes
     >>> notes = CurveNotes(MusicAINotes("train"))  # doctest: +SKIP
-    >>> curves, pitch, instrument, velocity, recording = notes.batch(torch.arange(32))  # doctest: +SKIP
+    >>> curves, other, pitch, instrument, velocity, recording = notes.batch(torch.arange(32))  # doctest: +SKIP
 
     The curves are at the level of velocity 100. A recording is transposed as a sampler would, within its instrument's
     range, so every pitch has several takes for z to choose from. The velocity is drawn from those for which this
@@ -53,14 +55,30 @@ class CurveNotes:
     def __len__(self) -> int:
         return len(self.pitch)
 
-    def batch(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Draw curves (B, 256, 128), pitch, instrument, velocity and recording (B,) for the items `index` (B,)."""
-        pitch, instrument, recording = self.pitch[index], self.instrument[index], self.recording[index]
+    def batch(self, index: Tensor) -> tuple[Tensor, ...]:
+        """Draw notes for the items `index` (B,), and another take of each.
+
+        Args:
+            index: (B,) numbers of items.
+
+        Returns:
+            The curves of the takes and of others, drawn from the recordings that can stand in for the same note, both
+            (B, 256, 128); then pitch, instrument, velocity and recording, each (B,).
+        """
+        pitch, instrument = self.pitch[index], self.instrument[index]
         to = pitch + torch.tensor(SHIFTS)[torch.randint(len(SHIFTS), index.shape)]
         to = to.clamp(self.lowest[instrument], self.highest[instrument])
         below, high = self.edges[self.layer[index]], self.edges[self.layer[index] + 1]
         velocity = below + 1 + (torch.rand(index.shape) * (high - below)).long()
-        return transpose_curves(self.curves[recording], pitch, to), to, instrument, velocity, recording
+        other = self.neighbour(to, instrument, self.layer[index])
+        takes = (transpose_curves(self.curves[self.recording[i]], self.pitch[i], to) for i in (index, other))
+        return *takes, to, instrument, velocity, self.recording[index]
+
+    def neighbour(self, pitch: Tensor, instrument: Tensor, layer: Tensor) -> Tensor:
+        """Draw an item (B,) that can stand in for each note, given by pitch, instrument and layer of velocity (B,)."""
+        near = torch.tensor(NEARNESS)[(self.pitch - pitch[:, None]).abs().clamp(max=3)]  # (B, items)
+        near = near * (self.instrument == instrument[:, None]) * (self.layer == layer[:, None])
+        return torch.multinomial(near, 1)[:, 0]
 
 
 def _recordings(items: list[Mapping], progress: bool) -> tuple[Tensor, Tensor]:
@@ -103,6 +121,8 @@ class InstrumentGAN(GAN):
         codes: the z of the recordings, `nn.Embedding(recordings, z_size)`.
         warm: steps before the game begins.
         anchor: weight of the distance to the recordings.
+        swing: weight of fast fluctuations in that distance.
+        variety: weight of the difference between takes: two z should differ as two recordings do.
 
     Chapter 4.
     """
@@ -112,32 +132,78 @@ class InstrumentGAN(GAN):
     codes: nn.Embedding
     warm: int = 2000
     anchor: float = 10.0
+    swing: float = 0.02
+    variety: float = 1.0
 
     def step(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
-        """Take one step on a batch (curves, pitch, instrument, velocity, recording) from `CurveNotes.batch`."""
-        real, *condition, recording = (part.to(self.codes.weight.device) for part in batch)
+        """Take one step on a batch from `CurveNotes.batch`."""
+        real, other, *condition, recording = (part.to(self.codes.weight.device) for part in batch)
         adversarial = self.steps >= self.warm
         losses = self._discriminator_step(real, condition, self.steps - self.warm) if adversarial else {}
         self.steps += 1
         with frozen(self.discriminator):
-            if adversarial:
-                fake = self.discriminator(self.generator(self.generator.latent(len(real)), *condition), *condition)
-                losses["generator"] = self.loss.generator(self.discriminator(real, *condition), fake)
             few = slice(len(real) // 2 if adversarial else None)
-            losses["distance"] = self.distance(real[few], recording[few], *(part[few] for part in condition))
-            update(losses.get("generator", 0.0) + self.anchor * losses["distance"], self.g_optimizer)
+            less = [part[few] for part in condition]
+            if adversarial:
+                made = self.generator(self.generator.latent(len(real)), *condition)
+                loss = self.loss.generator(self.discriminator(real, *condition), self.discriminator(made, *condition))
+                again = self.generator(self.generator.latent(len(real[few])), *less)
+                spread = between(made[few], again, less[0]) - between(real[few], other[few], less[0])
+                losses |= {"generator": loss, "spread": (20 * spread).square().mean()}
+            losses["distance"] = self.distance(real[few], recording[few], *less)
+            rest = losses.get("generator", 0.0) + self.variety * losses.get("spread", 0.0)
+            update(rest + self.anchor * losses["distance"], self.g_optimizer)
         return {name: value.detach() for name, value in losses.items()}
 
     def distance(self, real: Tensor, recording: Tensor, *condition: Tensor) -> Tensor:
-        """Mean absolute difference between recordings and G(their z); during the game, only between 72 ms averages."""
+        """How far G(z of the recordings) is from the recordings: in curves, in loudness, and in how far both swing.
+
+        During the game, only 72 ms averages of the curves count, except in the attack, which always counts more.
+        """
         z = F.normalize(self.codes(recording), dim=1) * self.codes.embedding_dim**0.5
-        z = z + 0.3 * torch.randn_like(z)
-        difference = real - self.generator(z, *condition)
+        made = self.generator(z + 0.3 * torch.randn_like(z), *condition)
+        difference = with_loudness(real) - with_loudness(made)
+        attack = difference[..., :ATTACK].abs().mean()
         if self.steps > self.warm:
-            difference = F.avg_pool1d(difference, AVERAGE, 1, AVERAGE // 2, count_include_pad=False)
-        return difference.abs().mean()
+            difference = average(difference)
+        heard = audibility(real, condition[0])
+        swings = ((log_swing(real) - log_swing(made)).abs() * heard).sum() / heard.sum() / len(SWINGS)
+        return difference.abs().mean() + 0.5 * attack + self.swing * swings
 
     @property
     def state(self) -> dict[str, object]:
         """Everything that a step changes, by name; pass it to `fit` as `state=`."""
         return super().state | {"generator": self.instrument, "codes": self.codes}
+
+
+def average(curves: Tensor, frames: int = AVERAGE) -> Tensor:
+    """A moving average over this many frames, 72 ms by default."""
+    return F.avg_pool1d(curves, frames, 1, frames // 2, count_include_pad=False)
+
+
+def with_loudness(curves: Tensor) -> Tensor:
+    """Add the loudness as a row that counts as much as a third of all others: (B, 257, 128)."""
+    return torch.cat([curves, 80 * loudness(curves)], 1)
+
+
+def audibility(curves: Tensor, pitch: Tensor) -> Tensor:
+    """How much each row of curves (B, 256, 128) can be heard: (B, 256, 1), from 0 to about 1."""
+    heard = ((curves.mean(2, keepdim=True) + 1) / 1.5).square()
+    level = heard[:, LEVEL] * audible_harmonics(pitch)
+    return torch.cat([level, level, heard[:, 2 * MISTUNING.start :]], 1)
+
+
+def log_swing(curves: Tensor) -> Tensor:
+    """The logarithm of how far curves (B, 256, 128) deviate from averages over 24 and 72 ms: (B, 256, 64).
+
+    Fast fluctuations of the harmonics are heard as noise between them, and real ones differ by 40 dB: a horn's are a
+    hundredth of a violin's. A plain difference would only see the violin's.
+    """
+    power = torch.cat([(curves - average(curves, n)).square() for n in SWINGS], 2)  # (B, 256, 2 * 128)
+    return (F.avg_pool1d(power, 12, 4, 4) + 1e-7).log() / 2
+
+
+def between(one: Tensor, other: Tensor, pitch: Tensor) -> Tensor:
+    """How far two takes differ in what is slow, weighted by what can be heard: (B,)."""
+    heard = (audibility(one, pitch) + audibility(other, pitch)).detach()
+    return (average(one - other).abs().mean(2, keepdim=True) * heard).sum((1, 2)) / heard.sum((1, 2))

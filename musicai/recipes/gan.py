@@ -67,7 +67,7 @@ def train_instrument(name: str, out: Path, steps: int | None, seed: int, progres
 
     run = fit(
         step, lambda n: notes.batch(torch.randint(len(notes), (32,))), steps=steps, state=game.state,
-        ema={"generator": 0.999}, precision="auto", checkpoint=out / "run.safetensors", save_every=250,
+        ema={"generator": 0.999}, checkpoint=out / "run.safetensors", save_every=250,  # bf16 would roughen the curves
         callbacks=[(100, climb)], config={"recordings": notes.recordings}, seed=seed, progress=progress,
     )  # fmt: skip
     model, real = run.ema["generator"], metrics.Sounds.from_dataset(held_out)
