@@ -1,9 +1,9 @@
 """Chapter 4's models: `musicai train instrument`, `musicai train classifier`, `musicai train drums`.
 
 The instrument GAN took 44 minutes on one busy core. Its discriminator's loss should fall from 0.69 to about 0.45. Below
-0.3 it has memorised the recordings, and gamma should be larger. On one CPU core, the WaveGAN of drums (Donahue et al.
-2019) is trained as the shipped `wavegan-drums`: d = 12, 18 minutes. On a GPU it is larger: d = 48, which took 4 minutes
-on an H200 and comes closer to its data (a Frechet distance of 2.0 rather than 5.1).
+0.3 it has memorised the recordings, and gamma should be larger. On a GPU, the WaveGAN of drums (Donahue et al. 2019) is
+trained as the shipped `wavegan-drums`: d = 48, which took 4 minutes on an H200. On a CPU it is smaller: d = 12, 18
+minutes of one core, and farther from its data (a Frechet distance of 5.1 rather than 2.0).
 """
 
 from collections.abc import Mapping
