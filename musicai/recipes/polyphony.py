@@ -19,7 +19,7 @@ from musicai.wavenet import RollBatches, RollConfig, RollWaveNet, log_odds, nats
 SETS = {"chorales": JSBChorales, "nottingham": Nottingham}
 DROPOUT = {"chorales": 0.5, "nottingham": 0.2}
 VOICES = {"chorales": 4, "nottingham": 0}  # of strict part-writing
-BATCH, CROP, LR = 12, 128, 3e-3  # pieces per step, frames of each, the peak learning rate
+BATCH, CROP, LR = 24, 128, 3e-3  # pieces per step, frames of each, the peak learning rate
 
 
 def rolls_of(name: str, split: str) -> list[Tensor]:
@@ -30,7 +30,7 @@ def rolls_of(name: str, split: str) -> list[Tensor]:
 def train(name: str, out: Path, steps: int | None, seed: int, progress: bool) -> Mapping[str, float]:
     """Train, keep the averaged weights that do best on the validation split, evaluate them and save them."""
     seed_all(seed)
-    steps, dropout = steps or 1200, DROPOUT[name]
+    steps, dropout = steps or 600, DROPOUT[name]
     rolls, valid = rolls_of(name, "train"), rolls_of(name, "valid")
     quick = items_of(valid[:: 6 if name == "nottingham" else 1], steps, 3)  # to choose between checkpoints
     model = RollWaveNet(RollConfig(dropout=dropout, head_dropout=dropout - 0.1, voices=VOICES[name])).to(device())
@@ -46,7 +46,7 @@ def train(name: str, out: Path, steps: int | None, seed: int, progress: bool) ->
     validate = keep_best(out, lambda model: nats_per_frame(model, quick))
     run = fit(
         step, lambda n: (n, batches(n)), steps=steps, state={"model": model, "optimizer": optimizer},
-        ema={"model": 0.998}, checkpoint=out / "run.safetensors", save_every=150, callbacks=[(150, validate)],
+        ema={"model": 0.998}, checkpoint=out / "run.safetensors", save_every=75, callbacks=[(75, validate)],
         config={"dropout": dropout, "pieces": len(rolls)}, seed=seed, progress=progress,
     )  # fmt: skip
     best = RollWaveNet.from_pretrained(out)

@@ -15,8 +15,8 @@ from musicai.wavenet.model import number
 from musicai.wavenet.rolls import RollWaveNet, as_roll, transposed
 
 LONGEST = 8  # frames that a voice may hold a key
-REPEATS = (1, 2, 3, 4, 6, 8, 12, 16)  # periods in frames: patterns of these lengths may be heard three times in a row
-HEARD = 3 * REPEATS[-1] + 1  # frames that `faults` looks at
+PERIOD = 32  # frames of the longest pattern that may be heard twice in a row, but not a third time
+HEARD = 2 * PERIOD + 3  # frames that `faults` looks at
 FAULT = 4.0  # nats that a fault costs
 
 
@@ -100,17 +100,17 @@ def resampled(log_weights: Tensor, u: float) -> Tensor:
 def faults(recent: Tensor, voices: int) -> Tensor:
     """How many faults the last frame of each roll (N, T, 88), the highest key first, adds: (N,).
 
-    In any music: a pattern is heard more often than three times in a row (a chord: more than 16 frames long). In music
-    for so many voices (0: in any texture), also: each two of them that move in parallel fifths or octaves, each key
-    held, or chord repeated, for more than 8 frames; and a voice that is missing is half a fault.
+    In any music: what was heard twice in a row, such as a bar or a line, begins a third time (short patterns may go on
+    for 16 frames). In music for so many voices (0: in any texture), also: each two of them that move in parallel fifths
+    or octaves, and each key or pattern that goes on for more than 8 frames; a voice that is missing is a quarter fault.
     """
     frames, limit = recent.shape[1], LONGEST if voices else 2 * LONGEST
     count = recent.new_zeros(len(recent))
-    for period in REPEATS:
-        run = max(2 * period, limit - 1)  # as many frames as may equal those a period before
+    chords = recent.flatten(0, 1).unique(dim=0, return_inverse=True)[1].view(len(recent), frames)
+    for period in range(1, PERIOD + 1):
+        run = max(period + 2, limit - 1)  # as many frames as may equal those a period before: by chance, two more
         if frames > run + period:
-            tail = recent[:, -run - period - 1 :]
-            count += (tail[:, period:] == tail[:, :-period]).all(2).all(1)
+            count += (chords[:, -run - 1 :] == chords[:, -run - 1 - period : -period]).all(1)
     if not voices or frames < 2:
         return count
     sizes = recent[:, -2:].sum(2)
@@ -121,7 +121,7 @@ def faults(recent: Tensor, voices: int) -> Tensor:
         count += alike & (interval == new) & ((new == 0) | (new == 7)) & (sizes == voices).all(1)
     if frames > LONGEST:
         count += recent[:, -LONGEST - 1 :].all(1).sum(1)
-    return count + (voices - sizes[:, 1]).clamp(min=0) / 2
+    return count + (voices - sizes[:, 1]).clamp(min=0) / 4
 
 
 def under_melody(melody: Tensor) -> Tensor:
