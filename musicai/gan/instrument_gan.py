@@ -132,7 +132,7 @@ class InstrumentGAN(GAN):
     codes: nn.Embedding
     warm: int = 2000
     anchor: float = 10.0
-    swing: float = 0.02
+    swing: float = 0.1
     variety: float = 1.0
 
     def step(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
@@ -167,7 +167,7 @@ class InstrumentGAN(GAN):
         if self.steps > self.warm:
             difference = average(difference)
         heard = audibility(real, condition[0])
-        swings = ((log_swing(real) - log_swing(made)).abs() * heard).sum() / heard.sum() / len(SWINGS)
+        swings = ((log_swing(real) - log_swing(made)).abs().mean(2, keepdim=True) * heard).sum() / heard.sum()
         return difference.abs().mean() + 0.5 * attack + self.swing * swings
 
     @property
