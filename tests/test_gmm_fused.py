@@ -25,7 +25,7 @@ def fused():
 
 @pytest.fixture
 def everywhere(fused, monkeypatch):
-    monkeypatch.setattr(fused, "can_sum", lambda rows, matrix: rows.dtype == matrix.dtype == torch.float32)
+    monkeypatch.setattr(blocks, "kernels_serve", lambda rows, matrix: rows.dtype == matrix.dtype == torch.float32)
 
 
 def mixture(k, d, kind, far=0.0, narrow=1.0):
@@ -112,11 +112,12 @@ def test_a_step_over_all_the_data_takes_the_kernels(fused, monkeypatch):
     assert float(seen.count.sum()) == pytest.approx(len(rows), rel=1e-6)
 
 
-def test_what_the_kernels_are_not_for(fused):
+def test_what_the_kernels_are_not_for():
     rows, matrix = torch.zeros(9, 4), torch.zeros(3, 9)
-    assert not fused.can_sum(rows.cpu(), matrix.cpu())
+    assert not blocks.kernels_serve(rows, matrix)
     if DEVICE == "cuda" and torch.cuda.get_device_capability() >= (8, 0):
-        assert fused.can_sum(rows.cuda(), matrix.cuda())
-        assert not fused.can_sum(rows.cuda(), matrix.cuda().double())
-        assert not fused.can_sum(rows.cuda(), torch.zeros(3, 2 * fused.WIDEST + 2).cuda())
-        assert not fused.can_sum(rows.cuda()[:0], matrix.cuda())
+        rows, matrix = rows.cuda(), matrix.cuda()
+        assert blocks.kernels_serve(rows, matrix)
+        assert not blocks.kernels_serve(rows, matrix.double())
+        assert not blocks.kernels_serve(rows, torch.zeros(3, blocks.WIDEST + 1).cuda())
+        assert not blocks.kernels_serve(rows[:0], matrix)

@@ -21,7 +21,7 @@ FLOAT32, FLOAT64, DEFINITION = 0, 1, 2  # a component's log density: from featur
 # How much larger its terms may be than a squared distance: it loses at most 1e-3 of its size to rounding in float32,
 # where such errors differ from row to row and average out, and 1e-7 in float64.
 LARGEST = {FLOAT32: 1e-3 / torch.finfo(torch.float32).eps, FLOAT64: 1e-7 / torch.finfo(torch.float64).eps}
-TRITON = find_spec("triton") is not None
+WIDEST = 257  # the most features that the kernels for a GPU hold in registers
 
 
 @dataclass(frozen=True)
@@ -118,6 +118,13 @@ def moments_from_sums(sums: Tensor, d: int, full: bool) -> Moments:
     return Moments(count, mean, scatter - count[:, None, None] * em.squares(mean, full))
 
 
+def kernels_serve(rows: Tensor, matrix: Tensor) -> bool:
+    """Whether the kernels can be used for rows (rows, D) and these coefficients (K, P) of their features."""
+    single = rows.dtype == matrix.dtype == torch.float32 and matrix.shape[1] <= WIDEST and len(rows) > 0
+    modern = rows.is_cuda and torch.cuda.get_device_capability(rows.device) >= (8, 0)
+    return single and modern and find_spec("triton") is not None
+
+
 class BlockEStep:
     """The E step with these parameters, ready to be run over pieces of the rows from several threads.
 
@@ -139,8 +146,7 @@ class BlockEStep:
 
     def moments(self, rows: Tensor, _: int = 0) -> Moments:
         """The moments of rows (rows, D), and their log-likelihood."""
-        sum_up = self._sum_fused if TRITON and self._is_for_kernels(rows) else self._sum
-        sums, log_likelihood, exact = sum_up(rows)
+        sums, log_likelihood, exact = self._sum_fused(rows) or self._sum(rows)
         seen = self.frame.moments_from(moments_from_sums(sums, rows.shape[1], self.full))
         if exact is not None:
             for name in ("count", "mean", "scatter"):
@@ -160,13 +166,10 @@ class BlockEStep:
                 exact = block if exact is None else exact + block
         return sums, log_likelihood, exact
 
-    def _is_for_kernels(self, rows: Tensor) -> bool:
-        from musicai.gmm._scale import fused
-
-        return not len(self.exact) and fused.can_sum(rows, self.matrix)
-
-    def _sum_fused(self, rows: Tensor) -> tuple[Tensor, Tensor, None]:
-        """The same as `_sum`, by the kernels."""
+    def _sum_fused(self, rows: Tensor) -> tuple[Tensor, Tensor, None] | None:
+        """The same as `_sum`, by the kernels; None if they are not for these rows."""
+        if len(self.exact) or not kernels_serve(rows, self.matrix):
+            return None
         from musicai.gmm._scale.fused import sum_features
 
         frame = self.frame.shift.float(), self.frame.scale.float()

@@ -11,15 +11,6 @@ from torch import Tensor
 
 PRECISION = "tf32x3"  # a number is the sum of two that tensor cores can multiply, of 22 bits together
 COMPONENTS = 64  # the most per program
-WIDEST = 128  # the most columns of a half
-
-
-def can_sum(rows: Tensor, matrix: Tensor) -> bool:
-    """Whether the kernels can be used for these rows (rows, D) and the coefficients (K, P) of their features."""
-    modern = rows.is_cuda and torch.cuda.get_device_capability(rows.device) >= (8, 0)
-    return (
-        modern and rows.dtype == matrix.dtype == torch.float32 and matrix.shape[1] <= 2 * WIDEST + 1 and len(rows) > 0
-    )
 
 
 def sum_features(columns: Tensor, shift: Tensor, scale: Tensor, matrix: Tensor, squares: bool) -> tuple[Tensor, Tensor]:
