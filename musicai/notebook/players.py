@@ -73,9 +73,10 @@ def listening_ladder(sounds: Mapping[Any, Any], sr: int, heading: str = "Step") 
         raise ValueError("there are no sounds to put in the table; give at least one, such as {0: audio}")
     labels = [f"{key:,}" if isinstance(key, int) else str(key) for key in sounds]
     players = [player(audio, sr, f"{heading} {label}") for label, audio in zip(labels, sounds.values(), strict=True)]
-    narrow = "width:1%;white-space:nowrap;text-align:right;vertical-align:middle"
+    middle = "vertical-align:middle"
+    row = f'<tr><th scope="row" style="width:1%;white-space:nowrap;text-align:right;{middle}">'
     body = "".join(
-        f'<tr><th scope="row" style="{narrow}">{escape(label)}</th><td style="vertical-align:middle">{without_caption(one)}</td></tr>'
+        f'{row}{escape(label)}</th><td style="{middle}">{without_caption(one)}</td></tr>'
         for label, one in zip(labels, players, strict=True)
     )
     head = f'<tr><th scope="col">{escape(heading)}</th><th scope="col">Sound</th></tr>'
