@@ -35,7 +35,7 @@ def explore(fn: Callable[..., Any], **controls: Any) -> None:
     Raises:
         ValueError: if a control is none of these, or `fn` returns a bare figure (use `show(fig, alt=...)` in it).
 
-    Used in Chapters 1 to 7.
+    Used in Chapters 3 to 8.
     """
     inputs = {name: _widget(name, value) for name, value in controls.items()}
     mark = f"musicai-explore-{next(_number)}"
