@@ -217,7 +217,8 @@ def _tuples(value: Any) -> Any:
 
 def _finite(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     for key, tensor in tensors.items():
-        if not torch.isfinite(tensor).all():
+        wide = tensor.float() if tensor.itemsize == 1 else tensor  # torch.isfinite does not know 8-bit floats
+        if not torch.isfinite(wide).all():
             raise PretrainedError(f"{key} is not finite as {tensor.dtype}")
     return tensors
 

@@ -1,6 +1,7 @@
 """The kernels for a GPU find the same moments as torch. Where there is no GPU, Triton's interpreter runs them."""
 
 import os
+from importlib import import_module
 
 import pytest
 import torch
@@ -15,17 +16,14 @@ if DEVICE == "cpu":
     os.environ.setdefault("TRITON_INTERPRET", "1")  # read when triton is imported
 
 
-@pytest.fixture(scope="module")
-def fused():
-    pytest.importorskip("triton", reason="triton is not installed; it exists for Linux")
-    from musicai.gmm._scale import fused
-
-    return fused
-
-
 @pytest.fixture
-def everywhere(fused, monkeypatch):
-    monkeypatch.setattr(blocks, "kernels_serve", lambda rows, matrix: rows.dtype == matrix.dtype == torch.float32)
+def everywhere(monkeypatch):
+    pytest.importorskip("triton", reason="triton is not installed; it exists for Linux")
+    from musicai.gmm._scale import fused, products
+
+    monkeypatch.setattr(fused, "PRECISION", "ieee" if DEVICE == "cpu" else fused.PRECISION)
+    monkeypatch.setattr(products, "TOGETHER", 32)  # several groups, the last of them incomplete
+    monkeypatch.setattr(blocks, "have_tensor_cores", lambda rows, matrix: rows.dtype == matrix.dtype == torch.float32)
 
 
 def mixture(k, d, kind, far=0.0, narrow=1.0):
@@ -61,9 +59,9 @@ def both(parameters, rows):
     return ours, em.moments(x, responsibilities, parameters.full), log_likelihoods.sum()
 
 
-def assert_close(parameters, rows, tolerance=1e-5):
+def assert_close(parameters, rows, tolerance=4e-5):  # responsibilities may be rounded to 16 bits
     ours, exact, log_likelihood = both(parameters, rows)
-    assert float(ours.log_likelihood) == pytest.approx(float(log_likelihood), rel=tolerance)
+    assert float(ours.log_likelihood) == pytest.approx(float(log_likelihood), rel=tolerance / 10)
     spread = rows.double().std(0).clamp(min=1e-30)
     count = exact.count.sum() / len(exact.count)
     assert (ours.count - exact.count).abs().max() < tolerance * count
@@ -72,7 +70,9 @@ def assert_close(parameters, rows, tolerance=1e-5):
     assert ((ours.scatter - exact.scatter) / scale).abs().max() < 10 * tolerance * count
 
 
-@pytest.mark.parametrize(("k", "d"), [(1, 1), (3, 2), (16, 16), (5, 20), (64, 3), (65, 5), (130, 17), (2, 128)])
+@pytest.mark.parametrize(
+    ("k", "d"), [(1, 1), (3, 2), (16, 16), (5, 20), (64, 3), (65, 5), (130, 17), (2, 128), (40, 65)]
+)
 @pytest.mark.usefixtures("everywhere")
 def test_the_moments_are_those_of_the_definition(k, d):
     assert_close(*mixture(k, d, "diag"))
@@ -89,7 +89,7 @@ def test_so_are_those_of_other_covariances(k, d, kind):
 @pytest.mark.usefixtures("everywhere")
 def test_far_from_the_origin_and_with_narrow_components(kind):
     assert_close(*mixture(4, 3, kind, far=1000), 1e-4)
-    assert_close(*mixture(4, 3, kind, narrow=0.1), 1e-4)
+    assert_close(*mixture(4, 3, kind, narrow=0.1), 2e-4)
 
 
 @pytest.mark.usefixtures("everywhere")
@@ -100,24 +100,29 @@ def test_rows_may_have_any_strides_and_components_no_weight():
     assert_close(parameters, torch.stack([rows, rows], 2)[:, :, 0])
 
 
+CASES = [(6, "diag", "fused"), (65, "diag", "products"), (6, "full", "products")]
+
+
+@pytest.mark.parametrize(("k", "kind", "module"), CASES)
 @pytest.mark.usefixtures("everywhere")
-def test_a_step_over_all_the_data_takes_the_kernels(fused, monkeypatch):
-    parameters, rows = mixture(6, 4, "diag")
-    calls, kernels = [], fused.sum_features
+def test_a_step_over_all_the_data_takes_them(k, kind, module, monkeypatch):
+    module = import_module(f"musicai.gmm._scale.{module}")
+    parameters, rows = mixture(k, 4, kind)
+    calls, kernels = [], module.sum_features
     monkeypatch.setattr(blocks, "SMALL", 0)
-    monkeypatch.setattr(fused, "sum_features", lambda *given, **how: calls.append(given) or kernels(*given, **how))
-    with Data(rows, full=False) as data:
+    monkeypatch.setattr(module, "sum_features", lambda *given: calls.append(given) or kernels(*given))
+    with Data(rows, kind == "full") as data:
         seen = e_step_over(data, parameters, 1e-6)
-    assert len(calls) == 1
-    assert float(seen.count.sum()) == pytest.approx(len(rows), rel=1e-6)
+    assert calls
+    assert float(seen.count.sum()) == pytest.approx(len(rows), rel=4e-5)
 
 
 def test_what_the_kernels_are_not_for():
     rows, matrix = torch.zeros(9, 4), torch.zeros(3, 9)
-    assert not blocks.kernels_serve(rows, matrix)
+    assert not blocks.have_tensor_cores(rows, matrix)
     if DEVICE == "cuda" and torch.cuda.get_device_capability() >= (8, 0):
         rows, matrix = rows.cuda(), matrix.cuda()
-        assert blocks.kernels_serve(rows, matrix)
-        assert not blocks.kernels_serve(rows, matrix.double())
-        assert not blocks.kernels_serve(rows, torch.zeros(3, blocks.WIDEST + 1).cuda())
-        assert not blocks.kernels_serve(rows[:0], matrix)
+        assert blocks.have_tensor_cores(rows, matrix)
+        assert not blocks.have_tensor_cores(rows, matrix.double())
+        assert not blocks.have_tensor_cores(rows, torch.zeros(3, blocks.MOST_FEATURES + 1).cuda())
+        assert not blocks.have_tensor_cores(rows[:0], matrix)

@@ -519,3 +519,18 @@ def test_shipped_models_have_a_card_and_are_in_the_wheel():
         assert len((folder / "README.md").read_text()) > 300, name
         assert "class" in json.loads((folder / "config.json").read_text())
     assert sum(path.stat().st_size for path in pretrained.SHIPPED.rglob("*") if path.is_file()) <= 32 << 20
+
+
+def test_eight_bit_floats_come_back_as_float32_and_must_be_finite_too(tmp_path):
+    weights = {key: value.clone() for key, value in Small().state_dict().items()}
+    for key in ("layers.0.weight", "layers.1.weight"):  # which are tied
+        weights[key] = torch.full((4, 4), 0.375).to(torch.float8_e4m3fn)
+    (tmp_path / "config.json").write_bytes(good("config.json"))
+    save_file(weights, tmp_path / "model.safetensors")
+    weight = Small.from_pretrained(tmp_path).layers[0].weight
+    assert weight.dtype == torch.float32
+    assert torch.equal(weight, torch.full((4, 4), 0.375))
+    weights["layers.0.weight"] = torch.full((4, 4), torch.nan).to(torch.float8_e4m3fn)
+    save_file(weights, tmp_path / "model.safetensors")
+    with pytest.raises(PretrainedError, match=r"layers.0.weight is not finite as torch.float8_e4m3fn"):
+        Small.from_pretrained(tmp_path)

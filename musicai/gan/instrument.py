@@ -23,6 +23,7 @@ from .game import check_input
 PACK = 4  # frames that share one time step of the networks
 STEPS = FRAMES // PACK
 FIRST = 8  # time steps of the generator's first layer
+ONSETS = (1.0, 2.5, 6.0, 15.0)  # frames, 8 to 120 ms: how fast parts of an attack die away
 WIDTH, NOISE_CHANNELS = 256, 12  # of the generator's w, and of its noise
 SLOPE = 0.2  # of the leaky ReLUs
 WINDOWS = (9, 37)  # frames, 72 and 296 ms: the discriminator also sees how curves fluctuate about these averages
@@ -197,11 +198,13 @@ class CurveGenerator(nn.Module):
         self.first = nn.Linear(WIDTH, size * FIRST)
         self.stages = nn.ModuleList([StyleBlock(size) for _ in range(3)])
         self.last = nn.Conv1d(size, ROWS + PACK * ROWS + 1, 1)  # what is slow, what is fast, and how much of it
-        self.mean, self.depth = nn.Linear(WIDTH, ROWS), nn.Linear(WIDTH, ROWS)  # the same in every frame
+        self.shape, self.depth = nn.Linear(WIDTH, ROWS * (1 + len(ONSETS))), nn.Linear(WIDTH, ROWS)
         nn.init.normal_(self.last.weight, std=0.02)
-        for layer in (self.mean, self.depth):
+        for layer in (self.shape, self.depth):
             nn.init.zeros_(layer.weight)
         nn.init.constant_(self.depth.bias, -1.5)
+        fade = torch.exp(-torch.arange(FRAMES) / torch.tensor(ONSETS)[:, None])
+        self.register_buffer("shapes", torch.cat([torch.ones(1, FRAMES), fade]), persistent=False)  # (5, 128)
         rng = torch.Generator().manual_seed(1)
         self.register_buffer("noise", torch.randn(z_size, NOISE_CHANNELS, STEPS, generator=rng))
 
@@ -222,7 +225,7 @@ class CurveGenerator(nn.Module):
             x = stage(x, w, noise[..., : x.shape[2]])
         slow, fast, when = self.last(F.leaky_relu(x, SLOPE)).split([ROWS, PACK * ROWS, 1], 1)  # each (B, ..., 32)
         fast = fast.unflatten(1, (PACK, ROWS)) * torch.sigmoid(self.depth(w)[:, None, :, None] + 2 * when[:, None])
-        x = smooth(slow) + fast.permute(0, 2, 3, 1).flatten(2) + self.mean(w)[..., None]  # (B, 256, 128)
+        x = smooth(slow) + fast.permute(0, 2, 3, 1).flatten(2) + self.shape(w).unflatten(1, (ROWS, -1)) @ self.shapes
         level, mistuning, noise = x.split([HARMONICS, HARMONICS, ROWS - 2 * HARMONICS], 1)
         return regularise(torch.cat([level - 0.5, 0.9 * torch.tanh(mistuning), noise - 0.5], 1), pitch)
 

@@ -132,7 +132,7 @@ class InstrumentGAN(GAN):
     codes: nn.Embedding
     warm: int = 2000
     anchor: float = 10.0
-    swing: float = 0.1
+    swing: float = 0.2
     variety: float = 1.0
 
     def step(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:

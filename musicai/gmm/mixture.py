@@ -146,7 +146,7 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
         with self._rows(X, reset=fresh) as data, one_core():
             before = None if fresh else self._parameters(data.device)
             before = before or start(data, self.get_params(), random_numbers(data, self.random_state))
-            batch = e_step_over(data, before, self.reg_covar)
+            batch = e_step_over(data, before, self.reg_covar).to(data.device)
         self.n_batches_ = getattr(self, "n_batches_", 0) + 1
         rate = (self.n_batches_ + 1) ** -decay if rate is None else rate
         known = moments_of(before, self.reg_covar) * (1 - rate) + batch * (rate / data.rows)

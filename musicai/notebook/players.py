@@ -74,10 +74,11 @@ def listening_ladder(sounds: Mapping[Any, Any], sr: int, heading: str = "Step") 
     labels = [f"{key:,}" if isinstance(key, int) else str(key) for key in sounds]
     players = [player(audio, sr, f"{heading} {label}") for label, audio in zip(labels, sounds.values(), strict=True)]
     middle = "vertical-align:middle"
-    row = f'<tr><th scope="row" style="width:1%;white-space:nowrap;text-align:right;{middle}">'
+    narrow = f"width:1%;white-space:nowrap;text-align:right;{middle}"
+    rows = zip(labels, map(without_caption, players), strict=True)
     body = "".join(
-        f'{row}{escape(label)}</th><td style="{middle}">{without_caption(one)}</td></tr>'
-        for label, one in zip(labels, players, strict=True)
+        f'<tr><th scope="row" style="{narrow}">{escape(label)}</th><td style="{middle}">{one}</td></tr>'
+        for label, one in rows
     )
     head = f'<tr><th scope="col">{escape(heading)}</th><th scope="col">Sound</th></tr>'
     html = f'<table class="musicai-ladder" style="width:100%"><thead>{head}</thead><tbody>{body}</tbody></table>'

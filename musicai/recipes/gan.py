@@ -75,7 +75,7 @@ def train_instrument(name: str, out: Path, steps: int | None, seed: int, progres
     judged = metrics.judge(made, real, metrics.Sounds.from_dataset(training), embeddings={})
     scores = {f"{score.name}, {who}": score[i] for score in judged for i, who in ((1, "generated"), (2, "real"))}
     data = f'`MusicAINotes("train")`: {len(training)} notes, {notes.recordings} recordings'
-    return finish(name, out, model, run, data, scores)
+    return finish(name, out, model.half(), run, data, scores)
 
 
 def imitated(model: gan.InstrumentGenerator, items: list[dict]) -> Tensor:

@@ -16,12 +16,13 @@ from musicai.gmm import em
 from musicai.gmm.em import Moments, Parameters
 
 SMALL = 2**25  # roughly, multiplications per pass; below this, float64 costs nothing worth saving
+FEW = 2**15  # numbers that a CPU handles faster than a GPU starts
 RIDGE = 1e-6  # share of a direction's variance: whitening stretches flat data at most a thousandfold
 FLOAT32, FLOAT64, DEFINITION = 0, 1, 2  # a component's log density: from features in that type, or by its definition
 # How much larger its terms may be than a squared distance: it loses at most 1e-3 of its size to rounding in float32,
 # where such errors differ from row to row and average out, and 1e-7 in float64.
 LARGEST = {FLOAT32: 1e-3 / torch.finfo(torch.float32).eps, FLOAT64: 1e-7 / torch.finfo(torch.float64).eps}
-WIDEST = 257  # the most features that the kernels for a GPU hold in registers
+MOST_FEATURES = 2048  # on tensor cores: thousands of rows must fit into memory
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,10 @@ class Frame:
         within = em.covariances_of_factors(parameters.factors(), parameters.full)
         spread = within + em.squares(parameters.means - mean, parameters.full)
         return Frame.of(mean, (em.per_component(parameters.weights, spread) * spread).sum(0))
+
+    def to(self, device: torch.device) -> "Frame":
+        """The same frame on another device."""
+        return Frame(self.shift.to(device), self.scale.to(device))
 
     def rows_into(self, rows: Tensor, out: Tensor) -> None:
         """Write rows (rows, D) as columns in this frame to `out` (D, rows)."""
@@ -118,9 +123,17 @@ def moments_from_sums(sums: Tensor, d: int, full: bool) -> Moments:
     return Moments(count, mean, scatter - count[:, None, None] * em.squares(mean, full))
 
 
-def kernels_serve(rows: Tensor, matrix: Tensor) -> bool:
-    """Whether the kernels can be used for rows (rows, D) and these coefficients (K, P) of their features."""
-    single = rows.dtype == matrix.dtype == torch.float32 and matrix.shape[1] <= WIDEST and len(rows) > 0
+def factors_of_features(x: Tensor, full: bool) -> Tensor:
+    """Which i and j make feature p equal to x_i x_j, where x (rows, D) is extended by x_D = 1: (2, P)."""
+    d = x.shape[1]
+    pairs = torch.triu_indices(d, d, device=x.device) if full else torch.arange(d, device=x.device).expand(2, d)
+    rest = torch.arange(d + 1, device=x.device)
+    return torch.cat([pairs, torch.stack([rest, torch.full_like(rest, d)])], 1)
+
+
+def have_tensor_cores(rows: Tensor, matrix: Tensor) -> bool:
+    """Whether they can be used for rows (rows, D) and these coefficients (K, P) of their features."""
+    single = rows.dtype == matrix.dtype == torch.float32 and matrix.shape[1] <= MOST_FEATURES and len(rows) > 0
     modern = rows.is_cuda and torch.cuda.get_device_capability(rows.device) >= (8, 0)
     return single and modern and find_spec("triton") is not None
 
@@ -129,24 +142,29 @@ class BlockEStep:
     """The E step with these parameters, ready to be run over pieces of the rows from several threads.
 
     level (K,), on the CPU, says how to compute each component. Those computed by the definition use float64 outside the
-    frame: if all rows of a component are equal, its scatter is then exactly zero.
+    frame: if all rows of a component are equal, its scatter is then exactly zero. device is that of the rows, where it
+    differs from that of the parameters.
     """
 
-    def __init__(self, parameters: Parameters, frame: Frame, level: Tensor):
-        self.frame, self.full, self.exact = frame, parameters.full, (level == DEFINITION).nonzero()[:, 0]
+    def __init__(self, parameters: Parameters, frame: Frame, level: Tensor, device: torch.device | None = None):
+        device = device or parameters.means.device
+        self.frame, self.full = frame.to(device), parameters.full
+        self.exact = (level == DEFINITION).nonzero()[:, 0]
         single = not bool((level == FLOAT64).any()) and bool((level == FLOAT32).any())
         means, factors = frame.mixture_into(parameters)
         if len(self.exact):
-            self.exact = self.exact.to(means.device)
-            self.definition = [v[self.exact] for v in (parameters.weights, parameters.means, parameters.factors())]
-            factors = factors.index_fill(0, self.exact, 1.0)  # they may be beyond float32's range
+            known = parameters.weights, parameters.means, parameters.factors()
+            self.definition = [v[self.exact].to(device) for v in known]
+            # They may be beyond float32's range.
+            factors = factors.index_fill(0, self.exact.to(factors.device), 1.0)
+        self.exact = self.exact.to(device)
         matrix = coefficients(parameters.weights, means, factors)
         matrix[:, -1] += (frame.scale.diagonal() if self.full else frame.scale).log().sum()  # the change of volume
-        self.matrix = matrix.float() if single else matrix
+        self.matrix = matrix.to(device, torch.float32 if single else torch.float64)
 
     def moments(self, rows: Tensor, _: int = 0) -> Moments:
         """The moments of rows (rows, D), and their log-likelihood."""
-        sums, log_likelihood, exact = self._sum_fused(rows) or self._sum(rows)
+        sums, log_likelihood, exact = self._sum_on_tensor_cores(rows) or self._sum(rows)
         seen = self.frame.moments_from(moments_from_sums(sums, rows.shape[1], self.full))
         if exact is not None:
             for name in ("count", "mean", "scatter"):
@@ -166,17 +184,18 @@ class BlockEStep:
                 exact = block if exact is None else exact + block
         return sums, log_likelihood, exact
 
-    def _sum_fused(self, rows: Tensor) -> tuple[Tensor, Tensor, None] | None:
-        """The same as `_sum`, by the kernels; None if they are not for these rows."""
-        if len(self.exact) or not kernels_serve(rows, self.matrix):
+    def _sum_on_tensor_cores(self, rows: Tensor) -> tuple[Tensor, Tensor, None] | None:
+        """The same as `_sum`; None if that is not for these rows."""
+        if len(self.exact) or not have_tensor_cores(rows, self.matrix):
             return None
-        from musicai.gmm._scale.fused import sum_features
+        from musicai.gmm._scale import fused, products
 
-        frame = self.frame.shift.float(), self.frame.scale.float()
-        if not self.full:
-            return *sum_features(rows, *frame, self.matrix, squares=True), None
-        blocks = (sum_features(f[:-1].T, *frame, self.matrix, squares=False) for _, f in self._features(rows))
-        return *map(sum, zip(*blocks, strict=True)), None
+        if not self.full and max(len(self.matrix), rows.shape[1]) <= fused.MOST:
+            frame = self.frame.shift.float(), self.frame.scale.float()
+            return *fused.sum_features(rows, *frame, self.matrix), None
+        x = torch.empty_like(rows, memory_format=torch.contiguous_format)
+        self.frame.rows_into(rows, out=x.T)
+        return *products.sum_features(x, *factors_of_features(x, self.full), self.matrix), None
 
     def log_joint(self, rows: Tensor) -> Tensor:
         """log(weight x density) of each component at each row of a piece: (K, rows), float64."""
@@ -207,12 +226,20 @@ class BlockEStep:
 
 
 def e_step_over(data: Any, parameters: Parameters, reg_covar: float) -> Moments:
-    """The E step over all the `Data`: their moments, precise enough for an M step with this `reg_covar`."""
+    """The E step over all the `Data`: their moments, precise enough for an M step with this `reg_covar`.
+
+    A GPU would take longer to start the many operations on a few parameters than a CPU takes to carry them out. So if
+    they are few, the moments are on the CPU, wherever the data are.
+    """
+    home = data.device if parameters.factors().numel() > FEW else torch.device("cpu")
+    parameters = replace(parameters, **{name: getattr(parameters, name).to(home) for name in em.NAMES})
+    frame = data.frame.to(home)
     large = data.rows * parameters.factors().numel() > SMALL
     lowest = FLOAT32 if data.dtype == torch.float32 and large else FLOAT64
-    level = level_needed(parameters, data.frame, lowest)
+    level = level_needed(parameters, frame, lowest)
     while True:
-        seen, after = data.sum(BlockEStep(parameters, data.frame, level).moments), level
+        seen = data.sum(BlockEStep(parameters, frame, level, data.device).moments).to(home)
+        after = level
         try:  # before anything waits for the sums, so that a GPU needn't wait either
             better = em.m_step(seen, parameters.covariance_type, reg_covar)
         except ValueError:  # it seems to have collapsed; only the definition can tell
@@ -220,9 +247,9 @@ def e_step_over(data: Any, parameters: Parameters, reg_covar: float) -> Moments:
         # Rows far from every component, and components about to become narrow, were computed too roughly, so repeat.
         if abs(float(seen.log_likelihood)) / data.rows >= LARGEST[FLOAT32]:
             lowest = FLOAT64
-            after = after.maximum(level_needed(parameters, data.frame, lowest))
+            after = after.maximum(level_needed(parameters, frame, lowest))
         if better is not None:
-            after = after.maximum(level_needed(better, data.frame, lowest))
+            after = after.maximum(level_needed(better, frame, lowest))
         if bool((level >= after).all()):
             return seen
         level = level.maximum(after)

@@ -114,7 +114,8 @@ class Data(AbstractContextManager):
                 self.offset = int(sum(other.count for other in everyone[: self.rank]))
                 self.total = reduce(add, everyone)
         self.rows = int(self.total.count)
-        self.frame = Frame.of(self.total.mean[0], self.total.scatter[0] / at_least_tiny(self.total.count))
+        total = self.total.to("cpu")
+        self.frame = Frame.of(total.mean[0], total.scatter[0] / at_least_tiny(total.count))
 
     def __exit__(self, *_) -> None:
         self.workers.__exit__()
