@@ -501,10 +501,19 @@ def test_a_pattern_may_be_heard_twice_in_a_row():
     assert faults(keys_down(*twice, *pattern[:3]), 0).item() == 1
     assert faults(keys_down("50", *twice, *pattern[:3]), 0).item() == 1  # whatever came before
     assert faults(keys_down(*twice, "60", "61", "59"), 0).item() == 0
-    assert faults(keys_down(*["60"] * 16), 0).item() == 0  # every period from 1 on fits a chord that doesn't move
-    assert faults(keys_down(*["60"] * 17), 0).item() == 1
-    assert faults(keys_down(*["60", "62"] * 8, "60"), 0).item() == 0
-    assert faults(keys_down(*["60", "62"] * 9), 0).item() == 1
+    assert faults(keys_down(*["60"] * 12), 0).item() == 0
+    assert faults(keys_down(*["60"] * 13), 0).item() == 1
+    assert faults(keys_down(*["60", "62"] * 6, "60"), 0).item() == 0
+    assert faults(keys_down(*["60", "62"] * 7), 0).item() == 1
+
+
+def test_a_chord_may_stay_for_32_frames_under_a_melody():
+    tune = [str(60 + (n * n) % 17) for n in range(33)]
+    chord = [f"40 47 {note}" for note in tune]
+    assert faults(keys_down(*chord[1:]), 0).item() == 0
+    assert faults(keys_down(*chord), 0).item() == 1
+    assert faults(keys_down("41 47 60", *chord[1:]), 0).item() == 0
+    assert faults(keys_down(*tune), 0).item() == 0  # a melody alone has no chord
 
 
 def test_resampling_is_in_proportion():

@@ -101,16 +101,20 @@ def faults(recent: Tensor, voices: int) -> Tensor:
     """How many faults the last frame of each roll (N, T, 88), the highest key first, adds: (N,).
 
     In any music: what was heard twice in a row, such as a bar or a line, begins a third time (short patterns may go on
-    for 16 frames). In music for so many voices (0: in any texture), also: each two of them that move in parallel fifths
-    or octaves, and each key or pattern that goes on for more than 8 frames; a voice that is missing is a quarter fault.
+    for 12 frames); the chord below the highest key stays for more than 32. In music for so many voices (0: in any
+    texture), also: each two of them that move in parallel fifths or octaves, and each key or pattern that goes on for
+    more than 8 frames; a voice that is missing is a quarter fault.
     """
-    frames, limit = recent.shape[1], LONGEST if voices else 2 * LONGEST
+    frames, limit = recent.shape[1], LONGEST if voices else LONGEST * 3 // 2
     count = recent.new_zeros(len(recent))
     chords = recent.flatten(0, 1).unique(dim=0, return_inverse=True)[1].view(len(recent), frames)
     for period in range(1, PERIOD + 1):
         run = max(period + 2, limit - 1)  # as many frames as may equal those a period before: by chance, two more
         if frames > run + period:
             count += (chords[:, -run - 1 :] == chords[:, -run - 1 - period : -period]).all(1)
+    below = recent * (recent.cumsum(2) > 1)
+    if frames > PERIOD:
+        count += (below[:, -PERIOD - 1 :] == below[:, -1:]).all(2).all(1) & below[:, -1].any(1)
     if not voices or frames < 2:
         return count
     sizes = recent[:, -2:].sum(2)
