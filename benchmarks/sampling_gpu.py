@@ -21,7 +21,7 @@ from musicai.wavenet import WaveNet, stream
 STREAMS = (1, 16, 128, 528, 2112)  # the last is 16 for each of an H100's 132 multiprocessors
 WAYS = {  # with the samples in a block
     "cached": {"method": "cached", "block": 8},
-    "cpu int8": {"method": "cpu", "precision": "int8", "block": 64},
+    "cpu int8": {"method": "cpu", "precision": "int8", "block": 16},
     "triton float16": {"method": "triton", "precision": "float16", "block": 1024},
 }
 

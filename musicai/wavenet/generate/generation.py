@@ -51,7 +51,7 @@ def sample(
             by numba, one stream per core (if the model is on another device, its weights are copied); "triton", on an
             NVIDIA GPU, all samples of a block in one launch (codes only, kernel_size 2, no top_p, compute capability
             8.0 or newer); or "auto", the fastest for this precision: "triton" for float16, otherwise "cpu". With
-            precision="auto", it is "triton" for 16 streams or more if that is available, and otherwise "cpu".
+            precision="auto", it is "triton" for 8 streams or more if that is available, and otherwise "cpu".
         precision: "float32", the model itself; "int16" or "int8" weights, only with "cpu"; "float16", only with
             "triton"; or "auto", which is int16 with "cpu" and float16 with "triton": about equally exact, and faster
             than float32. On one core, int8 is about five to seven times as fast as float32, int16 three to four times.

@@ -19,7 +19,7 @@ from musicai.wavenet.model import WaveNet, number
 
 # By method; the first is what precision="auto" stands for.
 PRECISIONS = {"naive": ["float32"], "cached": ["float32"], "cpu": ["int16", "float32", "int8"], "triton": ["float16"]}
-MANY = 16  # streams from which a GPU with Triton (225,000 samples/s at 16) beats a core (37,000 to 187,000 in int8)
+MANY = 8  # streams from which a GPU with Triton (44,000 samples/s for each of up to 16) beats 6 cores (56,000 in int16)
 
 
 class Request:
