@@ -132,11 +132,11 @@ def chorales(split: str, every: int) -> dict[str, dict[str, float]]:
         scores.append(four_voices(as_melody(line - 12, 1.0, key=f"C {'minor' if is_minor else 'major'}")))
     seconds = (time.perf_counter() - began) / len(rolls)
     alone, model = [], RollWaveNet.from_pretrained("wavenet-chorales")
-    for line in lines[::4]:  # which takes seconds each
+    for line, is_minor in zip(lines[::4], minor[::4], strict=True):  # which takes seconds each
         top = torch.zeros(88, len(line))
         top[line - 21, torch.arange(len(line))] = 1
-        drawn = compose(model, len(line), fixed=under_melody(top), temperature=0.7, seed=1, progress=False)
-        alone.append(in_four(drawn.numpy().T))
+        how = {"mode": "minor" if is_minor else "major", "temperature": 0.7, "seed": 1, "progress": False}
+        alone.append(in_four(compose(model, len(line), fixed=under_melody(top), **how).numpy().T))
     rows = {"Bach": judge(list(map(in_four, rolls)), minor), "ours": judge(list(map(voices_of, scores)), minor)}
     rows["ours"] |= {"hold": max(map(longest, scores)), "seconds": seconds}
     return {**rows, "WaveNet": judge(alone, minor[::4])}
