@@ -28,7 +28,7 @@ def sum_features(rows: Tensor, shift: Tensor, scale: Tensor, matrix: Tensor) -> 
     width, size = max(16, triton.next_power_of_2(d)), max(16, triton.next_power_of_2(k))
     block = BLOCK if width > 32 else 2 * BLOCK
     processors = torch.cuda.get_device_properties(rows.device).multi_processor_count if rows.is_cuda else 1
-    programs = min(triton.cdiv(n, block), (2 if width > 32 else 3) * processors)  # as many as fit in at the same time
+    programs = min(triton.cdiv(n, block), 6 * processors)  # two or three fit in at the same time
     log_likelihoods, sums = rows.new_empty(n), rows.new_empty(programs, k, p)
     with torch.cuda.device_of(rows):  # which need not be the current one
         _add_up[programs,](
