@@ -193,9 +193,12 @@ class BlockEStep:
         if not self.full and max(len(self.matrix), rows.shape[1]) <= fused.MOST:
             frame = self.frame.shift.float(), self.frame.scale.float()
             return *fused.sum_features(rows, *frame, self.matrix), None
-        x = torch.empty_like(rows, memory_format=torch.contiguous_format)
-        self.frame.rows_into(rows, out=x.T)
-        return *products.sum_features(x, *factors_of_features(x, self.full), self.matrix), None
+        pairs, found = factors_of_features(rows, self.full), []
+        for part in rows.split(2**24 // rows.shape[1]):
+            x = torch.empty_like(part, memory_format=torch.contiguous_format)
+            self.frame.rows_into(part, out=x.T)
+            found.append(products.sum_features(x, *pairs, self.matrix))
+        return *map(sum, zip(*found, strict=True)), None
 
     def log_joint(self, rows: Tensor) -> Tensor:
         """log(weight x density) of each component at each row of a piece: (K, rows), float64."""

@@ -10,7 +10,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.nn.functional import pad
 
-MEMORY = 2**28  # bytes, roughly
+MEMORY = 200_000_000  # bytes, roughly
 TOGETHER = 4096  # rows whose sums tensor cores add up; they round them down
 
 
@@ -27,39 +27,29 @@ def sum_features(x: Tensor, first: Tensor, second: Tensor, matrix: Tensor) -> tu
     """
     (n, d), (k, p) = x.shape, matrix.shape
     size, width = triton.cdiv(k, 8) * 8, triton.cdiv(p, 8) * 8  # tensor cores read 16 bytes at a time
-    a, b, c = in_three(pad(matrix, (0, width - p, 0, size - k)))
-    coefficients = torch.cat([a, a, a, b, b, c], 1).T
+    part, parts = pad(matrix, (0, width - p, 0, size - k)), []
+    for _ in range(3):
+        parts.append(part.bfloat16())
+        part = part - parts[-1].float()
+    coefficients = torch.cat([parts[i] for i in (0, 0, 0, 1, 1, 2)], 1).T
     total, log_likelihoods = x.new_zeros(2 * size, 3 * width, dtype=torch.float64), x.new_empty(n)
-    length = max(1, MEMORY // (12 * width + 8 * size) // TOGETHER) * TOGETHER
-    length = min(length, triton.cdiv(n, TOGETHER) * TOGETHER)
-    features = x.new_empty(length, 6 * width, dtype=torch.bfloat16)
-    responsibilities = x.new_empty(length, 2 * size, dtype=torch.bfloat16)
+    groups = max(1, min(MEMORY // (12 * width + 8 * size) // TOGETHER, triton.cdiv(n, TOGETHER)))
+    features = x.new_empty(groups, TOGETHER, 6 * width, dtype=torch.bfloat16)
+    responsibilities = x.new_empty(groups, TOGETHER, 2 * size, dtype=torch.bfloat16)
     block = triton.next_power_of_2(size)
+    rows = max(1, min(TOGETHER, 2048 // block))
     with torch.cuda.device_of(x):  # which need not be the current one
-        for start in range(0, n, length):
-            part = x[start : start + length]
-            groups = triton.cdiv(len(part), TOGETHER)
-            f, r = features[: groups * TOGETHER], responsibilities[: groups * TOGETHER]
-            _write_features[len(f) // 32, triton.cdiv(width, 64)](
-                part, len(part), d, first, second, p, f, width, ROWS=32, WIDTH=64
-            )
-            joint, rows = product(f, coefficients), max(1, 2048 // block)
-            _write_responsibilities[triton.cdiv(len(f), rows),](
-                joint, len(part), len(f), k, r, size, log_likelihoods[start:], ROWS=rows, WIDTH=block
-            )
-            f, r = f[:, : 3 * width].unflatten(0, (groups, -1)), r.unflatten(0, (groups, -1))
-            total += product(r.mT, f).sum(0, dtype=torch.float64)
+        for start in range(0, n, groups * TOGETHER):
+            some, here = x[start : start + groups * TOGETHER], log_likelihoods[start : start + groups * TOGETHER]
+            count = triton.cdiv(len(some), TOGETHER)
+            f, r, end = features[:count], responsibilities[:count], count * TOGETHER
+            grid = end // 32, triton.cdiv(width, 64)
+            _write_features[grid](some, len(some), d, first, second, p, f, width, ROWS=32, WIDTH=64)
+            joint = product(f.flatten(0, 1), coefficients)
+            _write_responsibilities[end // rows,](joint, len(some), k, r, size, here, ROWS=rows, WIDTH=block)
+            total += product(r.mT, f[:, :, : 3 * width]).sum(0, dtype=torch.float64)
     sums = total.unflatten(0, (2, size)).unflatten(2, (3, width)).sum((0, 2))
     return sums[:k, :p].T, log_likelihoods.sum(dtype=torch.float64)
-
-
-def in_three(x: Tensor) -> list[Tensor]:
-    """Write x (float32) as the sum of three tensors in bfloat16."""
-    parts = []
-    for _ in range(3):
-        parts.append(x.bfloat16())
-        x = x - parts[-1].float()
-    return parts
 
 
 def product(a: Tensor, b: Tensor) -> Tensor:
@@ -80,33 +70,27 @@ def _write_features(x, n, d, first, second, p, features, width, ROWS: tl.constex
     value *= tl.load(at + j[None, :], mask=real & (j < d)[None, :], other=1.0)
     value = tl.where(real, value, 0.0)
     at, here = features + row.to(tl.int64)[:, None] * (6 * width) + place[None, :], (place < width)[None, :]
-    a = value.to(tl.bfloat16)
-    value -= a.to(tl.float32)
-    b = value.to(tl.bfloat16)
-    c = (value - b.to(tl.float32)).to(tl.bfloat16)
-    tl.store(at, a, mask=here)
-    tl.store(at + width, b, mask=here)
-    tl.store(at + 2 * width, c, mask=here)
-    tl.store(at + 3 * width, a, mask=here)
-    tl.store(at + 4 * width, b, mask=here)
-    tl.store(at + 5 * width, a, mask=here)
+    for part in tl.static_range(3):
+        rounded = value.to(tl.bfloat16)
+        value -= rounded.to(tl.float32)
+        for copy in tl.static_range(3 - part):
+            tl.store(at + (part + 3 * copy - copy // 2) * width, rounded, mask=here)
 
 
-@triton.jit(do_not_specialize=["n", "end", "components"])
+@triton.jit(do_not_specialize=["n", "components"])
 def _write_responsibilities(
-    joint, n, end, components, responsibilities, size, log_likelihoods, ROWS: tl.constexpr, WIDTH: tl.constexpr
+    joint, n, components, responsibilities, size, log_likelihoods, ROWS: tl.constexpr, WIDTH: tl.constexpr
 ):
     """Write both parts of the responsibilities side by side, 0 for rows from n on, and the log-likelihoods."""
     row, k = tl.program_id(0) * ROWS + tl.arange(0, ROWS), tl.arange(0, WIDTH)
-    here = (row < end)[:, None] & (k < size)[None, :]
-    at = joint + row.to(tl.int64)[:, None] * size + k[None, :]
-    x = tl.load(at, mask=here & (k < components)[None, :], other=float("-inf"))
-    peak = tl.maximum(tl.max(x, 1), -1e38)  # rows after the end have none
+    at, here = joint + row.to(tl.int64)[:, None] * size + k[None, :], (k < size)[None, :]
+    x = tl.load(at, mask=(k < components)[None, :], other=float("-inf"))
+    peak = tl.max(x, 1)
     x = tl.exp(x - peak[:, None])
     mass = tl.sum(x, 1)
     tl.store(log_likelihoods + row, peak + tl.log(mass), mask=row < n)
     x *= tl.where(row < n, 1 / mass, 0.0)[:, None]
-    a = x.to(tl.bfloat16)
+    rounded = x.to(tl.bfloat16)
     at = responsibilities + row.to(tl.int64)[:, None] * (2 * size) + k[None, :]
-    tl.store(at, a, mask=here)
-    tl.store(at + size, (x - a.to(tl.float32)).to(tl.bfloat16), mask=here)
+    tl.store(at, rounded, mask=here)
+    tl.store(at + size, (x - rounded.to(tl.float32)).to(tl.bfloat16), mask=here)
