@@ -77,8 +77,7 @@ class Fused:
 
 def _pack(matrices: Tensor, axis: int = 0) -> Tensor:
     """Matrices (..., C, D) in the order of `_fetched`, flattened from this axis."""
-    parts = matrices.to(HALF).unflatten(-2, (-1, 2, 2, 4, 2))
-    parts = parts.movedim(-1, -5).movedim(-2, -4).flatten(axis).contiguous()
+    parts = matrices.to(HALF).unflatten(-2, (-1, 2, 2, 4, 2)).movedim(-1, -5).movedim(-2, -4).flatten(axis).contiguous()
     return parts.view(torch.int32) if HALF.itemsize == 2 else parts
 
 
@@ -97,11 +96,10 @@ def _fetched(at, C: tl.constexpr, D: tl.constexpr):
 def _product(x, w, total, following, C: tl.constexpr, D: tl.constexpr):
     """total + x (GROUP, C) times weights (C, D), summed in float32, and the weights that follow these."""
     if w.dtype == tl.int32:
-        pairs = w.reshape(C // 32, D, 4, 2, 2, 1)
-        w = (pairs >> tl.arange(0, 2) * 16).to(tl.int16).to(tl.float16, bitcast=True)
+        w = (w.reshape(C // 32, D, 4, 2, 2, 1) >> tl.arange(0, 2) * 16).to(tl.int16).to(tl.float16, bitcast=True)
     w = w.reshape(C // 32, D, 4, 2, 2, 2).permute(0, 3, 4, 2, 5, 1).reshape(C, D)
-    total = tl.broadcast_to(total, [x.shape[0], D])
-    total = tl.dot(x.to(w.dtype), w, total, input_precision="ieee")  # which matters to tests in float32 only
+    # The precision matters to tests in float32 only.
+    total = tl.dot(x.to(w.dtype), w, tl.broadcast_to(total, [x.shape[0], D]), input_precision="ieee")
     return total, _fetched(following, C, D)
 
 
@@ -126,22 +124,20 @@ def _advance(
     PACKED: tl.constexpr = 2 if inner.dtype.element_ty == tl.int32 else 1
     SQUARE: tl.constexpr = R * R // PACKED
     SIZE: tl.constexpr = 5 * SQUARE + R * S // PACKED
-    group = tl.program_id(0)
-    stream = group * GROUP + tl.arange(0, GROUP)
+    stream = tl.program_id(0) * GROUP + tl.arange(0, GROUP)
     at, r = tl.minimum(stream, streams - 1).to(tl.int64), tl.arange(0, R)[None, :]
     given += tl.arange(0, 2 * R)[None, :] + (0 if SAME else at[:, None] * given_stream)
     cell = tl.arange(0, GROUP)[:, None] * R + r  # in a row of the ring
-    ring += group.to(tl.int64) * (LAYERS // DEPTH * (2 << DEPTH) * GROUP * R) + cell
+    ring += tl.program_id(0).to(tl.int64) * (LAYERS // DEPTH * (2 << DEPTH) * GROUP * R) + cell
     # The weights that come next are always held in registers; as soon as they have been used, others take their place.
     past_w, x_w = _fetched(inner, R, 2 * R), _fetched(inner + 2 * SQUARE, R, 2 * R)
     residual_w, skip_w = _fetched(inner + 4 * SQUARE, R, R), _fetched(inner + 5 * SQUARE, R, S)
     output_w, head_w = _fetched(output, S, CHUNK), _fetched(head, CHUNK, K)
-    code = tl.load(previous + at)
+    code, t = tl.load(previous + at), 0
     # Likewise, a layer's past and its product are read and computed in advance, as they don't depend on x.
     past = tl.load(ring + _row(0, time + 1, DEPTH) * (GROUP * R))
     inside, past_w = _product(past, past_w, tl.load(given), inner + 1 % LAYERS * SIZE, R, 2 * R)
     past = tl.load(ring + _row(1 % LAYERS, time + (1 << 1 % LAYERS % DEPTH), DEPTH) * (GROUP * R))
-    t = 0
     while t < length:  # Triton's interpreter has no range of a runtime number with NumPy 2.4
         x = tl.load(table + code[:, None] * R + r)  # (GROUP, R)
         total = tl.broadcast_to(tl.load(skip_bias + tl.arange(0, S))[None, :], [GROUP, S])
