@@ -85,11 +85,13 @@ class _Form(Function):
 
     @staticmethod
     def backward(ctx, slope: Tensor) -> tuple[Tensor | None, ...]:
-        parts = list(ctx.saved_tensors)
+        parts, known = list(ctx.saved_tensors), [i for i in range(3) if i != ctx.which]
         parts[ctx.which] = slope.contiguous()
-        wanted = ctx.needs_input_grad[1:]
         others = [(*parts[:i], None, *parts[i + 1 :]) for i in range(3)]
-        return None, *(_Form.apply(i, *others[i]) if wanted[i] else None for i in range(3))
+        # The slope in x, which a penalty takes first, does not need the one in w; needs_input_grad does not know that.
+        nodes = zip(known, (node for node, _ in ctx.next_functions), strict=True)
+        wanted = {i for i, node in nodes if node is not None and torch._C._will_engine_execute_node(node)}
+        return None, *(_Form.apply(i, *others[i]) if i in wanted else None for i in range(3))
 
 
 class _Leaky(Function):

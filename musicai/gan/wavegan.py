@@ -122,10 +122,12 @@ class PhaseShuffle(nn.Module):
         """Shift x (B, C, T) along T."""
         if not self.training or self.n == 0:
             return x
-        shift = torch.randint(-self.n, self.n + 1, (), device=x.device)
-        last = x.shape[-1] - 1
-        index = (torch.arange(last + 1, device=x.device) - shift).abs()  # reflected at the first step ...
-        return x.index_select(-1, last - (last - index).abs())  # ... and at the last
+        shift, steps = int(torch.randint(-self.n, self.n + 1, ())), x.mT  # drawn on the CPU, so nothing waits for a GPU
+        if shift > 0:  # reflected at the first step
+            steps = torch.cat([steps[:, 1 : shift + 1].flip(1), steps[:, :-shift]], 1)
+        elif shift < 0:  # reflected at the last step
+            steps = torch.cat([steps[:, -shift:], steps[:, shift - 1 : -1].flip(1)], 1)
+        return steps.mT
 
 
 def _initialise(module: nn.Module) -> None:
