@@ -21,7 +21,6 @@ MODELS = {
     "chorales": wavenet.RollWaveNet,
     "nottingham": wavenet.RollWaveNet,
     "renderer": wavenet.ScoreWaveNet,
-    "renderer-categorical": wavenet.ScoreWaveNet,
     "unconditional": wavenet.WaveNet,
     "tunes": composition.TuneWaveNet,
     "distilled": performance.DistilledInstrument,

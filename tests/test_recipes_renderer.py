@@ -169,7 +169,7 @@ def test_the_error_of_silence_is_all_and_of_the_truth_none():
     assert renderer.sketch_error(model, batch).item() == pytest.approx(0.01, abs=1e-4)
 
 
-@pytest.mark.parametrize("name", ["renderer", "renderer-categorical", "unconditional"])
+@pytest.mark.parametrize("name", ["renderer", "unconditional"])
 def test_a_model_begins_with_the_shape_of_the_shipped_one(name, small_set):
     shipped = {"unconditional": "wavenet-unconditional"}.get(name, f"wavenet-{name}")
     model = renderer.build(name, small_set)

@@ -18,7 +18,6 @@ RECIPES: dict[str, str] = {
     "chorales": "a WaveNet that composes Bach chorales; ships as wavenet-chorales (chapter 5)",
     "nottingham": "a WaveNet that composes folk tunes with chords; ships as wavenet-nottingham (chapter 5)",
     "renderer": "a WaveNet that plays a score as flute or trumpet; ships as wavenet-renderer (chapter 5)",
-    "renderer-categorical": "the same, with a head of 256 codes; ships as wavenet-renderer-categorical (chapter 5)",
     "unconditional": "a WaveNet that babbles like a flute and a trumpet; ships as wavenet-unconditional (chapter 5)",
     "tunes": "a WaveNet that writes folk tunes note by note; ships as tunes (chapter 7)",
     "distilled": "the instrument GAN in few weights, for the web page; ships as distilled-instrument (chapter 8)",

@@ -1,4 +1,4 @@
-"""WaveNets that play a score at 16 kHz, or babble: `musicai train renderer`, `renderer-categorical`, `unconditional`.
+"""WaveNets at 16 kHz, one that plays a score and one that babbles: `musicai train renderer`, `unconditional`.
 
 They learn from renderings by the sampled flute and trumpet: of folk tunes, and of single notes held for 0.1 to 4
 seconds. The partials of the notes are fitted first (partials.safetensors), then frozen while the WaveNet learns the
@@ -32,7 +32,6 @@ from musicai.wavenet.lookup import KEYS, LOWEST
 HOP, SILENCE = 160, 128
 MARGIN = 2  # frames on either side of its own that a sample's conditioning may see
 SHAPE = {"layers": 21, "stacks": 3, "residual_channels": 32, "skip_channels": 32, "end_channels": 64}
-DEEPER = SHAPE | {"layers": 27}  # 96 ms instead of 24
 INSTRUMENTS = ("flute", "trumpet")
 BATCH, FRAMES, LR = 2, 20, 3e-3  # crops per step; frames of 10 ms that count in each; the peak learning rate
 ON_GPU = 16  # as many times as many crops per step, to fill it
@@ -42,8 +41,8 @@ PARTIAL_STEPS = 7_000  # before the WaveNet's steps, with 16 crops each
 
 
 # Longer training gives fewer bits but worse playing (the card has a table).
-STEPS = {"renderer": 4_000, "renderer-categorical": 12_000, "unconditional": 1_200}
-DISTURBED = {"renderer": 0.5, "renderer-categorical": 0.9, "unconditional": 0.0}  # the share of pasts that are
+STEPS = {"renderer": 4_000, "unconditional": 1_200}
+DISTURBED = 0.5  # the share of the renderer's pasts that are
 
 
 # ---- data: pieces, their audio as mu-law codes, crops
@@ -152,9 +151,8 @@ def build(name: str, training: list[Piece]) -> WaveNet:
     if name == "unconditional":
         model = WaveNet(WaveNetConfig(**SHAPE))
     else:
-        # Ten Gaussians for what the sketch leaves; the other two predict one of 256 codes.
-        kind = DEEPER | {"mixtures": 10, "residual": True} if name == "renderer" else SHAPE
-        model = ScoreWaveNet(ScoreConfig(**kind, **SKETCH, instruments=INSTRUMENTS, global_channels=8))
+        shape = SHAPE | SKETCH | {"layers": 27, "mixtures": 10, "residual": True}  # 96 ms, Gaussians
+        model = ScoreWaveNet(ScoreConfig(**shape, instruments=INSTRUMENTS, global_channels=8))
         model.upsample.partials.loops.copy_(loops())
     good_start(model, training)
     return model.to(device())
@@ -280,7 +278,7 @@ def train(name: str, out: Path, steps: int | None, seed: int, progress: bool) ->
 
     def step(n: int) -> dict[str, Tensor]:
         optimizer.param_groups[0]["lr"] = LR * warm_cosine(n, steps, end=0.02)
-        loss = -log_prob(model, crops, n, DISTURBED[name]).mean() / math.log(2)
+        loss = -log_prob(model, crops, n, DISTURBED * score).mean() / math.log(2)
         return {"bits": update(loss, optimizer, max_norm=1.0)}
 
     def validate(run: TrainingRun) -> dict[str, float]:

@@ -58,8 +58,10 @@ class Partials(nn.Module):
         inputs = self.key.embedding_dim + VELOCITIES + len(FADES) + 2 * len(SWINGS) + len(RELEASES) + 2
         widths = [inputs, hidden, hidden, hidden]
         self.layers = nn.ModuleList([nn.Linear(a, b) for a, b in itertools.pairwise(widths)])
+        self.gains = nn.Embedding(instruments * len(keys), 2 * hidden)
         self.curves = nn.Linear(hidden, 2 * count + 1)
         nn.init.normal_(self.key.weight, std=0.5)
+        nn.init.normal_(self.gains.weight, 1.0, 0.5)
         nn.init.zeros_(self.curves.bias)
         self.curves.weight = nn.Parameter(0.3 * self.curves.weight.detach())
         constants = {"fades": FADES, "releases": RELEASES, "overtones": torch.arange(1.0, count + 1)}
@@ -119,8 +121,8 @@ class Partials(nn.Module):
         times = [torch.exp(-age / self.fades), angles.sin() * fading, angles.cos() * fading]
         times += [torch.exp(-ended.clamp(min=0) / self.releases), (ended > 0).float(), again]
         h = torch.cat([self.key(who), loud, *times], dim=1)
-        for layer in self.layers:
-            h = nn.functional.silu(layer(h))
+        for layer, gain in zip(self.layers, (*self.gains(who).chunk(2, dim=1), 1.0), strict=True):
+            h = nn.functional.silu(gain * layer(h))  # a key's own swings are its gains on common ones
         size = torch.cat([velocity[:, None].square().expand(-1, 2 * self.count), torch.ones_like(age)], dim=1)
         return h, self.curves(h) * size
 

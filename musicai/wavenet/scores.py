@@ -133,7 +133,8 @@ class ScoreConditioner(nn.Module):
 
     def sketch(self, frames: Tensor, instrument: Tensor) -> Tensor:
         """The waveform that the partials make on their own, (B, time)."""
-        return self.partials.sketch(notes_of(frames), instrument)
+        with torch.autocast(frames.device.type, enabled=False):
+            return self.partials.sketch(notes_of(frames), instrument)
 
 
 class ScoreWaveNet(WaveNet):
@@ -170,10 +171,7 @@ class ScoreWaveNet(WaveNet):
 
     def offset(self, length: int, local: Tensor, instrument: Tensor) -> Tensor | int:
         """What is added to the values that the network draws, (B, length): the sketch if `config.residual`, else 0."""
-        if not self.config.residual:
-            return 0
-        with torch.autocast(local.device.type, enabled=False):
-            return self.upsample.sketch(local, instrument)[:, :length]
+        return self.upsample.sketch(local, instrument)[:, :length] if self.config.residual else 0
 
     def conditioning(self, score, instrument: str, length: int) -> dict[str, Tensor | int]:
         """The conditioning with which `sample` plays the first `length` samples of a score.

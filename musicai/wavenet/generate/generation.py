@@ -164,13 +164,12 @@ def total_variation(
     previous = model.previous(samples)
     compiled = Compiled(model, request.conditioning, request.draw, previous[:, 0], precision).answers(samples)
     truth = model.head.linear(features(model, previous, request.conditioning.block(0, length)))
-    offsets = torch.zeros(samples.shape) + offset
-    pieces = zip(*(x.split(100, dim=1) for x in (truth, compiled, offsets)), strict=True)  # 256 densities per sample
-    apart = [(_probabilities(model, a, c) - _probabilities(model, b, c)).abs().sum(-1) / 2 for a, b, c in pieces]
-    return torch.cat(apart, 1)
+    parts = truth, compiled, torch.zeros(samples.shape) + offset
+    pieces = zip(*(part.split(100, dim=1) for part in parts), strict=True)  # 256 densities for each sample
+    return torch.cat([(_codes(model, a, c) - _codes(model, b, c)).abs().sum(-1) / 2 for a, b, c in pieces], 1)
 
 
-def _probabilities(model: WaveNet, raw: Tensor, offset: Tensor) -> Tensor:
+def _codes(model: WaveNet, raw: Tensor, offset: Tensor) -> Tensor:
     """The probability of each code, (..., classes), from the output of the head's linear layer."""
     if not model.config.mixtures:
         return raw.double().softmax(-1)

@@ -41,8 +41,7 @@ class Request:
         self.model = deepcopy(model).cpu() if self.method == "cpu" and device.type != "cpu" else model
         self.opening, given = _opening(model, streams, opening), {} if conditioning is None else conditioning
         self.conditioning = Conditioning(self.model, streams, self.opening.shape[1] + self.n, **given)
-        if self.opening.shape[1]:
-            self.opening = self.opening - self.conditioning.offset(0, self.opening.shape[1])
+        self.opening = self.opening - self.conditioning.offset(0, self.opening.shape[1])
         self.uniforms = Uniforms(seed, streams, self.n, model.head.uniforms, uniforms)
         self.draw = Draw(self.model, temperature, top_p)
         self.kind = "<f4" if model.config.mixtures else "<i4"  # of the samples in a record

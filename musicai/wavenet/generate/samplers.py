@@ -69,9 +69,8 @@ class Conditioning:
     @torch.inference_mode()
     def offset(self, start: int, stop: int) -> Tensor | int:
         """What is added to the drawn samples [start, stop), on the CPU: (streams, T), or 0; see `WaveNet.offset`."""
-        first, frames = start // self.factor, self.local
-        if frames is not None:
-            frames = frames[..., first : -(-stop // self.factor)]
+        first = start // self.factor
+        frames = None if self.local is None else self.local[..., first : -(-stop // self.factor)]
         offset = self.model.offset(stop - first * self.factor, frames, self.instrument)
         return offset if isinstance(offset, int) else offset[:, start - first * self.factor :].cpu()
 
