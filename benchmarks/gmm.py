@@ -36,7 +36,7 @@ from sklearn.mixture import GaussianMixture as Reference
 from musicai.gmm import GaussianMixture
 from musicai.gmm._scale.blocks import e_step_over
 from musicai.gmm._scale.rows import Data
-from musicai.gmm.em import Parameters
+from musicai.gmm.em import Parameters, m_step
 from musicai.threads import Workers
 
 SHAPES = [(200_000, 20, 64, "diag"), (100_000, 20, 32, "full"), (1_000_000, 40, 128, "diag"), (50_000, 128, 16, "full")]
@@ -210,6 +210,7 @@ def compare_gpu(device: torch.device, shapes: list[tuple]) -> None:
         settings = {"covariance_type": kind, "max_iter": 1, "init_params": "random_from_data", "random_state": 0}
         parameters = GaussianMixture(k, **settings).fit(x)._parameters()
         with Data(x, kind == "full") as data, torch.no_grad():
+            parameters = m_step(e_step_over(data, parameters, 1e-6), kind, 1e-6)  # where they are in a fit
             before = torch.cuda.memory_allocated() if device.type == "cuda" else 0
             spent = timed(lambda data=data, now=parameters: e_step_over(data, now, 1e-6), device)
         read, multiply = per_byte * n * d * 4, per_flop * work(*shape)[2]
