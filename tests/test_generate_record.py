@@ -143,3 +143,13 @@ def test_a_process_that_is_killed(tmp_path):
     assert times >= 50
     found = torch.frombuffer(bytearray(body[: 8 * times]), dtype=torch.int32).reshape(times, 2).T
     assert torch.equal(found[:, :300].long(), sample(network(), 10**6 if times > 10**6 else min(times, 300), **HOW))
+
+
+def test_what_a_sketch_adds_is_the_same_to_the_bit(tmp_path):
+    """The recorded part comes back in one piece, but the sketch is added in the blocks in which it was drawn."""
+    model = ScoreWaveNet.from_pretrained("wavenet-renderer")
+    how = {"conditioning": model.conditioning(Melody.from_pitches([72, 74, 76]).to_score(), "flute", 6000)}
+    how |= {"block": 1000, "seed": 5, "record": tmp_path / "run", "progress": False}
+    whole = sample(model, 6000, **how)
+    os.truncate(how["record"], how["record"].stat().st_size - 4 * 2990)
+    assert torch.equal(sample(model, 6000, **how), whole)
