@@ -52,14 +52,12 @@ class Request:
 
     def _whole(self, parts: Iterator[Tensor]) -> Iterator[Tensor]:
         """Add what the network doesn't draw; a record holds only what it draws, so a rerun is the same to the bit."""
-        at, whole = self.opening.shape[1], []
+        at = self.opening.shape[1]
         for part in parts:
-            for piece in part.split(
-                self.block, 1
-            ):  # a record's too: cut elsewhere, an offset would be rounded differently
-                whole.append(piece + self.conditioning.offset(at, at := at + piece.shape[1]))
-            yield torch.cat(whole, 1)
-            whole.clear()
+            pieces = []  # the blocks in which a record was drawn: cut elsewhere, an offset would be rounded differently
+            for piece in part.split(self.block, 1):
+                pieces.append(piece + self.conditioning.offset(at, at := at + piece.shape[1]))
+            yield torch.cat(pieces, 1)
 
     def _drawn(self, before: Tensor, record: Path | None) -> Iterator[Tensor]:
         """Yield the samples before, then draw the others.
