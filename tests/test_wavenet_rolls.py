@@ -534,10 +534,10 @@ def test_particles_prepare_for_what_is_fixed():
     log_p = torch.stack([model.log_prob(x.flip(-1).T).sum() for x in frames])
     fixed = torch.full((88, 2), math.nan)
     fixed[67, 1], fixed[47, 1] = 1.0, 0.0
-    made = [compose(model, 2, fixed=fixed, particles=8, seed=s, progress=False).flip(0).T[0] for s in range(400)]
+    made = [compose(model, 2, fixed=fixed, particles=8, seed=s, progress=False).flip(0).T[0] for s in range(250)]
     counts = torch.bincount(torch.tensor([2 * int(x[20]) + int(x[40]) for x in made]), minlength=4)
     truth = log_p.softmax(0)
-    assert ((counts / 400 - truth).abs() < 0.06).all(), (counts / 400, truth)
+    assert ((counts / 250 - truth).abs() < 0.08).all(), (counts / 250, truth)
 
 
 def test_what_is_struck():
