@@ -98,9 +98,9 @@ def as_loud_as(audio: Tensor, other: Tensor) -> Tensor:
 def play(model: ScoreWaveNet, piece: Piece, args: argparse.Namespace) -> tuple[dict[str, Tensor], float]:
     """A piece as played by each of PLAYERS, and how many seconds of one voice the sampler drew per second."""
     length = round(args.seconds * SR)
-    how = {"temperature": args.temperature, "seconds": args.seconds, "seed": args.seed, "progress": False}
+    how = {"temperature": args.temperature, "seed": args.seed, "precision": args.precision, "progress": False}
     start = time.perf_counter()
-    ours = WaveNetPerformer(model, piece.instrument, **how)(piece.score).samples[0]
+    ours = WaveNetPerformer(model, piece.instrument, seconds=args.seconds, **how)(piece.score).samples[0]
     speed = args.seconds * len(voices(piece.score.notes)) / (time.perf_counter() - start)
     synth = by_synth(piece, length)
     others = ours, sketch(model, piece, length), fitted(render(piece.score).mean(0), length)
@@ -370,7 +370,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--table", action="store_true", help="measure held notes, noise and bits instead")
     parser.add_argument("--twins", nargs="*", default=[], help="other models to measure the bits of")
     parser.add_argument("--sketch-only", action="store_true", help="in the table, don't draw held notes")
-    parser.add_argument("--precision", default="int8", help="of the sampler, for held notes")
+    parser.add_argument("--precision", default="int8", help="of the sampler")
     parser.add_argument("--seconds", type=float, default=10.0, help="seconds of each piece")
     parser.add_argument("--temperature", type=float, default=0.3)
     parser.add_argument("--seed", type=int, default=0)

@@ -165,3 +165,28 @@ def test_the_judge_hears_what_synth_plays(script, monkeypatch, tmp_path, capsys)
     assert "synth: 100.0 % within half a semitone" in said
     assert "WaveNet: 0.0 % within half a semitone" in said  # it has learned nothing
     assert len(list((tmp_path / "heard").glob("*.mp3"))) == 6
+
+
+def test_adaptive_prediction_follows_what_changes(script):
+    """It beats fixed weights on a sine that glides, needs no sine at all if told the sound, and finds no order in noise."""
+    t = np.arange(16_000)
+    glide = mu_law_encode(torch.from_numpy(0.4 * np.sin((0.1 + 2e-5 * t) * t)).float()).numpy().astype(np.uint8)
+    noise = np.random.default_rng(0).integers(0, 256, 16_000).astype(np.uint8)
+    values = mu_law_decode(torch.from_numpy(glide.astype(np.int64))).double().numpy()
+    adaptive = script.adaptive_bits([glide], [glide], 8, 0.1)
+    assert adaptive < script.linear_bits(glide, glide, 8) - 0.5
+    assert script.adaptive_bits([glide], [glide], 8, 0.1, [values], [values]) < 0.1
+    assert script.adaptive_bits([noise], [noise], 8, 0.1) > 7.9
+
+
+def test_noise_between_partials_is_noise_between_partials(script):
+    (piece,) = [piece for piece in script.held_notes("flute") if piece.name == "69"]
+    t = torch.arange(56_000) / 16_000
+    tone = sum(torch.sin(2 * math.pi * 440 * k * t) / k for k in range(1, 18))
+    noise = torch.randn(56_000, generator=torch.Generator().manual_seed(0))
+    levels = [script.between(tone + level * noise, piece) for level in (0.0, 0.01, 0.1)]
+    assert levels[0] < -80
+    assert levels[2] - levels[1] == pytest.approx(20, abs=0.2)
+    assert levels[2] == pytest.approx(
+        10 * math.log10(0.01 * 0.8 * 3.8 / 8 / 0.8), abs=0.5
+    )  # 0.8: one bin in five is left out
