@@ -167,11 +167,11 @@ def ear_table(model: InstrumentGenerator, options: argparse.Namespace, takes: in
         lines.append(f"{name:22}" + "".join(f"{x:7.1f}" + " " * (n % 2) for n, x in enumerate(numbers)))
     rows = torch.tensor(rows)
     scores = [
-        MetricScore("attack, longest relative to real", rows[:, 0].max().item(), 1.0),
-        MetricScore("attack 20-80 %, longest relative to real", rows[:, 1].max().item(), 1.0),
-        MetricScore("noise between partials, most above real, dB", rows[:, 2].max().item(), 0.0),
-        MetricScore("noise between partials, farthest from real, dB", rows[:, 2].abs().max().item(), 0.0),
-        MetricScore("level, rms distance from real, dB", uneven.square().mean().sqrt().item(), 0.0),
+        MetricScore("attack, longest relative to real", rows[:, 0].max().item(), 1.0, False),
+        MetricScore("attack 20-80 %, longest relative to real", rows[:, 1].max().item(), 1.0, False),
+        MetricScore("noise between partials, most above real, dB", rows[:, 2].max().item(), 0.0, False),
+        MetricScore("noise between partials, farthest from real, dB", rows[:, 2].abs().max().item(), 0.0, False),
+        MetricScore("level, rms distance from real, dB", uneven.square().mean().sqrt().item(), 0.0, False),
         MetricScore("dB between two takes", spread[1].mean().item(), spread[0].mean().item()),
     ]
     return "\n".join(lines), scores
