@@ -1,6 +1,6 @@
 """Collect the wheels for `make gpu` on a machine with CUDA torch but no network: `python scripts/gpu_wheels.py`.
 
-Such a machine has torch, NumPy, SciPy, scikit-learn, numba, matplotlib, pytest and hypothesis; the rest is about 23 MB.
+Such a machine has torch, NumPy, SciPy, scikit-learn, numba, matplotlib, pytest and hypothesis; the rest is about 22 MB.
 Only the part of music21's data that the book reads is kept. `make gpu` looks for the wheels in _build/wheels, which
 git ignores, so copy that folder to the machine too.
 """
@@ -12,7 +12,7 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-SOUND = "pyloudnorm soundfile cffi pycparser soxr symusic pySmartDL platformdirs librosa audioread decorator pooch"
+SOUND = "pyloudnorm soundfile cffi pycparser soxr platformdirs librosa audioread decorator pooch"
 SCORES = "music21 chardet jsonpickle more-itertools verovio webcolors"
 KERNEL = "ipykernel comm nest-asyncio2 traitlets jupyter-client jupyter-core pyzmq tornado"
 SHELL = "ipython ipython-pygments-lexers matplotlib-inline prompt-toolkit wcwidth stack-data executing asttokens"
