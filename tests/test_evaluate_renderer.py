@@ -168,7 +168,7 @@ def test_the_judge_hears_what_synth_plays(script, monkeypatch, tmp_path, capsys)
 
 
 def test_adaptive_prediction_follows_what_changes(script):
-    """It beats fixed weights on a sine that glides, needs no sine at all if told the sound, and finds no order in noise."""
+    """It beats fixed weights on a gliding sine, needs nothing if told the sound, and finds no order in noise."""
     t = np.arange(16_000)
     glide = mu_law_encode(torch.from_numpy(0.4 * np.sin((0.1 + 2e-5 * t) * t)).float()).numpy().astype(np.uint8)
     noise = np.random.default_rng(0).integers(0, 256, 16_000).astype(np.uint8)
