@@ -79,6 +79,12 @@ def test_as_many_weights_as_the_tables_say(d, c):
         assert sum(p.numel() for p in WaveGANGenerator().parameters()) == 19_065_345
 
 
+def test_shapes_can_be_had_without_numbers():
+    """As in chapter 4; phase shuffle must not ask for the value of what it draws."""
+    with torch.device("meta"):
+        assert WaveGANDiscriminator(64)(WaveGANGenerator(64)(torch.empty(2, 100))).shape == (2, 1)
+
+
 def test_sounds_are_within_one_and_z_is_uniform():
     torch.manual_seed(0)
     generator = WaveGANGenerator(2)

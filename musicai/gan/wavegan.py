@@ -7,10 +7,10 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import leaky_relu
 
 from musicai.pretrained import Pretrained
 
-from ._strided import Conv1d, ConvTranspose1d, leaky_relu  # torch's own, made fast for stride 4
 from .game import check_input
 
 WIDTHS = (16, 8, 4, 2, 1)  # channels of the generator's layers, in units of `size`; the discriminator's are reversed
@@ -41,7 +41,7 @@ class WaveGANGenerator(Pretrained, nn.Module):
         self.config = {"size": size, "channels": channels, "z_size": z_size}
         widths = [size * width for width in WIDTHS] + [channels]
         self.dense = nn.Linear(z_size, STEPS * widths[0])
-        self.layers = nn.ModuleList([ConvTranspose1d(a, b, **KERNEL, output_padding=1) for a, b in pairwise(widths)])
+        self.layers = nn.ModuleList([nn.ConvTranspose1d(a, b, **KERNEL, output_padding=1) for a, b in pairwise(widths)])
         self.apply(_initialise)
 
     def forward(self, z: Tensor) -> Tensor:
@@ -80,7 +80,7 @@ class WaveGANDiscriminator(Pretrained, nn.Module):
         super().__init__()
         self.config = {"size": size, "channels": channels, "shuffle": shuffle}
         widths = [channels] + [size * width for width in reversed(WIDTHS)]
-        self.layers = nn.ModuleList([Conv1d(a, b, **KERNEL) for a, b in pairwise(widths)])
+        self.layers = nn.ModuleList([nn.Conv1d(a, b, **KERNEL) for a, b in pairwise(widths)])
         self.shuffles = nn.ModuleList([PhaseShuffle(shuffle)] * 4 + [nn.Identity()])
         self.dense = nn.Linear(STEPS * widths[-1], 1)
         self.apply(_initialise)
@@ -122,12 +122,10 @@ class PhaseShuffle(nn.Module):
         """Shift x (B, C, T) along T."""
         if not self.training or self.n == 0:
             return x
-        shift, steps = int(torch.randint(-self.n, self.n + 1, ())), x.mT  # drawn on the CPU, so nothing waits for a GPU
-        if shift > 0:  # reflected at the first step
-            steps = torch.cat([steps[:, 1 : shift + 1].flip(1), steps[:, :-shift]], 1)
-        elif shift < 0:  # reflected at the last step
-            steps = torch.cat([steps[:, -shift:], steps[:, shift - 1 : -1].flip(1)], 1)
-        return steps.mT
+        shift = torch.randint(-self.n, self.n + 1, (), device=x.device)
+        last = x.shape[-1] - 1
+        index = (torch.arange(last + 1, device=x.device) - shift).abs()  # reflected at the first step ...
+        return x.index_select(-1, last - (last - index).abs())  # ... and at the last
 
 
 def _initialise(module: nn.Module) -> None:
