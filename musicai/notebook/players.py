@@ -73,12 +73,10 @@ def listening_ladder(sounds: Mapping[Any, Any], sr: int, heading: str = "Step") 
         raise ValueError("there are no sounds to put in the table; give at least one, such as {0: audio}")
     labels = [f"{key:,}" if isinstance(key, int) else str(key) for key in sounds]
     players = [player(audio, sr, f"{heading} {label}") for label, audio in zip(labels, sounds.values(), strict=True)]
-    middle = "vertical-align:middle"
-    narrow = f"width:1%;white-space:nowrap;text-align:right;{middle}"
+    narrow = "width:1%;white-space:nowrap;text-align:right;vertical-align:middle"
     rows = zip(labels, map(without_caption, players), strict=True)
     body = "".join(
-        f'<tr><th scope="row" style="{narrow}">{escape(label)}</th><td style="{middle}">{one}</td></tr>'
-        for label, one in rows
+        f'<tr><th scope="row" style="{narrow}">{escape(label)}</th><td>{one}</td></tr>' for label, one in rows
     )
     head = f'<tr><th scope="col">{escape(heading)}</th><th scope="col">Sound</th></tr>'
     html = f'<table class="musicai-ladder" style="width:100%"><thead>{head}</thead><tbody>{body}</tbody></table>'
