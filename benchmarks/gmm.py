@@ -206,9 +206,11 @@ def compare_gpu(device: torch.device, shapes: list[tuple]) -> None:
     print(f"\n{name}: {1e-12 / per_flop:.2f} TFLOP/s (float32), {1e-12 / per_byte:.2f} TB/s")
     for shape in shapes:
         n, d, k, kind = shape
-        x = torch.randn(n, d, device=device)
-        settings = {"covariance_type": kind, "max_iter": 1, "init_params": "random_from_data", "random_state": 0}
-        parameters = GaussianMixture(k, **settings).fit(x)._parameters()
+        centres = 2 * torch.randn(k, d, device=device)
+        x = torch.randn(n, d, device=device).add_(centres[torch.randint(k, (n,), device=device)])
+        precisions = torch.ones(k, d) if kind == "diag" else torch.eye(d).expand(k, d, d)
+        start = {"weights_init": torch.full((k,), 1 / k), "means_init": centres, "precisions_init": precisions}
+        parameters = GaussianMixture(k, covariance_type=kind, max_iter=1, **start).fit(x)._parameters()
         with Data(x, kind == "full") as data, torch.no_grad():
             parameters = m_step(e_step_over(data, parameters, 1e-6), kind, 1e-6)  # where they are in a fit
             before = torch.cuda.memory_allocated() if device.type == "cuda" else 0

@@ -123,14 +123,6 @@ def moments_from_sums(sums: Tensor, d: int, full: bool) -> Moments:
     return Moments(count, mean, scatter - count[:, None, None] * em.squares(mean, full))
 
 
-def factors_of_features(x: Tensor, full: bool) -> Tensor:
-    """Which i and j make feature p equal to x_i x_j, where x (rows, D) is extended by x_D = 1: (2, P)."""
-    d = x.shape[1]
-    pairs = torch.triu_indices(d, d, device=x.device) if full else torch.arange(d, device=x.device).expand(2, d)
-    rest = torch.arange(d + 1, device=x.device)
-    return torch.cat([pairs, torch.stack([rest, torch.full_like(rest, d)])], 1)
-
-
 def have_tensor_cores(rows: Tensor, matrix: Tensor) -> bool:
     """Whether they can be used for rows (rows, D) and these coefficients (K, P) of their features."""
     single = rows.dtype == matrix.dtype == torch.float32 and matrix.shape[1] <= MOST_FEATURES and len(rows) > 0
@@ -186,15 +178,17 @@ class BlockEStep:
 
     def _sum_on_tensor_cores(self, rows: Tensor) -> tuple[Tensor, Tensor, None] | None:
         """The same as `_sum`; None if that is not for these rows."""
-        if len(self.exact) or not have_tensor_cores(rows, self.matrix):
+        if self.full or len(self.exact) or not have_tensor_cores(rows, self.matrix):
             return None
         from musicai.gmm._scale import fused, products
 
-        if not self.full and max(len(self.matrix), rows.shape[1]) <= fused.MOST:
+        d = rows.shape[1]
+        if max(len(self.matrix), d) <= fused.MOST:
             frame = self.frame.shift.float(), self.frame.scale.float()
             return *fused.sum_features(rows, *frame, self.matrix), None
-        pairs, found = factors_of_features(rows, self.full), []
-        for part in rows.split(2**24 // rows.shape[1]):
+        column = torch.arange(d + 1, device=rows.device)
+        pairs, found = (torch.cat([column[:d], column]), torch.cat([column[:d], torch.full_like(column, d)])), []
+        for part in rows.split(2**24 // d):
             x = torch.empty_like(part, memory_format=torch.contiguous_format)
             self.frame.rows_into(part, out=x.T)
             found.append(products.sum_features(x, *pairs, self.matrix))
@@ -218,8 +212,8 @@ class BlockEStep:
         """Yield blocks of rows and their features (P, rows), which the next block overwrites."""
         (k, p), d = self.matrix.shape, rows.shape[1]
         # Numbers per block: enough to fill a GPU, or what the second-level cache holds.
-        cache = 2**25 if rows.is_cuda else 2**20
-        size = max(16, min(cache // max(p + k, 4 * len(self.exact) * d), cache // 512)) // 16 * 16
+        cache, copies = (2**27, 4) if rows.is_cuda else (2**20, 1)  # of the densities: `em.e_step` makes some
+        size = max(16, min(cache // max(p + copies * k, 4 * len(self.exact) * d), cache // 512)) // 16 * 16
         buffer = self.matrix.new_empty(p, size)
         for part in rows.split(size):
             features = buffer[:, : len(part)]

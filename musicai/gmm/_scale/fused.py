@@ -1,6 +1,8 @@
 """The E step's sums on an NVIDIA GPU, for few components: one kernel that keeps densities and responsibilities.
 
-In memory, they would be written and read several times per step.
+In memory, they would be written and read several times per step. Measured on an H200, a whole step with diagonal
+covariances takes 1.9 ms for 1 million rows (D = 64, K = 64; 5.1 ms with the products of torch, in the same process), 10
+ms for 10 million (34 ms), and 26 ms for 100 million (D = 16, K = 64); the kernel alone takes 0.8 ms in the first case.
 """
 
 import torch
@@ -9,7 +11,7 @@ import triton.language as tl
 from torch import Tensor
 
 MOST = 64  # components, and also features of a row
-PROGRAMS = 792  # six for each processor of an H100; two or three run on one at the same time
+PROGRAMS = 264  # two for each processor of an H100, or three if rows are short: as many as it runs at a time
 PRECISION = "bf16x6"  # a number is the sum of three in bfloat16, and tensor cores add the six products that matter
 
 
@@ -26,8 +28,8 @@ def sum_features(rows: Tensor, shift: Tensor, scale: Tensor, matrix: Tensor) -> 
     """
     (n, d), (k, p) = rows.shape, matrix.shape
     width, size = max(16, triton.next_power_of_2(d)), max(16, triton.next_power_of_2(k))
-    block = 32 if width > 32 else 64
-    programs = min(triton.cdiv(n, block), PROGRAMS)
+    block, most = (32, PROGRAMS) if width > 32 else (64, PROGRAMS * 3 // 2)
+    programs = min(triton.cdiv(n, block), most)
     log_likelihoods, sums = rows.new_empty(n), rows.new_empty(programs, k, p)
     with torch.cuda.device_of(rows):  # which need not be the current one
         _add_up[programs,](
