@@ -2,7 +2,8 @@
 
 They learn from renderings by the sampled flute and trumpet: of folk tunes, and of single notes held for 0.1 to 4
 seconds. The partials of the notes are fitted first (partials.safetensors), then frozen while the WaveNet learns the
-rest. Larger versions with seven instruments did not work (see DECISIONS.md). Chapter 5.
+rest. `scripts/fit_partials.py` fits the partials in half an hour, as those of the shipped model were. Larger versions
+with seven instruments did not work (see DECISIONS.md). Chapter 5.
 """
 
 import dataclasses

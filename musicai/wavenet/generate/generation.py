@@ -56,7 +56,7 @@ def sample(
             "triton"; or "auto", which is int16 with "cpu" and float16 with "triton": about equally exact, and faster
             than float32. On one core, int8 is about five to seven times as fast as float32, int16 three to four times.
             `total_variation` measures what that costs a model: at the reference shape with random weights, a mean of
-            0.0001 (int16) and 0.004 (int8); for "wavenet-renderer" on held-out tunes, 0.001 and 0.02.
+            0.0001 (int16) and 0.004 (int8); for "wavenet-renderer" on held-out tunes, 0.001 and 0.01.
         block: samples per block. With local conditioning, "triton" needs 8 x layers x R x streams bytes for each.
         record: a file that grows with each block. If a run is killed, the same call continues from there and returns
             exactly what it would have returned; only the block in progress is lost.
