@@ -124,10 +124,15 @@ def regularise(curves: Tensor, pitch: Tensor) -> Tensor:
 
 def loudness(curves: Tensor) -> Tensor:
     """The level of all harmonics and noise together, on the scale of the curves: (B, 256, T) to (B, 1, T)."""
-    noise = level_to_amplitude(curves[:, NOISE]) / NOISE_GAIN
-    share = noise_bands(curves.device).to(curves).mean(1)[:, None]  # of the spectrum
-    power = level_to_amplitude(curves[:, LEVEL]).square().sum(1) / 2 + (share * noise.square()).sum(1)
+    harmonics, noise = (level_to_amplitude(curves[:, part]).square() for part in (LEVEL, NOISE))
+    share = noise_bands(curves.device).to(curves).mean(1)[:, None] / NOISE_GAIN**2  # of a band in the spectrum
+    power = harmonics.sum(1) / 2 + (share * noise).sum(1)
     return amplitude_to_level((power[:, None] + 1e-10).sqrt())
+
+
+def average(curves: Tensor, frames: int = 9) -> Tensor:
+    """A moving average of (B, ..., T) over this many frames, 72 ms by default; fewer at the ends."""
+    return F.avg_pool1d(curves, frames, 1, frames // 2, count_include_pad=False)
 
 
 # ---- changing a note
@@ -205,9 +210,10 @@ def _with_its_attack(curves: Tensor, x: Tensor) -> Tensor:
         now = _interpolate(gain * amplitude)[:SR].square() + 1e-14
         gain[:ATTACK] *= (power(x.square()) / power(now)).sqrt()
         gain = gain.clamp(0.25, 4)
-    change = torch.zeros(ROWS, 1).to(x)
-    change[LEVEL] = change[NOISE] = 1
-    return torch.where(curves > -1, curves + change * gain.log10() * (40 / FLOOR_DB), curves).clamp_min(-1)
+    for part in (LEVEL, NOISE):
+        louder = curves[part] + gain.log10() * (40 / FLOOR_DB)
+        curves[part] = torch.where(curves[part] > -1, louder.clamp_min(-1), -1.0)  # what is silent stays silent
+    return curves
 
 
 def _framed(x: Tensor) -> Tensor:

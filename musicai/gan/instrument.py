@@ -1,8 +1,13 @@
 """The instrument GAN: z, pitch, instrument and velocity in, one second of sound out. Chapter 4.
 
     z (B, 16) ---------------------+--> noise, one value per frame --+
-    pitch, instrument, velocity ---+--> dense layers --> w ----------+--> 8, 16, 32 steps of 4 frames --> curves
+    pitch, instrument, velocity ---+--> dense layers --> w ----------+--> 8, 16, 32 steps of 4 frames
+    32 steps  -->  a slow part, interpolated, and a fast one with its own depth  --+--> curves
+    w  -->  a constant and four exponentials per row, for the attack  -------------+
     curves (B, 256, 128), pitch  -->  96 oscillators and filtered noise  -->  (B, 1, 16000)
+
+A harmonic that trembles by 0.3 dB from frame to frame puts noise between the partials, 20 dB too much for a clarinet.
+So what is fast is a part of its own, which an instrument can turn down to nothing.
 
 The adversarial game is played on the curves (see `musicai.gan.curves`), which keeps it small: the only thing that
 needn't be learned is how a sum of cosines sounds.
@@ -232,8 +237,8 @@ class CurveGenerator(nn.Module):
 
 def smooth(x: Tensor) -> Tensor:
     """Interpolate (B, ..., 32) to 128 frames without corners: in lines, then averaged over 40 ms."""
-    lines = F.interpolate(x, scale_factor=PACK, mode="linear")
-    return F.avg_pool1d(lines, PACK + 1, 1, PACK // 2, count_include_pad=False)
+    x = F.interpolate(x, scale_factor=PACK, mode="linear")
+    return F.avg_pool1d(x, PACK + 1, 1, PACK // 2, count_include_pad=False)
 
 
 class StyleBlock(nn.Module):

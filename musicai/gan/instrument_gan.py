@@ -10,13 +10,12 @@ from tqdm.auto import tqdm
 
 from musicai.train import update
 
-from .curves import ATTACK, LEVEL, MISTUNING, audible_harmonics, loudness, note_curves, transpose_curves
+from .curves import ATTACK, LEVEL, NOISE, audible_harmonics, average, loudness, note_curves, transpose_curves
 from .game import GAN, frozen
 from .instrument import InstrumentGenerator
 
 SHIFTS = (-2, -1, -1, 0, 0, 0, 0, 1, 1, 2)  # semitones, one drawn per item
 NEARNESS = (4.0, 2.0, 1.0, 1e-6)  # how often shifts of 0, 1, 2 and more semitones are among them
-AVERAGE = 9  # frames, 72 ms
 SWINGS = (3, 9)  # frames: fluctuations faster than 24 ms and 72 ms
 
 
@@ -162,10 +161,10 @@ class InstrumentGAN(GAN):
         """
         z = F.normalize(self.codes(recording), dim=1) * self.codes.embedding_dim**0.5
         made = self.generator(z + 0.3 * torch.randn_like(z), *condition)
-        difference = with_loudness(real) - with_loudness(made)
+        louder = loudness(real) - loudness(made)  # one row that counts as much as a third of all others
+        difference = torch.cat([real - made, 80 * louder], 1)  # (B, 257, 128)
         attack = difference[..., :ATTACK].abs().mean()
-        if self.steps > self.warm:
-            difference = average(difference)
+        difference = average(difference) if self.steps > self.warm else difference
         heard = audibility(real, condition[0])
         swings = ((log_swing(real) - log_swing(made)).abs().mean(2, keepdim=True) * heard).sum() / heard.sum()
         return difference.abs().mean() + 0.5 * attack + self.swing * swings
@@ -176,21 +175,11 @@ class InstrumentGAN(GAN):
         return super().state | {"generator": self.instrument, "codes": self.codes}
 
 
-def average(curves: Tensor, frames: int = AVERAGE) -> Tensor:
-    """A moving average over this many frames, 72 ms by default."""
-    return F.avg_pool1d(curves, frames, 1, frames // 2, count_include_pad=False)
-
-
-def with_loudness(curves: Tensor) -> Tensor:
-    """Add the loudness as a row that counts as much as a third of all others: (B, 257, 128)."""
-    return torch.cat([curves, 80 * loudness(curves)], 1)
-
-
 def audibility(curves: Tensor, pitch: Tensor) -> Tensor:
     """How much each row of curves (B, 256, 128) can be heard: (B, 256, 1), from 0 to about 1."""
     heard = ((curves.mean(2, keepdim=True) + 1) / 1.5).square()
     level = heard[:, LEVEL] * audible_harmonics(pitch)
-    return torch.cat([level, level, heard[:, 2 * MISTUNING.start :]], 1)
+    return torch.cat([level, level, heard[:, NOISE]], 1)
 
 
 def log_swing(curves: Tensor) -> Tensor:

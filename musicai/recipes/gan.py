@@ -1,7 +1,7 @@
 """Chapter 4's models: `musicai train instrument`, `musicai train classifier`, `musicai train drums`.
 
-The instrument GAN took 44 minutes on one busy core. Its discriminator's loss should fall from 0.69 to about 0.45. Below
-0.3 it has memorised the recordings, and gamma should be larger. On a GPU, the WaveGAN of drums (Donahue et al. 2019) is
+The instrument GAN takes about an hour on one core. Its discriminator's loss should fall from 0.69 to about 0.35. Below
+0.2 it has memorised the recordings, and gamma should be larger. On a GPU, the WaveGAN of drums (Donahue et al. 2019) is
 trained as the shipped `wavegan-drums`: d = 48, which took 4 minutes on an H200. On a CPU it is smaller: d = 12, 18
 minutes of one core, and farther from its data (a Frechet distance of 5.1 rather than 2.0).
 """
