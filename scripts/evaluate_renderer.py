@@ -317,7 +317,8 @@ def around(sounds: Tensor, seconds: float) -> np.ndarray:
 
 def between(sound: Tensor, piece: Piece, low: float = 4000, high: float = 7800) -> float:
     """The power in dB, of the whole, that lies between the partials of a held note, after its first 0.3 seconds."""
-    power = stft(sound[None, SR * 3 // 10 :], 4096, 1024)[0].abs().square().mean(-1).double().numpy()
+    whole = stft(sound[None, SR * 3 // 10 :], 4096, 1024)[0, :, 2:-2]  # at the ends, windows hang over
+    power = whole.abs().square().mean(-1).double().numpy()
     hertz = np.arange(len(power)) * SR / 4096
     order = hertz / midi_to_hz(int(piece.name))
     chosen = (np.abs(order - np.round(order)) > 0.1) & (hertz >= low) & (hertz <= high)
