@@ -507,6 +507,12 @@ def test_a_pattern_may_be_heard_twice_in_a_row():
     assert faults(keys_down(*["60", "62"] * 7), 0).item() == 1
 
 
+def test_the_other_modes_third_is_half_a_fault():
+    c_major, c_minor = keys_down("48 55 64"), keys_down("48 55 63")
+    assert [faults(c_major, 0, mode).item() for mode in (None, "major", "minor")] == [0, 0, 0.5]
+    assert [faults(c_minor, 0, mode).item() for mode in (None, "major", "minor")] == [0, 0.5, 0]
+
+
 def test_a_chord_may_stay_for_32_frames_under_a_melody():
     tune = [str(60 + (n * n) % 17) for n in range(33)]
     chord = [f"40 47 {note}" for note in tune]

@@ -84,7 +84,7 @@ def compose(
             frame, log_mass = model.head.sample(features, planes_of(known)[:, 0], u, *how)
             drawn[:, t] = frame
             recent = drawn[:, max(0, t + 1 - HEARD) : t + 1]
-            log_weights = log_weights + log_mass - FAULT * faults(recent, model.config.voices)
+            log_weights = log_weights + log_mass - FAULT * faults(recent, model.config.voices, mode)
             for memory, one in zip(memories, frame.cpu().numpy(), strict=True):
                 memory.append(one)
     one = drawn[torch.multinomial(log_weights.softmax(0).cpu(), 1, generator=dice)[0]].cpu()
@@ -97,13 +97,14 @@ def resampled(log_weights: Tensor, u: float) -> Tensor:
     return torch.searchsorted(log_weights.softmax(0).cumsum(0), comb).clamp(max=len(log_weights) - 1)
 
 
-def faults(recent: Tensor, voices: int) -> Tensor:
+def faults(recent: Tensor, voices: int, mode: str | None = None) -> Tensor:
     """How many faults the last frame of each roll (N, T, 88), the highest key first, adds: (N,).
 
     In any music: what was heard twice in a row, such as a bar or a line, begins a third time (short patterns may go on
-    for 12 frames); the chord below the highest key stays for more than 32. In music for so many voices (0: in any
-    texture), also: each two of them that move in parallel fifths or octaves, and each key or pattern that goes on for
-    more than 8 frames; a voice that is missing is a quarter fault.
+    for 12 frames); the chord below the highest key stays for more than 32; and, as half a fault, the third of the mode
+    that wasn't asked for. In music for so many voices (0: in any texture), also: each two of them that move in parallel
+    fifths or octaves, and each key or pattern that goes on for more than 8 frames; a voice that is missing is a quarter
+    fault.
     """
     frames, limit = recent.shape[1], LONGEST if voices else LONGEST * 3 // 2
     count = recent.new_zeros(len(recent))
@@ -112,6 +113,8 @@ def faults(recent: Tensor, voices: int) -> Tensor:
         run = max(period + 2, limit - 1)  # as many frames as may equal those a period before: by chance, two more
         if frames > run + period:
             count += (chords[:, -run - 1 :] == chords[:, -run - 1 - period : -period]).all(1)
+    if mode:
+        count += recent[:, -1, (9 if mode == "major" else 8) :: 12].any(1) / 2  # an E flat, or an E natural
     below = recent * (recent.cumsum(2) > 1)
     if frames > PERIOD:
         count += (below[:, -PERIOD - 1 :] == below[:, -1:]).all(2).all(1) & below[:, -1].any(1)
