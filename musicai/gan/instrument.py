@@ -22,7 +22,19 @@ from torch import Tensor, nn
 
 from musicai.pretrained import CONFIG, SHIPPED, Pretrained
 
-from .curves import FRAMES, HARMONICS, HOP, ROWS, SR, extend_curves, fade_out, loudness, play_curves, regularise
+from .curves import (
+    FRAMES,
+    HARMONICS,
+    HOP,
+    ROWS,
+    SR,
+    average,
+    extend_curves,
+    fade_out,
+    loudness,
+    play_curves,
+    regularise,
+)
 from .game import check_input
 
 PACK = 4  # frames that share one time step of the networks
@@ -238,7 +250,7 @@ class CurveGenerator(nn.Module):
 def smooth(x: Tensor) -> Tensor:
     """Interpolate (B, ..., 32) to 128 frames without corners: in lines, then averaged over 40 ms."""
     x = F.interpolate(x, scale_factor=PACK, mode="linear")
-    return F.avg_pool1d(x, PACK + 1, 1, PACK // 2, count_include_pad=False)
+    return average(x, PACK + 1)
 
 
 class StyleBlock(nn.Module):
@@ -330,6 +342,6 @@ def fluctuation(curves: Tensor) -> Tensor:
     A string section fluctuates by 3 dB, a trumpet by less than 1. A discriminator whose gradient is penalised (R1 + R2)
     hardly sees that in the curves themselves, so the generator fluctuates too little everywhere, or too much.
     """
-    deviation = [curves - F.avg_pool1d(curves, n, 1, n // 2, count_include_pad=False) for n in WINDOWS]
+    deviation = [curves - average(curves, n) for n in WINDOWS]
     power = F.avg_pool1d(torch.cat(deviation, 1).square(), 3 * PACK, PACK, PACK, count_include_pad=False)
     return 10 * (power + 1e-4).sqrt()

@@ -35,7 +35,7 @@ def explore(fn: Callable[..., Any], **controls: Any) -> None:
     Raises:
         ValueError: if a control is none of these, or `fn` returns a bare figure (use `show(fig, alt=...)` in it).
 
-    Used in Chapters 3 to 8.
+    Used in Chapter 5.
     """
     inputs = {name: _widget(name, value) for name, value in controls.items()}
     mark = f"musicai-explore-{next(_number)}"
@@ -78,7 +78,7 @@ def browse(fn: Callable[..., Any], **choices: Any) -> Html:
     Raises:
         ValueError: if a choice is no list of values, or `fn` returns a bare figure (use `show(fig, alt=...)` in it).
 
-    Used in Chapters 1 to 8.
+    Used in Chapters 3 to 8.
     """
     given = {
         name: value if isinstance(value, tuple) and len(value) == 2 else (value, None)
