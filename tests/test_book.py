@@ -144,7 +144,8 @@ return {
 }"""
 
 
-def test_pages_work_with_no_network(html, site, browser):
+def test_pages_work_with_no_network_and_fit_a_phone(html, site, browser):
+    phone = {"width": PHONE, "height": 844, "deviceScaleFactor": 1, "mobile": True}
     for path in pages(html):
         name = path.relative_to(html).as_posix()
         browser.get_log("browser"), browser.get_log("performance")
@@ -155,16 +156,7 @@ def test_pages_work_with_no_network(html, site, browser):
         assert not errors, f"{name}: {errors}"
         faults = browser.execute_script(FAULTS)
         assert not any(faults.values()), f"{name}: {faults}"
-
-
-def test_pages_fit_a_phone(html, site, browser):
-    size = {"width": PHONE, "height": 844, "deviceScaleFactor": 1, "mobile": True}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    try:
-        for path in pages(html):
-            name = path.relative_to(html).as_posix()
-            open_page(browser, f"{site}/{name}")
-            width = browser.execute_script("return document.documentElement.scrollWidth")
-            assert width <= PHONE, f"{name} is {width} pixels wide on a phone of {PHONE}"
-    finally:
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+        width = browser.execute_script("return document.documentElement.scrollWidth")
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        assert width <= PHONE, f"{name} is {width} pixels wide on a phone of {PHONE}"

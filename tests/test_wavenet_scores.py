@@ -132,26 +132,26 @@ def test_the_score_matters_where_it_changes():
 # ---- a network that draws what the sketch leaves
 
 
-def residual(**more) -> tuple[ScoreWaveNet, object, dict]:
+def residual(samples=900, **more) -> tuple[ScoreWaveNet, object, dict]:
     torch.manual_seed(0)
     model = ScoreWaveNet(ScoreConfig(**SMALL, mixtures=3, residual=True, **more)).eval()
     score = Melody.from_pitches([60, 64], 0.2).to_score()
-    return model, score, model.conditioning(score, "flute", 900)
+    return model, score, model.conditioning(score, "flute", samples)
 
 
 def test_what_is_drawn_is_added_to_the_sketch():
     """It is what a network that knows no sketch draws from the same past, plus the sketch; whatever the sampler."""
-    model, _, how = residual()
+    model, _, how = residual(360)
     plain = ScoreWaveNet(replace(model.config, residual=False)).eval()
     plain.load_state_dict(model.state_dict())
-    sketch = model.upsample.sketch(how["local"][None], torch.tensor([0]))[:, :900].detach()
+    sketch = model.upsample.sketch(how["local"][None], torch.tensor([0]))[:, :360].detach()
     for method in ("naive", "cached", "cpu"):
         options = {"method": method, "block": 100, "progress": False}
-        drawn = sample(model, 900, how, **options)
-        torch.testing.assert_close(drawn, sample(plain, 900, how, **options) + sketch)
-        opened = sample(model, 800, how, opening=drawn[0, :100], uniforms=uniforms_of(900)[:, 100:], **options)
-        whole = sample(model, 900, how, uniforms=uniforms_of(900), **options)
-        assert opened.shape == (1, 800)
+        drawn = sample(model, 360, how, **options)
+        torch.testing.assert_close(drawn, sample(plain, 360, how, **options) + sketch)
+        opened = sample(model, 260, how, opening=drawn[0, :100], uniforms=uniforms_of(360)[:, 100:], **options)
+        whole = sample(model, 360, how, uniforms=uniforms_of(360), **options)
+        assert opened.shape == (1, 260)
         assert torch.isfinite(whole).all()
     assert sketch.abs().max() > 1e-3
 

@@ -21,7 +21,7 @@ from torch import nn
 
 from musicai.train import Batches, fit, seed_all, update
 
-STEPS, SAVE_EVERY = 160, 4
+STEPS, SAVE_EVERY, KILLS = 120, 4, 6
 
 
 class NoisyItems(torch.utils.data.Dataset):
@@ -121,16 +121,16 @@ def main(folder: Path, seed: int) -> None:
     os.waitpid(fork(lambda: train(folder / "untouched.safetensors")), 0)
     whole = time.monotonic() - start
     killed = folder / "killed.safetensors"
-    for where in ["half", "before", "after"] * 3:
+    for where in ["half", "before", "after"] * 2:
         _, status = os.waitpid(fork(partial(train_and_die_while_saving, killed, where, rng.randint(2, 4))), 0)
         kills[f"saving: {where}"] += os.waitstatus_to_exitcode(status) == -signal.SIGKILL
     while True:
         child = fork(lambda: train(killed))
-        if kills["anywhere"] < 15:
+        if kills["anywhere"] < KILLS:
             time.sleep(rng.uniform(0, whole / 6))
             os.kill(child, signal.SIGKILL)
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        if code == 0 and kills["anywhere"] >= 15:
+        if code == 0 and kills["anywhere"] >= KILLS:
             break
         if code == 0:
             killed.rename(folder / f"finished-{kills['anywhere']}.safetensors")  # fast machine: begin another run
