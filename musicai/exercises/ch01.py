@@ -18,8 +18,7 @@ def bytes_a_minute() -> int:
 @exercise("01.2", "The spectrum repeats every sr hertz; fold whatever lies above sr / 2 back below it.")
 def alias(frequency: float, sr: float) -> float:
     """The frequency in Hz, from 0 to sr / 2, that you hear when a tone of `frequency` Hz is sampled at `sr` Hz."""
-    folded = frequency % sr
-    return min(folded, sr - folded)
+    return min(frequency % sr, -frequency % sr)  # how far it is from the multiples of sr below and above
 
 
 _TONES = (440, 16_000), (9_000, 16_000), (15_560, 16_000), (16_440, 16_000), (30_000, 8_000)
@@ -52,7 +51,7 @@ def contains(tune: list[int], query: list[int]) -> bool:
 
 
 _TUNE = [67, 69, 67, 64, 67, 69, 67, 64, 74, 74, 71]
-_QUERIES = [67, 69, 67], [60, 62, 60, 57], [79, 79, 76], [67, 64, 71], [67, 67, 69], _TUNE, [*_TUNE, 71], [60, 50]
+_QUERIES = [67, 69, 67], [60, 62, 60, 57], [79, 79, 76], [67, 64, 71], [67, 67, 69], _TUNE, [*_TUNE, 71], [60, 60, 60]
 contains.cases("For the tune {} and the query {} the answer", *((_TUNE, query) for query in _QUERIES))
 
 
@@ -91,10 +90,12 @@ def _(answer):
         if held > size + 1:
             raise Wrong(f"With a buffer of {size}, your function held {held} items in memory at once.")
         if (size > 1 and got == list(range(40))) or got != call(_drawn, answer, size, 1)[0]:
-            raise Wrong(f"A buffer of {size} should shuffle the items, and the order depend on `rng` alone.")
-    firsts = {str(call(_drawn, answer, 8, seed)[0][0]) for seed in range(60)}
-    if len(firsts) < 6:  # of eight or nine; fair draws miss more than two of them once in a billion times
-        raise Wrong(f"With a buffer of 8, any of its items may come out first; in 60 runs {len(firsts)} of them did.")
+            raise Wrong(f"A buffer of {size} should shuffle the items, and `rng` alone should decide their order.")
+    runs = [call(_drawn, answer, 8, seed)[0] for seed in range(60)]
+    late = max(place - item for run in runs for place, item in enumerate(run))
+    # Fair draws miss three of the eight, or keep none waiting, less than once in a billion times.
+    if late <= 8 or len({str(run[0]) for run in runs}) < 6:
+        raise Wrong("With a buffer of 8, draw one item at a time: any of them may come first, and some wait for long.")
 
 
 def _drawn(answer, size: int, seed: int) -> tuple[list, int]:

@@ -31,8 +31,7 @@ def responsibilities(x: np.ndarray, weights: np.ndarray, means: np.ndarray, stds
     return shares / shares.sum(1, keepdims=True)
 
 
-_NEAR, _FAR = np.array([-1.0, 0.2, 1.5, 3.1]), np.array([-300.0, 500.0])
-responsibilities.cases("The responsibilities for x = {}", *((x, WEIGHTS, MEANS, STDS) for x in (_NEAR, _FAR)))
+responsibilities.cases("Your answer for x = {}", (np.array([-1, 0.2, 1.5, 3.1, -300, 500]), WEIGHTS, MEANS, STDS))
 
 
 @exercise("03.4", "Sum r for the counts, average with r / count, and measure the spread around the new means.")
@@ -45,7 +44,7 @@ def m_step(x: np.ndarray, r: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nda
 
 
 _X = np.array([-1.4, -0.8, -0.9, 0.1, 0.8, 2.9, 3.2, 1.2])
-m_step.cases("Your weights, means and stds", (_X, responsibilities.solve(_X, WEIGHTS, MEANS, STDS)))
+m_step.cases("Your answer (weights, means, stds)", (_X, responsibilities.solve(_X, WEIGHTS, MEANS, STDS)))
 
 
 @exercise("03.5", "-2 log likelihood + log(N) per free parameter: K - 1 weights, K D means, K D variances.")
@@ -68,8 +67,8 @@ def draw(weights: np.ndarray, means: np.ndarray, stds: np.ndarray, n: int, rng: 
 def _(answer):
     n = 20_000
     got = as_numbers(call(answer, WEIGHTS, MEANS, STDS, n, np.random.default_rng(5)), "Your samples")
-    if got.shape != (n,):
-        raise Wrong(f"There should be {n} samples in one row, not an array of shape {got.shape}.")
+    if got.shape != (n,) or (np.diff(got) >= 0).all():
+        raise Wrong(f"There should be {n} samples in one row and in random order; the shape of yours is {got.shape}.")
     for low, high, share in ((-9, -0.4, 0.522), (-0.4, 2.3, 0.267), (2.3, 9, 0.211)):
         close(np.mean((got > low) & (got < high)), share, f"The share from {low} to {high}", rtol=0, atol=0.015)
     close(got[got > 2.3].std(), 0.22, "The spread of the third component", rtol=0, atol=0.05)

@@ -10,6 +10,11 @@ def _swap_neighbours(items, size, rng):
         yield from chain(islice(items, 1), [item])
 
 
+def _block_by_block(items, size, rng):
+    while block := list(islice(items, size)):
+        yield from rng.permutation(block).tolist()
+
+
 def _unshuffled_tail(items, size, rng):
     waiting = list(islice(items, size))
     for item in items:
@@ -64,6 +69,7 @@ WRONG = {
         lambda tune, query: set(np.diff(query)) <= set(np.diff(tune)),
         lambda tune, query: np.diff(query).tolist() == np.diff(tune).tolist()[: len(query) - 1],
         lambda tune, query: True,
+        lambda tune, query: str(np.diff(query).tolist())[1:-1] in str(np.diff(tune).tolist()),
     ],
     "01.6": [
         lambda train, test: sum(tune in train for tune in test) / len(test),
@@ -82,5 +88,6 @@ WRONG = {
         _unshuffled_tail,
         _global_random,
         _reads_ahead,
+        _block_by_block,
     ],
 }

@@ -77,5 +77,6 @@ WRONG = {
         lambda cost: (int(cost[0].argmin()), int(cost[0].argmin()) + len(cost) - 1),
         lambda cost: (int(cost.sum(0).argmin()), int(cost.sum(0).argmin())),
         lambda cost: int(cost[-1].argmin()),
+        lambda cost: (int(cost[0].argmin()), int(cost[-1].argmin())),
     ],
 }

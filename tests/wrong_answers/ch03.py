@@ -68,6 +68,7 @@ WRONG = {
         lambda weights, means, stds, n, rng: means[rng.choice(3, size=n, p=weights)],
         _stratified,
         _global_random,
+        lambda weights, means, stds, n, rng: np.sort(rng.normal(means[k := rng.choice(3, size=n, p=weights)], stds[k])),
     ],
     "03.7": [
         lambda scores, penalty: scores.argmax(1),
