@@ -16,7 +16,8 @@ test) by a quartet or a piano's four voices, played by the GAN and by the sample
               when there are clicks
     loudness  by ffmpeg's ebur128 if there is one, which has its own filters and oversampling; else by pyloudnorm. Files
               are what `save` writes
-    speed     seconds of sound per second of CPU time, on one core, mix included, after a first call
+    speed     seconds of sound per second of CPU time, on one core, mix included, after a first call; of the WaveNet,
+              seconds of music: the releases and the room after the last note don't count
     like      the share of held-out notes, and of the tunes as the sampled instruments play them, whose instrument
               `recognise_instrument` finds
 
@@ -190,7 +191,7 @@ def main() -> None:
     parser.add_argument("--tunes", type=int, default=20)
     parser.add_argument("--chorales", type=int, default=10)
     parser.add_argument("--seconds", type=float, default=12.0)
-    parser.add_argument("--wavenet", type=float, default=4.0, help="seconds of a flute duet for the WaveNet; 0 to skip")
+    parser.add_argument("--wavenet", type=float, default=4.0, help="seconds of flutes for the WaveNet; 0 to skip")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -228,12 +229,13 @@ def main() -> None:
         table |= {f"true peak dB, {name}, highest": peak.max()}
     table |= {f"times real time, {name}": np.divide(*np.sum(pairs, 0)) for name, pairs in speeds.items()}
     if options.wavenet:
-        beats = round(options.wavenet * 2)
-        duet = [Melody.from_pitches([pitch] * beats).to_score().tracks[0] for pitch in (72, 76)]
         perform(Melody.from_pitches([72]), "flute", performer="wavenet", progress=False)  # compiled
-        start = time.process_time()
-        audio = perform(Score(tuple(duet)), "flute", performer="wavenet", progress=False)
-        table["times real time, one voice, wavenet"] = 2 * audio.seconds / (time.process_time() - start)
+        beats = round(options.wavenet * 2)
+        voice = [Melody.from_pitches([pitch] * beats).to_score().tracks[0] for pitch in (60, 64, 67, 72)]
+        for count in (1, 4):
+            start = time.process_time()
+            perform(Score(tuple(voice[:count])), "flute", performer="wavenet", progress=False)
+            table[f"times real time, {count} voice(s), wavenet"] = options.wavenet / (time.process_time() - start)
     for name, value in sorted(table.items()):
         print(f"{name:44} {value:9.3f}")
     if options.json:

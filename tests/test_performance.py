@@ -275,7 +275,8 @@ def test_each_track_has_its_instrument_and_drums_have_none(model):
     score = Score((high, Track((Note(36, 0, 9),), is_drum=True), low))
     n, conditioning, rest = asked_of(score, model=model, instruments={"high": "cello"}, seed=7)
     assert conditioning["instrument"].tolist() == [1, 1, 0]
-    assert rest == {"streams": 3, "temperature": 0.3, "seed": 7, "precision": "float32", "progress": True}
+    settings = {"temperature": 0.3, "seed": 7, "precision": "float32", "block": 16_000}
+    assert rest == {"streams": 3, "progress": True} | settings
     assert n == 16_000  # the drum's nine beats are not waited for
     down = conditioning["local"].unflatten(1, (-1, 88))[:, 0]
     assert [rows.amax(-1).nonzero().flatten().tolist() for rows in down] == [[51], [55], [27]]

@@ -23,6 +23,7 @@ from musicai.wavenet import ScoreWaveNet, sample
 
 RELEASE = 0.5  # seconds of sound after the last note's end
 CHUNK = 64  # notes the GAN plays at once
+BLOCK = 16_000  # samples the WaveNet draws at once
 STEEPNESS = 0.6  # the GAN's release per recorded one, which falls more steeply: longer ones blur fast notes
 Casting = Mapping[int, str]  # from the index of a track to its instrument
 Stems = Iterator[tuple[int, np.ndarray]]  # the index of a track and its sound alone: float32 (time,)
@@ -60,7 +61,7 @@ def perform(
         score: the score to play, including its tempo changes; or a Song, whose score is played.
         instruments: one name for all parts, a list with a name for each, or a mapping from parts (the tracks' names, or
             their indices) to names; see `find_instrument`. The General MIDI program decides for a part without a name.
-        performer: "gan", a new take for every note; "wavenet", sample by sample, in about real time, with recorded
+        performer: "gan", a new take for every note; "wavenet", sample by sample, faster than it sounds, with recorded
             notes for instruments that it has not learned; "sampled", recorded notes; "auto", the GAN for each part that
             keeps within its instrument's range and recorded notes for the others; or a `Performer` of your own, which
             gets the score and does all the rest. Drums are always recordings.
@@ -259,7 +260,7 @@ class WaveNetPerformer(Soloist):
         parts = [(i, Track(voice)) for i in names for voice in voices(score.tracks[i].notes)]
         given = [model.conditioning(replace(score, tracks=(voice,)), names[i], length) for i, voice in parts]
         conditioning = {key: torch.stack([torch.as_tensor(one[key]) for one in given]) for key in given[0]}
-        how = {"temperature": self.temperature, "seed": self.seed, "precision": self.precision}
+        how = {"temperature": self.temperature, "seed": self.seed, "precision": self.precision, "block": BLOCK}
         drawn = sample(model, length, conditioning, streams=len(parts), progress=self.progress, **how)
         streams = drawn if model.config.mixtures else mu_law_decode(drawn, model.config.classes)
         for i in names:

@@ -49,7 +49,8 @@ class Weights:
         """What biases and conditioning h (streams, C, T) add to all layers: (T, streams, L x 2 r) or (1, 1, ...)."""
         if h is None:
             return self.bias.reshape(1, 1, -1)
-        return linear(h.permute(2, 0, 1).float(), self.condition.flatten(0, 2), self.bias.flatten())
+        h = h.permute(2, 0, 1).float().contiguous()  # else PyTorch takes ten times as long
+        return linear(h, self.condition.flatten(0, 2), self.bias.flatten())
 
 
 def _pad(x: Tensor, *sizes: int) -> Tensor:
