@@ -5,21 +5,13 @@ from functools import lru_cache
 
 import numpy as np
 
-from musicai.composition.controls import (
-    Controls,
-    closeness,
-    metric_levels,
-    read_key,
-    read_meter,
-    refuse,
-    scale_of,
-    syncopation,
-)
 from musicai.composition.tunes import TICKS
 from musicai.notes import Melody, Note, Score, pitch_class, read_score
 from musicai.notes.keys import MAJOR_KEYS, MAJOR_PROFILE, MINOR_KEYS, MINOR_PROFILE
 from musicai.search import Match, read_query
 from musicai.search.queries import NOTATION
+
+from .controls import Controls, closeness, metric_levels, read_key, read_meter, refuse, scale_of, syncopation
 
 SAME = 0.75  # closeness from which two sections count as one that repeats
 # How much speaks for a bar line: long notes in strong places, syncopation, a note on each line, a strong last note, a
