@@ -7,27 +7,20 @@ Every file that `musicai` writes is written this way. Preface.
 """
 
 import os
-import platform
-import shutil
-import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from functools import cache
-from itertools import count
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
 __all__ = ["atomic_write", "cache_dir", "temporary_path"]
-
-_MACHINE = f"{zlib.crc32(platform.node().encode()):08x}"  # process ids mean nothing to other machines on a shared disk
-_numbers = count()
 
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
     """Open a file for writing; it replaces `path` only if the block ends without an error.
 
-    The bytes go to a hidden file in the same folder, which is flushed to disk and then renamed. After an error, Ctrl-C
+    The bytes go to a hidden file on the same disk, which is flushed to disk and then renamed. After an error, Ctrl-C
     or a power cut, the old file is still there, unchanged. To replace several files together, open them all in one
     `contextlib.ExitStack`.
 
@@ -67,8 +60,7 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
 def temporary_path(folder: Path) -> Iterator[Path]:
     """Yield a hidden name for a file or folder that is being made; whatever still has it at the end is removed.
 
-    No other thread or process is given the same name. A process that is killed cannot clean up, so what it left
-    behind is removed when another process on the same machine first asks for a name in that folder.
+    No other thread or process is given the same name.
 
     >>> with temporary_path(Path("data")) as new:  # doctest: +SKIP
     ...     new.mkdir()
@@ -81,34 +73,8 @@ def temporary_path(folder: Path) -> Iterator[Path]:
 
     Preface.
     """
-    _sweep(folder.absolute())
-    path = folder / f".{_MACHINE}-{os.getpid()}-{next(_numbers)}.tmp"
-    try:
-        yield path
-    finally:
-        _remove(path)
-
-
-@cache
-def _sweep(folder: Path) -> None:
-    """Remove what processes on this machine left here when they were killed."""
-    for path in folder.glob(f".{_MACHINE}-*-*.tmp"):
-        with suppress(OSError, ValueError):  # it is another user's, already gone or (on Windows) still open
-            if os.name == "nt" or not _is_running(int(path.name.split("-")[1])):
-                _remove(path)
-
-
-def _is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)  # signal 0 only checks
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def _remove(path: Path) -> None:
-    shutil.rmtree(path, ignore_errors=True)  # if it is a folder; if not, this does nothing
-    path.unlink(missing_ok=True)
+    with TemporaryDirectory(prefix=".", suffix=".tmp", dir=folder) as private:
+        yield Path(private, "new")
 
 
 def cache_dir() -> Path:

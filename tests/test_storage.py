@@ -1,8 +1,6 @@
 """Files that are whole or not there, and the cache folder."""
 
 import os
-import signal
-import subprocess
 import sys
 import threading
 from contextlib import ExitStack
@@ -68,40 +66,6 @@ def test_several_files_together(tmp_path):
     assert os.listdir(tmp_path) == []
     both()
     assert sorted(os.listdir(tmp_path)) == ["a", "b"]
-
-
-WRITER = """
-import sys
-from musicai.storage import atomic_write, temporary_path
-from pathlib import Path
-folder = Path(sys.argv[1])
-with atomic_write(folder / "a.bin") as file, temporary_path(folder) as new:
-    new.mkdir()
-    (new / "part").touch()
-    file.write(b"half")
-    file.flush()
-    print("writing", flush=True)
-    sys.stdin.read()
-"""
-
-
-@pytest.mark.skipif(os.name != "posix", reason="signals")
-def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path):
-    writers = []
-    for _ in range(3):
-        command = [sys.executable, "-c", WRITER, str(tmp_path)]
-        writers.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
-        assert writers[-1].stdout.readline() == "writing\n"
-    assert len(os.listdir(tmp_path)) == 6
-    for writer in writers[:2]:
-        writer.send_signal(signal.SIGKILL)
-        writer.communicate()
-    write(tmp_path / "b.bin", b"x")
-    assert len([name for name in os.listdir(tmp_path) if name.endswith(".tmp")]) == 2, "those of the third"
-    writers[2].communicate()
-    assert writers[2].returncode == 0
-    assert sorted(os.listdir(tmp_path)) == ["a.bin", "b.bin"]
-    assert (tmp_path / "a.bin").read_bytes() == b"half"
 
 
 def test_threads_that_write_the_same_file_do_not_mix(tmp_path):

@@ -12,7 +12,7 @@ import zipfile
 from pathlib import Path
 from typing import BinaryIO
 
-from musicai.storage import atomic_write, temporary_path
+from musicai.storage import temporary_path
 
 __all__ = ["DataError", "download", "extract"]
 
@@ -69,18 +69,12 @@ def download(url: str, path: str | Path, *, known_hash: str | None = None, progr
 
     Chapter 1.
     """
-    from pooch import HTTPDownloader
-    from pooch.hashes import hash_matches
+    import pooch
 
     path = Path(path)
+    downloader = pooch.HTTPDownloader(progress, chunk_size=BLOCK, timeout=TIMEOUT, headers=HEADERS)
     try:
-        if path.is_file() and hash_matches(path, known_hash):
-            return path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path) as file:
-            HTTPDownloader(progress, chunk_size=BLOCK, timeout=TIMEOUT, headers=HEADERS)(url, file, None)
-            file.flush()
-            hash_matches(file.name, known_hash, strict=True, source=url)
+        pooch.retrieve(url, known_hash, path.name, path.parent, downloader=downloader)
     except (OSError, ValueError) as error:  # the errors of requests are OSErrors
         raise DataError(f"cannot download {url} to {path}: {error}; nothing was kept") from error
     return path
