@@ -509,7 +509,7 @@ def serve(monkeypatch, name: str, archive: Path, content: bytes) -> None:
     monkeypatch.setitem(SETS, name, dataclasses.replace(SETS[name], url=url, known_hash=known_hash))
 
     def read(self, url, file, pooch):
-        file.write((archive.parent / url.rsplit("/", 1)[1]).read_bytes())
+        Path(file).write_bytes((archive.parent / url.rsplit("/", 1)[1]).read_bytes())
 
     monkeypatch.setattr(pooch.HTTPDownloader, "__call__", read)
 

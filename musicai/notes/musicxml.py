@@ -74,7 +74,7 @@ def _unzip(data: bytes) -> bytes:
 
 
 def _parse(data: bytes) -> ElementTree.Element:
-    """Parse XML without fetching or replacing anything: entities that a file defines are refused."""
+    """Parse XML without fetching anything; expat refuses entities that would grow to more than the file holds."""
     require(len(data) <= MAX_BYTES, f"over {MAX_BYTES >> 20} MiB of XML")
     try:
         return ElementTree.fromstring(data)
