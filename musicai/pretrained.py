@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file, save
@@ -178,7 +177,7 @@ def _reading(path: Path) -> Iterator[Path]:
         raise PretrainedError(f"{path} is incomplete or corrupt ({type(error).__name__}: {error!s:.200})") from error
 
 
-def _tuples(value: Any) -> Any:
+def _tuples(value):
     if isinstance(value, dict):
         return {key: _tuples(item) for key, item in value.items()}
     return tuple(map(_tuples, value)) if isinstance(value, list) else value

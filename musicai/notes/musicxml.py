@@ -19,9 +19,20 @@ from xml.sax.saxutils import escape
 
 from musicai.notes.keys import transpose_key
 from musicai.notes.midi import DRUMS, PITCHED, name_and_bytes, naming, write_file
-from musicai.notes.notation import MODES, Speller, Value, bars, beams, join_ties, key_name, signature_of, values, voices
+from musicai.notes.notation import (
+    MODES,
+    Speller,
+    Value,
+    bars,
+    beams,
+    join_ties,
+    key_name,
+    signature_of,
+    unfold_repeats,
+    values,
+    voices,
+)
 from musicai.notes.note import STEPS, Note, Track, require
-from musicai.notes.repeats import unfold_repeats
 from musicai.notes.score import Melody, Score
 
 MAX_BYTES = 32 << 20  # of XML
@@ -42,7 +53,7 @@ def read_musicxml(source: str | os.PathLike | bytes, expand_repeats: bool = Fals
 
     Args:
         source: the path of a file, or the bytes of one.
-        expand_repeats: whether to write out repeats, as they are played (`musicai.notes.repeats`).
+        expand_repeats: whether to write out repeats, as they are played (`musicai.notes.unfold_repeats`).
 
     Returns: the notes, programs, drums, names, pan, tempos, time signatures, opening key and title.
 
