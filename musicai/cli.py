@@ -280,7 +280,7 @@ def _run_recipe(options: argparse.Namespace) -> None:
         return
     out = Path(options.out or Path("runs", options.name))
     there = {path.name for path in out.iterdir()} if out.is_dir() else set()
-    if there and there.isdisjoint(("ladder", "partials.safetensors", "run.safetensors")):  # what a run leaves behind
+    if there and there.isdisjoint(("ladder", "run.safetensors")):  # what a run leaves behind
         raise FileExistsError(f"{out} holds something other than a training run; choose another --out")
     print(recipes.train(options.name, out=out, steps=options.steps, seed=options.seed))
 

@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import chain, islice
 from threading import Barrier
-from typing import Any
 
 import torch
 
@@ -47,7 +46,7 @@ class Workers:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
 
-    def map(self, function: Callable[[Any], Any], pieces: Iterable) -> Iterator:
+    def map(self, function: Callable, pieces: Iterable) -> Iterator:
         """Yield `function(piece)` for each piece, in order; only a few pieces are in memory at a time."""
         function, pieces = torch.no_grad()(function), iter(pieces)  # gradients are switched off per thread
         first = list(islice(pieces, 2))

@@ -3,13 +3,15 @@
     python scripts/fit_partials.py curves.pt                                   # least squares, note by note
     python scripts/fit_partials.py curves.pt --out partials.pt --seconds 600   # regression on the curves
 
-`learn_partials` in `musicai.recipes.renderer` compares waveforms, 160 samples for each answer of the network. But a
-sampled note is one recording, and if the drift is known, the levels that fit it best are linear unknowns: 24 to 40
-curves for their sines and cosines, straight lines between points 10 ms apart. So we solve for them once, and the
-network learns the curves themselves, at any time of any note, held or let go. Chapter 5.
+To compare waveforms would take 160 samples for each answer of the network. But a sampled note is one recording, and if
+the drift is known, the levels that fit it best are linear unknowns: 24 to 40 curves for their sines and cosines,
+straight lines between points 10 ms apart. So we solve for them once, and the network learns the curves themselves, at
+any time of any note, held or let go. `musicai train renderer` takes the partials that this script gave the shipped
+model. Chapter 5.
 """
 
 import argparse
+import itertools
 import math
 import time
 from multiprocessing import Pool
@@ -23,7 +25,7 @@ from torch import Tensor
 from musicai.notes import Note, Score, Track, midi_to_hz
 from musicai.performance import PROGRAMS, render
 from musicai.performance.sampled import BEHAVIOUR, END, layers, loop_of, nearest
-from musicai.recipes.renderer import HOP, INSTRUMENTS, SKETCH, loops
+from musicai.recipes.renderer import HOP, INSTRUMENTS, SKETCH
 from musicai.recipes.shared import SR
 from musicai.wavenet import Partials
 from musicai.wavenet.lookup import KEYS, LOWEST
@@ -36,6 +38,16 @@ def wave(instrument: str, pitch: int, velocity: int) -> np.ndarray:
     """A note held for three seconds."""
     note = Note(pitch, 0.0, 6.0, velocity)
     return (render(Score((Track((note,), program=PROGRAMS.index(instrument)),))).mean(0) * 2**0.5).double().numpy()
+
+
+def loops() -> Tensor:
+    """Where the sampler's loops end, and their lengths, in seconds, for each instrument and key: (176, 2)."""
+    found = []
+    for name, key in itertools.product(INSTRUMENTS, range(LOWEST, LOWEST + KEYS)):
+        sampled = nearest(layers(name), key)
+        faster, entry = 2 ** ((key - sampled) / 12), layers(name)[sampled][75]
+        found.append((END / SR / faster, loop_of(entry.file, entry.slot)[1] / SR / faster))
+    return torch.tensor(found)
 
 
 def drift_of(x: np.ndarray, hertz: float) -> np.ndarray:

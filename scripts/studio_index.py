@@ -26,7 +26,7 @@ from musicai import search
 from musicai.composition.tunes import encode
 from musicai.data import FolkCorpus, FolkTune, JSBChorales, Nottingham
 from musicai.notes import Melody
-from musicai.notes.repeats import unfold_repeats
+from musicai.notes.notation import unfold_repeats
 from musicai.search._scale.builder import TICKS
 from musicai.search.costs import ERRORS, EXTRA, MISSING
 

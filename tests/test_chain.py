@@ -11,7 +11,7 @@ import musicai
 from musicai import chain
 from musicai.audio import Audio
 from musicai.audio import load as load_sound
-from musicai.composition import generation, novelty, songs, titles
+from musicai.composition import generation, novelty, songs, sources
 from musicai.notes import Melody, read_score
 from musicai.search import MelodyIndex, hum
 
@@ -36,7 +36,7 @@ def quick(monkeypatch, index):
     monkeypatch.setattr(generation, "TuneWriter", RandomWriter)
     monkeypatch.setattr(songs, "load_model", lambda: None)
     monkeypatch.setattr(songs, "DRAFTS", 2)
-    for module in (novelty, titles):
+    for module in (novelty, sources):
         monkeypatch.setattr(module, "default_index", lambda: index)
 
 

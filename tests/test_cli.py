@@ -138,7 +138,7 @@ def test_train_hands_its_options_on_and_prints_the_folder(capsys, recipes):
     assert recipes == [("drums", str(Path("runs", "drums")), None, 0), ("drums", "here", 3, 7)]
 
 
-@pytest.mark.parametrize("trace", ["run.safetensors", "partials.safetensors", "ladder"])
+@pytest.mark.parametrize("trace", ["run.safetensors", "ladder"])
 def test_train_goes_on_with_a_run_but_leaves_other_folders_alone(capsys, recipes, tmp_path, trace):
     (tmp_path / "here").mkdir()
     run(capsys, "train", "drums", "--out", "here")

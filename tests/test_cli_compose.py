@@ -8,8 +8,8 @@ import pytest
 from cli_helpers import run
 
 import musicai
-from musicai.composition import certify, titles
-from musicai.composition.titles import read_match, read_source
+from musicai.composition import certify, sources
+from musicai.composition.sources import read_match, read_source
 from musicai.notes import Melody, read_score, write_score
 from musicai.search import MelodyIndex, library
 
@@ -49,7 +49,7 @@ def asked(monkeypatch, tmp_path, index):
         )
 
     monkeypatch.setattr(musicai, "compose", compose, raising=False)
-    monkeypatch.setattr(titles, "default_index", lambda: index)
+    monkeypatch.setattr(sources, "default_index", lambda: index)
     monkeypatch.setattr("musicai.composition.novelty.default_index", lambda: index)
     monkeypatch.setattr(library, "default_index", lambda: index)
     monkeypatch.chdir(tmp_path)

@@ -10,7 +10,7 @@ from composition_helpers import RandomWriter
 import musicai
 from musicai import chain
 from musicai.audio import load
-from musicai.composition import generation, novelty, songs, titles
+from musicai.composition import generation, novelty, songs, sources
 from musicai.notes import Melody, Note, Score, Track, read_score, write_score
 from musicai.search import MelodyIndex
 
@@ -29,7 +29,7 @@ def quick(monkeypatch, index, tmp_path):
     monkeypatch.setattr(generation, "TuneWriter", RandomWriter)
     monkeypatch.setattr(songs, "load_model", lambda: None)
     monkeypatch.setattr(songs, "DRAFTS", 2)
-    for module in (novelty, titles):
+    for module in (novelty, sources):
         monkeypatch.setattr(module, "default_index", lambda: index)
     monkeypatch.setattr("musicai.search.library.default_index", lambda: index)
     monkeypatch.chdir(tmp_path)

@@ -20,7 +20,7 @@ from musicai.gan import (
 )
 from musicai.gan import curves as c
 from musicai.gan._fast.oscillators import play_note
-from musicai.gan.curves import extend_curves, fade_out, play_curves
+from musicai.gan.curves import extend, fade_out, play_curves
 from musicai.gan.instrument import CurveGenerator, fluctuation
 from musicai.gan.instrument_gan import between, log_swing
 from musicai.metrics import pitch_errors
@@ -167,13 +167,13 @@ def test_held_curves_go_on_without_a_jump_and_decay_as_before():
     frame = torch.arange(128.0)
     curves = torch.full((2, c.ROWS, 128), -1.0)
     curves[0, 0], curves[1, 0] = 0.8 - 0.002 * frame, 0.8 + 0.03 * torch.sin(math.tau * frame / 16)
-    long = extend_curves(curves, 400)
+    long = extend(curves, 400)
     torch.testing.assert_close(long[..., :128], curves)
     assert long[0, 0].tolist() == pytest.approx((0.8 - 0.002 * torch.arange(400.0)).tolist(), abs=2e-3)
     assert long[1, 0].diff().abs().max() < 0.013
     assert long[1, 0].min() > 0.76
     assert long[1, 0].max() < 0.84
-    torch.testing.assert_close(extend_curves(curves, 60), curves[..., :60])
+    torch.testing.assert_close(extend(curves, 60), curves[..., :60])
 
 
 # ---- generator
@@ -253,7 +253,7 @@ def test_the_compiled_oscillators_play_what_the_definition_plays(generator, pitc
     curves[:, c.LEVEL] -= torch.linspace(0.2, 1.5, c.HARMONICS)[:, None]
     curves[:, c.MISTUNING] *= 0.1
     curves[:, c.NOISE] -= 1
-    curves = extend_curves(c.regularise(curves, pitch), frames)
+    curves = extend(c.regularise(curves, pitch), frames)
     phase, noise = carriers(1)
     expected = play_curves(curves, pitch, phase, noise.repeat(1, 2)[:, : frames * c.HOP])[0]
     error = play_note(curves, pitch, phase, noise) - expected

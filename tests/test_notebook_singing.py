@@ -8,7 +8,7 @@ import pytest
 from IPython.utils.capture import capture_output
 
 from musicai import notebook as nb
-from musicai.notebook import singing
+from musicai.notebook import console as singing
 from musicai.notes import Melody
 
 TUNE = Melody.from_pitches([64, 64, 65, 67, 67, 65, 64, 62], tempo=100)

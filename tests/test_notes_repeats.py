@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from musicai.notes.abc import parse_block
-from musicai.notes.repeats import unfold_repeats
+from musicai.notes.notation import unfold_repeats
 
 
 def played(abc: str) -> str:

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import pytest
 
 from musicai.notebook import schematic
-from musicai.notebook.schematics import FOLDER
+from musicai.notebook.display import FOLDER
 from tests.test_repository import ROOT
 
 NAMES = sorted(path.stem for path in FOLDER.glob("*.svg"))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from musicai.gan.curves import HARMONICS, HOP, extend_curves, fade_out, play_curves
+from musicai.gan.curves import HARMONICS, HOP, extend, fade_out, play_curves
 from musicai.performance.distilled import DistilledInstrument
 from scripts.studio_instrument import write_instrument
 
@@ -78,7 +78,7 @@ def test_javascript_plays_what_python_plays(played, i):
         curves = model.curves(z, pitch, torch.tensor([model.index(note["name"])]), velocity)
         torch.testing.assert_close(read(folder / f"curves{i}").view(256, 128), curves[0], atol=1e-4, rtol=0)
         length = round(16_000 * (note["seconds"] + 0.2))
-        longer = extend_curves(curves, -(-length // HOP)).double()
+        longer = extend(curves, -(-length // HOP)).double()
         audio = play_curves(longer, pitch.double(), phase.double(), noise.double()) * (velocity / 100) ** 2
         audio = audio / (audio.abs().amax() / 0.99).clamp_min(1)
         expected = fade_out(audio, length, 3200)[0]

@@ -11,8 +11,7 @@ from .network import TuneConfig, TuneWaveNet
 from .novelty import Novelty, Place, certify, longest_run
 from .requests import read_controls
 from .songs import Song, compose, variations
-from .sources import find_form, find_pickup, lay_out, source_melody
-from .titles import read_match, read_source
+from .sources import find_form, find_pickup, lay_out, read_match, read_source, source_melody
 from .tunes import Plan, Tune, TuneLayout, decode, encode
 from .voices import four_voices
 from .writer import TuneWriter

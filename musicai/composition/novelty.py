@@ -16,6 +16,7 @@ from os import PathLike
 from typing import NamedTuple
 
 import numpy as np
+from numba import njit
 
 from musicai.notes import Melody, Score, read_score
 from musicai.notes.midi import TICKS
@@ -147,8 +148,7 @@ def longest_run(melody: Melody, lines: Lines) -> tuple[int, int, int]:
     (3, 0, 1)
 
     Two runs are the same if their intervals are, and the proportions of the times from each note to the next. Runs of 3
-    notes get numbers, equal for equal runs; from pairs of these follow numbers for runs of 4, 6, 10, ... notes, as long
-    as melody and lines have any in common. In between, the length is found by halving.
+    notes get numbers, equal for equal runs, and then a table is filled row by row: how long is the run that ends here?
 
     Args:
         melody: of three notes or more.
@@ -156,20 +156,10 @@ def longest_run(melody: Melody, lines: Lines) -> tuple[int, int, int]:
 
     Returns: how many notes (0 if there are not even three), the first in the melody, and the first in the lines.
 
-    Source: Karp, Miller and Rosenberg, "Rapid identification of repeated patterns" (1972). Chapter 7.
+    Source: Gusfield, "Algorithms on Strings, Trees, and Sequences" (1997), on the longest common substring. Chapter 7.
     """
-    powers = [_shared(_triples(Lines.from_pieces([melody])), _triples(lines))]  # runs that begin at 2 ** k notes
-    while (powers[-1][1] >= 0).any():
-        powers.append(_joined(powers[-1], powers[-1], 2 ** (len(powers) - 1)))
-    if len(powers) == 1:
-        return 0, 0, 0
-    best, length = powers[-2], 2 ** (len(powers) - 2)
-    for k in reversed(range(len(powers) - 2)):
-        longer = _joined(best, powers[k], length)
-        if (longer[1] >= 0).any():
-            best, length = longer, length + 2**k
-    there = int(np.argmax(best[1] >= 0))
-    return length + 2, int(np.argmax(best[0] == best[1][there])), there
+    length, here, there = _common_run(_triples(Lines.from_pieces([melody])), _triples(lines))
+    return (length + 2, here, there) if length else (0, 0, 0)
 
 
 def _triples(lines: Lines) -> np.ndarray:
@@ -185,27 +175,16 @@ def _triples(lines: Lines) -> np.ndarray:
     return numbers
 
 
-def _shared(ours: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Replace numbers by small ones, equal for equal numbers; -1 for those that are not ours."""
-    names, found = np.unique(ours[ours >= 0]), []
-    for numbers in (ours, theirs):
-        at = np.flatnonzero(numbers >= 0)
-        near = np.searchsorted(names, numbers[at])
-        same = np.append(names, -1)[near] == numbers[at]
-        found.append(np.full(len(numbers), -1))
-        found[-1][at[same]] = near[same]
-    return found[0], found[1]
-
-
-def _joined(first: tuple, second: tuple, gap: int) -> tuple[np.ndarray, np.ndarray]:
-    """The numbers of longer runs: of one in `first` and of the one in `second` that begins `gap` notes later."""
-    size, both = len(first[0]) + 1, []
-    for one, two in zip(first, second, strict=True):
-        at = np.flatnonzero(one[:-gap] >= 0)
-        at = at[two[at + gap] >= 0]
-        both.append(np.full(len(one), -1))
-        both[-1][at] = one[at] * size + two[at + gap]
-    return _shared(*both)
+@njit(cache=True)
+def _common_run(ours, theirs):
+    """The longest run of numbers, none of them -1, in both: its length, and where it first begins in each."""
+    best, here, there, row = 0, 0, 0, np.zeros(len(ours) + 1, np.int64)  # row: the length of the run that ends here
+    for j in range(len(theirs)):
+        for i in range(len(ours) - 1, -1, -1):
+            row[i + 1] = row[i] + 1 if ours[i] == theirs[j] and theirs[j] >= 0 else 0
+            if row[i + 1] > best or (row[i + 1] == best and there == j + 1 - best):
+                best, here, there = row[i + 1], i + 1 - row[i + 1], j + 1 - row[i + 1]
+    return best, here, there
 
 
 def _longest(line: Melody, index: MelodyIndex, lines: Lines, numbers: np.ndarray) -> tuple[int, Place | None]:

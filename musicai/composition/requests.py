@@ -8,18 +8,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from musicai.composition.controls import (
-    Controls,
-    density,
-    read_key,
-    read_meter,
-    read_number,
-    refuse,
-    scale_of,
-    syncopation,
-)
 from musicai.composition.sources import count_bars, find_form, lay_out, play_out
 from musicai.notes import Melody, note_name, note_number
+
+from .controls import Controls, density, read_key, read_meter, read_number, refuse, scale_of, syncopation
 
 KEY, METER, TEMPO, BARS = "D major", (4, 4), 120.0, 32  # without a source
 LOWEST, HIGHEST = (63.0, 3.0), (81.4, 2.4)  # means and deviations of the range's ends in the folk corpus's train split

@@ -13,8 +13,7 @@ from musicai.composition.harmony import add_chords
 from musicai.composition.network import TuneWaveNet
 from musicai.composition.novelty import Novelty, certify
 from musicai.composition.requests import read_controls
-from musicai.composition.sources import cut, key_scores, lay_out, play_out, source_melody
-from musicai.composition.titles import read_source
+from musicai.composition.sources import cut, key_scores, lay_out, play_out, read_source, source_melody
 from musicai.composition.tunes import TICKS
 from musicai.composition.voices import four_voices
 from musicai.notes import Melody, Score, estimate_key, note_name, write_score

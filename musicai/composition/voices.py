@@ -13,19 +13,10 @@ from itertools import combinations, islice, pairwise
 
 import numpy as np
 
-from musicai.composition.harmony import (
-    SCALES,
-    SLACK,
-    best_path,
-    foreign_tones,
-    key_of,
-    rhythm_of,
-    smoothed,
-    sounding,
-    spans_of,
-)
 from musicai.data import JSBChorales
 from musicai.notes import Melody, Note, Score, Track
+
+from .harmony import SCALES, SLACK, best_path, foreign_tones, key_of, rhythm_of, smoothed, sounding, spans_of
 
 VOICES = ("soprano", "alto", "tenor", "bass")
 SOPRANO = (72, 93)  # where the chorales, which are in C here, have nearly all notes of the soprano

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 from reprlib import Repr
-from typing import Any
 
 import numpy as np
 
@@ -40,11 +39,11 @@ class Exercise:
     """
 
     number: str
-    solve: Callable[..., Any]
+    solve: Callable
     hint: str
-    check: Callable[[Any], None] | None = None
+    check: Callable | None = None
 
-    def checker(self, check: Callable[[Any], None]) -> Callable[[Any], None]:
+    def checker(self, check: Callable) -> Callable:
         """Use the decorated function as the checker: it raises `Wrong` unless the answer is right."""
         self.check = check
         return check
@@ -55,7 +54,7 @@ class Exercise:
         `what` starts the message; the arguments fill its {}.
         """
 
-        def check(answer: Any) -> None:
+        def check(answer) -> None:
             if self.value:
                 close(answer, self.answer, what, rtol=rtol, atol=atol)
             for args in arguments:
@@ -71,7 +70,7 @@ class Exercise:
         return not inspect.signature(self.solve).parameters
 
     @property
-    def answer(self) -> Any:
+    def answer(self):
         """The right answer: the value, or the function."""
         return self.solve() if self.value else self.solve
 
@@ -90,7 +89,7 @@ class Exercise:
         lines = self.source.splitlines()[: function.body[0].end_lineno]
         return "\n".join([*lines, "    raise NotImplementedError  # your turn"])
 
-    def __call__(self, *args: Any) -> Any:
+    def __call__(self, *args):
         """Call the solution."""
         return self.solve(*args)
 
@@ -101,7 +100,7 @@ class Exercise:
         return f"```python\n{self.source}\n```"
 
 
-def exercise(number: str, hint: str) -> Callable[[Callable[..., Any]], Exercise]:
+def exercise(number: str, hint: str) -> Callable[[Callable], Exercise]:
     """Turn the decorated solution into an exercise; its docstring is the question.
 
     >>> @exercise("99.1", "Add one.")
@@ -119,7 +118,7 @@ def exercise(number: str, hint: str) -> Callable[[Callable[..., Any]], Exercise]
         ValueError: if the number is taken.
     """
 
-    def register(solve: Callable[..., Any]) -> Exercise:
+    def register(solve: Callable) -> Exercise:
         known = registry.get(number)
         if known and known.solve.__qualname__ != solve.__qualname__:
             raise ValueError(f"exercise {number} is defined twice: {known.solve.__name__} and {solve.__name__}")
@@ -129,7 +128,7 @@ def exercise(number: str, hint: str) -> Callable[[Callable[..., Any]], Exercise]
     return register
 
 
-def verdict(exercise: Exercise, answer: Any) -> str | None:
+def verdict(exercise: Exercise, answer) -> str | None:
     """None if the answer is right, otherwise the reason why not; never raises, whatever the answer does."""
     try:
         _require_kind(answer, exercise.value)
@@ -143,7 +142,7 @@ def verdict(exercise: Exercise, answer: Any) -> str | None:
     return None
 
 
-def call(function: Callable[..., Any], *args: Any) -> Any:
+def call(function: Callable, *args):
     """Call `function(*args)`; turn an exception into a `Wrong` that names the arguments."""
     try:
         return function(*args)
@@ -153,7 +152,7 @@ def call(function: Callable[..., Any], *args: Any) -> Any:
         raise Wrong(f"With {', '.join(map(short.repr, args))} your function raised {short.repr(error)}") from error
 
 
-def close(got: Any, want: Any, what: str, *, rtol: float = 1e-4, atol: float = 1e-6) -> None:
+def close(got, want, what: str, *, rtol: float = 1e-4, atol: float = 1e-6) -> None:
     """Require numbers with the shape of `want`, equal to it within tolerance, or the same text or truth value.
 
     Args:
@@ -178,7 +177,7 @@ def close(got: Any, want: Any, what: str, *, rtol: float = 1e-4, atol: float = 1
         raise Wrong(f"{what} is off{_by_how_much(got, want)}.")
 
 
-def as_numbers(got: Any, what: str) -> np.ndarray:
+def as_numbers(got, what: str) -> np.ndarray:
     """Convert a number, list, array or tensor to a numeric array, or raise `Wrong`."""
     if got is None:
         raise Wrong(f"{what} is None; is a `return` missing?")
@@ -191,7 +190,7 @@ def as_numbers(got: Any, what: str) -> np.ndarray:
     return array
 
 
-def _require_kind(answer: Any, value: bool) -> None:
+def _require_kind(answer, value: bool) -> None:
     """Reject a missing answer, a function where a value is asked for, and the other way round."""
     if answer is None:
         raise Wrong("There is no answer yet.")

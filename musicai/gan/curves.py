@@ -153,7 +153,7 @@ def transpose_curves(curves: Tensor, pitch: Tensor, to: Tensor) -> Tensor:
     return without_inaudible(curves, to)
 
 
-def extend_curves(curves: Tensor, frames: int) -> Tensor:
+def extend(curves: Tensor, frames: int) -> Tensor:
     """Cut or sustain curves (B, 256, T) to `frames` frames.
 
     Beyond their end, the curves move back and forth over their second half, without its decay; a note that decays by

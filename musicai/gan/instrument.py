@@ -22,19 +22,7 @@ from torch import Tensor, nn
 
 from musicai.pretrained import CONFIG, SHIPPED, Pretrained
 
-from .curves import (
-    FRAMES,
-    HARMONICS,
-    HOP,
-    ROWS,
-    SR,
-    average,
-    extend_curves,
-    fade_out,
-    loudness,
-    play_curves,
-    regularise,
-)
+from .curves import FRAMES, HARMONICS, HOP, ROWS, SR, average, extend, fade_out, loudness, play_curves, regularise
 from .game import check_input
 
 PACK = 4  # frames that share one time step of the networks
@@ -173,7 +161,7 @@ class InstrumentGenerator(Pretrained, nn.Module):
         parts = (curves, pitch, direction @ self.phases, direction @ self.noises, velocity)
         sounds = []
         for length, held, *note, v in zip(lengths.int().tolist(), *(x.cpu().split(1) for x in parts), strict=True):
-            sound = play_note(extend_curves(held, -(-length // HOP)), *note) * (v / 100) ** 2
+            sound = play_note(extend(held, -(-length // HOP)), *note) * (v / 100) ** 2
             sound = sound / (sound.abs().max() / 0.99).clamp_min(1)
             sounds.append(fade_out(sound, length, max(round(SR * release), SR // 200)))
         return sounds

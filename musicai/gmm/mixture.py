@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import sklearn.mixture
@@ -71,7 +71,7 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
     Chapter 3.
     """
 
-    def fit(self, X: Any, y: None = None, *, callback: Callable | None = None) -> Self:
+    def fit(self, X, y: None = None, *, callback: Callable | None = None) -> Self:
         """Fit to X by EM, `n_init` times with at most `max_iter` steps each, and keep the best result.
 
         Args:
@@ -116,7 +116,7 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
             warnings.warn(message, ConvergenceWarning, stacklevel=2)
         return self
 
-    def fit_predict(self, X: Any, y: None = None) -> Array:
+    def fit_predict(self, X, y: None = None) -> Array:
         """Call `fit(X)`, then `predict(X)`."""
         return self.fit(X).predict(X)
 
@@ -167,7 +167,7 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
         """The responsibilities p(component | row): (rows, K)."""
         return self._of_each_row(X, lambda joint: e_step(joint)[0].T)
 
-    def score(self, X: Any, y: None = None) -> float:
+    def score(self, X, y: None = None) -> float:
         """The mean log-likelihood of the rows of X: a matrix, or shards as for `fit`."""
         return float(self._log_likelihoods(X).mean())
 
@@ -212,7 +212,7 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
         return mixture
 
     @contextmanager
-    def _rows(self, X: Any, reset: bool = True) -> Iterator[Data]:
+    def _rows(self, X, reset: bool = True) -> Iterator[Data]:
         """Yield X as checked rows that can be read repeatedly."""
         shards = is_shards(X)
         with Data(X if shards else check_rows(self, X, reset=reset), self.covariance_type in ("full", "tied")) as data:
@@ -260,7 +260,7 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
             found = torch.cat(list(workers.map(lambda piece: function(step.log_joint(piece)), in_pieces(rows))))
         return as_kind(found, dtype or rows.dtype, X)
 
-    def _log_likelihoods(self, X: Any) -> Tensor:
+    def _log_likelihoods(self, X) -> Tensor:
         """The log-likelihood of each row of X, a matrix or shards, in float64."""
         shards = (matrix for matrix in shards_of(X) if matrix is X or len(matrix))  # a shard may be empty
         found = (self._of_each_row(matrix, lambda joint: joint.logsumexp(0), torch.float64) for matrix in shards)

@@ -16,13 +16,11 @@ for _library in ("matplotlib", "IPython", "ipywidgets"):
     musicai.extras.require(_library, "notebook", "musicai.notebook")
 
 from .code import show_code
-from .console import studio
-from .display import Html
+from .console import sing, studio
+from .display import Html, schematic
 from .figures import PALETTE, LivePlot, figure, flipbook, show
 from .interact import browse, drag_em, explore
 from .players import keyboard, listening_ladder, player
 from .plots import plot_melody, plot_piano_roll, plot_spectrogram, plot_waveform
-from .schematics import schematic
-from .singing import sing
 
 __all__ = musicai.exports(globals())

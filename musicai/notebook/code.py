@@ -5,12 +5,11 @@ import inspect
 import textwrap
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from IPython.display import display
 
 
-def show_code(*objects: Any, docstring: bool = True) -> None:
+def show_code(*objects, docstring: bool = True) -> None:
     """Display the current source code of functions, methods, classes or modules.
 
     >>> show_code(musicai.audio.frame, docstring=False)  # doctest: +SKIP
@@ -29,7 +28,7 @@ def show_code(*objects: Any, docstring: bool = True) -> None:
         display({"text/markdown": f"```python\n{text}\n```", "text/plain": text}, raw=True)
 
 
-def source_of(item: Any, *, docstring: bool = True) -> str:
+def source_of(item, *, docstring: bool = True) -> str:
     """The source of `item` under a comment that names its file and line."""
     item = inspect.unwrap(item) if callable(item) else item
     try:
@@ -43,7 +42,7 @@ def source_of(item: Any, *, docstring: bool = True) -> str:
     return f"{_place(item, file, first)}{source}"
 
 
-def _place(item: Any, file: str, line: int) -> str:
+def _place(item, file: str, line: int) -> str:
     """`# musicai/audio/frames.py, line 12`: a path from the package down, so it is the same on every machine."""
     package = getattr(item, "__name__" if isinstance(item, ModuleType) else "__module__", "").split(".")[0]
     parts = Path(file).parts

@@ -1,23 +1,26 @@
 """The whole system on one panel: play or sing, choose a match, turn the knobs, and hear a new song. Chapter 8."""
 
+import base64
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from html import escape
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import ipywidgets as widgets
+import numpy as np
 from IPython.display import display
 
 import musicai
+from musicai import performance
+from musicai.notes import Melody
 
-from .display import Html, attribute, data_uri
+from .display import Html, attribute, data_uri, scripted
 from .figures import render
-from .players import player
+from .players import player, without_caption
 from .plots import plot_piano_roll
-from .singing import sing
 
 AS_FOUND = "as found"
 MODES = ("major", "minor", "dorian", "mixolydian")
@@ -28,7 +31,7 @@ _number = count(1)
 
 
 def studio(
-    index: Any = None, *, example: str = "E4 E4 F4 G4 G4 F4 E4 D4", key: str = AS_FOUND, bars: int = 16,
+    index=None, *, example: str = "E4 E4 F4 G4 G4 F4 E4 D4", key: str = AS_FOUND, bars: int = 16,
     closeness: float = 0.5, performer: str = "auto", seed: int = 1,
 ) -> None:  # fmt: skip
     """Show keys, a microphone, and the knobs of `musicai.song`; the song is shown, played and offered for download.
@@ -53,13 +56,13 @@ def studio(
     knobs, mark = knobs_for(first), f"musicai-studio-{next(_number)}"
     button = widgets.Button(description="Compose and perform", button_style="primary")
 
-    def find(query: Any, k: int) -> Sequence[Any]:
+    def find(query, k: int) -> Sequence:
         found[:] = musicai.find(query, index=index, k=k)
         choice.options = [(match.title or "(no title)", i) for i, match in enumerate(found)]
         choice.index = 0 if found else None
         return found
 
-    def make(_button: Any) -> None:
+    def make(_button) -> None:
         live.value = f"<style>.{mark}{{display:none}}</style><p role='status'>Composing and performing ...</p>"
         try:
             made = song_html(song_for(found[choice.value], knobs))
@@ -78,13 +81,13 @@ def studio(
     display(Html(f'<div class="{mark}">{made}</div>', f"A song made from {example}, with a player"))
 
 
-def song_for(match: Any, knobs: dict[str, Any]) -> Any:
+def song_for(match, knobs: dict):
     """The song that the knobs ask for."""
     asked = {name: knob.value for name, knob in knobs.items() if knob.value != AS_FOUND}
     return musicai.song(match, progress=False, **asked)
 
 
-def knobs_for(first: dict[str, Any]) -> dict[str, Any]:
+def knobs_for(first: dict) -> dict:
     """The knobs of the panel, by the argument of `musicai.song` that they set."""
     knobs = {
         "key": widgets.Dropdown(options=[AS_FOUND, *KEYS]),
@@ -99,7 +102,7 @@ def knobs_for(first: dict[str, Any]) -> dict[str, Any]:
     return knobs
 
 
-def song_html(song: Any) -> str:
+def song_html(song) -> str:
     """A player, the piano roll, the printed score where Verovio is installed, what was obtained, and downloads."""
     from musicai.composition.controls import tell  # only where a song is shown: it takes seconds to import
 
@@ -114,10 +117,75 @@ def song_html(song: Any) -> str:
     return f'<div class="musicai-song">{sound}{roll.html}{printed}<table>{rows}</table><p>{" ".join(links)}</p></div>'
 
 
-def downloads(song: Any) -> list[tuple[str, str]]:
+def downloads(song) -> list[tuple[str, str]]:
     """The song as a MIDI, a MusicXML and a JSON file: their kinds and data: URIs."""
     with tempfile.TemporaryDirectory() as folder:
         paths = {kind: Path(folder, f"song.{kind}") for kind in KINDS}
         for path in paths.values():
             song.save(path)
         return [(kind, data_uri(path.read_bytes(), KINDS[kind])) for kind, path in paths.items()]
+
+
+# ---- the keyboard and the microphone
+
+
+SR = 16_000  # of the sound that comes from the microphone, and of the sampled instruments
+_number = count(1)
+
+
+def sing(find: Callable[..., Sequence] | None = None, *, example: str = "E4 E4 F4 G4 G4 F4 E4 D4", k: int = 5) -> None:
+    """Show piano keys and a record button, and below them the tunes that Python finds, each with a player.
+
+    Click the keys, or click one and go on with the letters a, w, s, e, d, ... of the computer's keyboard; or write note
+    names or ABC into the field. The keys sound anywhere, but searching needs a running notebook. The rendered page
+    shows what was found for the example.
+
+    >>> sing(MelodyIndex.open("tunes.index").find)  # doctest: +SKIP
+
+    Args:
+        find: called with a query, text or (audio, sr), and `k`; by default `musicai.find`.
+        example: the query to begin with.
+        k: how many tunes to show.
+
+    Chapter 6.
+    """
+    find = find or musicai.find
+    wire, live = widgets.Textarea(continuous_update=False, layout={"display": "none"}), widgets.HTML()
+    mark = f"musicai-sing-{next(_number)}"
+    wire.add_class(f"{mark}-wire")
+
+    def answer(change) -> None:
+        if text := change["new"]:
+            live.value = f"<style>.{mark}{{display:none}}</style>{_answer(find, text, k)}"
+            wire.value = ""  # tells the page that the answer is there
+
+    wire.observe(answer, names="value")
+    board = scripted("sing.js", mark, f"{mark}-wire", example, SR)
+    display(Html(board, "[Interaction: a keyboard and a microphone; needs a browser]"))
+    display(widgets.VBox([wire, live]))
+    display(Html(f'<div class="{mark}">{_answer(find, example, k)}</div>', f"{example}: the matches, with players"))
+
+
+def _answer(find: Callable[..., Sequence], text: str, k: int) -> str:
+    """The matches of a query as a table, or why there are none."""
+    try:
+        if sung := text.startswith("audio:"):
+            pcm = np.frombuffer(base64.b64decode(text.removeprefix("audio:")), dtype="<i2")
+        matches = find((pcm.astype(np.float32) / 32_768, SR) if sung else text, k=k)
+    except Exception as error:  # a callback has nowhere else to report to
+        return f'<pre style="white-space:pre-wrap">{escape(f"{type(error).__name__}: {error}")}</pre>'
+    asked = "What you sang" if sung else escape(text)
+    if not matches:
+        return f"<p>{asked}: nothing found.</p>"
+    head = '<tr><th scope="col">Tune</th><th scope="col">Probability</th><th scope="col">Where it matches</th></tr>'
+    return f'<p>{asked}:</p><table style="width:100%"><thead>{head}</thead>{"".join(map(_row, matches))}</table>'
+
+
+def _row(match) -> str:
+    """One match: its title, how sure it is, and a player of the passage that matches."""
+    inside = [note for note in match.piece.notes if match.start - 0.01 <= note.start < match.end]
+    passage = [replace(note, start=note.start - inside[0].start) for note in inside]
+    title = match.title or "(no title)"
+    sound = player(performance.render(Melody(tuple(passage), tempo=match.piece.tempo)).mean(0), SR, title)
+    sure = f"{match.probability:.0%}{', unlikely' if match.unlikely else ''}"
+    return f'<tr><th scope="row">{escape(title)}</th><td>{sure}</td><td>{without_caption(sound)}</td></tr>'

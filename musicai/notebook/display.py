@@ -2,9 +2,9 @@
 
 import base64
 import json
+import re
 from html import escape
 from pathlib import Path
-from typing import Any
 
 
 class Html:
@@ -41,7 +41,7 @@ def data_uri(data: bytes, mime: str) -> str:
     return f"data:{mime};base64,{base64.b64encode(data).decode('ascii')}"
 
 
-def bundle_to_html(data: dict[str, Any]) -> str:
+def bundle_to_html(data: dict) -> str:
     """Turn the MIME bundle of a display into HTML, using its richest form that needs no script."""
     if "text/html" in data:
         return data["text/html"]
@@ -52,10 +52,36 @@ def bundle_to_html(data: dict[str, Any]) -> str:
     return f"<pre>{escape(str(data.get('text/plain', '')))}</pre>"
 
 
-def scripted(file: str, mark: str, *arguments: Any) -> str:
+def scripted(file: str, mark: str, *arguments) -> str:
     """A box with the id `mark` and a script of this folder that fills it, called with the box and these arguments."""
     keys, script = (Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("keys.js", file))
     function = script.partition("\n(root")[2].rstrip()
     values = ", ".join(json.dumps(value).replace("</", r"<\/") for value in arguments)
     call = f'((root{function})(document.getElementById("{mark}"), {values});'
     return f'<div id="{mark}">This needs JavaScript.</div><script>{{{keys}{call}}}</script>'
+
+
+FOLDER = Path(__file__).with_name("schematics")
+
+
+def schematic(name: str) -> Html:
+    """Show one of the book's drawings.
+
+    >>> schematic("gan")
+    The two players of a GAN. The generator G turns noise z into sounds. ...
+
+    Args:
+        name: "aliasing" or "stft" (Chapter 2), "em" (3), "gan" (4), "dilations" or "lookup" (5).
+
+    Returns: the drawing; its text is what a screen reader says.
+
+    Raises:
+        ValueError: for another name.
+
+    Used in Chapters 2 to 5.
+    """
+    drawings = {path.stem: path for path in FOLDER.glob("*.svg")}
+    if name not in drawings:
+        raise ValueError(f"no schematic {name!r}; choose from {', '.join(sorted(drawings))}")
+    drawing = drawings[name].read_text(encoding="utf-8")
+    return Html(drawing, re.search('aria-label="(.*?)"', drawing)[1])

@@ -5,7 +5,6 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import numpy as np
@@ -27,9 +26,7 @@ PALETTE = tuple(STYLE["axes.prop_cycle"].by_key()["color"])
 matplotlib.rcParams.update(STYLE)
 
 
-def figure(
-    rows: int = 1, cols: int = 1, *, height=2.8, sharex=False, sharey=False, width_ratios=None
-) -> tuple[Figure, Any]:
+def figure(rows: int = 1, cols: int = 1, *, height=2.8, sharex=False, sharey=False, width_ratios=None) -> tuple:
     """Create a figure of the book's width and its axes, like `plt.subplots`, but display it only with `show`.
 
     >>> fig, ax = figure()
@@ -125,7 +122,7 @@ class LivePlot:
     def __init__(self, seconds: float = 2.0):
         self.seconds, self._drawn, self._handle = seconds, float("-inf"), None
 
-    def __call__(self, run: Any) -> None:
+    def __call__(self, run) -> None:
         """Draw `run.history` if the last drawing is old enough or the run has finished."""
         if not _in_notebook() or (time.monotonic() - self._drawn < self.seconds and not run.finished):
             return
@@ -160,7 +157,7 @@ def _in_notebook() -> bool:
     return shell is not None and getattr(shell, "kernel", None) is not None
 
 
-def _saved(fig: Figure, **options: Any) -> bytes:
+def _saved(fig: Figure, **options) -> bytes:
     buffer = io.BytesIO()
     fig.savefig(buffer, format="webp", dpi=STYLE["figure.dpi"], pil_kwargs=options)
     return buffer.getvalue()

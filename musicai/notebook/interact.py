@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from html import escape
 from itertools import count, product
-from typing import Any
 
 import ipywidgets as widgets
 import numpy as np
@@ -18,7 +17,7 @@ STATIC_NOTE = "These controls need Python: run this cell in Jupyter or Colab."
 _number = count(1)
 
 
-def explore(fn: Callable[..., Any], **controls: Any) -> None:
+def explore(fn: Callable, **controls) -> None:
     """Call `fn` with the values of some controls, now and after each change, and show what it displays or returns.
 
     The first result is an ordinary output below the controls, so it stays on the rendered page; live results replace
@@ -42,10 +41,10 @@ def explore(fn: Callable[..., Any], **controls: Any) -> None:
     note, live = widgets.HTML(f'<span style="font-size:0.85em;opacity:0.8">{STATIC_NOTE}</span>'), widgets.HTML()
     hide_first = f"<style>.{mark}{{display:none}}</style>"
 
-    def values() -> dict[str, Any]:
+    def values() -> dict:
         return {name: widget.value for name, widget in inputs.items()}
 
-    def update(_change: Any) -> None:
+    def update(_change) -> None:
         note.value = ""
         try:
             live.value = hide_first + _call(fn, values())
@@ -60,7 +59,7 @@ def explore(fn: Callable[..., Any], **controls: Any) -> None:
     display(Html(f'<div class="{mark}">{first}</div>', f"{fn.__name__}: {settings}"))
 
 
-def browse(fn: Callable[..., Any], **choices: Any) -> Html:
+def browse(fn: Callable, **choices) -> Html:
     """Call `fn` with every combination of some choices now; the reader then turns to any result without Python.
 
     >>> browse(lambda n, loud: print(n, loud), n=([1, 2, 3], 2), loud=[False, True])
@@ -100,7 +99,7 @@ def browse(fn: Callable[..., Any], **choices: Any) -> Html:
     return Html(html, f"[Interaction: {fn.__name__} for each {each}]")
 
 
-def drag_em(x: Any, means: tuple[float, float] = (-1.0, 0.0), label: str = "") -> Html:
+def drag_em(x, means: tuple[float, float] = (-1.0, 0.0), label: str = "") -> Html:
     """Show EM for a mixture of two Gaussians on a line; the reader drags the start and takes the steps, without Python.
 
     The weights start equal and the standard deviations at 0.5. At most one per page.
@@ -128,7 +127,7 @@ def drag_em(x: Any, means: tuple[float, float] = (-1.0, 0.0), label: str = "") -
     return Html(html, f"[Interaction: EM on {values.size} numbers; drag its starting means]")
 
 
-def _widget(name: str, value: Any) -> widgets.Widget:
+def _widget(name: str, value) -> widgets.Widget:
     """The control for one argument; a slider only reports when it is released, so that slow functions keep up."""
     *limits, first = value if isinstance(value, tuple) and len(value) == 4 else (value, None)
     made = widgets.interactive.widget_from_abbrev(value if first is None else tuple(limits))
@@ -147,7 +146,7 @@ def _widget(name: str, value: Any) -> widgets.Widget:
     return made
 
 
-def _call(fn: Callable[..., Any], values: dict[str, Any]) -> str:
+def _call(fn: Callable, values: dict) -> str:
     """What `fn(**values)` prints, shows and returns, in this order, as one piece of HTML."""
     with capture_output() as captured:
         result = fn(**values)

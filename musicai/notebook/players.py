@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from html import escape
 from itertools import count
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +18,7 @@ TAIL_SECONDS = 0.05  # browsers cut the last MP3 frame short
 _number = count(1)
 
 
-def player(audio: Any, sr: int, label: str = "") -> Html:
+def player(audio, sr: int, label: str = "") -> Html:
     """Make a labelled player for a sound, played by the browser.
 
     The audio is stored in the page as MP3, about 5 kB per second at 16 kHz, so a chapter can hold minutes of it. It is
@@ -52,7 +51,7 @@ def player(audio: Any, sr: int, label: str = "") -> Html:
     return Html(html, f"{label or 'Sound'} ({seconds:.1f} s of audio)")
 
 
-def listening_ladder(sounds: Mapping[Any, Any], sr: int, heading: str = "Step") -> Html:
+def listening_ladder(sounds: Mapping, sr: int, heading: str = "Step") -> Html:
     """Make a table of players, one row per sound, for instance to show how a model sounds as it trains.
 
     >>> listening_ladder({0: noise, 1_000: better, 10_000: good}, 16_000)  # doctest: +SKIP
@@ -83,7 +82,7 @@ def listening_ladder(sounds: Mapping[Any, Any], sr: int, heading: str = "Step") 
     return Html(html, "\n".join(one.text for one in players))
 
 
-def keyboard(sounds: Mapping[int, Any], sr: int, label: str = "Keyboard") -> Html:
+def keyboard(sounds: Mapping, sr: int, label: str = "Keyboard") -> Html:
     """Make piano keys that play when clicked, touched, or reached with Tab and pressed with Enter, without Python.
 
     >>> keyboard({p: generator.play(p, "flute")[0] for p in range(60, 73)}, 16_000, "Flute")  # doctest: +SKIP
@@ -112,7 +111,7 @@ def without_caption(one: Html) -> str:
     return one.html[one.html.index("<audio") : one.html.index("</audio>")] + "</audio>"
 
 
-def _samples(audio: Any, sr: int) -> np.ndarray:
+def _samples(audio, sr: int) -> np.ndarray:
     """Check the audio and convert it to float32 (channels, time), scaled down if it exceeds [-1, 1]."""
     if not (np.isscalar(sr) and np.isfinite(sr) and sr > 0):
         raise ValueError(f"sr={sr!r} is not a sampling rate; give a number of samples per second, such as 16_000")

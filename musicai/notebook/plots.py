@@ -1,7 +1,6 @@
 """The book's plots of sound and notes; each returns a Figure for `show`."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +18,7 @@ HZ_TICKS = (30, 60, 125, 250, 500, 1_000, 2_000, 4_000, 8_000, 16_000)
 MOST_NAMED = 24  # notes; more names than this would be illegible at 390 pixels
 
 
-def plot_waveform(audio: Any, sr: int, *, start: float = 0.0, title: str = "", ax: Axes | None = None) -> Figure:
+def plot_waveform(audio, sr: int, *, start: float = 0.0, title: str = "", ax: Axes | None = None) -> Figure:
     """Plot amplitude against time, one axis per channel.
 
     Short excerpts (up to 200 samples) also show the individual samples.
@@ -55,7 +54,7 @@ def plot_waveform(audio: Any, sr: int, *, start: float = 0.0, title: str = "", a
 
 
 def plot_spectrogram(
-    values: Any, sr: int, *, hop_length=512, axis="linear", decibels=True, title="", ax: Axes | None = None
+    values, sr: int, *, hop_length=512, axis="linear", decibels=True, title="", ax: Axes | None = None
 ) -> Figure:
     """Plot a spectrogram with its frequencies in Hz.
 
@@ -95,7 +94,7 @@ def plot_spectrogram(
     return fig
 
 
-def plot_piano_roll(score: Any, *, step: float = 0.25, title: str = "", ax: Axes | None = None) -> Figure:
+def plot_piano_roll(score, *, step: float = 0.25, title: str = "", ax: Axes | None = None) -> Figure:
     """Plot notes as bars: pitch against time in beats, one colour per track.
 
     >>> fig = plot_piano_roll(np.eye(88, 16, dtype=bool))
@@ -126,7 +125,7 @@ def plot_piano_roll(score: Any, *, step: float = 0.25, title: str = "", ax: Axes
     return fig
 
 
-def plot_melody(melody: Any, *, title: str = "", ax: Axes | None = None) -> Figure:
+def plot_melody(melody, *, title: str = "", ax: Axes | None = None) -> Figure:
     """Plot a melody, one bar per note, with note names if there are only a few notes.
 
     >>> from musicai.notes import Melody
@@ -148,7 +147,7 @@ def plot_melody(melody: Any, *, title: str = "", ax: Axes | None = None) -> Figu
     return plot_piano_roll(Track(notes), title=title or getattr(melody, "name", ""), ax=ax)
 
 
-def _array(values: Any) -> np.ndarray:
+def _array(values) -> np.ndarray:
     return values.detach().cpu().numpy() if hasattr(values, "detach") else np.asarray(values)
 
 
@@ -198,7 +197,7 @@ def _levels(matrix: np.ndarray, decibels: bool) -> tuple[np.ndarray, str]:
     return np.maximum(level - level.max(), -80), "dB"
 
 
-def _draw_notes(axes: Axes, notes: Sequence[Any], colour: str, label: str) -> None:
+def _draw_notes(axes: Axes, notes: Sequence, colour: str, label: str) -> None:
     starts, durations = [note.start for note in notes], [note.duration for note in notes]
     look = {"height": 0.8, "color": colour, "edgecolor": "#fcfcfc", "linewidth": 0.5}
     axes.barh([note.pitch for note in notes], durations, left=starts, label=label, **look)

@@ -9,13 +9,12 @@
 import musicai
 
 from .abc import read_abc, write_abc
-from .engraving import Engraving, engrave
-from .files import read_score, write_score
+from .files import Engraving, engrave, read_score, write_score
 from .keys import estimate_key, key_correlations, pitch_class, transpose_key
 from .midi import MidiError, read_midi, write_midi
 from .musicxml import read_musicxml, write_musicxml
+from .notation import unfold_repeats
 from .note import PITCH_CLASSES, Note, Track, hz_to_midi, midi_to_hz, note_name, note_number
-from .repeats import unfold_repeats
 from .score import Melody, Score
 
 __all__ = musicai.exports(globals())

@@ -14,9 +14,20 @@ from itertools import accumulate
 
 from musicai.notes import notation
 from musicai.notes.midi import MAX_BYTES, write_file
-from musicai.notes.notation import FIFTHS, MODES, Chord, Speller, Value, bars, beat_of, signature_of, values, voices
+from musicai.notes.notation import (
+    FIFTHS,
+    MODES,
+    Chord,
+    Speller,
+    Value,
+    bars,
+    beat_of,
+    signature_of,
+    unfold_repeats,
+    values,
+    voices,
+)
 from musicai.notes.note import STEPS, Note, Track, require
-from musicai.notes.repeats import unfold_repeats
 from musicai.notes.score import Melody, Score
 
 ALTERATIONS = {"^^": 2, "^": 1, "=": 0, "_": -1, "__": -2}
@@ -62,7 +73,7 @@ def read_abc(path: str | os.PathLike, expand_repeats: bool = False) -> list[Melo
 
     Args:
         path: a file in UTF-8 or Latin-1.
-        expand_repeats: whether to write out repeats, as they are played (`musicai.notes.repeats`).
+        expand_repeats: whether to write out repeats, as they are played (`musicai.notes.unfold_repeats`).
 
     Returns: the melodies, in order. Tunes that cannot be read are left out, with one warning that counts them.
 
@@ -136,7 +147,7 @@ def parse_block(texts: Iterable[str], expand_repeats: bool = False) -> list[dict
 
     Args:
         texts: the ABC text of each tune, starting at its `X:` line.
-        expand_repeats: whether to write out repeats, as they are played (`musicai.notes.repeats`).
+        expand_repeats: whether to write out repeats, as they are played (`musicai.notes.unfold_repeats`).
 
     Returns: for each tune, a dict with number, name, key ("A minor"), tempo (quarter notes per minute), time_signature
     and notes: [MIDI pitches, starts, durations], both times in beats (quarter notes).

@@ -262,7 +262,7 @@ class Score:
 
     def show(self) -> str:
         """Engrave the score as SVG, which a notebook shows as a picture: see `engrave`."""
-        from musicai.notes.engraving import engrave
+        from musicai.notes.files import engrave
 
         return engrave(self)
 

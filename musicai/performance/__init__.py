@@ -11,12 +11,11 @@ sampled instruments and returns bare samples; `voices` splits overlapping notes 
 """
 
 import musicai
-from musicai.performance.casting import cast, find_instrument
+from musicai.performance.casting import cast, find_instrument, recognise_instrument
 from musicai.performance.distilled import DistilledInstrument
 from musicai.performance.expression import humanize_score
 from musicai.performance.mixing import add_room, limiter, loudness, master, mix, place, room, seats, true_peaks
 from musicai.performance.performers import GANPerformer, Performer, SampledPerformer, WaveNetPerformer, perform, voices
-from musicai.performance.recognition import recognise_instrument
 from musicai.performance.sampled import INSTRUMENTS, PROGRAMS, render
 
 __all__ = musicai.exports(globals())

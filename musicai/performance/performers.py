@@ -14,10 +14,9 @@ from musicai.gan import InstrumentGenerator
 from musicai.notes import Melody, Note, Score, Track, note_name
 from musicai.notes.note import require
 from musicai.notes.score import SLACK
-from musicai.performance.casting import Instruments, cast
+from musicai.performance.casting import Clip, Instruments, cast
 from musicai.performance.expression import humanize_score
 from musicai.performance.mixing import mix, seats
-from musicai.performance.recognition import Clip
 from musicai.performance.sampled import BEHAVIOUR, INSTRUMENTS, SR, as_score, limited, play_alone, spans
 from musicai.wavenet import ScoreWaveNet, sample
 

@@ -1,9 +1,9 @@
 """WaveNets at 16 kHz, one that plays a score and one that babbles: `musicai train renderer`, `unconditional`.
 
 They learn from renderings by the sampled flute and trumpet: of folk tunes, and of single notes held for 0.1 to 4
-seconds. The partials of the notes are fitted first (partials.safetensors), then frozen while the WaveNet learns the
-rest. `scripts/fit_partials.py` fits the partials in half an hour, as those of the shipped model were. Larger versions
-with seven instruments did not work (see DECISIONS.md). Chapter 5.
+seconds. The partials of the notes are those of the shipped model, which `scripts/fit_partials.py` fitted in half an
+hour. They stay as they are while the WaveNet learns the rest. Larger versions with seven instruments did not work (see
+DECISIONS.md). Chapter 5.
 """
 
 import dataclasses
@@ -23,12 +23,11 @@ from musicai.audio import mu_law_decode, mu_law_encode
 from musicai.data import FolkCorpus
 from musicai.notes import Note, Score, Track
 from musicai.performance import PROGRAMS, render
-from musicai.performance.sampled import END, layers, loop_of, nearest
+from musicai.performance.sampled import layers
 from musicai.recipes.shared import SR, TRIAL, finish, listening_ladder, spread, warm_cosine
 from musicai.scale import device
 from musicai.train import TrainingRun, fit, seed_all, update
 from musicai.wavenet import ScoreConfig, ScoreWaveNet, WaveNet, WaveNetConfig, sample, score_frames
-from musicai.wavenet.lookup import KEYS, LOWEST
 
 HOP, SILENCE = 160, 128
 MARGIN = 2  # frames on either side of its own that a sample's conditioning may see
@@ -38,7 +37,6 @@ BATCH, FRAMES, LR = 2, 20, 3e-3  # crops per step; frames of 10 ms that count in
 ON_GPU = 16  # as many times as many crops per step, to fill it
 SKETCH = {"partials": 40, "partial_channels": 256}
 TUNES, HELD = 160, 3_000
-PARTIAL_STEPS = 7_000  # before the WaveNet's steps, with 16 crops each
 
 
 # Longer training gives fewer bits but worse playing (the card has a table).
@@ -71,10 +69,8 @@ class Piece:
 def tune_pieces(split: str, count: int) -> list[Piece]:
     """Folk tunes spread over the split, for each instrument in turn; a small count reads only part of the corpus."""
     tunes = spread(FolkCorpus(split, limit=192 if count < 10 else None), count)
-    return [
-        as_piece(f"{tune.collection} {tune.number} {tune.name}", tune.to_score(), INSTRUMENTS[i % len(INSTRUMENTS)])
-        for i, tune in enumerate(tunes)
-    ]
+    named = ((f"{tune.collection} {tune.number} {tune.name}", tune.to_score()) for tune in tunes)
+    return [as_piece(*one, name) for one, name in zip(named, itertools.cycle(INSTRUMENTS))]
 
 
 def held_pieces(split: str, count: int) -> list[Piece]:
@@ -154,19 +150,10 @@ def build(name: str, training: list[Piece]) -> WaveNet:
     else:
         shape = SHAPE | SKETCH | {"layers": 27, "mixtures": 10, "residual": True}  # 96 ms, Gaussians
         model = ScoreWaveNet(ScoreConfig(**shape, instruments=INSTRUMENTS, global_channels=8))
-        model.upsample.partials.loops.copy_(loops())
+        fitted = ScoreWaveNet.from_pretrained("wavenet-renderer").upsample.partials
+        model.upsample.partials = fitted.requires_grad_(False)
     good_start(model, training)
     return model.to(device())
-
-
-def loops() -> Tensor:
-    """Where the sampler's loops end, and their lengths, in seconds, for each instrument and key: (176, 2)."""
-    found = []
-    for name, key in itertools.product(INSTRUMENTS, range(LOWEST, LOWEST + KEYS)):
-        sampled = nearest(layers(name), key)
-        faster, entry = 2 ** ((key - sampled) / 12), layers(name)[sampled][75]
-        found.append((END / SR / faster, loop_of(entry.file, entry.slot)[1] / SR / faster))
-    return torch.tensor(found)
 
 
 @torch.no_grad()
@@ -192,35 +179,7 @@ def good_start(model: WaveNet, training: list[Piece]) -> None:
         weight.copy_(size * torch.cos(math.pi * waves * (classes + 0.5) / len(bias)))
 
 
-# ---- first the partials
-
-
-def sketch_error(model: ScoreWaveNet, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-    """The share of each crop's power that the partials do not explain: (batch,)."""
-    codes, local, instrument = batch
-    wave = mu_law_decode(codes)
-    left = wave - model.upsample.sketch(local, instrument)
-    return left.square().mean(1) / (wave.square().mean(1) + 1e-5)
-
-
-def learn_partials(model: ScoreWaveNet, training: list[Piece], out: Path, steps: int, seed: int, progress: bool):
-    """Fit the partials by least squares: they are what is the same whenever a note is played. Then freeze them."""
-    partials, crops = model.upsample.partials, Crops(training, 1, seed, batch=16)
-    optimizer = torch.optim.Adam(partials.parameters(), LR, betas=(0.9, 0.98))
-
-    def step(numbered: tuple[int, tuple]) -> dict[str, Tensor]:
-        n, batch = numbered
-        optimizer.param_groups[0]["lr"] = LR * warm_cosine(n, steps, end=0.02)
-        return {"left": update(sketch_error(model, batch).mean(), optimizer, max_norm=1.0)}
-
-    fit(
-        step, lambda n: (n, crops(n)), steps=steps, state={"partials": partials, "optimizer": optimizer},
-        checkpoint=out / "partials.safetensors", save_every=500, seed=seed, progress=progress,
-    )  # fmt: skip
-    partials.requires_grad_(False)
-
-
-# ---- then the WaveNet
+# ---- learning
 
 
 def log_prob(model: WaveNet, crops: Crops, n: int, share: float = 0.0) -> Tensor:
@@ -256,14 +215,12 @@ def bits(model: WaveNet, crops: Crops, batches: int) -> float:
 
 
 def train(name: str, out: Path, steps: int | None, seed: int, progress: bool) -> Mapping[str, float]:
-    """Train the partials and the WaveNet, evaluate them and save them."""
+    """Train the WaveNet, evaluate it and save it."""
     steps, score = steps or STEPS[name], name != "unconditional"
     trial = steps < TRIAL
     training, valid, test = (pieces_of(split, trial) for split in ("train", "valid", "test"))
     seed_all(seed)
     model = build(name, training)
-    if score:
-        learn_partials(model, training, out, min(PARTIAL_STEPS, 2 * steps), seed, progress)
     crops, unheard = Crops(training, model.receptive_field, seed), Crops(valid, model.receptive_field, 1)
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], LR, betas=(0.9, 0.98))
     openings = {piece.instrument: piece for piece in reversed(valid) if len(piece.score.notes) > 1}.values()

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from itertools import count
-from typing import Any
 
 import numpy as np
 import torch
@@ -68,16 +67,14 @@ class Batches:
     Chapters 3 to 5 and 7.
     """
 
-    def __init__(
-        self, dataset: Dataset, batch_size: int, seed: int = 0, collate: Callable[[list], Any] = default_collate
-    ):
+    def __init__(self, dataset: Dataset, batch_size: int, seed: int = 0, collate: Callable = default_collate):
         if not 1 <= batch_size <= len(dataset):
             raise ValueError(f"batch_size={batch_size} with {len(dataset)} items: it must be from 1 to that number")
         self.dataset, self.batch_size, self.seed, self.collate = dataset, batch_size, seed, collate
         self.per_epoch = len(dataset) // batch_size
         self.settings = {"items": len(dataset), "batch_size": batch_size, "seed": seed}  # what a checkpoint compares
 
-    def __getitem__(self, n: int) -> Any:
+    def __getitem__(self, n: int):
         """Batch n of this process, n = 0, 1, 2, ... without end; the global random generators are left unchanged."""
         epoch, place = divmod(n, self.per_epoch)
         base, order = _order(len(self.dataset), self.seed, epoch)
@@ -99,7 +96,7 @@ def _order(items: int, seed: int, epoch: int) -> tuple[int, np.ndarray]:
     return int(rng.integers(2**62)), rng.permutation(items)
 
 
-def numbered(batches: Iterable | Callable[[int], Any], start: int, seed: int) -> Iterator[Any]:
+def numbered(batches: Iterable | Callable, start: int, seed: int) -> Iterator:
     """Yield batches start, start + 1, ... from any kind of `batches` that `fit` accepts."""
     function = batches.__getitem__ if isinstance(batches, Batches) else batches if callable(batches) else None
     endless = map(function, count(start)) if function else _round_and_round(batches)
@@ -110,7 +107,7 @@ def numbered(batches: Iterable | Callable[[int], Any], start: int, seed: int) ->
             yield batch
 
 
-def _round_and_round(batches: Iterable) -> Iterator[Any]:
+def _round_and_round(batches: Iterable) -> Iterator:
     dry = object()
     while (first := next(epoch := iter(batches), dry)) is not dry:
         yield first

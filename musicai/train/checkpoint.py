@@ -9,7 +9,6 @@ import json
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -33,7 +32,7 @@ class CheckpointError(ValueError):
     """
 
 
-def save_checkpoint(path: str | Path, state: Mapping[str, Any], info: Any = None) -> None:
+def save_checkpoint(path: str | Path, state: Mapping, info=None) -> None:
     """Write the state of models, optimizers and anything else with `state_dict()` to one file, atomically.
 
     >>> save_checkpoint("gan.safetensors", {"generator": generator}, {"step": 10_000})  # doctest: +SKIP
@@ -62,7 +61,7 @@ def save_checkpoint(path: str | Path, state: Mapping[str, Any], info: Any = None
         raise CheckpointError(f"cannot write checkpoint {path}: {error}; free space or choose another path") from error
 
 
-def load_checkpoint(path: str | Path, state: Mapping[str, Any] | None = None) -> Any:
+def load_checkpoint(path: str | Path, state: Mapping | None = None):
     """Load parts of a checkpoint into the given objects, in place.
 
     >>> load_checkpoint("gan.safetensors", {"ema.generator": generator})  # doctest: +SKIP
@@ -85,7 +84,7 @@ def load_checkpoint(path: str | Path, state: Mapping[str, Any] | None = None) ->
     return info
 
 
-def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], Any]:
+def read_checkpoint(path: str | Path) -> tuple:
     """The (state, info) of a checkpoint as plain data and tensors. Raises CheckpointError for a damaged file."""
     try:
         with safe_open(path, framework="pt") as file:
@@ -102,7 +101,7 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], Any]:
         raise CheckpointError(f"checkpoint {path} {why}; delete it to start anew") from error
 
 
-def restore(path: str | Path, saved: Mapping, parts: Mapping, saved_settings: Any = None, settings: Any = None) -> None:
+def restore(path: str | Path, saved: Mapping, parts: Mapping, saved_settings=None, settings=None) -> None:
     """Load the saved parts into the objects, or raise one CheckpointError that lists everything that differs."""
     models = {name for name, part in parts.items() if isinstance(part, nn.Module)}
     theirs = {name: saved[name] if name in models else "a state" for name in saved}
@@ -118,13 +117,13 @@ def restore(path: str | Path, saved: Mapping, parts: Mapping, saved_settings: An
             raise CheckpointError(f"checkpoint {path} does not fit {name}: {error}") from error
 
 
-def _differences(saved: Any, ours: Any) -> list[str]:
+def _differences(saved, ours) -> list[str]:
     there, here = _flat(saved), _flat(ours)
     pairs = {name: (there.get(name, "missing"), here.get(name, "missing")) for name in {**here, **there}}
     return [f"{name}: {a} in the checkpoint, {b} here" for name, (a, b) in pairs.items() if a != b]
 
 
-def _flat(value: Any, name: str = "") -> dict[str, str]:
+def _flat(value, name: str = "") -> dict[str, str]:
     """Flatten nested dicts into one with dotted names, with each tensor given by its type and shape."""
     if isinstance(value, Mapping):
         return {k: v for key, item in value.items() for k, v in _flat(item, f"{name}.{key}".lstrip(".")).items()}
@@ -133,7 +132,7 @@ def _flat(value: Any, name: str = "") -> dict[str, str]:
     return {name: str(value)}
 
 
-def _encode(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+def _encode(value, name: str, tensors: dict[str, Tensor]):
     """`value` as JSON in which each tensor is replaced by its name in `tensors`."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
@@ -153,10 +152,10 @@ def _encode(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     raise CheckpointError(f"cannot save {name}, a {type(value).__name__}: {needs}")
 
 
-def _decode(content: str, tensors: dict[str, Tensor]) -> Any:
+def _decode(content: str, tensors: dict[str, Tensor]):
     kinds = {"$tensor": tensors.__getitem__, "$array": Tensor.numpy, "$tuple": tuple, "$dict": dict}
 
-    def made(value: dict) -> Any:
+    def made(value: dict):
         ((kind, inner),) = value.items()
         return kinds[kind](inner)
 

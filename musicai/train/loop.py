@@ -5,7 +5,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -19,10 +18,10 @@ Callback = Callable[[TrainingRun], Losses | None]
 
 
 def fit(
-    step: Callable[[Any], Losses], batches: Iterable | Callable[[int], Any], *, steps: int, state: Mapping[str, Any],
+    step: Callable[..., Losses], batches: Iterable | Callable, *, steps: int, state: Mapping,
     checkpoint: str | Path | None = None, save_every: int = 1000, precision: str | None = None,
     ema: float | Mapping[str, float] | None = None, callbacks: Sequence[tuple[int, Callback]] = (),
-    config: Any = None, seed: int = 0, progress: bool = True,
+    config=None, seed: int = 0, progress: bool = True,
 ) -> TrainingRun:  # fmt: skip
     """Call `step(batch)` for `steps` batches and take care of everything else.
 

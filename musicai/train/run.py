@@ -11,7 +11,6 @@ from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -63,7 +62,7 @@ class TrainingRun:
     Chapters 3 to 5 and 7.
     """
 
-    def __init__(self, steps: int, state: Mapping, checkpoint: Any, precision: str | None, ema: Any, settings: Any):
+    def __init__(self, steps: int, state: Mapping, checkpoint, precision: str | None, ema, settings):
         for name, part in state.items():
             if "." in name or name == "fit" or not hasattr(part, "load_state_dict"):
                 needs = "it needs state_dict(), load_state_dict() and a name without a dot, other than 'fit'"
@@ -185,12 +184,12 @@ class TrainingRun:
         distributed.broadcast(t for model in self._models().values() for t in model.state_dict().values())
         return found
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict:
         """The state of `fit` itself: the scale of the gradients, and the history."""
         history = {name: torch.tensor(column, dtype=torch.float64) for name, column in self.history.items()}
         return {"scaler": self.scaler.state_dict(), "history": history}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping) -> None:
         """Restore what `state_dict` returned. If a run moves from bf16 to fp16, there is no scale to restore."""
         if state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
@@ -210,7 +209,7 @@ class TrainingRun:
             for ours, theirs in zip(average.buffers(), model.buffers(), strict=True):
                 ours.copy_(theirs)
 
-    def _parts(self) -> dict[str, Any]:
+    def _parts(self) -> dict:
         averages = {f"ema.{name}": model for name, model in self.ema.items()}
         return self.state | averages | {"fit": self}
 

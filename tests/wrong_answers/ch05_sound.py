@@ -6,7 +6,7 @@ from itertools import islice
 import numpy as np
 from scipy.special import ndtr
 
-from musicai.exercises.ch05_sound import flowing
+from musicai.exercises.ch05 import flowing
 
 
 def _only_below(probs: np.ndarray, top_p: float) -> np.ndarray:

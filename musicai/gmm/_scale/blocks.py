@@ -7,7 +7,6 @@ squares), of x, and of 1. That is one matrix product; the log densities are anot
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -180,18 +179,17 @@ class BlockEStep:
         """The same as `_sum`; None if that is not for these rows."""
         if self.full or len(self.exact) or not have_tensor_cores(rows, self.matrix):
             return None
-        from musicai.gmm._scale import fused, products
+        from musicai.gmm._scale import fused
 
         d = rows.shape[1]
         if max(len(self.matrix), d) <= fused.MOST:
             frame = self.frame.shift.float(), self.frame.scale.float()
             return *fused.sum_features(rows, *frame, self.matrix), None
-        column = torch.arange(d + 1, device=rows.device)
-        pairs, found = (torch.cat([column[:d], column]), torch.cat([column[:d], torch.full_like(column, d)])), []
+        found = []
         for part in rows.split(2**24 // d):
             x = torch.empty_like(part, memory_format=torch.contiguous_format)
             self.frame.rows_into(part, out=x.T)
-            found.append(products.sum_features(x, *pairs, self.matrix))
+            found.append(fused.sum_by_products(x, self.matrix))
         return *map(sum, zip(*found, strict=True)), None
 
     def log_joint(self, rows: Tensor) -> Tensor:
@@ -222,7 +220,7 @@ class BlockEStep:
             yield part, features
 
 
-def e_step_over(data: Any, parameters: Parameters, reg_covar: float) -> Moments:
+def e_step_over(data, parameters: Parameters, reg_covar: float) -> Moments:
     """The E step over all the `Data`: their moments, precise enough for an M step with this `reg_covar`.
 
     A GPU would take longer to start the many operations on a few parameters than a CPU takes to carry them out. So if

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial, reduce
 from operator import add
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +21,7 @@ from musicai.threads import Workers
 from musicai.train.distributed import join, rank_and_world
 
 
-def as_tensor(array: Any) -> Tensor:
+def as_tensor(array) -> Tensor:
     """Convert an array of any layout and type to a float32 or float64 tensor, without a copy if possible.
 
     Raises ValueError for complex numbers.
@@ -43,13 +42,13 @@ def as_tensor(array: Any) -> Tensor:
     return array.to(torch.float32 if array.is_floating_point() and array.itemsize <= 4 else torch.float64)
 
 
-def as_kind(tensor: Tensor, dtype: torch.dtype, like: Any) -> np.ndarray | Tensor:
+def as_kind(tensor: Tensor, dtype: torch.dtype, like) -> np.ndarray | Tensor:
     """Convert to a tensor of this type on the device of `like`, or to a NumPy array if `like` is not a tensor."""
     tensor = tensor.detach().to(like.device if isinstance(like, Tensor) else "cpu", dtype)
     return tensor if isinstance(like, Tensor) else tensor.numpy()
 
 
-def check_rows(estimator: Any, X: Any, *, reset: bool = False) -> np.ndarray | Tensor:
+def check_rows(estimator, X, *, reset: bool = False) -> np.ndarray | Tensor:
     """Return X as float32 or float64 rows (rows, D), after the checks that scikit-learn makes.
 
     Raises ValueError for a wrong shape or width, NaN, infinity, or too few rows.
@@ -63,7 +62,7 @@ def check_rows(estimator: Any, X: Any, *, reset: bool = False) -> np.ndarray | T
     return array if rows is None else rows
 
 
-def is_shards(X: Any) -> bool:
+def is_shards(X) -> bool:
     """Whether X is many matrices rather than one: a function that returns them, or an iterable of matrices."""
     if isinstance(X, list | tuple):
         return bool(X) and getattr(X[0], "ndim", 0) == 2
@@ -71,7 +70,7 @@ def is_shards(X: Any) -> bool:
     return callable(X) or (isinstance(X, Iterable) and not single)
 
 
-def shards_of(X: Any) -> Iterable:
+def shards_of(X) -> Iterable:
     """The matrices in X: itself, or its shards."""
     shards = X if is_shards(X) else [X]
     return shards() if callable(shards) else shards
@@ -91,7 +90,7 @@ class Data(AbstractContextManager):
     Raises ValueError for shards that can be read only once, differ in width, or hold NaN or infinity.
     """
 
-    def __init__(self, source: Any, full: bool):
+    def __init__(self, source, full: bool):
         if isinstance(source, Iterator):
             raise ValueError("EM reads the shards at each step, but an iterator can be read only once: pass a function")
         self.source, self.full, self.width = source, full, None

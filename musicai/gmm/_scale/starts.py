@@ -4,7 +4,6 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import reduce
 from operator import add
-from typing import Any
 
 import numpy as np
 import sklearn.mixture
@@ -21,7 +20,7 @@ SAMPLE = 2**18  # the most rows that are looked at
 GIVEN = ("weights", "means", "precisions")
 
 
-def start(data: Data, settings: dict[str, Any], random_state: np.random.RandomState) -> Parameters:
+def start(data: Data, settings: dict, random_state: np.random.RandomState) -> Parameters:
     """Find the parameters before the first step, given the settings of the estimator.
 
     Raises ValueError if given parameters have the wrong shape, if weights or precisions are invalid, or if the data

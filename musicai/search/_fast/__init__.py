@@ -1,3 +1,1 @@
 """Fast searches, a closed box: tests hold each to the readable definition of the same name beside it. Chapter 6."""
-
-__all__ = []

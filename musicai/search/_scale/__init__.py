@@ -2,5 +2,3 @@
 
 Tests hold it to the readable definitions in `musicai.search`. Chapter 6.
 """
-
-__all__ = []
