@@ -2,8 +2,8 @@
 
     python benchmarks/composition.py [--model runs/tunes] [--count 200] [--only human,judge] [--json FILE]
 
-* human: the longest run of notes that a real tune of the test split shares with the training split, and the likeness of
-  the nearest training tune: the median, the 90th and the 99th percentile. `musicai.composition.novelty` has the first
+* human: the longest run of notes that a real tune of the test split shares with the tunes that the model has learned
+  from (training and validation splits), and the likeness of the nearest of them: the median, the 90th and the 99th percentile. `musicai.composition.novelty` has the first
   two of the run and the second of the likeness as constants.
 * judge: for each of these tunes whose sections are equally long, one is composed in its key, metre, sections and range,
   without a source. Gradient boosting learns to tell the real from the composed by n-grams of degrees and intervals,
@@ -357,8 +357,9 @@ def once(make: Callable) -> Callable:
 
 
 def make_index() -> MelodyIndex:
-    """The training tunes, with their repeats written out, as in the default index."""
-    return MelodyIndex.build(FolkCorpus("train", expand_repeats=True), progress=False)
+    """The tunes that the model has learned from, with their repeats written out, as in the default index."""
+    known = [tune for split in ("train", "valid") for tune in FolkCorpus(split, expand_repeats=True)]
+    return MelodyIndex.build(known, progress=False)
 
 
 def make_pairs(count: int) -> tuple[list, list]:
