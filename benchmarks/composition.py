@@ -3,8 +3,8 @@
     python benchmarks/composition.py [--model runs/tunes] [--count 200] [--only human,judge] [--json FILE]
 
 * human: the longest run of notes that a real tune of the test split shares with the tunes that the model has learned
-  from (training and validation splits), and the likeness of the nearest of them: the median, the 90th and the 99th percentile. `musicai.composition.novelty` has the first
-  two of the run and the second of the likeness as constants.
+  from (training and validation splits), and the likeness of the nearest of them: the median, the 90th and the 99th
+  percentile. `musicai.composition.novelty` has the first two of the run and the second of the likeness as constants.
 * judge: for each of these tunes whose sections are equally long, one is composed in its key, metre, sections and range,
   without a source. Gradient boosting learns to tell the real from the composed by n-grams of degrees and intervals,
   rhythm, repetition, range and endings. AUC is that of five folds, none of which divides a family of tunes or a title;
