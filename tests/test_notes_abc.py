@@ -5,7 +5,8 @@ import warnings
 import pytest
 
 from musicai.data import folk
-from musicai.notes.abc import join_ties, parse_block
+from musicai.notes import Melody, Score, Track
+from musicai.notes.abc import join_ties, parse_block, read_abc_score, write_abc
 
 BARS = ["|", "||", "|]", "[|", "|:", ":|", "::", ":|:", ":||:", ".|", "[|]", "|1", ":|2", "[1", "|[2", "::[2"]
 HEADER = "X:1\nT:t\nM:4/4\nL:1/4\nK:C\n"
@@ -210,3 +211,16 @@ def test_agrees_with_the_full_parse_of_music21():
         ]
         if not any(sign in text for sign in ("H", ">(", '">', "::")):  # faults of music21
             assert list(zip(*row["notes"], strict=True)) == [pytest.approx(n) for n in join_ties(full)], row["name"]
+
+
+def test_parts_keep_their_names(tmp_path):
+    tune, low = Melody.from_pitches([72, 74]).notes, Melody.from_pitches([48, 50]).notes
+    for names in (("melody",), ("oboe d'amore", 'the "low" 5% part'), ("", "bass")):
+        tracks = tuple(Track(notes, name=name) for name, notes in zip(names, (tune, low), strict=False))
+        write_abc(tmp_path / "song.abc", Score(tracks))
+        found = read_abc_score(tmp_path / "song.abc").tracks
+        assert [track.name for track in found] == [name.replace('"', "") for name in names]
+        assert [track.notes for track in found] == [track.notes for track in tracks]
+    header = 'X:1\nV:1 clef=treble name="Tune"\nV:2 nm="Ground" clef=bass\nK:C\n[V:1]cd|\n[V:2]C2|\n'
+    (tmp_path / "header.abc").write_text(header)
+    assert [track.name for track in read_abc_score(tmp_path / "header.abc").tracks] == ["Tune", "Ground"]

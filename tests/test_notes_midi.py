@@ -216,15 +216,22 @@ def test_a_key_without_a_signature_is_respelled(folder):
     assert there_and_back(score, folder).key == "Eb major"
 
 
-def test_a_mode_has_the_signature_of_a_major_or_minor_key(folder):
+def test_a_mode_is_kept_as_text_beside_the_signature_of_a_major_or_minor_key(folder):
     score = Score((Track([Note(60, 0, 1)]),))
     for mode, key in {
         "E dorian": "B minor",
         "G mixolydian": "C major",
         "F lydian": "C major",
         "E phrygian": "A minor",
+        "B locrian": "A minor",
     }.items():
-        assert there_and_back(replace(score, key=mode), folder).key == key
+        assert there_and_back(replace(score, key=mode), folder).key == mode
+        written = (folder / "score.mid").read_bytes()
+        for other in (b"F# dorian", b"a text"):  # does not agree, or is not a key: the signature decides
+            text = b"\xff\x01" + bytes([len(mode)]) + mode.encode()
+            changed = b"\xff\x01" + bytes([len(mode)]) + other.ljust(len(mode))[: len(mode)]
+            assert text in written
+            assert read_midi(written.replace(text, changed)).key == key
     assert there_and_back(replace(score, key="H"), folder).key == ""
 
 

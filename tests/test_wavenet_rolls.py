@@ -1,6 +1,7 @@
 """Piano rolls: the score cannot cheat, the cheap loss is the true one on average, composing keeps what is fixed."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -486,7 +487,7 @@ def keys_down(*chords: str) -> torch.Tensor:
         (("48 55 64 76", "55 62 67 71"), 1),  # one fifth
         (("48 55 64 72", "60 53 64 72"), 1),  # voices that cross are read in order: 48-55 moves to 53-60
         (("48 55 72", "50 57 74"), 0.25),  # three voices: one is missing, and parallels are not judged
-        (("60",) * 9, 0.75 + 1 + 1),  # three are missing; a key too long; a chord too often
+        (("60",) * 9, 0.75 + 1),  # three are missing; a chord too often
         (("60",) * 8, 0.75),
     ],
 )
@@ -526,6 +527,23 @@ def test_resampling_is_in_proportion():
     counts = sum(torch.bincount(resampled(torch.tensor([0.1, 0.2, 0.7]).log(), u), minlength=3) for u in UNIFORM)
     torch.testing.assert_close(counts / counts.sum(), torch.tensor([0.1, 0.2, 0.7]), atol=0.01, rtol=0)
     assert resampled(torch.tensor([0.0, -torch.inf, 0.0, -torch.inf]), 0.5).tolist() == [0, 0, 2, 2]
+
+
+@pytest.mark.parametrize("voices", [0, 4])
+def test_no_voice_holds_a_key_it_chose_for_more_than_8_frames(voices):
+    """A model that wants nothing but three keys must let go of them, whatever holds them before or after."""
+    model = shaken(RollWaveNet(replace(TINY, voices=voices)), 0.1)
+    model.base.fill_(-60.0)
+    model.base[[20, 40, 60]] = 60.0
+    opening = torch.eye(88)[67][:, None].expand(88, 5)  # key 20 from the top
+    fixed = torch.full((88, 40), math.nan)
+    fixed[47, 20:] = 1.0  # key 40 from the top
+    roll = compose(model, 40, opening=opening, fixed=fixed, particles=3, progress=False).int()
+    runs = [max(map(len, "".join(map(str, roll[key].tolist())).split("0"))) for key in (67, 47, 27)]
+    assert runs == ([8, 20, 8] if voices else [40, 35, 35])
+    if voices:
+        assert roll[67].tolist() == ([1] * 8 + [0]) * 4 + [1] * 4
+        assert roll[47].tolist() == [0] * 5 + [1] * 8 + [0] + [1] * 5 + [0] + [1] * 20
 
 
 def test_particles_prepare_for_what_is_fixed():

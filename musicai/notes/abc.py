@@ -102,7 +102,7 @@ def read_abc_score(path: str | os.PathLike, expand_repeats: bool = False) -> Sco
     """Read the first tune of an ABC file with all its voices, one per track; errors are those of `read_abc`."""
     try:
         rows = list(_parse_voices(_read_texts(path)[0], expand_repeats))
-        tracks = tuple(Track(notes_of(row)) for row in rows)
+        tracks = tuple(Track(notes_of(row), name=row["part"]) for row in rows)
         tempos, metres = ((0.0, rows[0]["tempo"]),), ((0.0, *rows[0]["time_signature"]),)
         return Score(tracks, tempos, metres, rows[0]["key"], rows[0]["name"])
     except (ValueError, ZeroDivisionError) as error:
@@ -176,14 +176,16 @@ def _parse_voices(text: str, expand_repeats: bool) -> Iterator[dict]:
     require(key_line is not None, "no key: the header of a tune must end with a line such as K:G")
     header = "\n".join(f"{letter}:{_first_field(clean[: key_line.end()], letter)}" for letter in "MLK")
     body = re.split(r"\n[ \t]*\n", clean[key_line.end() :].strip())[0]  # an empty line ends a tune
+    parts = dict(re.findall(r'^[ \t]*V:[ \t]*(\S+).*?\b(?:name|nm)="([^"\n]*)"', text, re.MULTILINE))
     silent = True
-    for lines in _voices(body):
+    for part, lines in _voices(body):
         voice = _Voice(f"{header}\n{lines}")
         if notes := join_ties(voice.sounding(expand_repeats)):
             silent = False
             yield {
                 "number": _first_field(text, "X"),
                 "name": _first_field(text, "T").replace("\\%", "%"),
+                "part": parts.get(part, "").replace("\\%", "%"),
                 "key": voice.keys[0] if voice.keys else "",
                 "tempo": _tempo(_first_field(clean, "Q")),
                 "time_signature": next(filter(None, voice.metres), (4, 4)),
@@ -207,15 +209,15 @@ def _first_field(text: str, letter: str) -> str:
     return found[1].strip() if found else ""
 
 
-def _voices(body: str) -> Iterator[str]:
-    """Yield each voice's text, joining its lines if voices alternate; what precedes the first V: goes to all."""
+def _voices(body: str) -> Iterator[tuple[str, str]]:
+    """Yield each voice's id and text, joining its lines if voices alternate; what precedes the first V: goes to all."""
     common, *rest = re.split(r"^[ \t]*V:(.*)|\[V:([^\]\n]*)\]", body, flags=re.MULTILINE)
-    voices: dict[tuple, str] = {}
+    voices: dict[str, str] = {}
     for line, inline, text in zip(rest[::3], rest[1::3], rest[2::3], strict=True):
-        name = tuple((line or inline or "").split()[:1])  # "1" of `V:1 clef=treble`
+        name, *_ = [*(line or inline or "").split(), ""]  # "1" of `V:1 clef=treble`
         voices[name] = voices.get(name, common) + text
-    yield common
-    yield from voices.values()
+    yield "", common
+    yield from voices.items()
 
 
 class _Voice:
@@ -403,7 +405,7 @@ def _tune_bytes(score: Score) -> bytes:
     lines = fields.split("\n")
     tracks = [(track.name, line) for track in score.tracks if not track.is_drum for line in voices(track, chords=False)]
     for i, (name, line) in enumerate(tracks, 1):
-        lines += [f'V:{i} name="{_one_line(name.replace(chr(34), ""))}"'] * (len(tracks) > 1)
+        lines += [f'V:{i} name="{_one_line(name.replace(chr(34), ""))}"'] * bool(name or len(tracks) > 1)
         lines += _music(line, measures, Speller(signature[0] if signature else 0))
     return "\n".join([*lines, ""]).encode("utf-8", "replace")
 

@@ -14,7 +14,7 @@ from musicai.wavenet.lookup import KEYS, LOWEST, PAST, RollMemory, planes_of
 from musicai.wavenet.model import number
 from musicai.wavenet.rolls import RollWaveNet, as_roll, transposed
 
-LONGEST = 8  # frames that a voice may hold a key
+LONGEST = 8  # frames for which a voice may hold a key that the model chose, and for which a pattern may go on
 PERIOD = 32  # frames of the longest pattern that may be heard twice in a row, but not a third time
 HEARD = 2 * PERIOD + 3  # frames that `faults` looks at
 FAULT = 4.0  # nats that a fault costs
@@ -27,6 +27,8 @@ def compose(
     temperature: float = 1.0, top_p: float = 1.0, particles: int = 16, seed: int = 0, progress: bool = True,
 ) -> Tensor:  # fmt: skip
     """Draw a piano roll from a model, frame by frame; every frame takes the same time, however long the piece.
+
+    If the model writes for a number of voices, no key stays down for more than 8 frames unless it is given so.
 
     >>> roll = compose(model, 64, opening=JSBChorales("test")[0]["roll"][:, :8])  # doctest: +SKIP
     >>> Score.from_piano_roll(roll, step=1.0)  # doctest: +SKIP
@@ -80,7 +82,10 @@ def compose(
             past = torch.cat([past, known[:, None]], 1)[:, -model.receptive_field :]
             features = model.features(model.context(past, modes.expand(n, -1))[:, -1], known, every_key)
             features, u = features.unflatten(0, (n, KEYS)), torch.rand(n, KEYS, generator=dice).to(device)
-            how = model.base + density, kept[t].expand(n, -1), temperature, top_p
+            held = drawn[:, max(0, t - LONGEST) : t].flip(1).cumprod(1).sum(1)  # (n, 88): so long until now,
+            held = held + (kept[t + 1 :][:LONGEST] == 1).long().cumprod(0).sum(0)  # and so long from now on
+            tired = kept[t].isnan() & (held >= LONGEST) & (model.config.voices > 0)
+            how = model.base + density, torch.where(tired, 0.0, kept[t]), temperature, top_p
             frame, log_mass = model.head.sample(features, planes_of(known)[:, 0], u, *how)
             drawn[:, t] = frame
             recent = drawn[:, max(0, t + 1 - HEARD) : t + 1]
@@ -103,8 +108,7 @@ def faults(recent: Tensor, voices: int, mode: str | None = None) -> Tensor:
     In any music: what was heard twice in a row, such as a bar or a line, begins a third time (short patterns may go on
     for 12 frames); the chord below the highest key stays for more than 32; and, as half a fault, the third of the mode
     that wasn't asked for. In music for so many voices (0: in any texture), also: each two of them that move in parallel
-    fifths or octaves, and each key or pattern that goes on for more than 8 frames; a voice that is missing is a quarter
-    fault.
+    fifths or octaves, and each pattern that goes on for more than 8 frames; a voice that is missing is a quarter fault.
     """
     frames, limit = recent.shape[1], LONGEST if voices else LONGEST * 3 // 2
     count = recent.new_zeros(len(recent))
@@ -126,8 +130,6 @@ def faults(recent: Tensor, voices: int, mode: str | None = None) -> Tensor:
         interval, new = (before[:, a] - before[:, b]) % 12, (now[:, a] - now[:, b]) % 12
         alike = (now[:, a] - before[:, a]) * (now[:, b] - before[:, b]) > 0  # both move, and in the same direction
         count += alike & (interval == new) & ((new == 0) | (new == 7)) & (sizes == voices).all(1)
-    if frames > LONGEST:
-        count += recent[:, -LONGEST - 1 :].all(1).sum(1)
     return count + (voices - sizes[:, 1]).clamp(min=0) / 4
 
 
