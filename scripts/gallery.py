@@ -176,7 +176,7 @@ def make(piece: Piece, number: int) -> dict:
     named = {name: wanted for name, (wanted, _) in made.controls.items() if name in made.recipe["compose"]}
     return {
         "asked": {name: wanted for name, wanted in named.items() if name != "seed"},
-        "certificate": str(made.novelty).splitlines(),
+        "certificate": str(made.novelty).replace("\n  ", " ").splitlines(),
         "measured": measure(made),
         "recorded": recorded(made),
         "seconds": round(made.audio.seconds, 1),

@@ -192,7 +192,7 @@ def test_the_knobs_change_the_tune(browser, site):
     near = page.compose(), page.drawn()
     page.choose("close", 0)
     far = page.compose(), page.drawn()
-    like = [int(text.split(" % like")[0].split()[-1]) for text, _ in (near, far)]
+    like = [int(text.split("\u00a0% like")[0].split()[-1]) for text, _ in (near, far)]
     assert like[0] > 70 > 40 > like[1]
     kept = [sum("kept" in note for note in notes) / len(notes) for _, notes in (near, far)]
     assert kept[0] > 0.6 > 0.4 > kept[1]

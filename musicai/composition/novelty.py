@@ -88,14 +88,17 @@ class Novelty:
         run = "not even three notes in a row are in a known tune"
         if self.where:
             title, name, start, note = self.where
-            run = f"{self.longest} notes from note {note + 1} on, also in {_quoted(title, name)} from beat {start:g}"
+            run = f"{self.longest} notes from note {note + 1} on,\n  also in {_quoted(title, name)} from beat {start:g}"
         human = "half of real tunes share up to {}, nine of ten up to {}".format(*self.interval)
         near = [f"{_quoted(match.title, match.id)}, {self.likeness:.0%} alike" for match in self.nearest[:1]]
         near = near[0] if near and self.likeness >= 0.005 else "no tune is alike"
-        return f"{said}\nLongest run: {run} ({human})\nAs a whole: {near} (nine of ten real tunes: up to {ALIKE:.0%})"
+        if self.longest > self.interval[1] and self.likeness <= ALIKE:
+            near += "; only the run is copied, or the tune at another pace"
+        near += f"\n  (nine of ten real tunes: up to {ALIKE:.0%})"
+        return f"{said}\nLongest run: {run}\n  ({human})\nAs a whole: {near}"
 
     def _repr_markdown_(self) -> str:
-        first, *rest = str(self).splitlines()
+        first, *rest = str(self).replace("\n  ", " ").splitlines()
         return "\n".join([f"**{first}**", *(f"- {line}" for line in rest)])
 
 

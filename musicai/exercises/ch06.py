@@ -85,7 +85,7 @@ def _pairs(speed: float, start: float) -> tuple[np.ndarray, np.ndarray]:
 
 _rng = np.random.default_rng(4)
 _CLIPS = _pairs(1.0, 12.0), _pairs(1.05, 40.5), _pairs(0.96, 3.2)
-speed_and_start.cases("The speed and start for clip = {} and file = {}", *_CLIPS, rtol=0, atol=0.03)
+speed_and_start.cases("The pair (speed, start) for clip = {} and file = {}", *_CLIPS, rtol=0, atol=0.03)
 
 
 @exercise("06.6", "Build a MelodyIndex of Melodies, and give its find the pair (audio, sr): bare numbers are pitches.")

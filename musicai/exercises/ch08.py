@@ -16,7 +16,7 @@ def pan_gains(place: float) -> tuple[float, float]:
     return float(np.cos(angle)), float(np.sin(angle))
 
 
-pan_gains.cases("The gains at place {0}", (-1.0,), (0.0,), (1.0,), (-0.4,), (0.75,))
+pan_gains.cases("The pair of gains at place {0}", (-1.0,), (0.0,), (1.0,), (-0.4,), (0.75,))
 
 
 @exercise("08.2", hint="60 dB is a factor of 1000 in amplitude, and each sample multiplies by the same factor.")
@@ -66,7 +66,7 @@ def components_needed(X: np.ndarray, share: float) -> int:
 
 
 components_needed.cases(
-    "The number of components that leave {1}",
+    "The number of components that leave out a share of {1}",
     (np.diag([5.0, 4.0, 3.0, 1.0]), 0.2),
     (np.diag([5.0, 4.0, 3.0, 1.0]), 0.03),
     (RNG.standard_normal((8, 40)) * np.arange(1, 9)[:, None], 0.1),

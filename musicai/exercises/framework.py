@@ -197,7 +197,7 @@ def _require_kind(answer, value: bool) -> None:
     if value and callable(answer):
         raise Wrong("The answer is a value, not a function; call it.")
     if not value and not callable(answer):
-        raise Wrong(f"The answer is a function, not a {type(answer).__name__}; give its name without brackets.")
+        raise Wrong(f"The answer is a function, not {short.repr(answer)}; give its name without brackets.")
 
 
 def _by_how_much(got: np.ndarray, want: np.ndarray) -> str:

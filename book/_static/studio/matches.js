@@ -13,18 +13,28 @@ export function showChoices(select, choices) {
   select.replaceChildren(...choices.map(([value, text]) => new Option(text, value)));
 }
 
+/** A probability in percent that is never quite certain, with a space at which no line breaks. */
+function percent(probability) {
+  return `${Math.min(99, Math.round(100 * probability))}\u00a0%`;
+}
+
 /** How sure, in words that stay true at the ends. */
 function sureness({ probability, likely }) {
-  const percent = Math.min(99, Math.round(100 * probability));
-  return likely ? `${percent} % sure` : percent < 1 ? "unlikely" : `${percent} %`;
+  return likely ? `${percent(probability)} sure` : probability < 0.005 ? "unlikely" : percent(probability);
 }
 
 /** What to say about the tunes found. */
-export function verdict([best]) {
-  const [title, percent] = [readable(best.title), Math.min(99, Math.round(100 * best.probability))];
-  if (best.likely) return `Found: ${title}, ${percent} % sure.`;
-  if (percent > 20) return `Perhaps ${title}, ${percent} %. A few more notes would tell.`;
+export function verdict([best, second]) {
+  const title = readable(best.title);
+  if (best.likely) return `Found: ${title}, ${percent(best.probability)} sure.${second?.likely ? relative(title, second) : ""}`;
+  if (best.probability > 0.2) return `Perhaps ${title}, ${percent(best.probability)}. A few more notes would tell.`;
   return "It’s probably not in here. These come closest, and you can compose with them all the same.";
+}
+
+/** Books print many tunes twice, some of them under another title. */
+function relative(title, second) {
+  const other = readable(second.title);
+  return other === title ? " The books have it twice." : ` ${other} fits as well: one tune may have several titles.`;
 }
 
 /** A title without capitals throughout, as some books print them. */

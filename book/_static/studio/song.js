@@ -34,6 +34,6 @@ export function keptIn({ source }) {
 
 /** A song in a sentence. */
 export function describe({ title, bars, tonic, mode, closeness }, seed) {
-  const like = closeness === null ? "" : `, ${Math.round(100 * closeness)} % like the tune`;
+  const like = closeness === null ? "" : `, ${Math.round(100 * closeness)}\u00a0% like the tune`;
   return `${title}: ${bars} bars in ${TONICS[tonic]} ${mode}${like}. Take ${seed}.`;
 }

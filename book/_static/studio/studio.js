@@ -38,6 +38,7 @@ class Studio {
     this.player = new Player();
     this.at = (name) => root.querySelector(`#studio-${name}`);
     this.roll = new Roll(this.at("roll"));
+    this.hint = this.at("incipit").firstElementChild; // shown as long as there are no notes
     this.held = new Map(); // what ends the sound of each key that is down
     this.timed = null; // the notes with their rhythm, if they have one
     this.contour = null; // the pitch of what was sung, from moment to moment
@@ -84,7 +85,7 @@ class Studio {
     on("clear", "click", () => this.#write(""));
     on("find", "click", () => this.#find());
     on("sing", "click", () => this.#sing());
-    on("close", "input", () => (this.at("close-text").value = `${this.at("close").value} %`));
+    on("close", "input", () => (this.at("close-text").value = `${this.at("close").value}\u00a0%`));
     on("compose", "click", () => this.#compose(1));
     on("another", "click", () => this.#compose(this.seed + 1));
     on("play", "click", () => (this.playing ? this.#stop() : this.#play()));
@@ -102,7 +103,7 @@ class Studio {
   }
 
   #say(text) {
-    this.at("status").textContent = text;
+    if (this.at("status").textContent !== text) this.at("status").textContent = text;
   }
 
   /** Take these notes, given by name and perhaps with a rhythm, and draw them. */
@@ -114,7 +115,8 @@ class Studio {
     const pitches = drawn.map(({ pitch }) => pitch);
     const to = Math.max(12, ...drawn.map(({ start, duration }) => start + duration));
     const view = { from: 0, to, low: Math.min(67, ...pitches), high: Math.max(72, ...pitches) };
-    this.at("incipit").replaceChildren(drawLine(drawn, view));
+    this.at("incipit").replaceChildren(drawn.length ? drawLine(drawn, view) : this.hint);
+    this.#say(this.matches.length && names ? "The notes have changed. Press “Find the tune” to search again." : "");
   }
 
   /** The notes by name, one beat each; those that can't be read yet are left out. */
@@ -195,7 +197,7 @@ class Studio {
   async #find() {
     readNames(this.at("notes").value); // says which name is wrong, if one is
     const notes = this.timed ?? this.#read();
-    if (notes.length < LEAST) throw new Error("Play at least four notes, better ten: fewer fit too many tunes.");
+    if (notes.length < LEAST) throw new Error("Play at least four notes; ten are better, since a few notes fit too many tunes.");
     this.root.classList.add("open"); // at once, so that nothing moves when the answer comes
     this.#say("Searching …");
     await this.mind.load("index");
