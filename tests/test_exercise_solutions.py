@@ -4,12 +4,14 @@ from itertools import pairwise, product
 
 import numpy as np
 import pytest
+import torch
 from scipy import linalg, signal, stats
 from scipy.integrate import quad
 from scipy.spatial.distance import jensenshannon
 from sklearn.mixture import GaussianMixture
 
 from musicai import exercises as book
+from musicai.gan import non_saturating
 
 SOLVE = {number: exercise.solve for number, exercise in book.exercises().items()}
 RNG = np.random.default_rng(0)
@@ -21,7 +23,7 @@ RNG = np.random.default_rng(0)
         ("01.1", 10_584_000),
         ("02.1", 16_384),
         ("03.1", 1847),
-        ("04.1", 1.3862944),
+        ("04.1", 0.9547713),
         ("05.1", 91),
         ("06.1", 5),
         ("07.1", 34.6786555),
@@ -108,6 +110,7 @@ def test_tunes_by_hand():
     assert [SOLVE["01.5"](tune, query) for query in (*inside, *outside)] == [True] * 4 + [False] * 4
     for piece, corpus, length in (([1, 2, 3, 4, 5], [[9, 2, 3, 4, 9], [4, 5]], 3), ([1, 2, 3, 4], [[1, 2], [3, 4]], 2)):
         assert SOLVE["05.5"](piece, corpus) == length
+        assert SOLVE["05.5"]([pitch + 7 for pitch in piece], corpus) == length
 
 
 def test_bic_is_scikit_learns():
@@ -121,11 +124,16 @@ def test_jsd_is_scipys():
         assert SOLVE["04.2"](np.array(p), np.array(q)) == pytest.approx(jensenshannon(p, q) ** 2)
 
 
-def test_generator_slopes_are_numerical_derivatives():
-    u, h = np.linspace(-4, 4, 9), 1e-5
-    minimax, non_saturating = SOLVE["04.3"](u)
-    for slope, loss in ((minimax, lambda v: -np.log1p(np.exp(v))), (non_saturating, lambda v: np.log1p(np.exp(-v)))):
-        np.testing.assert_allclose(slope, (loss(u + h) - loss(u - h)) / (2 * h), atol=1e-8)
+def test_half_a_collapse_on_four_outcomes():
+    p, q = np.array([1, 1, 1, 1]) / 4, np.array([1, 1, 0, 0]) / 2
+    assert 2 * np.log(2) - 2 * jensenshannon(p, q) ** 2 == pytest.approx(SOLVE["04.1"]())
+
+
+def test_discriminator_slopes_are_autograds():
+    real, fake = (torch.tensor(RNG.normal(size=6), requires_grad=True) for _ in range(2))
+    want = torch.autograd.grad(non_saturating.discriminator(real, fake), (real, fake))
+    found = SOLVE["04.3"](real.detach().numpy(), fake.detach().numpy())
+    np.testing.assert_allclose(found, torch.stack(want))
 
 
 def test_transposed_convolution_is_scipys():
@@ -134,10 +142,12 @@ def test_transposed_convolution_is_scipys():
         np.testing.assert_allclose(SOLVE["04.4"](x, kernel, stride), signal.upfirdn(kernel, x, up=stride))
 
 
-def test_phase_shuffle_by_hand():
-    x = np.array([1.0, 2.0, 3.0, 4.0])
-    assert SOLVE["04.5"](x, 2).tolist() == [3, 2, 1, 2]
-    assert SOLVE["04.5"](x, -1).tolist() == [2, 3, 4, 3]
+def test_coverage_by_hand():
+    line, made = np.array([[0.0], [1.0], [3.0], [10.0]]), np.array([[1.5], [8.5]])  # balls: 1, 1, 2 and 7 wide
+    assert SOLVE["04.5"](line, made, 1) == 3 / 4
+    assert SOLVE["04.5"](line, made[1:], 1) == 1 / 4
+    assert SOLVE["04.5"](line, made[1:], 2) == 1 / 4
+    assert SOLVE["04.5"](line, made[1:], 3) == 1
 
 
 def test_slerp_walks_along_the_arc():
@@ -167,9 +177,9 @@ def test_nucleus_by_hand():
 
 
 def test_products_by_hand():
-    """One layer of one channel: 4 for the gate, 1 for the skip; then 1 and 1. Two layers: 4 + 1 + 1 more."""
-    assert SOLVE["05.7"](1, 1, 1, 1, 1) == 7
-    assert SOLVE["05.7"](2, 1, 1, 1, 1) == 13
+    """One layer of one channel: 4 + 2 C for the gate, 1 for the skip; then 1 and 3. Two layers: 6 + 2 C more."""
+    assert SOLVE["05.7"](1, 1, 1, 1, 0, 1) == 9
+    assert SOLVE["05.7"](2, 1, 1, 1, 5, 1) == 9 + 10 + 6 + 10
 
 
 @pytest.mark.parametrize(("a", "b"), [(-1.0, 1.0), (-0.3, 2.0), (-9.0, -8.0), (8.0, 9.0), (40.0, 40.5), (-40.5, -40.0)])

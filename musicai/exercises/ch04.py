@@ -5,10 +5,15 @@ import numpy as np
 from .framework import exercise
 
 
-@exercise("04.1", "In that case the best discriminator outputs 1/2 everywhere; put that into its loss.")
-def stalemate() -> float:
-    """The best discriminator's loss (cross-entropy, in nats) if generated data are just like real data?"""
-    return float(np.log(4))
+@exercise(
+    "04.1", "Where only real sounds are, D is 1. Where both are, q is twice p: take D* there, then both averages."
+)
+def half_missing() -> float:
+    """The best discriminator's loss, in nats, if G plays only one of two equally common hills?"""
+    return float(np.log(3) / 2 + np.log(3 / 2))
+
+
+half_missing.cases("Your answer", rtol=1e-3)
 
 
 @exercise("04.2", "Compare each with their mean (p + q) / 2, which is zero only where both are; 0 log 0 counts as 0.")
@@ -25,14 +30,17 @@ _PAIRS = [[[0.5, 0.5]] * 2, [[0.2, 0.3, 0.5], [0.6, 0.3, 0.1]], [[1, 0], [0, 1]]
 jsd.cases("The divergence of {} and {}", *(tuple(np.array(pair, dtype=float)) for pair in _PAIRS))
 
 
-@exercise("04.3", "With s the sigmoid, the derivative of softplus(u) is s(u). Mind the signs: both are minimised.")
-def generator_slopes(u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Gradients of the minimax and the non-saturating generator loss in the logits `u` of generated sounds."""
-    s = 1 / (1 + np.exp(-u))
-    return -s, s - 1
+@exercise(
+    "04.3", "With s the sigmoid, the slope of softplus(u) is s(u), that of softplus(-u) is s(u) - 1; divide by N."
+)
+def discriminator_slopes(real: np.ndarray, fake: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Gradients of the logistic discriminator's loss in the logits (N,) of N real and of N generated sounds."""
+    u = np.array([real, fake])
+    return (1 / (1 + np.exp(-u)) - [[1], [0]]) / len(real)
 
 
-generator_slopes.cases("Your two rows of gradients at u = {}", (np.array([-4.0, -1.5, 0.0, 0.4, 3.0]),))
+_LOGITS = np.array([-4.0, -1.5, 0.0, 0.4, 3.0])
+discriminator_slopes.cases("Your two rows of gradients for the logits {} and {}", (_LOGITS, _LOGITS[::-1] - 0.5))
 
 
 @exercise("04.4", "Every input sample adds a scaled copy of the kernel, `stride` samples after the previous one.")
@@ -50,14 +58,19 @@ _INPUTS = ((_rng.normal(size=n), _rng.normal(size=k), stride) for n, k, stride i
 transposed_convolution.cases("The output for x = {}, kernel = {} and stride {}", *_INPUTS)
 
 
-@exercise("04.5", "np.pad(x, (left, right), mode='reflect') fills the gap; then cut out the same length again.")
-def phase_shuffle(x: np.ndarray, shift: int) -> np.ndarray:
-    """`x` (N,) moved `shift` samples to the right (left if negative), the gap filled by reflection; again (N,)."""
-    padded = np.pad(x, (max(shift, 0), max(-shift, 0)), mode="reflect")
-    return padded[: len(x)] if shift > 0 else padded[-len(x) :]
+@exercise(
+    "04.5",
+    "Sort each real point's distances to all real points: the first is its own, 0; the k-th other is at index k.",
+)
+def covered(real: np.ndarray, made: np.ndarray, k: int) -> float:
+    """The share of `real` (N, D) with a point of `made` (M, D) no farther than their k-th nearest other real point."""
+    to_real, to_made = (np.linalg.norm(real[:, None] - other, axis=2) for other in (real, made))
+    return float((to_made.min(1) <= np.sort(to_real, 1)[:, k]).mean())
 
 
-phase_shuffle.cases("{} moved by {}", *((np.array([3.0, -1.0, 4.0, 1.5, -5.0, 9.0]), n) for n in (0, 1, 2, -1, -2)))
+_CROWD = _rng.normal(size=(7, 2)).round(1), _rng.normal(size=(3, 2)).round(1)
+_LINE = np.array([[0.0], [1.0], [3.0], [10.0]]), np.array([[1.5], [1.5], [8.5]])
+covered.cases("The coverage of {} by {} with k = {}", *((*_CROWD, k) for k in (1, 2, 4)), (*_LINE, 1), (*_LINE, 2))
 
 
 @exercise("04.6", "With w the angle between a and b, weight a by sin((1 - t) w) / sin(w) and b by sin(t w) / sin(w).")

@@ -80,21 +80,22 @@ _TABLES = np.array([[0.4, 0.0], [0.3, 0.3]]), np.array([[0.1, 0.2, 0.1], [0.05, 
 drawn_at.cases("With p(a, b) = {} at temperature {} the table", *((p, t) for p in _TABLES for t in (1.0, 0.5, 2.0)))
 
 
-@exercise("05.5", "For each length, put all runs of the corpus into a set; go on as long as one of yours is in it.")
+@exercise("05.5", "Subtract a run's first pitch from all of it: runs that are equal but for the key then become equal.")
 def longest_copy(piece: list[int], corpus: list[list[int]]) -> int:
-    """The length of the longest run in `piece` that also occurs, without a gap, in one of the pieces of `corpus`."""
-    longest = 0
-    for length in range(1, len(piece) + 1):
-        known = {tuple(other[i : i + length]) for other in corpus for i in range(len(other) - length + 1)}
-        if not any(tuple(piece[i : i + length]) in known for i in range(len(piece) - length + 1)):
-            break
-        longest = length
-    return longest
+    """The length of the longest run in `piece` that, in some key, also occurs without a gap in a piece of `corpus`."""
+    for length in range(len(piece), 0, -1):
+        mine, *others = (
+            {tuple(x - one[i] for x in one[i : i + length]) for i in range(len(one) - length + 1)}
+            for one in (piece, *corpus)
+        )
+        if any(mine & other for other in others):
+            return length
+    return 0
 
 
-_BROKEN = ([1, 2, 3, 4], [[1, 2], [3, 4]]), ([1, 3, 5], [[1, 2, 3, 4, 5]])  # not across two pieces, not with gaps
-_WHOLE = ([1, 2, 3, 4, 5], [[9, 2, 3, 4, 9], [4, 5]]), ([7, 7, 7], [[7] * 5]), ([1, 2, 1, 2, 3], [[2, 1, 2, 3, 1]])
-_NOTHING = ([1, 2], [[3], []]), ([], [[1, 2]])
+_BROKEN = ([1, 2, 4, 7], [[1, 2], [4, 7]]), ([1, 3, 6], [[1, 2, 3, 4, 6]])  # not across two pieces, not with gaps
+_WHOLE = ([60, 62, 64, 65, 67], [[69, 67, 69, 71, 72], [50, 55]]), ([7, 7, 7], [[5] * 5]), ([4, 2, 1], [[1, 2, 4]])
+_NOTHING = ([60, 65], [[3], []]), ([], [[1, 2]]), ([60, 64], [])
 longest_copy.cases("The longest copy for piece = {} and corpus = {}", *_BROKEN, *_WHOLE, *_NOTHING)
 
 
@@ -111,14 +112,16 @@ def nucleus(probs: np.ndarray, top_p: float) -> np.ndarray:
 nucleus.cases("{} with top_p = {}", *((np.array([0.05, 0.3, 0.125, 0.5, 0.025]), p) for p in (0.4, 0.7, 0.9, 1.0)))
 
 
-@exercise("05.7", "The gated convolution has two taps and 2 R outputs; the last layer need not pass x on.")
-def products_of(layers: int, R: int, S: int, A: int, Q: int) -> int:
-    """Multiplications per sample of a cached WaveNet: kernel size 2, no conditioning, a head of Q codes."""
-    return layers * (2 * R * 2 * R + R * S) + (layers - 1) * R * R + S * A + A * Q
+@exercise(
+    "05.7", "As in the chapter; but each layer also mixes C numbers into its filter and its gate, R outputs each."
+)
+def products_of(layers: int, R: int, S: int, A: int, C: int, K: int) -> int:
+    """Multiplications per sample of a cached WaveNet: kernel size 2, C conditioning numbers, a head of K Gaussians."""
+    return layers * (2 * R * 2 * R + C * 2 * R + R * S) + (layers - 1) * R * R + S * A + A * 3 * K
 
 
-_SHAPES = (1, 1, 1, 1, 1), (20, 64, 128, 256, 256), (21, 32, 48, 64, 256)
-products_of.cases("The products for layers, R, S, A, Q = {}, {}, {}, {}, {}", *_SHAPES, rtol=0)
+_SHAPES = (1, 1, 1, 1, 1, 1), (20, 64, 128, 256, 0, 10), (27, 32, 32, 64, 32, 10)
+products_of.cases("The products for layers, R, S, A, C, K = {}, {}, {}, {}, {}, {}", *_SHAPES, rtol=0)
 
 
 @exercise("05.8", "To the right of the mean, mirror the interval: P(a..b) = P(-b..-a). Then use log_ndtr and log1p.")

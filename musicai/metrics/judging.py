@@ -120,7 +120,7 @@ def report(scores: Sequence[MetricScore]) -> str:
     """Format the scores as a table of model, ceiling (real sounds) and ratio; an arrow shows which way is better.
 
     >>> print(report([MetricScore("pitch accuracy, ours", 0.91, 0.98)]))
-    judge                       ours  ceiling    ratio
+    judge                      model  ceiling    ratio
     pitch accuracy, ours  ↑    0.910    0.980    0.929
 
     Args:
@@ -132,7 +132,7 @@ def report(scores: Sequence[MetricScore]) -> str:
     Chapter 4.
     """
     width = max([5, *(len(score.name) for score in scores)])
-    lines = [f"{'judge':{width}}  {'':1}  {'ours':>7}  {'ceiling':>7}  {'ratio':>7}"]
+    lines = [f"{'judge':{width}}  {'':1}  {'model':>7}  {'ceiling':>7}  {'ratio':>7}"]
     for score in scores:
         numbers = (f"{x:7.3f}" if abs(x) < 100 else f"{x:7.1f}" for x in (score.value, score.ceiling, score.ratio))
         lines.append("  ".join([f"{score.name:{width}}", "↑" if score.higher_is_better else "↓", *numbers]))

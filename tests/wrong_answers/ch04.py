@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from musicai.exercises.ch04 import covered as _coverage
 from musicai.exercises.ch04 import transposed_convolution
 
 _transposed = transposed_convolution.solve
@@ -17,13 +18,23 @@ def _without_zeros(p: np.ndarray, q: np.ndarray) -> float:
         return 0.5 * (p * np.log(p / m)).sum() + 0.5 * (q * np.log(q / m)).sum()
 
 
+def _sigmoid(u: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-u))
+
+
+def _share_of_made(real: np.ndarray, made: np.ndarray, k: int) -> float:
+    to_real, to_made = (np.linalg.norm(real[:, None] - other, axis=2) for other in (real, made))
+    return float((to_made <= np.sort(to_real, 1)[:, k, None]).any(0).mean())
+
+
 WRONG = {
     "04.1": [
         0.5,
         0.6931472,
-        0.0,
-        -1.3862944,
-        "log 4",
+        1.3862944,
+        -0.9547713,
+        np.log(3) / 2 + np.log(3),
+        "log 3",
     ],
     "04.2": [
         _without_zeros,
@@ -33,10 +44,10 @@ WRONG = {
         lambda p, q: 0.5 * np.abs(p - q).sum(),
     ],
     "04.3": [
-        lambda u: (1 / (1 + np.exp(-u)), 1 / (1 + np.exp(u))),
-        lambda u: (1 / (1 + np.exp(-u)) - 1, -1 / (1 + np.exp(-u))),
-        lambda u: (-np.log1p(np.exp(u)), np.log1p(np.exp(-u))),
-        lambda u: -1 / (1 + np.exp(-u)),
+        lambda real, fake: (_sigmoid(real) - 1, _sigmoid(fake)),
+        lambda real, fake: (_sigmoid(real) / len(real), (_sigmoid(fake) - 1) / len(real)),
+        lambda real, fake: ((1 - _sigmoid(real)) / len(real), -_sigmoid(fake) / len(real)),
+        lambda real, fake: (_sigmoid(fake) - 1) / len(real),
     ],
     "04.4": [
         lambda x, kernel, stride: np.convolve(np.repeat(x, stride), kernel),
@@ -46,11 +57,11 @@ WRONG = {
         lambda x, kernel, stride: np.outer(x, kernel).ravel(),
     ],
     "04.5": [
-        lambda x, shift: np.roll(x, shift),
-        lambda x, shift: np.roll(x, -shift),
-        lambda x, shift: np.pad(x, 2, mode="reflect")[2 + shift : 2 + shift + len(x)],
-        lambda x, shift: np.pad(x, 2, mode="edge")[2 - shift : 2 - shift + len(x)],
-        lambda x, shift: np.pad(x, 2)[2 - shift : 2 - shift + len(x)],
+        lambda real, made, k: _coverage.solve(made, real, k),
+        lambda real, made, k: _coverage.solve(real, made, k - 1),
+        lambda real, made, k: _coverage.solve(real, made, k + 1),
+        lambda real, made, k: 1.0,
+        _share_of_made,
     ],
     "04.6": [
         lambda a, b, t: (1 - t) * a + t * b,

@@ -28,6 +28,11 @@ def _with_gaps(piece: list[int], corpus: list[list[int]]) -> int:
     return best
 
 
+def _in_this_key(piece: list[int], corpus: list[list[int]]) -> int:
+    runs = {tuple(other[i:j]) for other in corpus for j in range(len(other) + 1) for i in range(j)}
+    return max((j - i for j in range(len(piece) + 1) for i in range(j) if tuple(piece[i:j]) in runs), default=0)
+
+
 def _sharp(p: np.ndarray, temperature: float) -> np.ndarray:
     return p ** (1 / temperature) / (p ** (1 / temperature)).sum()
 
@@ -64,5 +69,6 @@ WRONG = {
         _with_gaps,
         lambda piece, corpus: len(set(piece) & {x for other in corpus for x in other}),
         lambda piece, corpus: int(piece in corpus) * len(piece),
+        _in_this_key,
     ],
 }
