@@ -121,7 +121,7 @@ def test_it_is_saved_by_the_ending_of_the_name(made, tmp_path):
     found = read_score(tmp_path / "song.mid")
     assert [(t.name, t.program) for t in found.tracks] == [(t.name, t.program) for t in made.score.tracks]
     assert (found.key, found.tempos, found.name) == (
-        "A minor",
+        "D dorian",
         made.score.tempos,
         made.score.name,
     )  # D dorian's signature

@@ -85,7 +85,7 @@ def test_it_prints_what_was_asked_and_obtained_and_the_certificate(capsys, asked
     assert rows["range"] == ("D4 to B5", "E4 to B5")
     assert rows["density"] == ("free", "1.23")
     assert out[9].startswith("Not original")
-    assert '"Miss McLeod\'s Reel" [oneills1850/30]' in out[10]
+    assert '"Miss McLeod\'s Reel" [oneills1850/30]' in out[11]
     assert read_score("song.abc").melody().notes == tune(1).notes
 
 
