@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -24,7 +25,6 @@ from musicai.data import FolkCorpus
 from musicai.recipes.shared import TRIAL, finish, items_of, keep_best, warm_cosine
 from musicai.scale import device
 from musicai.train import TrainingRun, fit, seed_all, update
-from musicai.train.loop import Callback
 
 STEPS = 8_000
 NOTES, CROP, LR = 1200, 256, 2e-3  # notes per step, the most of one tune, the peak learning rate
@@ -102,11 +102,8 @@ def varied(inputs: np.ndarray, tune: Tune, rng: np.random.Generator) -> tuple[np
     return inputs[part], replace(tune, durations=tune.durations[part], pitches=pitches[part])
 
 
-def fitted(
-    model: TuneWaveNet, examples: Examples, steps: int, peak: float, checkpoint: Path, seed: int, progress: bool,
-    *callbacks: tuple[int, Callback],
-) -> TrainingRun:  # fmt: skip
-    """Fit a model to examples, with a learning rate of `peak` that falls along a cosine; the run has the average."""
+def fitted(model: TuneWaveNet, examples: Examples, steps: int, peak: float, seed: int, **options: Any) -> TrainingRun:
+    """Fit a model to examples, with a learning rate that falls from `peak` along a cosine; the run has the average."""
     optimizer = AdamW(model.train().parameters(), peak, betas=(0.9, 0.98), weight_decay=0.05)
     groups = grouped(examples)
 
@@ -123,9 +120,8 @@ def fitted(
         return {"duration": losses[0].detach(), "pitch": losses[1].detach()}
 
     return fit(
-        step, batch, steps=steps, state={"model": model, "optimizer": optimizer}, ema={"model": 0.998},
-        checkpoint=checkpoint, save_every=500, precision="bf16", callbacks=callbacks,
-        config={"tunes": len(examples)}, seed=seed, progress=progress,
+        step, batch, steps=steps, state={"model": model, "optimizer": optimizer}, ema={"model": 0.998}, seed=seed,
+        save_every=500, precision="bf16", config={"tunes": len(examples)}, **options,
     )  # fmt: skip
 
 
@@ -137,18 +133,15 @@ def train(
     steps = steps or STEPS
     data = {split: examples_of(split, steps) for split in ("train", "valid", "test")}
     validate = keep_best(out / "best", lambda model: sum(bits_per_note(model, data["valid"][::2])))
-    model = build().to(device())
-    run = fitted(model, data["train"], steps, LR, out / "run.safetensors", seed, progress, (500, validate))
-    best, scores = build.from_pretrained(out / "best").to(device()), {}
-
-    def judge(model: TuneWaveNet, split: str, when: str = "") -> None:
-        for what, columns in {"": (), ", range, density and syncopation left open": OPEN}.items():
-            scores[f"{split}: bits per note{what}{when}"] = sum(bits_per_note(model, data[split], columns))
-
-    judge(best, "valid", ", before the validation split was learned as well")
-    if LAST:
-        last = fitted(best, data["valid"], min(LAST, steps), LAST_LR, out / "last.safetensors", seed, progress)
-        best = last.ema["model"]
-    judge(best, "test")
+    options = {"checkpoint": out / "run.safetensors", "callbacks": [(500, validate)], "progress": progress}
+    run = fitted(build().to(device()), data["train"], steps, LR, seed, **options)
+    best, again = (build.from_pretrained(out / "best").to(device()) for _ in range(2))
+    options = {"checkpoint": out / "last.safetensors", "progress": progress}
+    last = fitted(again, data["valid"], min(LAST, steps), LAST_LR, seed, **options)
+    scores = {
+        f"{split}: bits per note{what}": sum(bits_per_note(model, data[split.split(",")[0]], columns))
+        for split, model in {"valid, before it was learned": best, "test": last.ema["model"]}.items()
+        for what, columns in {"": (), " with range, density and syncopation left open": OPEN}.items()
+    }
     notes = sum(len(inputs) for split in ("train", "valid") for inputs, _ in data[split])
-    return finish(name, out, best.half(), run, f"`FolkCorpus`, training and validation splits: {notes:,} notes", scores)
+    return finish(name, out, last.ema["model"].half(), run, f"`FolkCorpus`, train and valid: {notes:,} notes", scores)
