@@ -19,7 +19,7 @@ from musicai.search.lines import Lines, flatten
 
 TICKS = 20160  # per beat: divisible by 64, 9, 5 and 7, and so by the 480 and 960 of MIDI files
 BATCH = 1000  # pieces whose notes are converted at once
-TOGETHER = 256  # runs of notes that are read before their pages are let go
+TOGETHER = 64  # runs of notes that are read before their pages are let go
 DTYPES = {"notes": "<u4", "offsets": "<i8", "pieces": "<i4", "firsts": "<i4", "table": "<i4"}
 DTYPES |= {"texts": "u1", "text_offsets": "<i8", "symbols": "u1", "symbol_counts": "<i8"}
 
