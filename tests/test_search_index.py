@@ -98,7 +98,7 @@ def test_many_rhythms_take_more_bytes(tmp_path):
     rng = np.random.default_rng(0)
     played = Melody.from_pitches(60 + rng.integers(0, 12, 2000), rng.uniform(0.1, 1, 2000))
     made = MelodyIndex.build([played], tmp_path / "played.index", progress=False)
-    assert made._store["rhythms"].dtype == np.uint16
+    assert made._store["notes"].dtype == np.uint32
     assert np.allclose(made.lines.starts, played.starts, atol=1e-4)
 
 
@@ -243,7 +243,7 @@ def test_the_header_is_plain(whole):
     assert size == len(whole)
     header = whole[store.FRONT.size :][:length]
     assert zlib.crc32(header) == checksum
-    assert json.loads(header)["pitches"][:2] == ["|u1", 36]
+    assert json.loads(header)["symbols"][:2] == ["|u1", 36]
 
 
 def test_a_failed_build_leaves_the_old_file(tmp_path):

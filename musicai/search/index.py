@@ -213,7 +213,7 @@ class MelodyIndex:
             scores += np.log((lasts - firsts) / np.diff(offsets)[which])
         best = _best(scores, pieces[which], max(k, WEIGHED if close else RIVALS))
         if close:
-            which, shifts = which[best], shifts[best]
+            which, shifts = which[best := np.sort(best)], shifts[best]
             scores = weigh(query.pitches, read_runs(self._store, which, offsets[which], offsets[which + 1]), shifts)
             best = _best(scores, pieces[which], max(k, RIVALS))
         matches = [self._match(query, which[i], float(scores[i]) if close else None) for i in best]

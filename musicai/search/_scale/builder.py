@@ -1,8 +1,9 @@
 """From pieces to the columns of the file, chunk by chunk, so that memory does not grow with the collection, and back.
 
-A note takes three bytes as a rule: its pitch, its symbol (see `sliding.py`), and the code of its
-rhythm, a pair (time to the next note, duration) in a table. Times are whole numbers of TICKS per beat, which is exact
-for all usual note values and for MIDI files.
+A note takes three bytes as a rule: its symbol (see `sliding.py`), and one number for its pitch, the low seven bits, and
+its rhythm, the row of a table with the time to the next note and the duration. What is needed together lies together,
+since pages take most of the time. Times are whole numbers of TICKS per beat, which is exact for all usual note values
+and for MIDI files.
 """
 
 import json
@@ -18,8 +19,8 @@ from musicai.search.lines import Lines, flatten
 
 TICKS = 20160  # per beat: divisible by 64, 9, 5 and 7, and so by the 480 and 960 of MIDI files
 BATCH = 1000  # pieces whose notes are converted at once
-TOGETHER = 256  # runs of notes that are read before their pages are let go
-DTYPES = {"pitches": "u1", "rhythms": "<u4", "offsets": "<i8", "pieces": "<i4", "firsts": "<i4", "table": "<i4"}
+TOGETHER = 64  # runs of notes that are read before their pages are let go
+DTYPES = {"notes": "<u4", "offsets": "<i8", "pieces": "<i4", "firsts": "<i4", "table": "<i4"}
 DTYPES |= {"texts": "u1", "text_offsets": "<i8", "symbols": "u1", "symbol_counts": "<i8"}
 
 
@@ -54,7 +55,7 @@ class Builder:
         self.waiting = []
 
     def _append_lines(self, offsets, owners, pitches, starts, durations) -> None:
-        full, base = np.diff(offsets) > 0, self.columns["pitches"].length
+        full, base = np.diff(offsets) > 0, self.columns["notes"].length
         begins, ends = offsets[:-1][full], offsets[1:][full]
         on, off = (np.rint(times * TICKS).astype(np.int64) for times in (starts.astype(float), starts + durations))
         steps = np.diff(on, append=0)
@@ -62,7 +63,8 @@ class Builder:
         steps = np.maximum(steps, 1)
         unique, inverse = np.unique(steps << 32 | np.clip(off - on, 1, steps), return_inverse=True)
         codes = [self.codes.setdefault(pair, len(self.codes)) for pair in unique.tolist()]
-        found = {"pitches": pitches, "rhythms": np.array(codes, dtype=np.uint32)[inverse], "firsts": on[begins]}
+        notes = np.array(codes, dtype=np.uint32)[inverse] << 7 | pitches.astype(np.uint32)
+        found = {"notes": notes, "firsts": on[begins]}
         found |= {"offsets": ends + base, "pieces": np.asarray(owners, dtype=np.int64)[full] + self.pieces}
         found["symbols"] = symbols_of(pitches, steps, ends - 1)
         self.counts += np.bincount(found["symbols"], minlength=256)
@@ -88,7 +90,7 @@ class Builder:
         table = np.array([(pair >> 32, pair & 0xFFFFFFFF) for pair in self.codes], dtype=np.int32).reshape(-1, 2)
         self.columns["table"].append(table.ravel())
         self.columns["symbol_counts"].append(self.counts)
-        write(file, self.columns, {"rhythms": np.min_scalar_type(max(0, len(table) - 1))})
+        write(file, self.columns, {"notes": np.min_scalar_type(max(1, len(table)) * 128 - 1)})
 
 
 def read_runs(store: Store, lines: np.ndarray, firsts: np.ndarray, lasts: np.ndarray) -> Lines:
@@ -99,7 +101,7 @@ def read_runs(store: Store, lines: np.ndarray, firsts: np.ndarray, lasts: np.nda
     offsets = np.cumsum([0, *(lasts - firsts)], dtype=np.int64)
     columns = tuple(np.empty(offsets[-1], dtype) for dtype in (np.uint8, np.float32, np.float32))
     origins = np.where(firsts == store["offsets"][lines], store["firsts"][lines], 0)
-    notes = (store["pitches"], store["rhythms"], store["table"].reshape(-1, 2))
+    notes = (store["notes"], store["table"].reshape(-1, 2))
     for i in range(0, len(lines), TOGETHER):
         some = slice(i, i + TOGETHER)
         _copy(firsts[some], lasts[some], origins[some], offsets[some], *notes, *columns)
@@ -108,12 +110,12 @@ def read_runs(store: Store, lines: np.ndarray, firsts: np.ndarray, lasts: np.nda
 
 
 @compiled
-def _copy(firsts, lasts, origins, offsets, all_pitches, rhythms, table, pitches, starts, durations):
+def _copy(firsts, lasts, origins, offsets, notes, table, pitches, starts, durations):
     for run in range(len(firsts)):
         at, onset = offsets[run], np.int64(origins[run])
         for i in range(firsts[run], lasts[run]):
-            step, duration = table[rhythms[i]]
-            pitches[at], starts[at], durations[at] = all_pitches[i], onset / TICKS, duration / TICKS
+            step, duration = table[notes[i] >> 7]
+            pitches[at], starts[at], durations[at] = notes[i] & 127, onset / TICKS, duration / TICKS
             onset += step
             at += 1
 
@@ -121,9 +123,10 @@ def _copy(firsts, lasts, origins, offsets, all_pitches, rhythms, table, pitches,
 def read_melody(store: Store, line: int) -> tuple[str, Melody]:
     """Read a line, exactly as it was put in, as a melody with the name of its piece; also return the piece's id."""
     first, last = store["offsets"][line : line + 2].tolist()
-    steps, durations = store["table"].reshape(-1, 2)[store["rhythms"][first:last]].T
+    notes = store["notes"][first:last]
+    steps, durations = store["table"].reshape(-1, 2)[notes >> 7].T
     starts = store["firsts"][line] + np.cumsum(steps, dtype=np.int64) - steps
-    rows = zip(store["pitches"][first:last].tolist(), starts / TICKS, durations / TICKS, strict=True)
+    rows = zip((notes & 127).tolist(), starts / TICKS, durations / TICKS, strict=True)
     begin, end = store["text_offsets"][store["pieces"][line] :][:2]
     name, title, key, tempo, *meter = json.loads(bytes(store["texts"][begin:end]))
     return name, Melody(tuple(Note(*row) for row in rows), title, key, tempo, tuple(meter))

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numba import njit
 
+from musicai.search._fast.vectors import prefetch, use_widest
 from musicai.search._scale.store import Store
 from musicai.threads import Workers
 
@@ -20,6 +21,7 @@ INTERVAL, CHANGE = 0.75, 0.85  # how likely they survive the mistakes of a query
 GROUP = 4  # notes; between groups, a note may be missing or extra,
 SLIP = 4  # ... which costs this many bits
 PART, EDGE, LANES = 1 << 13, 32, 256  # places that are compared at once, some more at both ends, and a divisor of them
+ROOM, LINE = 1 << 10, 64  # bytes: rows of tables are apart, as processors confuse equal low bits; a line of memory
 MAPPED = 1 << 23  # places after which pages are let go
 SAMPLES, SAMPLE, SAFETY = 16, 1 << 17, 3  # places searched first, to know how good the best are, or a little less
 
@@ -48,6 +50,7 @@ def weigh(symbols: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, float]:
 @compiled
 def _add(symbols, wanted, worths, total):
     """Add to each place what it is worth that GROUP symbols agree; written out, so that it is one loop of vectors."""
+    use_widest()
     n, none = len(total), np.uint8(0)
     here, second, third, fourth = symbols[:n], symbols[1 : n + 1], symbols[2 : n + 2], symbols[3 : n + 3]
     a, b, c, d = wanted[0], wanted[1], wanted[2], wanted[3]
@@ -61,6 +64,7 @@ def _add(symbols, wanted, worths, total):
 @compiled
 def _slip(total, cost, out):
     """The best of each place and its neighbours, which cost something."""
+    use_widest()
     n = len(total) - 2
     before, here, after = total[:n], total[1 : n + 1], total[2:]
     for i in range(n):
@@ -85,26 +89,44 @@ def _prune(scores, places, count):
 
 @compiled
 def _take_apart(symbols, intervals, changes):
+    use_widest()
     for i in range(len(symbols)):
         intervals[i] = symbols[i] & np.uint8(248)
-    for i in range(len(symbols)):
+    for i in range(len(changes)):
         changes[i] = symbols[i] & np.uint8(7)
+
+
+@compiled
+def _most(total, most):
+    """The best of each lane, and of all."""
+    use_widest()
+    top, most[:] = np.uint8(0), 0
+    for first in range(0, len(total), LANES):
+        lanes = total[first : first + LANES]
+        for i in range(len(lanes)):
+            most[i] = max(most[i], lanes[i])
+    for best in most:
+        top = max(top, best)
+    return top
 
 
 @compiled
 def _slide(symbols, begin, end, wanted, worths, cost, count, least):
     """The scores and places of the best from `begin` to `end`; the lowest score that counts, least[0], may rise."""
     notes, size, n = wanted.shape[1], PART + 2 * EDGE, 0
-    scores, places = np.empty(2 * count, np.uint8), np.empty(2 * count, np.int64)
-    intervals, changes = np.zeros(size + notes, np.uint8), np.zeros(size + notes, np.uint8)
-    total, other, most = np.zeros(size, np.uint8), np.zeros(size, np.uint8), np.zeros(LANES, np.uint8)
+    scores, places = np.empty(2 * count + LANES, np.uint8), np.empty(2 * count + LANES, np.int64)
+    rows, most = np.zeros((4, PART + ROOM), np.uint8), np.zeros(LANES, np.uint8)
+    intervals, changes, total, other = rows[0, : size + notes], rows[1, : size + notes], rows[2, :size], rows[3, :size]
     rhythm = worths[1].any()
     for part in range(begin, end, PART):
         low, high = max(part - EDGE, 0), min(len(symbols), part + PART + EDGE + notes)
-        total[:], most[:] = 0, 0
+        for place in range(high, min(high + PART, len(symbols)), LINE):
+            prefetch(symbols.ctypes.data + place)
         if high - low < size + notes:  # at either end of the collection
             intervals[:], changes[:] = 0, END
-        _take_apart(symbols[low:high], intervals[low - part + EDGE :], changes[low - part + EDGE :])
+        here = slice(low - part + EDGE, high - part + EDGE)
+        _take_apart(symbols[low:high], intervals[here], changes[here] if rhythm else changes[:0])
+        total[:] = 0
         for k in range(0, notes, GROUP):
             if k:
                 _slip(total, cost, other)
@@ -113,18 +135,14 @@ def _slide(symbols, begin, end, wanted, worths, cost, count, least):
             if rhythm:
                 _add(changes[k:], wanted[1, k:], worths[1, k:], total)
         inner = total[EDGE : EDGE + min(PART, end - part)]
-        for first in range(0, len(inner), LANES):
-            lanes = inner[first : first + LANES]
-            for i in range(len(lanes)):
-                most[i] = max(most[i], lanes[i])
-        for lane in range(LANES if most.max() >= least[0] else 0):
-            for i in range(lane, len(inner) if most[lane] >= least[0] else lane, LANES):
+        for lane in range(LANES if _most(inner, most) >= least[0] else 0):
+            for i in range(lane, len(inner) if most[lane] >= least[0] else 0, LANES):
                 if inner[i] >= least[0]:
                     scores[n], places[n] = inner[i], part + i
                     n += 1
-                    if n == len(scores):
-                        n, lowest = _prune(scores, places, count)
-                        least[0] = max(least[0], lowest)
+            if n > 2 * count:
+                n, lowest = _prune(scores[:n], places, count)
+                least[0] = max(least[0], lowest)
     return scores[:n], places[:n]
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 TUNES = b"\x93musicai tunes\r\n", "an index of melodies", "MelodyIndex.build or `musicai index`"
 SOUNDS = b"\x93musicai sound\r\n", "an audio index", "AudioIndex.build"
-VERSION = 2
+VERSION = 3
 FRONT = struct.Struct("<16sIQII")
 ALIGN = 64
 CHUNK = 1 << 20  # array elements copied at once
@@ -60,7 +60,7 @@ def write(file: BinaryIO, columns: dict[str, Column], dtypes: dict[str, np.dtype
 
 
 class Store:
-    """The arrays of a file, memory-mapped: `store["pitches"]`.
+    """The arrays of a file, memory-mapped: `store["notes"]`.
 
     Raises:
         ValueError: if the file is empty, something else, of another version, cut short or damaged.
