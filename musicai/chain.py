@@ -15,6 +15,7 @@ from html import escape
 from importlib.metadata import version
 from inspect import signature
 from os import PathLike
+from os.path import expanduser
 from pathlib import Path
 
 import musicai
@@ -162,7 +163,7 @@ def read_song(path: str | PathLike, progress: bool = True) -> PlayedSong:
     Chapter 8.
     """
     try:
-        recipe = json.loads(Path(path).expanduser().read_text("utf-8"))
+        recipe = json.loads(Path(expanduser(path)).read_text("utf-8"))
         if recipe["musicai song"] != FORMAT:
             raise ValueError(f"format {recipe['musicai song']!r}; this version reads {FORMAT}")
         told, versions, source = recipe["notes"], recipe["versions"], recipe["source"]
@@ -224,7 +225,7 @@ def find_source(query, index: MelodyIndex | str | PathLike | None) -> tuple[tupl
 
 def _describe(query) -> object:
     """A query as a recipe has it: its text, or the name and the digest of a file."""
-    if isinstance(query, str | PathLike) and isfile(path := Path(query).expanduser()):
+    if isinstance(query, str | PathLike) and isfile(path := Path(expanduser(query))):
         return {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     kind = "sound" if isinstance(query, tuple) else type(query).__name__.lower()
     return query if query is None or isinstance(query, str) else f"a {kind}"

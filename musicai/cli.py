@@ -146,7 +146,7 @@ def _given(options: argparse.Namespace, *others: str) -> dict:
 
 def _writable(option: str, name: str, kinds, source: str | None = None) -> Path:
     """The path of a file to write, refused before the work begins if it cannot be written or is the source itself."""
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))
     if path.suffix.lower() not in kinds:
         raise ValueError(f"{option} {name}: the name must end in {', '.join(kinds)}")
     if not path.parent.is_dir():

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise, repeat
 from os import PathLike
+from os.path import expanduser
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -117,7 +118,7 @@ class MelodyIndex:
             FileNotFoundError: if the folder of `path` does not exist.
             ValueError: if there are not as many ids as pieces.
         """
-        folder = None if path is None else Path(path).expanduser().parent
+        folder = None if path is None else Path(expanduser(path)).parent
         if folder and not folder.is_dir():
             raise FileNotFoundError(f"{path}: there is no folder {folder}; create it first")
         builder = Builder(folder)
@@ -125,7 +126,7 @@ class MelodyIndex:
         for piece, name in zip(bar, repeat(None) if ids is None else ids, strict=ids is not None):
             builder.add(piece, name)
         if folder:
-            with atomic_write(Path(path).expanduser()) as file:
+            with atomic_write(Path(expanduser(path))) as file:
                 builder.finish(file)
             return cls.open(path)
         with TemporaryFile() as file:
@@ -150,9 +151,9 @@ class MelodyIndex:
             from musicai.search._scale.lance import open_lance
 
             return open_lance(str(path))
-        if not Path(path).expanduser().is_file():
+        if not Path(expanduser(path)).is_file():
             raise FileNotFoundError(f"{path}: there is no such index; make one with MelodyIndex.build")
-        with Path(path).expanduser().open("rb") as file:
+        with Path(expanduser(path)).open("rb") as file:
             return cls(Store(file, str(path)))
 
     def __len__(self) -> int:

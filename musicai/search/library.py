@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from importlib import metadata, util
 from os import PathLike
+from os.path import expanduser
 from pathlib import Path
 
 from tqdm.auto import tqdm
@@ -91,7 +92,7 @@ def read_folder(folder: str | PathLike) -> tuple[list[Melody | Score], list[str]
 
     Chapter 6.
     """
-    top = Path(folder).expanduser()
+    top = Path(expanduser(folder))
     if not top.is_dir():
         raise FileNotFoundError(f"{top}: no such folder")
     paths = sorted(path for path in top.rglob("*") if path.suffix.lower() in NOTATION and not path.name.startswith("."))

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from numbers import Real
 from os import PathLike
-from os.path import isfile  # which says no, too, where text is no path at all
+from os.path import expanduser, isfile  # which raise nothing where text is no path at all
 from pathlib import Path
 
 import numpy as np
@@ -116,7 +116,7 @@ def _read_list(items: list) -> Query:
 
 
 def _read_text_or_file(query: str | PathLike) -> Query:
-    path = Path(query).expanduser()
+    path = Path(expanduser(query))
     suffix = path.suffix.lower()
     if suffix in SOUND + NOTATION or isinstance(query, PathLike) or isfile(path):
         if suffix in SOUND:
