@@ -44,7 +44,7 @@ ERRORS = (FileNotFoundError, OSError, ImportError, RuntimeError, ValueError)  # 
 class PlayedSong(Song):
     """A song that also knows what was found and who plays it; a notebook shows it as a player.
 
-    >>> song = musicai.song("E4 E4 F4 G4 G4 F4 E4 D4", bars=16)  # doctest: +SKIP
+    >>> song = musicai.song("D5 C5 B4 G4 G4 D4 G4 G4 B4 G4 B4 D5", bars=16)  # doctest: +SKIP
     >>> song.matches[0].title, song.audio  # doctest: +SKIP
 
     Args:

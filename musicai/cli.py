@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _find(parser: argparse.ArgumentParser) -> None:
     """find the tunes that contain a melody: notes, or a file with notes, a hum or a recording"""
-    parser.epilog = 'For example: musicai find "E4 E4 F4 G4 G4 F4 E4 D4"; musicai find hum.wav --json'
+    parser.epilog = 'For example: musicai find "D5 C5 B4 G4 G4 D4 G4 G4 B4 G4 B4 D5"; musicai find hum.wav --json'
     parser.add_argument("query", nargs="+", metavar="QUERY", help="notes, or files (excerpts of one recording)")
     parser.add_argument("-k", type=int, default=10, help="the most matches to show (default: 10)")
     parser.add_argument("--index", metavar="FILE", help="an index that `musicai index` made (default: the folk corpus)")

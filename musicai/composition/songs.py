@@ -103,7 +103,7 @@ def compose(
 ) -> Song:  # fmt: skip
     """Write a new song, from a melody or from nothing.
 
-    >>> song = compose("E4 E4 F4 G4 G4 F4 E4 D4", key="D dorian", bars=16, closeness=0.4)  # doctest: +SKIP
+    >>> song = compose("D5 C5 B4 G4 G4 D4 G4 G4 B4 G4 B4 D5", key="D dorian", bars=16, closeness=0.4)  # doctest: +SKIP
     >>> song.controls["closeness"]  # doctest: +SKIP
     (0.4, 0.41)
 

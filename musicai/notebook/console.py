@@ -31,7 +31,7 @@ _number = count(1)
 
 
 def studio(
-    index=None, *, example: str = "E4 E4 F4 G4 G4 F4 E4 D4", key: str = AS_FOUND, bars: int = 16,
+    index=None, *, example: str = "D5 C5 B4 G4 G4 D4 G4 G4 B4 G4 B4 D5", key: str = AS_FOUND, bars: int = 16,
     closeness: float = 0.5, performer: str = "auto", seed: int = 1,
 ) -> None:  # fmt: skip
     """Show keys, a microphone, and the knobs of `musicai.song`; the song is shown, played and offered for download.
@@ -54,7 +54,7 @@ def studio(
     found, choice, live = [], widgets.Dropdown(description="From"), widgets.HTML()
     first = {"key": key, "bars": bars, "closeness": closeness, "performer": performer, "seed": seed}
     knobs, mark = knobs_for(first), f"musicai-studio-{next(_number)}"
-    button = widgets.Button(description="Compose and perform", button_style="primary")
+    button = widgets.Button(description="Compose and perform", button_style="primary", layout={"width": "auto"})
 
     def find(query, k: int) -> Sequence:
         found[:] = musicai.find(query, index=index, k=k)
@@ -133,7 +133,9 @@ SR = 16_000  # of the sound that comes from the microphone, and of the sampled i
 _number = count(1)
 
 
-def sing(find: Callable[..., Sequence] | None = None, *, example: str = "E4 E4 F4 G4 G4 F4 E4 D4", k: int = 5) -> None:
+def sing(
+    find: Callable[..., Sequence] | None = None, *, example: str = "D5 C5 B4 G4 G4 D4 G4 G4 B4 G4 B4 D5", k: int = 5
+) -> None:
     """Show piano keys and a record button, and below them the tunes that Python finds, each with a player.
 
     Click the keys, or click one and go on with the letters a, w, s, e, d, ... of the computer's keyboard; or write note

@@ -1,7 +1,7 @@
 """Find a melody in a large collection, from notes, a hum or a recording. Chapter 6.
 
 >>> import musicai
->>> musicai.find("E4 E4 F4 G4 G4 F4 E4 D4")[0].title  # doctest: +SKIP
+>>> musicai.find("D5 C5 B4 G4 G4 D4 G4 G4 B4 G4 B4 D5")[0].title  # doctest: +SKIP
 """
 
 import musicai

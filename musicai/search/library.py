@@ -21,7 +21,7 @@ from .queries import NOTATION, read_query
 def find(query, k: int = 10, *, index: "MelodyIndex | str | PathLike | None" = None) -> list[Match]:
     """Find the melodies that sound most like the query, best first.
 
-    >>> matches = find("E4 E4 F4 G4 G4 F4 E4 D4", k=3)  # doctest: +SKIP
+    >>> matches = find("D5 C5 B4 G4 G4 D4 G4 G4 B4 G4 B4 D5", k=3)  # doctest: +SKIP
     >>> matches[0].title, matches[0].start, matches[0].probability  # doctest: +SKIP
 
     Neither the key nor the octave nor the tempo matters, and wrong, missing and additional notes are forgiven.
