@@ -38,7 +38,7 @@ from musicai.audio import load
 from musicai.data import FolkCorpus, FolkTune
 from musicai.data import variants as known_variants
 from musicai.data.splits import group_duplicates
-from musicai.notes import Melody, hz_to_midi, read_midi
+from musicai.notes import Melody, Score, Track, hz_to_midi, read_midi
 from musicai.search import Contour, MelodyIndex, Query, excerpt, hum, perturb, read_query, warp_all
 
 TYPED = [  # notes, errors compared with "mild", rhythm, bar for Top-10, most milliseconds
@@ -444,16 +444,17 @@ def fingerprints(bench: Bench) -> Iterator[Result]:
     """Clips of 1 to 10 seconds, with noise in a room, among recordings of 30 seconds of two tunes at once."""
     import soundfile
 
-    from musicai.performance import INSTRUMENTS, perform
+    from musicai.performance import render
     from musicai.search import AudioIndex
 
     rng, clips = np.random.default_rng(7), []
     with tempfile.TemporaryDirectory(prefix="musicai-clips-") as folder:
         count = 100 if bench.quick else 1000
         for i, tunes in enumerate(rng.permutation(len(bench.tunes))[: count * 11 // 5].reshape(-1, 2)):
-            names = rng.choice(sorted(INSTRUMENTS), 2)
-            sounds = [perform(bench.tunes[t], str(n)).samples.mean(0) for t, n in zip(tunes, names, strict=True)]
-            mix = sum(np.resize(sound, 30 * 16000) for sound in sounds)
+            parts = [[note for note in bench.tunes[t].notes if note.start < 60] for t in tunes]  # 30 s at 120 beats
+            programs = rng.integers(80, size=2).tolist()
+            mix = render(Score([Track(part, program=n) for part, n in zip(parts, programs, strict=True)])).mean(0)
+            mix = np.resize(mix, 30 * 16000)
             clips.append(np.int16(30000 * mix / np.abs(mix).max()))
             if i < count:  # the others are absent
                 soundfile.write(f"{folder}/{i}.wav", clips[-1], 16000)
@@ -472,8 +473,9 @@ def fingerprints(bench: Bench) -> Iterator[Result]:
             false = []
             for i, start in product(range(count, len(clips)), rng.uniform(0, 30 - seconds, 3)):
                 part = clips[i][int(16000 * start) :][: int(16000 * seconds)] / 32768
-                false.append(bool(index.find((spoil(part), 16000), k=1)))
-            yield share(f"    of a recording that is not there, {what}: an answer", 0.01, false, at_most=True)
+                found = index.find((spoil(part), 16000), k=1)
+                false.append(bool(found) and not found[0].unlikely)
+            yield share(f"    of a recording that is not there, {what}: accepted", 0.01, false, at_most=True)
 
 
 @row
