@@ -99,3 +99,19 @@ def test_no_made_up_tune_shares_a_long_run_with_the_corpus(model):
         (lines,) = tunes.lines(200, near_copies=near_copies, chunk=2000)
         shared = [bool(runs(lines.pitches[a:b]) & real) for a, b in pairwise(lines.offsets)]
         assert any(shared) == near_copies
+
+
+def test_a_contour_gets_its_pauses_back(load):
+    search = load("search")
+    notes = [[0.1, 0.5, 60.0], [1.0, 0.4, 64.0], [2.0, 1.0, 62.0]]  # onset, duration, pitch
+    whole = np.full(round(3 * search.RATE), np.nan)
+    for start, duration, pitch in notes:
+        whole[round(search.RATE * start) : round(search.RATE * (start + duration))] = pitch
+    heard = whole[~np.isnan(whole)]
+    contour = search.contour_of(440 * 2 ** ((heard - 69) / 12), notes)
+    np.testing.assert_allclose(contour.pitches, whole, atol=1e-3)
+    # A pause within a note cannot be placed, but no frame is lost and the order stays.
+    contour = search.contour_of(440 * 2 ** ((np.delete(heard, slice(20, 40)) - 69) / 12), notes)
+    assert contour.voiced.sum() == len(heard) - 20
+    assert len(contour.pitches) == len(whole)
+    np.testing.assert_allclose(contour.pitches[contour.voiced], np.delete(heard, slice(20, 40)), atol=1e-3)
