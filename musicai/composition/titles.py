@@ -12,6 +12,7 @@ from musicai.notes import Melody, Note
 from musicai.search import MelodyIndex, default_index, read_query
 from musicai.search.queries import NOTATION, SOUND
 
+PITCHES = re.compile(r"(?:[A-G][#b]?\d\s+)*[A-G][#b]?\d", re.IGNORECASE)  # "E4 F#4": no tune is called so
 COLLECTIONS = {"oneill": "oneills1850", "ryan": "ryansMammoth", "aird": "airdsAirs"}
 
 
@@ -26,7 +27,9 @@ def read_source(text: str, index: MelodyIndex | None = None) -> Melody | str:
             ("Miss McLeod's Reel"), notes ("E4 E4 F4"), or the name of a file.
         index: the tunes; the default index if None.
 
-    Returns: the tune, or for notes and files the text as it is, which `compose` can read.
+    A title comes before notes: what reads as both, such as "Abba", is the tune if one is called so.
+
+    Returns: the tune, or for notes and files the text as it is, which `read_query` can read.
 
     Raises:
         ValueError: if nothing fits; the message lists the nearest titles.
@@ -38,6 +41,8 @@ def read_source(text: str, index: MelodyIndex | None = None) -> Melody | str:
     if text.lower().endswith(NOTATION + SOUND):
         if not Path(text).expanduser().is_file():
             raise FileNotFoundError(f"{text}: no such file")
+        return text
+    if PITCHES.fullmatch(text):
         return text
     index = index or default_index()
     titles = index.titles()

@@ -7,10 +7,9 @@ are compared about as fast as the places of a few words are looked up, and more 
 
 import numpy as np
 import torch
-from numba import njit
 
 from musicai.search._scale.store import Store
-from musicai.threads import Workers
+from musicai.threads import Workers, jit
 
 LONGEST = 16  # notes of the query that are compared
 LEAP = 15  # semitones: wider intervals count as this
@@ -23,7 +22,7 @@ PART, EDGE, LANES = 1 << 13, 32, 256  # places that are compared at once, some m
 MAPPED = 1 << 23  # places after which pages are let go
 SAMPLES, SAMPLE, SAFETY = 16, 1 << 17, 3  # places searched first, to know how good the best are, or a little less
 
-compiled = njit(cache=True, error_model="numpy", nogil=True)
+compiled = jit(error_model="numpy", nogil=True)
 
 
 def symbols_of(pitches: np.ndarray, steps: np.ndarray, lasts: np.ndarray) -> np.ndarray:
