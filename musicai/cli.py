@@ -183,12 +183,13 @@ def _writable(option: str, name: str, kinds, source: str | None = None) -> Path:
 
 def _run_compose(options: argparse.Namespace) -> None:
     import musicai
-    from musicai.composition import read_match
+    from musicai.composition import read_match, read_source
     from musicai.notes.files import KINDS
 
     asked, out = given_options(options, "out"), _writable("--out", options.out, KINDS, getattr(options, "source", None))
-    source = asked.pop("source", None)
-    song = musicai.compose(read_match(sys.stdin.read()) if source == "-" else source, **asked)
+    if (source := asked.pop("source", None)) is not None:
+        source = read_match(sys.stdin.read()) if source == "-" else read_source(source)
+    song = musicai.compose(source, **asked)
     song.save(out)
     print(f"{options.out}\n\n{_told(song)}")
 
