@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     try:
         try:
-            options = _parser().parse_args(arguments)
+            options = build_parser().parse_args(arguments)
             return options.run(options) or 0
         finally:
             if sys.stdout is not None:  # as it is after `musicai data >&-`
@@ -48,7 +48,16 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """Build the parser of the command line, with all its verbs.
+
+    >>> build_parser().parse_args(["perform", "song.mid", "--out", "song.mp3"]).score
+    'song.mid'
+
+    Returns: the parser; the options it gives have a function `run`, and leave out what the person left out.
+
+    Preface.
+    """
     parser = argparse.ArgumentParser("musicai", description="Music AI: find a melody, compose with it, perform it.")
     parser.add_argument("--version", action="version", version=f"musicai {__version__}")
     parser.set_defaults(run=lambda options: parser.print_help())
@@ -136,8 +145,21 @@ def _add_options(parser: argparse.ArgumentParser, options: dict) -> None:
         parser.add_argument("--surprise", dest="seed", action="store_const", const=None, help="draw a new seed")
 
 
-def _given(options: argparse.Namespace, *others: str) -> dict:
-    """The options that a person gave, except some."""
+def given_options(options: argparse.Namespace, *others: str) -> dict:
+    """The options that a person gave, except some, as arguments of the function that the verb calls.
+
+    >>> options = build_parser().parse_args(["song", "E4 D4", "--bars", "8", "--out", "song.mp3"])
+    >>> given_options(options, "out", "query")["bars"]
+    8
+
+    Args:
+        options: what the parser returned.
+        others: the names to leave out.
+
+    Returns: the values by name, and whether to show progress.
+
+    Preface.
+    """
     given = {name: value for name, value in vars(options).items() if name not in ("run", *others)}
     if "range" in given:
         given["range"] = tuple(int(note) if note.isdigit() else note for note in given["range"])
@@ -164,7 +186,7 @@ def _run_compose(options: argparse.Namespace) -> None:
     from musicai.composition import read_match, read_source
     from musicai.notes.files import KINDS
 
-    asked, out = _given(options, "out"), _writable("--out", options.out, KINDS, getattr(options, "source", None))
+    asked, out = given_options(options, "out"), _writable("--out", options.out, KINDS, getattr(options, "source", None))
     if (source := asked.pop("source", None)) is not None:
         source = read_match(sys.stdin.read()) if source == "-" else read_source(source)
     song = musicai.compose(source, **asked)
@@ -198,7 +220,7 @@ def _run_perform(options: argparse.Namespace) -> None:
     from musicai.notes import read_score
     from musicai.performance import cast, perform
 
-    asked, out = _given(options, "score", "out"), _writable("--out", options.out, FORMATS)
+    asked, out = given_options(options, "score", "out"), _writable("--out", options.out, FORMATS)
     score = read_score(options.score, expand_repeats=True)
     names = cast(score, asked.pop("instruments", None), like=asked.pop("like", None))
     audio = perform(score, names, **asked)
@@ -229,7 +251,8 @@ def _run_song(options: argparse.Namespace) -> None:
     query = " ".join(getattr(options, "query", [])) or None
     if query and query.lower().endswith(".json"):
         raise ValueError(f"{query}: to make a saved song again, write --from {query}")
-    asked, out = _given(options, "out", "score", "recipe", "query"), _writable("--out", options.out, FORMATS, query)
+    asked = given_options(options, "out", "score", "recipe", "query")
+    out = _writable("--out", options.out, FORMATS, query)
     score = [_writable("--score", options.score, KINDS, query)] if "score" in options else []
     if "recipe" not in options:
         made = song(query, **asked)

@@ -23,7 +23,7 @@ import soundfile
 import torch
 
 from musicai.chain import PlayedSong, song
-from musicai.cli import _given, _parser
+from musicai.cli import build_parser, given_options
 from musicai.notes import Note, Track, note_name, pitch_class
 from musicai.performance import GANPerformer
 
@@ -52,8 +52,8 @@ class Piece:
 
     def read(self) -> tuple[str | None, dict]:
         """The arguments that the command gives `musicai.song`: the query, and the others by name."""
-        options = _parser().parse_args(shlex.split(self.command)[1:])
-        return " ".join(getattr(options, "query", [])) or None, _given(options, "out", "query")
+        options = build_parser().parse_args(shlex.split(self.command)[1:])
+        return " ".join(getattr(options, "query", [])) or None, given_options(options, "out", "query")
 
 
 PIECES = (

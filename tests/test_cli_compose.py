@@ -170,3 +170,21 @@ def test_novelty_of_a_file(capsys, asked, index, tmp_path):
     assert run(capsys, "novelty", "copy.mid", "--index", "other.index")[0][0].startswith("Original")
     assert "nothing.mid" in run(capsys, "novelty", "nothing.mid", code=1)[1][0]
     assert "a score's name ends in" in run(capsys, "novelty", "song.wav", code=1)[1][0]
+
+
+def test_a_title_comes_before_notes(monkeypatch):
+    """`compose`, `song` and the command line ask the same reader."""
+    seen = []
+    monkeypatch.setattr("musicai.composition.songs.read_source", lambda text: seen.append(text) or TITLED)
+    monkeypatch.setattr("musicai.composition.songs._write", lambda request, melody, progress: melody)
+    assert musicai.compose("Abba").notes == TITLED.notes
+    assert seen == ["Abba"]
+
+
+def test_notes_with_octaves_need_no_index(monkeypatch):
+    monkeypatch.setattr("musicai.composition.sources.default_index", lambda: pytest.fail("the index was opened"))
+    for text in ("E4 E4 F4 G4", "c#5", "Bb3  g4"):
+        assert read_source(text) == text
+
+
+TITLED = Melody.from_pitches([60, 62, 64, 65])

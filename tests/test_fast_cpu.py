@@ -215,21 +215,6 @@ def test_changing_a_helper_changes_what_the_cache_is_asked_for(tmp_path):
     assert len(keys) == 1 + len(list(here.glob("*.py")))
 
 
-def test_a_place_that_cannot_be_written_is_no_error(monkeypatch):
-    """A read-only installation compiles anew each time."""
-    real, asked = compiled.njit, []
-
-    def njit_without_a_place(**options):
-        asked.append(options)
-        if options.get("cache"):
-            raise RuntimeError("cannot cache function: no locator available")
-        return real(**options)
-
-    monkeypatch.setattr(compiled, "njit", njit_without_a_place)
-    assert compiled.jitted("float32", "key").py_func.__name__ == "run_float32_key"
-    assert [options.get("cache", False) for options in asked] == [True, False]
-
-
 PROCESSORS = {  # as this machine is, if numba may use only some of what it has
     "AVX2": {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx2,+fma"},
     "no products of bytes": {"NUMBA_CPU_NAME": "nehalem", "NUMBA_CPU_FEATURES": "+sse4.2"},

@@ -1,9 +1,13 @@
 """Work shared out between threads: in order, without graph, each thread on one core, and nothing else changed."""
 
+from pathlib import Path
+
+import numba
 import pytest
 import torch
 
-from musicai.threads import Workers
+from musicai import threads
+from musicai.threads import Workers, jit
 
 
 @pytest.fixture
@@ -52,3 +56,22 @@ def test_few_pieces_are_held_at_a_time_and_an_error_reaches_the_caller():
         assert len(taken) < 10
         with pytest.raises(ZeroDivisionError):
             list(results)
+
+
+def test_code_is_compiled_where_nothing_can_be_written(monkeypatch):
+    """As in a read-only installation without a home folder: numba's own cache would be an error there."""
+    monkeypatch.setattr("numba.core.caching.CacheImpl._locator_classes", [])
+    with pytest.raises(RuntimeError, match="no locator available"):
+        numba.njit(cache=True)(_third)
+    assert jit(nogil=True)(_third)(3.0) == 1.0
+
+
+def test_everything_that_is_kept_compiled_is_compiled_by_jit():
+    """So that no function of the package fails there."""
+    package = Path(threads.__file__).parent
+    found = [path.name for path in package.rglob("*.py") if "cache=True" in path.read_text()]
+    assert found == ["threads.py"]
+
+
+def _third(x):
+    return x / 3

@@ -111,9 +111,9 @@ def compose(
     The model writes eight tunes, and the one that fits best is kept.
 
     Args:
-        source: what to start from: a Match, a Melody, a Score, whatever `musicai.search.read_query` takes, or the title
-            or number of a tune, such as "O'Neill 28". Every argument that is None then comes from it. None starts
-            from nothing.
+        source: what to start from: a Match, a Melody, a Score, the title or number of a tune, such as "O'Neill 28" (see
+            `read_source`), or whatever else `musicai.search.read_query` takes. Every argument that is None then comes
+            from it. None starts from nothing.
         key: a tonic and a mode, such as "D dorian".
         meter: such as "6/8" or (6, 8).
         tempo: beats (quarter notes) per minute.
@@ -141,18 +141,9 @@ def compose(
     Chapter 7.
     """
     asked = {name: value for name, value in locals().items() if name not in ("source", "progress")}
-    melody = None if source is None else _read(source)
+    source = read_source(source) if isinstance(source, str) else source
+    melody = None if source is None else source_melody(source)
     return _write(read_controls(melody, asked), melody, progress)
-
-
-def _read(source) -> Melody:
-    """The melody of a source, which may also be the title or the number of a tune."""
-    try:
-        return source_melody(source)
-    except ValueError:
-        if not isinstance(source, str):
-            raise
-        return source_melody(read_source(source))
 
 
 def variations(song: Song, n: int) -> list[Song]:

@@ -306,6 +306,7 @@ def _carry_pitches(source: Melody, controls: Controls) -> np.ndarray:
 # ---- naming a source
 
 
+PITCHES = re.compile(r"(?:[A-G][#b]?\d\s+)*[A-G][#b]?\d", re.IGNORECASE)  # "E4 F#4": no tune is called so
 COLLECTIONS = {"oneill": "oneills1850", "ryan": "ryansMammoth", "aird": "airdsAirs"}
 
 
@@ -320,7 +321,9 @@ def read_source(text: str, index: MelodyIndex | None = None) -> Melody | str:
             ("Miss McLeod's Reel"), notes ("E4 E4 F4"), or the name of a file.
         index: the tunes; the default index if None.
 
-    Returns: the tune, or for notes and files the text as it is, which `compose` can read.
+    A title comes before notes: what reads as both, such as "Abba", is the tune if one is called so.
+
+    Returns: the tune, or for notes and files the text as it is, which `read_query` can read.
 
     Raises:
         ValueError: if nothing fits; the message lists the nearest titles.
@@ -332,6 +335,8 @@ def read_source(text: str, index: MelodyIndex | None = None) -> Melody | str:
     if text.lower().endswith(NOTATION + SOUND):
         if not Path(text).expanduser().is_file():
             raise FileNotFoundError(f"{text}: no such file")
+        return text
+    if PITCHES.fullmatch(text):
         return text
     index = index or default_index()
     titles = index.titles()

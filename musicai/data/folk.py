@@ -1,6 +1,7 @@
 """The folk corpus: thousands of tunes from the installed music21 wheel, split without leaks."""
 
 import csv
+import gc
 import re
 import sys
 from collections import Counter
@@ -137,10 +138,14 @@ def variants() -> list[tuple[str, str, bool]]:
 
 def _tunes(collections: tuple[str, ...], limit: int | None, expand: bool = False) -> tuple[tuple, tuple]:
     """All tunes of the collections, and a line for each one that could not be parsed."""
-    found = []
-    for i, name in enumerate(collections):
-        share = None if limit is None else limit // len(collections) + (i < limit % len(collections))
-        found += [_tune(text, name, k, expand) for k, text in enumerate(read_texts(name)[:share])]
+    found, was_on = [], gc.isenabled()
+    gc.disable()  # else Python would search ever more notes for cycles, of which there are none
+    try:
+        for i, name in enumerate(collections):
+            share = None if limit is None else limit // len(collections) + (i < limit % len(collections))
+            found += [_tune(text, name, k, expand) for k, text in enumerate(read_texts(name)[:share])]
+    finally:
+        (gc.enable if was_on else gc.disable)()
     return tuple(x for x in found if isinstance(x, FolkTune)), tuple(x for x in found if isinstance(x, str))
 
 

@@ -242,7 +242,7 @@ class _Voice:
         start, whole = Fraction(0), len(self.events)
         for first, stop in unfold_repeats(self.bars, whole) if expand_repeats else [(0, whole)]:
             for pitch, duration, tied in self.events[first:stop]:
-                if pitch and duration > 0:
+                if pitch and duration:
                     yield sum(pitch), start, duration, tied
                 start += duration
 
@@ -323,9 +323,9 @@ class _Voice:
 
     def _add(self, pitch: tuple[int, int] | None, length: tuple[str, ...], times: Fraction | int = 1) -> None:
         """Append a note or a rest."""
-        ratio = self.tuplet_ratio if self.tuplet_left else 1
-        duration = _beats(self.unit, *length) * (times * self.next_factor * ratio)
-        self.events.append([pitch, duration, False])
+        factor = times * self.next_factor * (self.tuplet_ratio if self.tuplet_left else 1)
+        duration = _beats(self.unit, *length)
+        self.events.append([pitch, duration if factor == 1 else duration * factor, False])
         self.next_factor, self.tuplet_left = 1, max(0, self.tuplet_left - 1)
 
 

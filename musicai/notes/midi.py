@@ -24,7 +24,8 @@ PITCHED = [channel for channel in range(16) if channel != DRUMS]
 NOTE_OFF, NOTE_ON, CONTROL, PROGRAM, PAN = 0x80, 0x90, 0xB0, 0xC0, 10
 TEXT, NAME, END, TEMPO, TIME_SIGNATURE, KEY_SIGNATURE = 0xFF01, 0xFF03, 0xFF2F, 0xFF51, 0xFF58, 0xFF59
 # From -7 (flats) to 7 (sharps) accidentals, major or minor.
-SIGNATURES = {struct.pack("bB", n, i): key_name(n, ("major", "minor")[i]) for n in range(-7, 8) for i in (0, 1)}
+KEYS = {key_name(n, mode): struct.pack("bB", n, i > 2) for n in range(-7, 8) for i, mode in enumerate(MODES)}
+SIGNATURES = {code: key for key, code in KEYS.items() if key.endswith(("major", "minor"))}  # all that MIDI knows
 JAPANESE = re.compile("[\u3040-\u30ff]|[\u4e00-\u9fff]{2}|[\uff66-\uff9f]{2}")  # kana, kanji, half-width kana
 
 
@@ -143,8 +144,9 @@ def _read_score(data: bytes) -> Score:
             tracks += found
     tempos = {beat: _bpm(c) for beat, c in metas[TEMPO].items() if len(c) == 3 and any(c)}
     metres = {beat: (c[0], 1 << c[1]) for beat, c in metas[TIME_SIGNATURE].items() if len(c) == 4 and c[0] and c[1] < 8}
-    signatures = [(beat, c) for beat, c in sorted(metas[KEY_SIGNATURE].items()) if c in SIGNATURES]
-    keys = [_key(c, metas[TEXT].get(beat, b"")) for beat, c in signatures]
+    known = sorted((beat, c) for beat, c in metas[KEY_SIGNATURE].items() if c in SIGNATURES)
+    texts = [_decoded(metas[TEXT].get(beat, b"")) for beat, _ in known]  # one may name a mode, such as "D dorian"
+    keys = [text if KEYS.get(text) == c else SIGNATURES[c] for text, (_, c) in zip(texts, known, strict=True)]
     tempos, metres = sorted(({0.0: 120.0} | tempos).items()), sorted(({0.0: (4, 4)} | metres).items())
     metres = [(beat, *metre) for beat, metre in metres]
     score = Score(tuple(tracks), tuple(tempos), tuple(metres), (keys or [""])[0], (names or [""])[0])
@@ -232,12 +234,6 @@ def _bpm(tempo: bytes) -> float:
     return next((bpm for bpm in rounded if bpm and round(60e6 / bpm) == microseconds), exact)
 
 
-def _key(signature: bytes, text: bytes) -> str:
-    """The key of a signature; a text beside it may name a mode that MIDI doesn't know, such as "D dorian"."""
-    named = signature_of(_decoded(text))
-    return named[1] if named and _signature(*named) == signature else SIGNATURES[signature]
-
-
 def _decoded(name: bytes) -> str:
     """Decode text in its most likely encoding, since MIDI does not say which it is."""
     name = name.rstrip(b"\0")
@@ -283,15 +279,9 @@ def _conductor(score: Score) -> bytes:
     for beat, numerator, denominator in score.time_signatures:
         events.append((_tick(beat), 1, _meta(TIME_SIGNATURE, bytes([numerator, denominator.bit_length() - 1, 24, 8]))))
     if named := signature_of(score.key):
-        events.append((0, 1, _meta(KEY_SIGNATURE, _signature(*named))))
-        if named[1] not in SIGNATURES.values():
-            events.append((0, 1, _meta(TEXT, named[1].encode())))
+        events.append((0, 1, _meta(KEY_SIGNATURE, KEYS[named[1]])))
+        events += [(0, 1, _meta(TEXT, named[1].encode()))] * (named[1] not in SIGNATURES.values())
     return _chunk(events)
-
-
-def _signature(fifths: int, key: str) -> bytes:
-    """MIDI knows only major and minor, but can have the accidentals of any mode."""
-    return struct.pack("bB", fifths, MODES.index(key.split()[1]) > 2)
 
 
 def _track_chunk(track: Track, channel: int, restate: bool) -> bytes:

@@ -58,11 +58,11 @@ def join_ties(rows: Iterable[tuple]) -> list[list]:
     notes: list[list] = []
     open_ties: dict[tuple, list] = {}
     for line, start, duration, *rest, tied_from, tied_to in rows:
-        before = open_ties.get((line, start)) if tied_from else None
-        note = before.pop(0) if before else [line, start, Fraction(0), *rest]
-        if not note[2]:
-            notes.append(note)
-        note[2] += duration
+        before = open_ties.get((line, start)) if tied_from and open_ties else None  # hashing a fraction takes long
+        if before:
+            (note := before.pop(0))[2] += duration
+        else:
+            notes.append(note := [line, start, duration, *rest])
         if tied_to:
             open_ties.setdefault((line, start + duration), []).append(note)
     return notes

@@ -2,10 +2,10 @@
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
 from musicai.gan.curves import HOP, filtered_noise, harmonics
+from musicai.threads import jit
 
 
 def play_note(curves: Tensor, pitch: Tensor, phase: Tensor, noise: Tensor) -> Tensor:
@@ -18,7 +18,7 @@ def play_note(curves: Tensor, pitch: Tensor, phase: Tensor, noise: Tensor) -> Te
     return torch.from_numpy(oscillate(amplitude, frequency, cycles)) + filtered_noise(curves, noise)[0]
 
 
-@njit(fastmath=True, error_model="numpy", nogil=True, cache=True)
+@jit(fastmath=True, error_model="numpy", nogil=True)
 def oscillate(amplitude, frequency, cycles):
     """A sum of cosines (frames * 128,).
 

@@ -10,11 +10,11 @@ from collections import namedtuple
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from musicai.search.alignment import LONGEST, NEVER, Alignment, Chains, likelihood, trace
 from musicai.search.costs import FAR, OCTAVE, STEPS, TICKS, Costs, QueryWeights
 from musicai.search.lines import Lines
+from musicai.threads import jit
 
 SIZE = 2048  # cells of a block
 GAP = 1 + max(max(step) for step in STEPS)  # cells between lines, more than any step
@@ -22,7 +22,7 @@ ROWS = GAP  # rows that are kept
 LOGS = np.rint(OCTAVE * np.log2(np.arange(LONGEST + 1).clip(1) / TICKS)).astype(np.int16)
 MOVES = np.array(STEPS)
 i16 = np.int16
-fast = njit(error_model="numpy", nogil=True, cache=True)
+fast = jit(error_model="numpy", nogil=True)
 
 _likelihood = fast(likelihood)
 
@@ -196,8 +196,9 @@ def _row(block, i, size, weights, moves, full):
     """Row i of the tables."""
     rows, now, back = len(block.best), i % len(block.best), 0
     block.best[now, GAP:size] = i16(i * weights.rates[0])
-    block.tempo[now, :size], block.step[now, :size] = block.guess[:size], 0
-    block.wrong[0, :size] = 0
+    block.step[now, :size], block.wrong[0, :size] = 0, 0
+    for j in range(size):  # as a slice, it would take seconds to compile
+        block.tempo[now, j] = block.guess[j]
     for number in range(len(weights.steps)):
         a, b = moves[number]
         if a > i:

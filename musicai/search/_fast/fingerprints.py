@@ -1,10 +1,11 @@
 """The loop of `AudioIndex.find`, compiled: looking at the places that are voted for."""
 
 import numpy as np
-from numba import njit
+
+from musicai.threads import jit
 
 
-@njit(nogil=True, cache=True)
+@jit(nogil=True)
 def fit(frames, cents, bins, loudness, places, speeds, shifts):
     """The sum of a clip's loudness, less a half, over the landmarks in the index that it covers: float64 (places,).
 

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from musicai.search.contours import Contour
 from musicai.search.lines import Lines
 from musicai.search.warping import BEND, OCTAVE, PACES, beats_per_note, line_frames, pitch_cost, query_frames
-from musicai.threads import Workers
+from musicai.threads import Workers, jit
 
 RATE = 8.0  # frames per second
 REFINED = 100  # lines that are compared finely
@@ -34,7 +34,7 @@ I16, I32 = ir.IntType(16), ir.IntType(32)
 ROW = ir.VectorType(I16, LANES)
 
 
-compiled = njit(cache=True, error_model="numpy", nogil=True)
+compiled = jit(error_model="numpy", nogil=True)
 
 
 def warp_all(

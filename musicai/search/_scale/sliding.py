@@ -7,11 +7,10 @@ are compared about as fast as the places of a few words are looked up, and more 
 
 import numpy as np
 import torch
-from numba import njit
 
 from musicai.search._fast.vectors import prefetch, use_widest
 from musicai.search._scale.store import Store
-from musicai.threads import Workers
+from musicai.threads import Workers, jit
 
 LONGEST = 16  # notes of the query that are compared
 LEAP = 15  # semitones: wider intervals count as this
@@ -25,7 +24,7 @@ ROOM, LINE = 1 << 10, 64  # bytes: rows of tables are apart, as processors confu
 MAPPED = 1 << 23  # places after which pages are let go
 SAMPLES, SAMPLE, SAFETY = 16, 1 << 17, 3  # places searched first, to know how good the best are, or a little less
 
-compiled = njit(cache=True, error_model="numpy", nogil=True)
+compiled = jit(error_model="numpy", nogil=True)
 
 
 def symbols_of(pitches: np.ndarray, steps: np.ndarray, lasts: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from musicai.threads import Workers
+from musicai.threads import Workers, jit
 from musicai.wavenet._fast import vectors
 from musicai.wavenet._fast.weights import Layout, aligned
 from musicai.wavenet.generate.samplers import Conditioning, Draw
@@ -184,17 +184,14 @@ def code_key(folder: Path = Path(__file__).parent) -> str:
 
 
 def jitted(precision: str, key: str):
-    """`run` for one precision, cached on disk if possible.
+    """`run` for one precision, cached on disk.
 
     Each precision and each version of the code has its own name, so a cache file can have only one possible content,
     even if several processes fill it at once.
     """
     own = FunctionType(run.__code__, run.__globals__, f"run_{precision}_{key}")
     own.__qualname__ = own.__name__
-    try:
-        return njit(cache=True, **OPTIONS)(own)
-    except RuntimeError:  # nowhere to put it: a read-only installation without a home folder
-        return njit(**OPTIONS)(own)
+    return jit(**OPTIONS)(own)
 
 
 RUN = {precision: jitted(precision, code_key()) for precision in ("float32", "int16", "int8")}
