@@ -103,10 +103,7 @@ class Novelty:
 
 
 def certify(
-    piece: Melody | Score | str | PathLike,
-    index: MelodyIndex | str | PathLike | None = None,
-    *,
-    exclude: Collection[str] = (),
+    piece: Melody | Score | str | PathLike, index: MelodyIndex | str | PathLike | None = None, *, exclude=()
 ) -> Novelty:
     """Compare a piece with all tunes of an index.
 

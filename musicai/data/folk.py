@@ -79,12 +79,7 @@ class FolkCorpus(Dataset):
     """
 
     def __init__(
-        self,
-        split: str | None = None,
-        *,
-        collections: str | tuple[str, ...] = COLLECTIONS,
-        limit: int | None = None,
-        expand_repeats: bool = False,
+        self, split: str | None = None, *, collections=COLLECTIONS, limit: int | None = None, expand_repeats=False
     ):
         collections = (collections,) if isinstance(collections, str) else tuple(collections)
         if limit is not None and (not isinstance(limit, int) or limit < 1):
