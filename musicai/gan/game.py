@@ -20,7 +20,14 @@ from .losses import Loss, non_saturating
 
 
 def discriminator_step(
-    discriminator, optimizer, real: Tensor, fake: Tensor, *condition, loss=non_saturating, penalty=None, weight=1.0
+    discriminator: nn.Module,
+    optimizer: Optimizer,
+    real: Tensor,
+    fake: Tensor,
+    *condition: Tensor,
+    loss: Loss = non_saturating,
+    penalty: Callable[..., Tensor] | None = None,
+    weight: float = 1.0,
 ) -> dict[str, Tensor]:
     """Take one step of the discriminator: tell `real` from `fake`, leaving the generator untouched.
 
@@ -58,7 +65,13 @@ def discriminator_step(
 
 
 def generator_step(
-    generator, discriminator, optimizer, z: Tensor, *condition: Tensor, loss=non_saturating, real: Tensor | None = None
+    generator: nn.Module,
+    discriminator: nn.Module,
+    optimizer: Optimizer,
+    z: Tensor,
+    *condition: Tensor,
+    loss: Loss = non_saturating,
+    real: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Take one step of the generator: make the discriminator, whose weights stay fixed, take its sounds for real.
 
