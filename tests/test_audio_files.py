@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from audio_helpers.frames import mp3_frames, ogg_checksum
+from audio_helpers.frames import mp3_frames
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -161,14 +161,6 @@ def test_flac_headers_that_lie(tmp_path, real):
         refused(path, words)
 
 
-def ogg_with_promise(data: bytes, frames: int) -> bytes:
-    at = data.rfind(b"OggS")
-    page = bytearray(data[at:])
-    struct.pack_into("<qiii", page, 6, frames, *struct.unpack_from("<ii", page, 14), 0)
-    struct.pack_into("<I", page, 22, ogg_checksum(bytes(page)))
-    return data[:at] + bytes(page)
-
-
 def test_a_tag_before_a_flac_is_skipped(tmp_path, real):
     path = tmp_path / "a.flac"
     save(path, real, 24_000)
@@ -214,11 +206,6 @@ def test_wav_headers_and_samples_that_no_sound_has(tmp_path, settings, words):
     refused(path, words)
 
 
-def test_a_wrong_block_size_does_not_matter(tmp_path):
-    (tmp_path / "a.wav").write_bytes(wav(block=0, data=CODES))
-    assert (load(tmp_path / "a.wav")[0] * 32768).tolist() == [np.frombuffer(CODES, "<i2").tolist()]
-
-
 def test_hostile_headers_take_no_memory(tmp_path):
     """In a process that may take 300 MiB more than it needs for the import."""
     made = [
@@ -247,7 +234,7 @@ for path in sys.argv[1:]:
 # ---- written into a pipe: the program could not go back and say how much there is
 
 
-PLACEHOLDERS = [2**32 - 1, 2**32 - 1 - 36, 0x7FFFF000, 2**31 - 1, 2**31]
+PLACEHOLDERS = [0, 2**32 - 1, 2**32 - 1 - 36, 0x7FFFF000, 2**31 - 1, 2**31]
 CODES = (np.arange(800) * 37 - 9000).astype("<i2").tobytes()
 
 
@@ -357,13 +344,11 @@ def test_tags_around_mp3_frames_are_passed_over(tmp_path):
             refused(path, "damaged")
 
 
-def test_an_mp3_cut_short_is_noticed_when_its_header_says_so(tmp_path):
-    data = mp3()
-    for size in (len(data) // 2, len(data) - 20, 2000):
-        (tmp_path / "a.mp3").write_bytes(data[:size])
-        refused(tmp_path / "a.mp3", "truncated or damaged: 132300 frames are promised")
-    (tmp_path / "a.mp3").write_bytes(data[:30])
-    refused(tmp_path / "a.mp3", "damaged")
+def test_an_xing_header_that_was_never_filled_in_does_not_matter(tmp_path):
+    path, data = tmp_path / "a.mp3", mp3()
+    at = max(data.find(b"Xing"), data.find(b"Info"))
+    path.write_bytes(data[: at + 8] + bytes(4) + data[at + 12 :])
+    assert load(path)[0].shape[1] >= 3 * 44_100
 
 
 def test_a_name_that_is_not_utf8(tmp_path):

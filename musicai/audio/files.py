@@ -186,9 +186,8 @@ def _naming(path: str | PathLike) -> Iterator[None]:
 def _open(path: str | PathLike) -> Iterator[tuple[soundfile.SoundFile, int]]:
     """Check a file and yield its decoder and how many frames it holds."""
     path = Path(path)
-    size = path.stat().st_size  # raises FileNotFoundError
+    path.stat()  # raises FileNotFoundError
     require(path.is_file(), "it is a folder or a device, not a file")
-    require(size > 0, "the file is empty (0 bytes)")
     with path.open("rb") as raw:
         header = soundfile.info(raw)
         raw.seek(0)
