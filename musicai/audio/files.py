@@ -3,7 +3,6 @@
 import base64
 import io
 import math
-import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from musicai.storage import atomic_write
 
+from .containers import ENDLESS, MAX_CHANNELS, check_log, check_sound, prepare
 from .signal import AudioError, as_audio, require, resample, whole
 
 # By suffix: libsndfile's names for the format and the coding.
@@ -25,7 +25,6 @@ FORMATS = {".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG
 FORMATS |= {".mp3": ("MP3", "MPEG_LAYER_III")}
 MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)  # Hz
 MOST = {".mp3": 2, ".flac": 8}  # channels that these formats can hold
-MAX_CHANNELS, ENDLESS = 256, 1 << 40  # a file of more frames, about a year at 32 kHz, does not know its length
 BLOCK = 2**18  # samples read or written at once
 
 
@@ -189,41 +188,18 @@ def _open(path: str | PathLike) -> Iterator[tuple[soundfile.SoundFile, int]]:
     path.stat()  # raises FileNotFoundError
     require(path.is_file(), "it is a folder or a device, not a file")
     with path.open("rb") as raw:
-        header = soundfile.info(raw)
-        raw.seek(0)
-        untold = header.format == "MP3" and not re.search(b"Xing|Info", raw.read(1 << 16))
-        raw.seek(0)
-        stream = _EndlessFile(raw.read()) if untold else raw
-        forward = header.format in ("OGG", "MP3") or header.frames > ENDLESS
+        stream, forward = prepare(raw)
         reader = _Forward if forward else soundfile.SoundFile
         with reader(stream) as file:
             check_sound(file.channels, file.samplerate)
-            frames = file.frames if file.frames < ENDLESS else sum(map(len, _blocks(file, ENDLESS)))
+            frames = file.frames
+            if frames > ENDLESS:  # only decoding can tell
+                frames = sum(map(len, _blocks(file, frames)))
+                require(stream.read() == b"", "damaged: it cannot be decoded to its end")
             require(frames > 0, "it holds no samples (0 frames)")
         stream.seek(0)
         with reader(stream) as file:
             yield file, frames
-
-
-def check_sound(channels: int, rate: int, most: int = MAX_CHANNELS) -> None:
-    """Refuse numbers of channels or sample rates that no sound has, so nothing has to be allocated for them."""
-    require(1 <= channels <= most, f"{channels} channels, not 1 to {most}; audio is (channels, time)")
-    require(100 <= rate <= 10_000_000, f"a sample rate of {rate} Hz, not 100 to 10,000,000")
-
-
-class _EndlessFile(io.BytesIO):
-    """An mp3 that seems to go on for ever, so that libsndfile's guess of its length is never too short."""
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        if whence == io.SEEK_END:
-            return super().seek((1 << 50) + offset)
-        return super().seek(offset, whence)
-
-    def readinto(self, buffer: memoryview) -> int:
-        if self.tell() > len(self.getbuffer()):  # it looks for a tag at the end; there are only zeros
-            buffer[:] = bytes(len(buffer))
-            return len(buffer)
-        return super().readinto(buffer)
 
 
 class _Forward(soundfile.SoundFile):
@@ -239,11 +215,9 @@ class _Forward(soundfile.SoundFile):
 def _take(file: soundfile.SoundFile, count: int) -> list[np.ndarray]:
     """The next `count` frames, in blocks (frames, channels)."""
     blocks = list(_blocks(file, count))
+    check_log(file)  # a gap in an ogg shows up only now
     read = sum(map(len, blocks))
-    require(
-        read == count,
-        f"truncated or damaged: {count} frames are promised, but only {read} could be read",
-    )
+    require(read == count, f"truncated or damaged: {count} frames are promised, but only {read} could be read")
     return blocks
 
 
