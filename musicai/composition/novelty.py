@@ -103,8 +103,9 @@ class Novelty:
 
 
 def certify(
-    piece: Melody | Score | str | PathLike, index: MelodyIndex | str | PathLike | None = None, *, exclude=()
-) -> Novelty:
+    piece: Melody | Score | str | PathLike, index: MelodyIndex | str | PathLike | None = None, *,
+    exclude: Collection[str] = (),
+) -> Novelty:  # fmt: skip
     """Compare a piece with all tunes of an index.
 
     >>> index = MelodyIndex.build([Melody.from_pitches([60, 62, 64, 65, 67, 69, 71, 72], name="Scale")], progress=False)
