@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from musicai.wavenet import WaveNetConfig
-from musicai.wavenet.generate.request import MANY, PRECISIONS, choose_method
+from musicai.wavenet.generate.generation import MANY, PRECISIONS, choose_method
 
 CODES, MIXTURES, WIDER = WaveNetConfig(), WaveNetConfig(mixtures=4), WaveNetConfig(kernel_size=3)
 
@@ -12,7 +12,7 @@ CODES, MIXTURES, WIDER = WaveNetConfig(), WaveNetConfig(mixtures=4), WaveNetConf
 @pytest.fixture(autouse=True)
 def a_gpu_with_triton(monkeypatch):
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-    monkeypatch.setattr("musicai.wavenet.generate.request.find_spec", lambda name: name)
+    monkeypatch.setattr("musicai.wavenet.generate.generation.find_spec", lambda name: name)
     monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: (9, 0))
 
 
@@ -47,7 +47,7 @@ def test_a_gpu_without_triton_or_too_old_draws_on_the_cpu(monkeypatch):
     monkeypatch.undo()
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: (9, 0))
-    monkeypatch.setattr("musicai.wavenet.generate.request.find_spec", lambda name: None)
+    monkeypatch.setattr("musicai.wavenet.generate.generation.find_spec", lambda name: None)
     assert choice("cuda", precision="auto", streams=MANY) == ("cpu", "int16")
     with pytest.raises(ValueError, match="pip install triton"):
         choice("cuda", "triton", "float16")

@@ -9,8 +9,7 @@ import torch
 
 from musicai import audio
 from musicai.search import AudioIndex, fingerprints
-from musicai.search._fast.fingerprints import fit
-from musicai.search.fingerprints import KEYS, SR, landmarks, pairs
+from musicai.search.fingerprints import KEYS, SR, fit, landmarks, pairs
 
 SECONDS = 15
 

@@ -18,14 +18,8 @@ from musicai.notes import Melody, Note, Track
 
 # What is played in a bar, in equal steps: B the bass plays the root, F the bass plays the fifth, c the chord is struck,
 # "." holds what sounds, "-" is silence. A hymn has bass and chord together, wherever a bar or a chord begins.
-PATTERNS = {
-    "jig": "BccFcc",
-    "slip jig": "B.cF.cB.c",
-    "reel": "B-c-F-c-",
-    "march": "BcFc",
-    "waltz": "B.c.c.",
-    "hymn": "",
-}
+PATTERNS = {"jig": "BccFcc", "slip jig": "B.cF.cB.c", "reel": "B-c-F-c-", "march": "BcFc", "waltz": "B.c.c."}
+PATTERNS |= {"hymn": ""}
 USUAL = {(6, 8): "jig", (9, 8): "slip jig", (4, 4): "reel", (2, 2): "reel", (2, 4): "march", (3, 4): "waltz"}
 USUAL |= {(3, 2): "hymn", (4, 2): "hymn"}
 GUITAR, CELLO = 24, 42  # General MIDI programs

@@ -16,11 +16,11 @@ from os import PathLike
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from musicai.notes import Melody, Score, read_score
 from musicai.notes.midi import TICKS
 from musicai.search import Lines, Match, MelodyIndex, align_all, default_index, lines_of
+from musicai.threads import jit
 
 # `python benchmarks/composition.py --only human` measures these on test tunes against the training tunes.
 HUMAN = (11, 15)  # notes: median and 90th percentile of the longest run
@@ -103,11 +103,9 @@ class Novelty:
 
 
 def certify(
-    piece: Melody | Score | str | PathLike,
-    index: MelodyIndex | str | PathLike | None = None,
-    *,
+    piece: Melody | Score | str | PathLike, index: MelodyIndex | str | PathLike | None = None, *,
     exclude: Collection[str] = (),
-) -> Novelty:
+) -> Novelty:  # fmt: skip
     """Compare a piece with all tunes of an index.
 
     >>> index = MelodyIndex.build([Melody.from_pitches([60, 62, 64, 65, 67, 69, 71, 72], name="Scale")], progress=False)
@@ -178,7 +176,7 @@ def _triples(lines: Lines) -> np.ndarray:
     return numbers
 
 
-@njit(cache=True)
+@jit()
 def _common_run(ours, theirs):
     """The longest run of numbers, none of them -1, in both: its length, and where it first begins in each."""
     best, here, there, row = 0, 0, 0, np.zeros(len(ours) + 1, np.int64)  # row: the length of the run that ends here

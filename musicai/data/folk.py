@@ -80,13 +80,9 @@ class FolkCorpus(Dataset):
     """
 
     def __init__(
-        self,
-        split: str | None = None,
-        *,
-        collections: str | tuple[str, ...] = COLLECTIONS,
-        limit: int | None = None,
-        expand_repeats: bool = False,
-    ):
+        self, split: str | None = None, *, collections: str | tuple[str, ...] = COLLECTIONS,
+        limit: int | None = None, expand_repeats: bool = False,
+    ):  # fmt: skip
         collections = (collections,) if isinstance(collections, str) else tuple(collections)
         if limit is not None and (not isinstance(limit, int) or limit < 1):
             raise ValueError(f"limit={limit!r}: give a number of tunes of 1 or more, or None for all")

@@ -31,11 +31,7 @@ def continuation(line: list[int], symbols: int) -> np.ndarray:
     return np.bincount(ends, minlength=symbols) / len(ends)
 
 
-continuation.cases(
-    "The distribution for {0}",
-    ([0, 1, 0, 1, 0, 1, 2, 1, 3], 5),
-    ([1, 0, 2, 0, 3, 0, 1, 1, 0], 4),
-)
+continuation.cases("The distribution for {0}", ([0, 1, 0, 1, 0, 1, 2, 1, 3], 5), ([1, 0, 2, 0, 3, 0, 1, 1, 0], 4))
 
 
 @exercise("07.3", hint="Try the last `order` notes, then one fewer, down to none; stop at the first with followers.")
@@ -69,13 +65,9 @@ def closeness(melody: list[tuple[float, int]], source: list[tuple[float, int]]) 
 
 
 _SOURCE = [(0.0, 67), (1.0, 69), (1.5, 71), (2.0, 67), (3.0, 64)]
-closeness.cases(
-    "The closeness of {0} to {1}",
-    (_SOURCE, _SOURCE),
-    ([(0.5, 67), (1.0, 69), (1.5, 72), (2.0, 67)], _SOURCE),
-    ([(start + 4, pitch) for start, pitch in _SOURCE], _SOURCE),
-    ([*_SOURCE, (4.0, 60), (5.0, 60), (6.0, 60)], _SOURCE),
-)
+_TUNES = _SOURCE, [(0.5, 67), (1.0, 69), (1.5, 72), (2.0, 67)], [(start + 4, pitch) for start, pitch in _SOURCE]
+_TUNES += ([*_SOURCE, (4.0, 60), (5.0, 60), (6.0, 60)],)
+closeness.cases("The closeness of {0} to {1}", *((tune, _SOURCE) for tune in _TUNES))
 
 
 @exercise("07.5", hint="Keep the best score of a path to each state, and the state before it; then walk back.")

@@ -36,12 +36,9 @@ def second_fiddle(pitches: list[int], scale: list[int]) -> list[int]:
     return [step - 12 * (step > pitch) for step, pitch in zip(steps, pitches, strict=True)]
 
 
-second_fiddle.cases(
-    "The part below {0} in the scale {1}",
-    ([67, 69, 71, 72, 74, 76, 78, 79], [0, 2, 4, 6, 7, 9, 11]),
-    ([60, 62, 64, 65, 67, 69, 71, 72], [0, 2, 4, 5, 7, 9, 11]),
-    ([62, 65, 69, 72, 71, 74, 61 + 1], [0, 2, 4, 5, 7, 9, 11]),
-)
+_IN_G = [67, 69, 71, 72, 74, 76, 78, 79], [0, 2, 4, 6, 7, 9, 11]
+_IN_C = [[60, 62, 64, 65, 67, 69, 71, 72], [62, 65, 69, 72, 71, 74, 62]]
+second_fiddle.cases("The part below {0} in the scale {1}", _IN_G, *((part, [0, 2, 4, 5, 7, 9, 11]) for part in _IN_C))
 
 
 @exercise("08.4", hint="Root an octave down on beat 0, 3, 6 ...; the chord without its root on the two beats after it.")
@@ -65,13 +62,9 @@ def components_needed(X: np.ndarray, share: float) -> int:
     return int(np.argmax(left <= share)) + 1
 
 
-components_needed.cases(
-    "The number of components that leave out a share of {1}",
-    (np.diag([5.0, 4.0, 3.0, 1.0]), 0.2),
-    (np.diag([5.0, 4.0, 3.0, 1.0]), 0.03),
-    (RNG.standard_normal((8, 40)) * np.arange(1, 9)[:, None], 0.1),
-    (RNG.standard_normal((6, 3)), 1e-9),
-)
+_KNOWN, _TALL = np.diag([5.0, 4.0, 3.0, 1.0]), RNG.standard_normal((8, 40)) * np.arange(1, 9)[:, None]
+_LEFT_OUT = (_KNOWN, 0.2), (_KNOWN, 0.03), (_TALL, 0.1), (RNG.standard_normal((6, 3)), 1e-9)
+components_needed.cases("The number of components that leave out a share of {1}", *_LEFT_OUT)
 
 
 @exercise("08.6", hint="There are two limits in decibels; take the smaller one, and only then turn it into a factor.")
@@ -81,9 +74,5 @@ def safe_gain(loudness: float, peak: float, wanted: float, ceiling: float) -> fl
     return float(10 ** (min(wanted - loudness, ceiling - 20 * np.log10(peak)) / 20))
 
 
-safe_gain.cases(
-    "The gain for {0} LUFS with peak {1}, towards {2} LUFS below {3} dB",
-    (-20.0, 0.5, -16.0, -1.0),
-    (-30.0, 0.5, -16.0, -1.0),
-    (-10.0, 0.99, -16.0, -1.0),
-)
+_SOUNDS = (-20.0, 0.5, -16.0, -1.0), (-30.0, 0.5, -16.0, -1.0), (-10.0, 0.99, -16.0, -1.0)
+safe_gain.cases("The gain for {0} LUFS with peak {1}, towards {2} LUFS below {3} dB", *_SOUNDS)

@@ -22,7 +22,7 @@ from scipy.sparse.csgraph import maximum_bipartite_matching
 from torch import Tensor
 
 from musicai.audio import frame, resample
-from musicai.audio.pitch import dips, yin_difference
+from musicai.audio.features import dips, yin_difference
 from musicai.extras import require
 from musicai.notes import Note, Score, Track, midi_to_hz
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from musicai.audio import AudioError, frame, resample
-from musicai.audio.pitch import dips, yin_difference
+from musicai.audio.features import dips, yin_difference
 
 BAND = 6000  # Hz: twice the highest frequency that is listened to
 RATE, HOP, SIZE = 16_000, 160, 896  # Hz and samples: a contour has 100 frames per second, each made from 56 ms

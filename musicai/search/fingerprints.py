@@ -20,8 +20,8 @@ from tqdm.auto import tqdm
 from musicai.audio import Audio, AudioError, load, resample, stft
 from musicai.data import AudioFolder
 from musicai.storage import atomic_write
+from musicai.threads import jit
 
-from ._fast.fingerprints import fit
 from ._scale.store import SOUNDS, Column, Store, write
 
 SR, WINDOW, HOP = 8000, 1024, 256  # what lies above 4 kHz is lost first, in a room and in lossy coding
@@ -327,6 +327,26 @@ class _Query:
         S -= S.mean(axis=1, keepdims=True) / 2  # what sounds all the time says less
         self.loudness = (S / (S.std() + 1e-12)).clip(-3.5, 3.5)
         self.length = X.shape[1]
+
+
+@jit(nogil=True)
+def fit(frames, cents, bins, loudness, places, speeds, shifts):
+    """The sum of a clip's loudness, less a half, over the landmarks in the index that it covers: float64 (places,).
+
+    `frames` and `cents` are the landmarks, `bins` the frequency of each cent in bins of the clip's spectrum, and
+    `loudness` is (bins, frames).
+    """
+    scores = np.zeros(len(places))
+    firsts = np.searchsorted(frames, places)
+    height, length = loudness.shape
+    for i in range(len(places)):
+        ratio = 2.0 ** (-shifts[i] / 12)
+        for j in range(firsts[i], len(frames)):
+            t = int((frames[j] - places[i]) / speeds[i] + 0.5)
+            if t >= length:
+                break
+            scores[i] += loudness[min(height - 1, int(bins[cents[j]] * ratio + 0.5)), t] - 0.5
+    return scores
 
 
 def _level(best: list[tuple[float, ...]]) -> float:

@@ -10,7 +10,7 @@ import struct
 import zlib
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 
@@ -25,7 +25,7 @@ CHUNK = 1 << 20  # array elements copied at once
 class Column:
     """One array of the file to be, collected in a temporary file on the same disk."""
 
-    def __init__(self, dtype: Any, folder: Path | None, values=()):
+    def __init__(self, dtype, folder: Path | None, values=()):
         self.dtype, self.length = np.dtype(dtype), 0
         self.file = TemporaryFile(dir=folder)  # noqa: SIM115  # it vanishes with the column
         self.append(values)
