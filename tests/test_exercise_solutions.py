@@ -177,9 +177,9 @@ def test_nucleus_by_hand():
 
 
 def test_products_by_hand():
-    """One layer of one channel: 4 for the gate, 1 for the skip; then 1 and 1. Two layers: 4 + 1 + 1 more."""
-    assert SOLVE["05.7"](1, 1, 1, 1, 1) == 7
-    assert SOLVE["05.7"](2, 1, 1, 1, 1) == 13
+    """One layer of one channel: 4 + 2 C for the gate, 1 for the skip; then 1 and 3. Two layers: 6 + 2 C more."""
+    assert SOLVE["05.7"](1, 1, 1, 1, 0, 1) == 9
+    assert SOLVE["05.7"](2, 1, 1, 1, 5, 1) == 9 + 10 + 6 + 10
 
 
 @pytest.mark.parametrize(("a", "b"), [(-1.0, 1.0), (-0.3, 2.0), (-9.0, -8.0), (8.0, 9.0), (40.0, 40.5), (-40.5, -40.0)])

@@ -112,14 +112,16 @@ def nucleus(probs: np.ndarray, top_p: float) -> np.ndarray:
 nucleus.cases("{} with top_p = {}", *((np.array([0.05, 0.3, 0.125, 0.5, 0.025]), p) for p in (0.4, 0.7, 0.9, 1.0)))
 
 
-@exercise("05.7", "The gated convolution has two taps and 2 R outputs; the last layer need not pass x on.")
-def products_of(layers: int, R: int, S: int, A: int, Q: int) -> int:
-    """Multiplications per sample of a cached WaveNet: kernel size 2, no conditioning, a head of Q codes."""
-    return layers * (2 * R * 2 * R + R * S) + (layers - 1) * R * R + S * A + A * Q
+@exercise(
+    "05.7", "As in the chapter; but each layer also mixes C numbers into its filter and its gate, R outputs each."
+)
+def products_of(layers: int, R: int, S: int, A: int, C: int, K: int) -> int:
+    """Multiplications per sample of a cached WaveNet: kernel size 2, C conditioning numbers, a head of K Gaussians."""
+    return layers * (2 * R * 2 * R + C * 2 * R + R * S) + (layers - 1) * R * R + S * A + A * 3 * K
 
 
-_SHAPES = (1, 1, 1, 1, 1), (20, 64, 128, 256, 256), (21, 32, 48, 64, 256)
-products_of.cases("The products for layers, R, S, A, Q = {}, {}, {}, {}, {}", *_SHAPES, rtol=0)
+_SHAPES = (1, 1, 1, 1, 1, 1), (20, 64, 128, 256, 0, 10), (27, 32, 32, 64, 32, 10)
+products_of.cases("The products for layers, R, S, A, C, K = {}, {}, {}, {}, {}, {}", *_SHAPES, rtol=0)
 
 
 @exercise("05.8", "To the right of the mean, mirror the interval: P(a..b) = P(-b..-a). Then use log_ndtr and log1p.")

@@ -7,6 +7,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from musicai.exercises.ch05 import flowing
+from musicai.exercises.ch05 import products_of as _products
 
 
 def _only_below(probs: np.ndarray, top_p: float) -> np.ndarray:
@@ -42,10 +43,11 @@ WRONG = {
         lambda probs, top_p: probs,
     ],
     "05.7": [
-        lambda layers, R, S, A, Q: layers * (4 * R * R + R * S + R * R) + S * A + A * Q,
-        lambda layers, R, S, A, Q: layers * (2 * R * R + R * S) + (layers - 1) * R * R + S * A + A * Q,
-        lambda layers, R, S, A, Q: layers * (4 * R * R + R * S) + (layers - 1) * R * R,
-        lambda layers, R, S, A, Q: 2**layers * (4 * R * R + R * S + R * R) + S * A + A * Q,
+        lambda layers, R, S, A, C, K: _products.solve(layers, R, S, A, 0, K),
+        lambda layers, R, S, A, C, K: _products.solve(layers, R, S, A, C, K) + R * R,
+        lambda layers, R, S, A, C, K: _products.solve(layers, R, S, A, C, K) - layers * C * R,
+        lambda layers, R, S, A, C, K: _products.solve(layers, R, S, A, C, K) - 2 * A * K,
+        lambda layers, R, S, A, C, K: 2**layers * (4 * R * R + R * S + R * R) + S * A + A * 3 * K,
     ],
     "05.8": [
         lambda a, b: np.log(ndtr(b) - ndtr(a)),
