@@ -61,21 +61,23 @@ PIECES = (
         "A jig under another name",
         '"GAG GAB|ABA ABd|edd gdd|edB dBA" --key "A minor" --bars 16 --tempo 150 --closeness 0.4',
         "The query is four bars of *The Kesh* in ABC, and O'Neill prints that jig as *The Mountaineer's "
-        "March*. Here it's in the minor: the first strain climbs to a high A, and the second comes down from "
-        "it. Only the opening turn still gives the jig away.",
+        "March*. Here it's in the minor: the first strain climbs to a high A, and the second runs from there down "
+        "to the low one. Only the opening turn still gives the jig away. Both strains end by skipping up to an F "
+        "sharp, so the song stops without coming to rest.",
     ),
     Piece(
         "Ten typed notes",
         '"D4 G4 A4 C5 B4 A4 G4 B4 D5 G5" --key "A dorian" --bars 16 --tempo 190 --instruments melody=clarinet',
         "Ten notes without any rhythm were enough. The song takes the march's dotted rhythm from the book and"
-        " moves it into the dorian mode, as asked. From the twelfth bar on, it breaks into flurries of very "
-        "short notes, as a piper might.",
+        " moves it into the dorian mode, as asked. In the twelfth and thirteenth bars, it breaks into flurries of very "
+        "short notes, as a piper might. At the end it settles on a long C, which isn't its keynote.",
     ),
     Piece(
         "A reel turned minor",
         '"Miss McLeod\'s Reel" --key "E minor" --bars 16 --tempo 190 --closeness 0.4 --humanize 0.6',
         "This is the rocking figure that every fiddler knows, with its third lowered. The second strain starts a "
-        "fourth below, on the low B, and a scale that falls almost an octave brings the song home.",
+        "fourth below, on the low B. Toward the end of both, the tune climbs to a high A and runs down an octave. The "
+        "first time it goes on to a D; the second time it comes home to E.",
     ),
     Piece(
         "A jig that waltzes",
@@ -83,60 +85,68 @@ PIECES = (
         " --instruments melody=violin,chords=harp,bass=cello",
         "Throughout the first strain, the same notes come in the same order. Only the bar lines have moved, so "
         "the notes fall into pairs instead of threes. At a closeness of 0.7 that's what we ordered, and the "
-        "certificate calls it what it is: not original.",
+        "certificate calls it what it is: not original. The last note is odd, though: an F natural, while the chord "
+        "below holds an F sharp.",
     ),
     Piece(
         "For four voices",
         'Garryowen --key "G minor" --meter 4/4 --bars 8 --tempo 96 --voices 4',
-        "A quickstep, sung slowly by a choir. The song's last bar answers its first: nearly the same descent,"
-        " to the same G.",
+        "A quickstep, sung slowly by a choir. The tune ends on D, but the bass closes on G. And the last chord is "
+        "major: under the long D, the tenor sings a B natural, where the tune had B flats.",
     ),
     Piece(
         "A lament",
         '"O\'Neill 28" --bars 8 --tempo 72 --closeness 0.8 --humanize 1 --performer sampled'
         " --instruments melody=cello,chords=harp,bass=string_ensemble",
-        "A cello that stays high, a harp, and humanize at 1, the freest playing there is. In the last bar the "
-        "tune stutters: five As in less than a fifth of a second, which is the model's idea of an ornament.",
+        "A cello that stays high, a harp, and humanize at 1, the freest playing there is. Halfway through, "
+        "a group of short notes leaves the tune a sixteenth behind the harp, and from then on it keeps slipping in and "
+        "out of step. So much of it comes from O'Neill's lament that the certificate says: not original.",
     ),
     Piece(
         "From nothing",
         '--key "E dorian" --meter 6/8 --bars 16 --tempo 150',
-        "No tune, just a key, a metre and a tempo. The first strain ends with an upbeat that swings it back "
-        "to its beginning. In the second, a D sharp slips in that isn't in the mode.",
+        "No tune, just a key, a metre and a tempo. The first bar steps down to a C sharp, the note that makes this "
+        "dorian and not minor. The first strain ends on G and the second on a high B, both over the chord of E "
+        "minor, which never changes.",
     ),
     Piece(
         "A motif, and an A that returns varied",
         '"64 64 65 67 67 65 64 62 60 60 62 64 64 62 62" --key "F lydian" --bars 16 --tempo 190 --form "AABA\'"'
         " --instruments melody=trumpet,chords=piano,bass=electric_bass",
         "The *Ode to Joy* isn't in these books. The search says so, and the song starts from the typed notes."
-        " It took the first of them for an upbeat and dropped it. In lydian, the fourth note of the scale is "
-        "raised, and you hear that right away. The last A keeps two bars and then finds another way home.",
+        " After a first bar of its own, it plays fourteen of the fifteen, from the end of the second bar on. In lydian,"
+        " the fourth note of the scale is raised, and you hear that at the third note of the ode. The last A keeps two "
+        "bars and then finds another way home.",
     ),
     Piece(
         "Sample by sample",
         '"Devil\'s Dream" --key "D major" --bars 16 --tempo 100 --density 2.5 --closeness 0.3 --no-chords'
         " --performer wavenet --instruments flute",
-        "A flute alone, written one sample at a time. The first strain hardly takes a breath. The second has "
-        "few notes and almost stops, so you can hear what the WaveNet does while it holds one.",
+        "A flute alone, written one sample at a time. The first strain is the same two bars four times over, and "
+        "they're the beginning of *Devil's Dream*, moved to D. The song as a whole is as far from its source as we "
+        "asked, but sixteen notes in a row are too many, and the certificate says so: not original. The second strain "
+        "is new. It has few notes and almost stops, so you can hear what the WaveNet does while it holds one.",
     ),
     Piece(
         "Off the beat",
         '"Aird 12" --key "G dorian" --bars 32 --tempo 180 --syncopation 0.3 --density 2 --closeness 0.3'
         " --instruments vibraphone,electric_piano,electric_bass",
-        "A tune in two, for vibraphone. The first strain is square. In the second, notes keep coming in "
-        "early, often enough to lift the average to what we asked for.",
+        "A tune in two, for vibraphone. The first strain is square, but for one note near its end. In the second, "
+        "notes keep coming in early, often enough to lift the average to what we asked for.",
     ),
     Piece(
         "Hardly a memory",
         '"Soldier\'s Joy" --key "C minor" --bars 16 --tempo 96 --closeness 0.1 --range C4 C6',
-        "At a closeness of 0.1, only the hornpipe's busy arpeggios are left of *Soldiers' Joy*. One interval "
-        "in eight is wider than a fifth, and the song falls almost two octaves onto its last note.",
+        "At a closeness of 0.1, only the busy pace is left of *Soldiers' Joy*. In the first bar, every other note is "
+        "the same E flat. One interval in five is wider than a fifth, and the song falls an octave and a fifth onto "
+        "its last note.",
     ),
     Piece(
         "A slip jig without an accidental",
         '"Ryan 5" --meter 9/8 --key "D minor" --strict --bars 12 --tempo 165 --form AAB --instruments melody=sax',
-        "A reel, stretched into bars of three times three. Since no note may leave the scale, there's no leading "
-        "tone before the last D, and the tune sounds older than it is.",
+        "A reel, stretched into bars of three times three. Since no note may leave the scale, every C "
+        "below a D stays natural, and the tune sounds older than it is. The last note is a surprise: after the tune "
+        "has come to rest on D, it jumps up a ninth to an E, like an upbeat to a repeat that never comes.",
     ),
     Piece(
         "Amazing Grace, found as something else",
@@ -145,7 +155,8 @@ PIECES = (
         "in any of the three books. But a rant in Aird's collection goes D G B G B A G D G B G B A A D, which"
         " is almost the same if you don't know the rhythm, and the search found it a little more likely right "
         "than wrong. So you hear a rant: eighth notes that leap ({leaps:.0%} of all intervals are wider than a "
-        "fifth), and nothing you could sing the hymn's words to. Rhythm helps. If you type it as ABC, `\"D2|G4 "
+        "fifth), and nothing you could sing the hymn's words to. Twenty of them in a row are Aird's. "
+        'Rhythm helps. If you type it as ABC, `"D2|G4 '
         'BG|B4 A2|G4 E2|D4 D2|G4 BG|B4 A2|d4"`, no tune gets more than an even chance, and the song starts from your '
         "own notes.",
     ),
@@ -154,10 +165,10 @@ PIECES = (
         '--key "B locrian" --meter 7/8 --bars 16 --tempo 165',
         "**What went wrong: the model never heard anything like it.** Of the 4,248 tunes in the books, none "
         "is in 7/8 and none is in locrian. The song counts to seven without a slip, but the mode is lost. All "
-        "the model is told is the major key with the same seven notes, C major, and C major is what you hear: "
-        "from the first bar on, the tune circles around C, E and G over a chord of C. B, which should be home, "
-        "takes up {tonic:.0%} of the time. The last note is a B all the same, over a chord of G, and it "
-        "sounds like a question. The controls report locrian, because the seven notes are the right ones. "
+        "the model is told is the major key with the same seven notes, C major, and C major is what you hear. "
+        "The tune spends a third of its time on C. B, which should be home, takes up {tonic:.0%}, and what it does in "
+        "the last bar is lead up to C, the last note. The chord under that C is G, so the song doesn't even close "
+        "in the wrong key. The controls report locrian, because the seven notes are the right ones. "
         "Your ears won't.",
     ),
 )
