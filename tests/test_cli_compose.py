@@ -181,6 +181,11 @@ def test_a_title_comes_before_notes(monkeypatch):
     assert seen == ["Abba"]
 
 
+def test_a_home_that_nobody_has_is_a_missing_file():
+    with pytest.raises(FileNotFoundError, match=r"~0\.mid: no such file"):
+        read_source("~0.mid")
+
+
 def test_notes_with_octaves_need_no_index(monkeypatch):
     monkeypatch.setattr("musicai.composition.sources.default_index", lambda: pytest.fail("the index was opened"))
     for text in ("E4 E4 F4 G4", "c#5", "Bb3  g4"):

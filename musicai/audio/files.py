@@ -20,9 +20,13 @@ from musicai.storage import atomic_write
 from .containers import ENDLESS, MAX_CHANNELS, check_log, check_sound, prepare
 from .signal import AudioError, as_audio, require, resample, whole
 
-# By suffix: libsndfile's names for the format and the coding.
-FORMATS = {".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS"), ".opus": ("OGG", "OPUS")}
-FORMATS |= {".mp3": ("MP3", "MPEG_LAYER_III")}
+FORMATS = {  # by suffix: libsndfile's names for the format and the coding
+    ".wav": ("WAV", "PCM_16"),
+    ".flac": ("FLAC", "PCM_16"),
+    ".ogg": ("OGG", "VORBIS"),
+    ".opus": ("OGG", "OPUS"),
+    ".mp3": ("MP3", "MPEG_LAYER_III"),
+}
 MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)  # Hz
 MOST = {".mp3": 2, ".flac": 8}  # channels that these formats can hold
 BLOCK = 2**18  # samples read or written at once

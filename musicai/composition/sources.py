@@ -5,7 +5,7 @@ import re
 from dataclasses import replace
 from difflib import get_close_matches
 from functools import lru_cache
-from pathlib import Path
+from os.path import expanduser, isfile
 
 import numpy as np
 
@@ -333,7 +333,7 @@ def read_source(text: str, index: MelodyIndex | None = None) -> Melody | str:
     """
     text = text.strip()
     if text.lower().endswith(NOTATION + SOUND):
-        if not Path(text).expanduser().is_file():
+        if not isfile(expanduser(text)):
             raise FileNotFoundError(f"{text}: no such file")
         return text
     if PITCHES.fullmatch(text):

@@ -2,6 +2,7 @@
 
 import math
 import re
+from os.path import expanduser
 from pathlib import Path
 
 import torch
@@ -43,7 +44,7 @@ class _Folder(Dataset):
     suffixes: tuple[str, ...]
 
     def __init__(self, path: str | Path, split: str | None = None, *, on_error: str = "raise"):
-        self.path, self.split = Path(path).expanduser(), split
+        self.path, self.split = Path(expanduser(path)), split
         self.files: list[Path] = []
         self.skipped: dict[Path, str] = {}
         for file in tqdm(_find_files(self.path, self.suffixes, split), desc="reading", unit="file", delay=1):

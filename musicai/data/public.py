@@ -8,6 +8,7 @@ import csv
 import io
 import json
 import re
+from os.path import expanduser
 from pathlib import Path
 
 import torch
@@ -36,7 +37,7 @@ class _PublicSet(Dataset):
     known, table, key = "", "", "name"
 
     def __init__(self, root: str | Path, split: str = "train", *, download: bool = False):
-        self.split, root = check_split("valid" if split == "validation" else split), Path(root).expanduser()
+        self.split, root = check_split("valid" if split == "validation" else split), Path(expanduser(root))
         known = SETS[self.known.format(self.split)]
         if root.name in {SETS[self.known.format(name)].folder for name in SPLITS}:
             root = root.parent  # it may be the folder of another split

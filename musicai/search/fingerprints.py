@@ -10,6 +10,7 @@ import json
 import math
 import warnings
 from dataclasses import dataclass
+from os.path import expanduser
 from pathlib import Path
 
 import numpy as np
@@ -370,7 +371,7 @@ def _sound_files(folder) -> tuple[list[Path], list[str]]:
     if isinstance(folder, str | Path):
         found = AudioFolder(folder, on_error="skip")
         return found.files, list(found.skipped.values())
-    return [Path(file).expanduser() for file in folder], []
+    return [Path(expanduser(file)) for file in folder], []
 
 
 def _mono(clip) -> Tensor:

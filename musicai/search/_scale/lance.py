@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
 from itertools import count, islice, pairwise
+from os.path import expanduser
 from pathlib import Path
 
 import numpy as np
@@ -133,7 +134,7 @@ class LanceIndex(MelodyIndex):
 def _folder(address: str) -> str:
     """The database's address for LanceDB: paths are made absolute, as Ray's workers run in folders of their own."""
     place = address.removeprefix(SCHEME)
-    return place.rstrip("/") if "://" in place else str(Path(place).expanduser().resolve())
+    return place.rstrip("/") if "://" in place else str(Path(expanduser(place)).resolve())
 
 
 def _blocks(pieces: Iterable[Melody | Score], ids: Iterable[str] | None) -> Iterator:
