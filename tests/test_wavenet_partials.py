@@ -141,7 +141,10 @@ def test_frames_can_be_cut_anywhere(notes, cuts):
     partials, frames = untrained(), frames_of(*notes)
     edges = [0, *sorted(set(cuts)), 100]
     parts = [heard(partials, frames[:, a:b]) for a, b in itertools.pairwise(edges)]
-    assert np.allclose(heard(partials, frames), np.concatenate(parts, axis=1), atol=1e-6)
+    whole = heard(partials, frames)
+    # A matrix product's last bit depends on how many rows it has, and after thousands of turns, a float32's last bit
+    # is a few thousandths of a radian.
+    assert np.allclose(whole, np.concatenate(parts, axis=1), rtol=0, atol=5e-3 * np.abs(whole).max())
 
 
 def test_a_held_note_goes_round():
@@ -162,7 +165,8 @@ def test_the_sketch_is_the_sum_of_the_waves(notes):
     partials, frames = untrained(), notes_of(frames_of(*notes)[None])
     with torch.no_grad():
         sketch = partials.sketch(frames, torch.tensor([1]))[0].numpy()
-    assert np.allclose(sketch, heard(partials, frames_of(*notes), 1)[:COUNT].sum(0), atol=1e-4)
+    waves = heard(partials, frames_of(*notes), 1)[:COUNT]
+    assert np.allclose(sketch, waves.sum(0), rtol=0, atol=5e-3 * np.abs(waves).max())
 
 
 # ---- the network
