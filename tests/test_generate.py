@@ -239,7 +239,7 @@ def test_blocks_of_a_scores_conditioning_are_the_whole(cuts):
     blocks = Conditioning(model, 2, 500, local, who)
     found = torch.cat([blocks.block(a, b) for a, b in itertools.pairwise(edges)], dim=2)
     whole = model.condition(2, 500, local.expand(2, -1, -1), who)
-    near = {"atol": 1e-3 * whole.abs().max().item(), "rtol": 0}  # loud partials amplify the rounding of their drift
+    near = {"atol": 2e-4 * whole.abs().max().item(), "rtol": 0}  # loud partials amplify the rounding of their drift
     torch.testing.assert_close(found, whole, **near)
     torch.testing.assert_close(blocks.select(0).block(0, 500), whole[:1], **near)
 
