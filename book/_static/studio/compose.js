@@ -178,8 +178,8 @@ export function fitOf(written, typicality, controls, source, cadence) {
   const errors = sum(wrong.map((error) => error || 0)) / TOLERANCE; // NaN where the model chooses
   const [low, high] = rangeOf(notes);
   const narrow = Math.max(0, Math.min(WIDEST, controls.range[1] - controls.range[0]) - (high - low)) / 4;
-  const home = cadence && modulo(notes.at(-1).pitch, 12) === controls.tonic ? 4 : 0;
-  return 4 * typicality - errors + 3 * Math.min(1, keyFit(notes, controls) / CLEAR) - narrow + home;
+  const closes = cadence === (modulo(notes.at(-1).pitch, 12) === controls.tonic) ? 4 : 0;
+  return 4 * typicality - errors + 3 * Math.min(1, keyFit(notes, controls) / CLEAR) - narrow + closes;
 }
 
 /** By how much the asked key, or a relative, beats all others (`key_fit`). */
