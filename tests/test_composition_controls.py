@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from musicai.composition import closeness, density, lay_out, source_melody, syncopation
 from musicai.composition.controls import Controls, metric_levels, read_key, read_meter, scale_of
 from musicai.composition.requests import read_controls, read_form, read_range
-from musicai.composition.sources import find_form, find_pickup, play_out
+from musicai.composition.sources import cut, find_form, find_pickup, play_out
 from musicai.notes import Melody, Note, Score, Track, write_score
 
 MODES = ["major", "dorian", "phrygian", "lydian", "mixolydian", "minor", "locrian"]  # from C, D, E, ... on white keys
@@ -183,6 +183,18 @@ def test_forms_are_found():
         pitches = [pitch for letter in form for pitch in {"A": a, "B": b, "C": c}[letter] * 4]
         melody = Melody.from_pitches(pitches, 1, key="C major")
         assert "".join(find_form(melody)) == form
+
+
+def test_a_source_whose_notes_are_no_ticks_long_is_cut():
+    """Folk tunes have quintuplets: a fifth of a half beat ends between two ticks, and its follower begins on the first."""
+    lengths = [0.1] * 5 + [0.5] + [1] * 31
+    melody = Melody.from_pitches([60, 62, 64, 65, 67, 60] + [60, 64, 67] * 10 + [60], lengths, key="C major")
+    rows = cut(melody, 96, 8)
+    assert [len(part) for part in rows] == [9] + [4] * 7
+    for part in rows:
+        assert (np.diff(part.starts) >= part.durations[:-1] - 1e-9).all()
+    tiny = Melody((Note(60, 0, 0.01), Note(62, 0.01, 0.99)), key="C major")
+    assert cut(tiny, 96, 1)[0].pitches.tolist() == [62]
 
 
 def asked(key="G major", meter=(4, 4), bars=8, form="AA", limits=(55, 86), **rest) -> Controls:

@@ -1,6 +1,7 @@
 """Songs: what they say of themselves, files that hold them, and the choice among drafts."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -103,11 +104,20 @@ def test_drafts_are_chosen_by_what_was_asked():
     assert fit_of(tune, -1.0, near, tune) > fit_of(tune, -1.0, near, tune.transpose(1))
 
 
-def test_in_a_mode_that_is_hardly_known_a_draft_that_ends_on_the_tonic_is_better():
+def test_a_draft_that_closes_as_the_song_shall_is_better():
     home, away = (Melody.from_pitches([*ODE[:-2], *end]) for end in ([60, 59], [59, 60]))  # the same notes
-    for key, better in (("B locrian", 1), ("C major", 0), ("B minor", 0)):
-        one, two = (fit_of(tune, -1.0, request(key), None) for tune in (home, away))
-        assert one - two == pytest.approx(better)
+    for seed in range(20):
+        for key, better in (("B locrian", 4), ("B minor", 4), ("C major", -4)):
+            wish = request(key, seed=seed)
+            one, two = (fit_of(tune, -1.0, wish, None) for tune in (home, away))
+            assert one - two == pytest.approx(better if generation.shall_close(wish) else -better)
+
+
+def test_most_songs_shall_close_and_nearly_all_waltzes():
+    for meter, share in (((6, 8), 0.85), ((3, 4), 0.96)):
+        wishes = [replace(request("C major", seed=seed), meter=meter) for seed in range(1000)]
+        assert np.mean([generation.shall_close(wish) for wish in wishes]) == pytest.approx(share, abs=0.04)
+        assert generation.shall_close(wishes[0])  # with the default seed
 
 
 def test_locrian_is_told_as_the_major_key_of_its_signature():

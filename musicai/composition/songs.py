@@ -8,7 +8,7 @@ import numpy as np
 
 from musicai.composition.accompaniment import accompany
 from musicai.composition.controls import Controls, closeness, density, metric_levels, read_number, syncopation
-from musicai.composition.generation import UNSEEN, WIDEST, write_tunes
+from musicai.composition.generation import WIDEST, shall_close, write_tunes
 from musicai.composition.harmony import add_chords
 from musicai.composition.network import TuneWaveNet
 from musicai.composition.novelty import Novelty, certify
@@ -190,8 +190,8 @@ def _write(request: Controls, source: Melody | None, progress: bool = False) -> 
 def fit_of(written: Melody, typicality: float, request: Controls, source: Melody | None) -> float:
     """Score a draft: typical of the model, close to what was asked, recognisably in its key, and as wide as its range.
 
-    The likeliest draft is not the best one: it repeats more of its bars than real tunes do. In a mode that the model
-    hardly knows, a draft that ends on the tonic is the better one.
+    The likeliest draft is not the best one: it repeats more of its bars than real tunes do. A draft that ends
+    on the tonic is the better one if the song shall close, and the worse one if it shall not: some real tunes don't.
 
     Args:
         written: the tune as written.
@@ -208,8 +208,8 @@ def fit_of(written: Melody, typicality: float, request: Controls, source: Melody
     got = (density(melody), syncopation(melody), closeness(melody, source) if source else np.nan)
     errors = np.nansum(np.abs(np.subtract(asked, got)) / (asked[0], 1, 1)) / TOLERANCE
     narrow = max(0, min(WIDEST, np.ptp(request.range)) - np.ptp(melody.pitches)) / 4
-    home = request.mode in UNSEEN and melody.notes[-1].pitch % 12 == request.tonic
-    return 4 * typicality - errors + 3 * min(1, key_fit(melody, request) / CLEAR) - narrow + home
+    closes = (melody.notes[-1].pitch % 12 == request.tonic) == shall_close(request)
+    return 4 * typicality - errors + 3 * min(1, key_fit(melody, request) / CLEAR) - narrow + 4 * closes
 
 
 def key_fit(melody: Melody, request: Controls) -> float:

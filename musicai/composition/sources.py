@@ -164,7 +164,8 @@ def cut(melody: Melody, span: int, count: int, first: float = 0.0) -> list[Melod
     """Cut a melody into equally long parts, with times from the beginning of each.
 
     Args:
-        melody: what to cut; what comes before the first part, or after the last, is left out.
+        melody: what to cut; what comes before the first part, or after the last, is left out, and so is a note that
+            lasts less than half a tick.
         span: ticks per part.
         count: the number of parts.
         first: the beat at which the first part begins.
@@ -173,9 +174,10 @@ def cut(melody: Melody, span: int, count: int, first: float = 0.0) -> list[Melod
 
     Chapter 7.
     """
-    rows = [(*divmod(round((note.start - first) * TICKS), span), note) for note in melody.notes]
-    parts = [[replace(note, start=tick / TICKS) for i, tick, note in rows if i == k] for k in range(count)]
-    return [replace(melody, notes=tuple(part)) for part in parts]
+    ticks = np.rint((np.stack([melody.starts, melody.starts + melody.durations], 1) - first) * TICKS).astype(int)
+    rows = [(a // span, replace(note, start=a % span / TICKS, duration=(b - a) / TICKS))
+            for note, (a, b) in zip(melody.notes, ticks.tolist(), strict=True) if b > a]  # fmt: skip
+    return [replace(melody, notes=tuple(note for i, note in rows if i == k)) for k in range(count)]
 
 
 def count_bars(melody: Melody) -> int:

@@ -4,7 +4,7 @@
 import { MODES, clamp } from "./tunes.js";
 import { closeness, countBars, density, findForm, keyScores, median, modulo } from "./controls.js";
 import { scaleOf, sourceMelody, sum, syncopation } from "./controls.js";
-import { Rules, UNSEEN, WIDEST, planOf, writeTunes } from "./generation.js";
+import { Rules, WIDEST, planOf, writeTunes } from "./generation.js";
 import { accompany, addChords } from "./harmony.js";
 import { TuneNetwork } from "./network.js";
 import { layOut, playOut } from "./sources.js";
@@ -91,7 +91,9 @@ export class Composer {
     const randoms = Array.from({ length: drafts }, (_, i) => this.randomOf(seed, i));
     const found = writeTunes(this.network, controls, laid, rules, randoms, onProgress);
     const usual = median(found.map((draft) => draft.likelihood));
-    const scores = found.map((draft) => fitOf(draft.notes, -Math.abs(draft.likelihood - usual), controls, heard));
+    const scores = found.map(({ notes, likelihood }) => {
+      return fitOf(notes, -Math.abs(likelihood - usual), controls, heard, rules.cadence);
+    });
     return found[scores.indexOf(Math.max(...scores))].notes;
   }
 }
@@ -164,8 +166,9 @@ export function usualRange({ tonic, mode }, random) {
  * @param {number} typicality minus the distance of its likelihood from the median of all drafts
  * @param {import("./controls.js").Controls} controls
  * @param {import("./controls.js").Note[] | null} source as it sounds
+ * @param {boolean} cadence whether the song shall end on its tonic
  */
-export function fitOf(written, typicality, controls, source) {
+export function fitOf(written, typicality, controls, source, cadence) {
   const notes = playOut(written, controls);
   const wrong = [
     Math.abs(controls.density - density(notes)) / controls.density,
@@ -175,8 +178,8 @@ export function fitOf(written, typicality, controls, source) {
   const errors = sum(wrong.map((error) => error || 0)) / TOLERANCE; // NaN where the model chooses
   const [low, high] = rangeOf(notes);
   const narrow = Math.max(0, Math.min(WIDEST, controls.range[1] - controls.range[0]) - (high - low)) / 4;
-  const home = controls.mode in UNSEEN && modulo(notes.at(-1).pitch, 12) === controls.tonic ? 1 : 0;
-  return 4 * typicality - errors + 3 * Math.min(1, keyFit(notes, controls) / CLEAR) - narrow + home;
+  const closes = cadence === (modulo(notes.at(-1).pitch, 12) === controls.tonic) ? 4 : 0;
+  return 4 * typicality - errors + 3 * Math.min(1, keyFit(notes, controls) / CLEAR) - narrow + closes;
 }
 
 /** By how much the asked key, or a relative, beats all others (`key_fit`). */

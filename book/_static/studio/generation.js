@@ -14,9 +14,9 @@ export const UNSEEN = { lydian: [0, "major"], phrygian: [0, "minor"], locrian: [
 
 const CHROMATIC = [1, 4]; // nats off a note outside the scale of a known or an unseen mode, but for leading notes in minor
 const REACH = 2; // nats, by the end, for a pitch beyond those used so far
-const HOME = 6; // nats, at a cadence, for an end on the tonic
+const HOME = 6; // nats, at a cadence, for an end on the tonic; twice that at full closeness
 const LONG = 4.5; // nats, at a cadence, for a last note of a beat or more
-const CADENCES = 0.85; // the share of tunes that end with one
+const CADENCES = [0.85, 0.96]; // the share of songs that shall end with one, and of songs in triple time
 const DISTANT = 0.1; // closeness below which the model doesn't see the source
 const [DENSITY_GAIN, SYNCOPATION_GAIN, CLOSENESS_GAIN] = [4, 3, 2];
 const D = LENGTHS.length;
@@ -63,7 +63,7 @@ export class Rules {
     this.span = spanOf(controls);
     this.total = this.span * letters.length;
     this.closing = (letters.indexOf(controls.form.at(-1)) + 1) * this.span; // where the song ends
-    this.cadence = random() < CADENCES;
+    this.cadence = random() < CADENCES[controls.meter[0] === 3 ? 1 : 0]; // `shall_close`
     const times = Array.from({ length: this.total + 1 }, (_, t) => t);
     const counts = letters.map((letter) => controls.form.filter((other) => other === letter).length);
     this.weight = times.map((t) => counts[Math.floor(t / this.span)] ?? 0); // how often a tick sounds
@@ -90,7 +90,7 @@ export class Rules {
   }
 
   /** Which pitches are allowed, and the biases against those outside the scale and, at a cadence, for the tonic. */
-  #pitches({ tonic, mode, range }, plan) {
+  #pitches({ tonic, mode, range, closeness }, plan) {
     this.lowest = baseOf(plan) + LOWEST; // the MIDI number of class 0
     const scale = scaleOf(mode);
     this.pitches = new Uint8Array(P);
@@ -101,7 +101,7 @@ export class Rules {
       const leading = mode === "minor" && (step === 9 || step === 11);
       this.pitches[p] = this.lowest + p >= range[0] && this.lowest + p <= range[1] ? 1 : 0;
       this.chromatic[p] = scale.includes(step) || leading ? 0 : -CHROMATIC[mode in UNSEEN ? 1 : 0];
-      this.home[p] = step === 0 && this.cadence ? HOME : 0;
+      this.home[p] = step === 0 && this.cadence ? HOME * (1 + closeness) : 0;
     }
     this.pitches[REST] = 1;
   }
