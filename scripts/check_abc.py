@@ -14,7 +14,8 @@ from collections import Counter
 from fractions import Fraction
 
 from musicai.data import folk
-from musicai.notes.abc import join_ties, parse_tune
+from musicai.notes.abc import parse_tune
+from musicai.notes.notation import join_ties
 
 RULE = "%abc-2.1\n%%propagate-accidentals octave\n"
 REWRITES = {  # what music21 does: a pattern in the music, and its replacement
@@ -70,7 +71,7 @@ def of_music21(text: str) -> list[tuple[int, float, float]]:
     ties = [n.tie is not None and n.tie.type in {"start", "continue"} for n in heard]
     times = [[Fraction(x).limit_denominator(10_080) for x in (n.offset, n.quarterLength)] for n in heard]
     return join_ties(
-        (max(p.midi for p in n.pitches), *time, tied) for n, time, tied in zip(heard, times, ties, strict=True)
+        (max(p.midi for p in n.pitches), *time, True, tied) for n, time, tied in zip(heard, times, ties, strict=True)
     )
 
 
@@ -116,7 +117,7 @@ def main() -> None:
     for name in folk.COLLECTIONS:
         for text in folk.read_texts(name)[:: arguments.every]:
             ours = parse_tune(text)
-            notes = list(zip(*ours["notes"], strict=True))
+            notes = [(note.pitch, note.start, note.duration) for note in ours["notes"]]
             found[name][why := reason(notes, text)] += 1
             if why == "by hand":
                 left.append(f"{name}: {ours['name']}: {BY_HAND.get(ours['name'], 'UNEXPLAINED')}")

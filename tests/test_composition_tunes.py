@@ -10,7 +10,7 @@ from musicai.composition.tunes import DURATIONS, LOWEST, PITCHES, REST, TICKS
 from musicai.data import FolkCorpus
 from musicai.data.folk import FolkTune
 from musicai.notes import Melody, Note
-from musicai.notes.abc import notes_of, parse_tune
+from musicai.notes.abc import parse_tune
 
 JIG = """X:1
 T:Two parts
@@ -37,8 +37,7 @@ def encoded(corpus):
 
 
 def tune_of(text):
-    row = parse_tune(text)
-    return FolkTune(notes_of(row), row["name"], row["key"], 120.0, row["time_signature"], bars=row["bars"])
+    return FolkTune(**parse_tune(text))
 
 
 def notes(melody):

@@ -4,15 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from musicai.notes.abc import parse_block
+from musicai.notes import Note
+from musicai.notes.abc import parse_tune
 from musicai.notes.notation import unfold_repeats
 
 
 def played(abc: str) -> str:
     """The letters of the notes in the order in which they sound."""
-    (row,) = parse_block([f"X:1\nL:1/4\nK:C\n{abc}\n"], expand_repeats=True)
-    assert row["notes"][1] == list(range(len(row["notes"][1])))  # no gaps
-    return "".join("C.D.EF.G.A.B"[pitch - 60] for pitch in row["notes"][0])
+    notes = parse_tune(f"X:1\nL:1/4\nK:C\n{abc}\n", expand_repeats=True)["notes"]
+    assert [note.start for note in notes] == list(range(len(notes)))  # no gaps
+    return "".join("C.D.EF.G.A.B"[note.pitch - 60] for note in notes)
 
 
 @pytest.mark.parametrize(
@@ -54,13 +55,13 @@ def test_played_by_hand(abc, expected):
 
 
 def test_as_written_by_default():
-    (row,) = parse_block(["X:1\nL:1/4\nK:C\n|: C |1 D :|2 E |\n"])
-    assert row["notes"][0] == [60, 62, 64]
+    notes = parse_tune("X:1\nL:1/4\nK:C\n|: C |1 D :|2 E |\n")["notes"]
+    assert [note.pitch for note in notes] == [60, 62, 64]
 
 
 def test_a_tie_sounds_in_every_pass():
-    (row,) = parse_block(["X:1\nL:1/4\nK:C\n|: C ^D- | D :|\n"], expand_repeats=True)
-    assert row["notes"] == [[60, 63, 60, 63], [0, 1, 3, 4], [1, 2, 1, 2]]
+    notes = parse_tune("X:1\nL:1/4\nK:C\n|: C ^D- | D :|\n", expand_repeats=True)["notes"]
+    assert notes == (Note(60, 0, 1), Note(63, 1, 2), Note(60, 3, 1), Note(63, 4, 2))
 
 
 signs = st.lists(st.sampled_from(["|", "||", "|:", ":|", "::", "|1", ":|2", "[3", "|]", "[1-9", ":::|", ":"]))

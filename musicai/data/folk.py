@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from musicai.data.catalogue import SETS, SHIPPED
 from musicai.data.splits import check_split, split_tunes
 from musicai.notes import Melody
-from musicai.notes.abc import notes_of, parse_block, tunes_in
+from musicai.notes.abc import label_of, parse_tune, tunes_in
 
 COLLECTIONS, ESSEN = ("ryansMammoth", "oneills1850", "airdsAirs"), "essenFolksong"
 ESSEN_NOTICE = (
@@ -148,11 +148,10 @@ def _tunes(collections: tuple[str, ...], limit: int | None, expand: bool = False
 @cache
 def _tune(text: str, collection: str, position: int, expand: bool) -> FolkTune | str:
     """The tune, or the reason why it cannot be parsed; each text is parsed once per process."""
-    (row,) = parse_block([text], expand)
-    if "error" in row:
-        return f"{collection} {row['number']} {row['name']!r}: {row['error']}"
-    place = (collection, row["number"], position, row["bars"])
-    return FolkTune(notes_of(row), row["name"], row["key"], row["tempo"], row["time_signature"], *place)
+    try:
+        return FolkTune(**parse_tune(text, expand), collection=collection, position=position)
+    except ValueError as error:
+        return f"{collection} {label_of(text)}: {error}"
 
 
 @cache

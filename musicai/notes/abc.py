@@ -7,26 +7,14 @@ notes of every tune in the folk corpus with music21's reading of the same text.
 import os
 import re
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
 from functools import cache
 from itertools import accumulate
 
 from musicai.notes import notation
-from musicai.notes.midi import MAX_BYTES, write_file
-from musicai.notes.notation import (
-    FIFTHS,
-    MODES,
-    Chord,
-    Speller,
-    Value,
-    bars,
-    beat_of,
-    signature_of,
-    unfold_repeats,
-    values,
-    voices,
-)
+from musicai.notes.midi import MAX_BYTES, naming, write_file
+from musicai.notes.notation import FIFTHS, MODES, Chord, Speller, Value, signature_of
 from musicai.notes.note import STEPS, Note, Track, require
 from musicai.notes.score import Melody, Score
 
@@ -87,9 +75,9 @@ def read_abc(path: str | os.PathLike, expand_repeats: bool = False) -> list[Melo
     for text in _read_texts(path):
         try:
             row = parse_tune(text, expand_repeats)
-            found.append(Melody(notes_of(row), row["name"], row["key"], row["tempo"], row["time_signature"]))
-        except (ValueError, ZeroDivisionError) as error:
-            wrong.append(f"{_first_field(text, 'X')} {_first_field(text, 'T')!r}: {_reason(error)}")
+            found.append(Melody(*(row[key] for key in ("notes", "name", "key", "tempo", "time_signature"))))
+        except ValueError as error:
+            wrong.append(f"{label_of(text)}: {error}")
     if not found:
         raise ValueError(f"{name}: no tune can be read" + f"; the first is {wrong[0]}" * bool(wrong))
     if wrong:
@@ -100,18 +88,11 @@ def read_abc(path: str | os.PathLike, expand_repeats: bool = False) -> list[Melo
 
 def read_abc_score(path: str | os.PathLike, expand_repeats: bool = False) -> Score:
     """Read the first tune of an ABC file with all its voices, one per track; errors are those of `read_abc`."""
-    try:
-        rows = list(_parse_voices(_read_texts(path)[0], expand_repeats))
-        tracks = tuple(Track(notes_of(row), name=row["part"]) for row in rows)
-        tempos, metres = ((0.0, rows[0]["tempo"]),), ((0.0, *rows[0]["time_signature"]),)
-        return Score(tracks, tempos, metres, rows[0]["key"], rows[0]["name"])
-    except (ValueError, ZeroDivisionError) as error:
-        raise ValueError(f"{os.fsdecode(path)}: {_reason(error)}") from None
-
-
-def notes_of(row: dict) -> tuple[Note, ...]:
-    """Make the notes of a tune that `parse_tune` or `parse_block` read."""
-    return tuple(Note(pitch, start, duration) for pitch, start, duration in zip(*row["notes"], strict=True))
+    with naming(path):
+        parts, rows = zip(*_parse_voices(_read_texts(path)[0], expand_repeats), strict=True)
+    tracks = [Track(row["notes"], name=part) for part, row in zip(parts, rows, strict=True)]
+    tempos, metres = ((0.0, rows[0]["tempo"]),), ((0.0, *rows[0]["time_signature"]),)
+    return Score(tuple(tracks), tempos, metres, rows[0]["key"], rows[0]["name"])
 
 
 def tunes_in(text: str) -> list[str]:
@@ -135,41 +116,29 @@ def _read_texts(path: str | os.PathLike) -> list[str]:
     return [re.sub("^(?=[ \t]*K:)", shared.replace("\\", r"\\"), tune, count=1, flags=re.MULTILINE) for tune in tunes]
 
 
-def _reason(error: ValueError | ZeroDivisionError) -> str:
-    return str(error) if isinstance(error, ValueError) else "a length is divided by zero"
+def parse_tune(text: str, expand_repeats: bool = False) -> dict:
+    """Parse the first voice of one ABC tune.
 
-
-def parse_block(texts: Iterable[str], expand_repeats: bool = False) -> list[dict]:
-    """Parse tunes; a tune that cannot be read gives {"number", "name", "error"} instead.
-
-    >>> parse_block(["X:1\\nT:Scale\\nM:2/4\\nL:1/8\\nK:G\\nFG|"])[0]["notes"]
-    [[66, 67], [0.0, 0.5], [0.5, 0.5]]
+    >>> parse_tune("X:1\\nT:Scale\\nM:2/4\\nL:1/8\\nK:G\\nFG|")["notes"][0]
+    Note(pitch=66, start=0.0, duration=0.5, velocity=80)
 
     Args:
-        texts: the ABC text of each tune, starting at its `X:` line.
+        text: the tune, starting at its `X:` line.
         expand_repeats: whether to write out repeats, as they are played (`musicai.notes.unfold_repeats`).
 
-    Returns: for each tune, a dict with number, name, key ("A minor"), tempo (quarter notes per minute), time_signature
-    and notes: [MIDI pitches, starts, durations], both times in beats (quarter notes).
+    Returns: a dict with number, name, key ("A minor"), tempo (quarter notes per minute), time_signature, notes and
+    bars: (beat, signs) of each bar line, or nothing if repeats are written out.
+
+    Raises:
+        ValueError: if the tune cannot be read; the message says why.
 
     Source: the ABC music standard 2.1, abcnotation.com. Chapter 1.
     """
-    rows = []
-    for text in texts:
-        try:
-            rows.append(parse_tune(text, expand_repeats))
-        except (ValueError, ZeroDivisionError) as error:
-            rows.append({"number": _first_field(text, "X"), "name": _first_field(text, "T"), "error": _reason(error)})
-    return rows
+    return next(_parse_voices(text, expand_repeats))[1]
 
 
-def parse_tune(text: str, expand_repeats: bool = False) -> dict:
-    """Parse the first voice of one ABC tune, as in `parse_block`; a ValueError says why a tune cannot be read."""
-    return next(_parse_voices(text, expand_repeats))
-
-
-def _parse_voices(text: str, expand_repeats: bool) -> Iterator[dict]:
-    """Parse each voice that has notes."""
+def _parse_voices(text: str, expand_repeats: bool) -> Iterator[tuple[str, dict]]:
+    """Parse each voice that has notes: its name, and a dict as in `parse_tune`."""
     text = "\n".join(text.splitlines())  # also reads files from Windows and old Macs
     clean = _NOT_NOTES.sub(" ", _OLD_CHORD.sub(r"[\1]", _COMMENT.sub("", text)))
     key_line = re.search(r"^[ \t]*K:.*$", clean, re.MULTILINE)
@@ -177,31 +146,25 @@ def _parse_voices(text: str, expand_repeats: bool) -> Iterator[dict]:
     header = "\n".join(f"{letter}:{_first_field(clean[: key_line.end()], letter)}" for letter in "MLK")
     body = re.split(r"\n[ \t]*\n", clean[key_line.end() :].strip())[0]  # an empty line ends a tune
     parts = dict(re.findall(r'^[ \t]*V:[ \t]*(\S+).*?\b(?:name|nm)="([^"\n]*)"', text, re.MULTILINE))
+    facts = {"number": _first_field(text, "X"), "name": _first_field(text, "T").replace("\\%", "%")}
     silent = True
-    for part, lines in _voices(body):
-        voice = _Voice(f"{header}\n{lines}")
-        if notes := join_ties(voice.sounding(expand_repeats)):
-            silent = False
-            yield {
-                "number": _first_field(text, "X"),
-                "name": _first_field(text, "T").replace("\\%", "%"),
-                "part": parts.get(part, "").replace("\\%", "%"),
-                "key": voice.keys[0] if voice.keys else "",
-                "tempo": _tempo(_first_field(clean, "Q")),
-                "time_signature": next(filter(None, voice.metres), (4, 4)),
-                "bars": () if expand_repeats else voice.lines(),
-                "notes": [list(column) for column in zip(*notes, strict=True)],
-            }
+    try:
+        for part, lines in _voices(body):
+            voice = _Voice(f"{header}\n{lines}")
+            # O'Neill's transcribers also wrote slurs as ties, so a tie counts only between equal pitches with no gap.
+            if notes := notation.join_ties(voice.sounding(expand_repeats)):
+                facts |= {"key": (voice.keys or [""])[0], "time_signature": next(filter(None, voice.metres), (4, 4))}
+                facts |= {"tempo": _tempo(_first_field(clean, "Q")), "bars": () if expand_repeats else voice.lines()}
+                yield parts.get(part, "").replace("\\%", "%"), facts | {"notes": tuple(Note(*note) for note in notes)}
+                silent = False
+    except ZeroDivisionError:
+        raise ValueError("a length is divided by zero") from None
     require(not silent, "no notes")
 
 
-def join_ties(sounding: Iterable[tuple]) -> list[tuple[int, float, float]]:
-    """Join tied notes: (pitch, start, duration) from (pitch, start, duration, tied to the next note).
-
-    O'Neill's transcribers also wrote slurs as ties, so a tie counts only between equal pitches with no gap.
-    """
-    notes = notation.join_ties((*note, True, tied) for *note, tied in sounding)
-    return [(pitch, float(start), float(duration)) for pitch, start, duration in notes]
+def label_of(text: str) -> str:
+    """The number and title of a tune, as messages name it."""
+    return f"{_first_field(text, 'X')} {_first_field(text, 'T')!r}"
 
 
 def _first_field(text: str, letter: str) -> str:
@@ -227,23 +190,20 @@ class _Voice:
         # each event: [(natural MIDI pitch, alteration) or None for a rest, duration in beats, tied to the next note]
         self.events: list[list] = [[None, Fraction(0), False]]
         self.bars: dict[int, str] = {}  # bar lines by the number of events before them
-        self.keys: list[str] = []
-        self.metres: list[tuple[int, int] | None] = []
+        self.keys, self.metres = [], []  # names; (beats, unit) or None for a free metre
         self.unit = ""  # the length of a note without a number, as a part of a whole note: "1/8"
-        self.signature: dict[str, int] = {}  # alteration by letter
-        self.accidentals: dict[int, int] = {}  # alteration by natural pitch, until the bar line
-        self.next_factor = 1  # for the second note of a broken rhythm
-        self.tuplet_ratio, self.tuplet_left = Fraction(1), 0
+        self.signature, self.accidentals = {}, {}  # alterations by letter; by natural pitch, until the bar line
+        self.next_factor, self.tuplet_ratio, self.tuplet_left = 1, 1, 0  # the first: for the second of a broken rhythm
         for token in _TOKEN.finditer(text):
             getattr(self, f"_{token.lastgroup}")(*token.groups()[token.lastindex :])
 
     def sounding(self, expand_repeats: bool) -> Iterator[tuple]:
-        """Yield (pitch, start, duration, tied to the next) for every note, in beats."""
+        """Yield (pitch, start, duration, True, tied to the next) for every note, in beats."""
         start, whole = Fraction(0), len(self.events)
-        for first, stop in unfold_repeats(self.bars, whole) if expand_repeats else [(0, whole)]:
+        for first, stop in notation.unfold_repeats(self.bars, whole) if expand_repeats else [(0, whole)]:
             for pitch, duration, tied in self.events[first:stop]:
                 if pitch and duration:
-                    yield sum(pitch), start, duration, tied
+                    yield sum(pitch), start, duration, True, tied
                 start += duration
 
     def lines(self) -> tuple[tuple[float, str], ...]:
@@ -286,14 +246,13 @@ class _Voice:
             pitches = [self._pitch(*note[:4]) for note in notes]
             top = max(range(len(notes)), key=lambda i: sum(pitches[i]))
             self._add(pitches[top], notes[0][4:7], _beats("1/4", *length[:3]))
-            if notes[top][-1]:
-                self._tie()
+            self.events[-1][2] = bool(notes[top][-1])
 
     def _note(self, accidental, fraction, letter, octave, *length) -> None:
-        self._add(self._pitch(accidental, fraction, letter, octave), length[:3])
+        self._add(self._pitch(accidental, fraction, letter, octave), length)
 
     def _rest(self, *length) -> None:
-        self._add(None, length[:3])
+        self._add(None, length)
 
     def _bar_rest(self, count: str, *_) -> None:
         beats, part = self.metres[-1] or (4, 4)
@@ -310,8 +269,7 @@ class _Voice:
 
     def _pitch(self, accidental: str | None, fraction: str | None, letter: str, octave: str) -> tuple[int, int]:
         """Find the natural MIDI pitch and the alteration of a note, and remember its accidental until the bar line."""
-        if fraction:
-            raise ValueError(f"{accidental}{fraction}{letter}: a microtone has no MIDI pitch")
+        require(not fraction, f"{accidental}{fraction}{letter}: a microtone has no MIDI pitch")
         step = letter.upper()
         last, _, tied = self.events[-1]
         natural = 60 + STEPS[step] + 12 * (letter.islower() + octave.count("'") - octave.count(","))
@@ -324,7 +282,7 @@ class _Voice:
     def _add(self, pitch: tuple[int, int] | None, length: tuple[str, ...], times: Fraction | int = 1) -> None:
         """Append a note or a rest."""
         factor = times * self.next_factor * (self.tuplet_ratio if self.tuplet_left else 1)
-        duration = _beats(self.unit, *length)
+        duration = _beats(self.unit, *length[:3])
         self.events.append([pitch, duration if factor == 1 else duration * factor, False])
         self.next_factor, self.tuplet_left = 1, max(0, self.tuplet_left - 1)
 
@@ -341,9 +299,8 @@ def _key(value: str) -> tuple[str, dict[str, int]] | None:
         return "", {"F": 1, "C": 1} if value[:2] == "Hp" else {}
     found = re.match(r"([A-H])([#b]|s\b)?[ \t]*([A-Za-z]{0,3})", value)
     if found is None:
-        if re.match(r"clef|treble|bass|alto|tenor|perc|\w+=", value):
-            return None
-        raise ValueError(f"K:{value}: not a key")
+        require(re.match(r"clef|treble|bass|alto|tenor|perc|\w+=", value) is not None, f"K:{value}: not a key")
+        return None
     tonic, sign = found[1].replace("H", "B"), (found[2] or "").replace("s", "b")  # German H and Es
     word = {"ion": "maj", "aeo": "min", "m": "min"}.get(found[3].lower(), found[3].lower())
     mode = next((i for i, name in enumerate(MODES) if name[:3] == word), MODES.index("major"))
@@ -398,15 +355,15 @@ def write_abc(path: str | os.PathLike, score: Score | Melody) -> None:
 
 
 def _tune_bytes(score: Score) -> bytes:
-    measures, signature = bars(score), signature_of(score.key)
-    (_, beats, part), (_, bpm) = score.time_signatures[0], score.tempos[0]
+    signature, (_, beats, part) = signature_of(score.key), score.time_signatures[0]
     tonic, mode = signature[1].split() if signature else ("none", "")
-    fields = f"%abc-2.1\nX:1\nT:{_one_line(score.name)}\nM:{beats}/{part}\nL:1/8\nQ:1/4={bpm:.12g}\nK:{tonic}{mode[:3]}"
-    lines = fields.split("\n")
-    tracks = [(track.name, line) for track in score.tracks if not track.is_drum for line in voices(track, chords=False)]
+    lines = ["%abc-2.1", "X:1", f"T:{_one_line(score.name)}", f"M:{beats}/{part}", "L:1/8"]
+    lines += [f"Q:1/4={score.tempos[0][1]:.12g}", f"K:{tonic}{mode[:3]}"]
+    pitched = [track for track in score.tracks if not track.is_drum]
+    tracks = [(track.name, line) for track in pitched for line in notation.voices(track, chords=False)]
     for i, (name, line) in enumerate(tracks, 1):
         lines += [f'V:{i} name="{_one_line(name.replace(chr(34), ""))}"'] * bool(name or len(tracks) > 1)
-        lines += _music(line, measures, Speller(signature[0] if signature else 0))
+        lines += _music(line, notation.bars(score), Speller(signature[0] if signature else 0))
     return "\n".join([*lines, ""]).encode("utf-8", "replace")
 
 
@@ -425,15 +382,14 @@ def _music(line: list[Chord], measures: list[tuple], speller: Speller) -> list[s
         metre = pair
         speller.new_bar()
         text, now = "", start
-        whole = list(values(line, start, stop))
+        whole = list(notation.values(line, start, stop))
         for j, value in enumerate(whole):
             if value.edges[0] and value.tuplet[0] < 10:  # all that ABC has; others are written as fractions
                 count = next(k for k, other in enumerate(whole[j:], 1) if other.edges[1])
                 normal = "" if (value.tuplet, count) == ((3, 2), 3) else f":{value.tuplet[1]}:{count}"
                 text += f"({value.tuplet[0]}{normal}"
-            text += _token(value, speller)
             now += value.duration
-            text += " " * ((now - start) % beat_of(pair) == 0)
+            text += _token(value, speller) + " " * ((now - start) % notation.beat_of(pair) == 0)
         lines[-1] += f"{text.strip()} | "
     return [line.strip() for line in [*lines[:-1], lines[-1].strip() + "]"] if line.strip()]
 

@@ -14,7 +14,7 @@ import torch
 from musicai.audio import Audio, load
 from musicai.data.folders import AUDIO as SOUND
 from musicai.notes import Melody, Score, note_number, read_score
-from musicai.notes.abc import notes_of, parse_tune
+from musicai.notes.abc import parse_tune
 from musicai.notes.files import KINDS
 
 from .contours import Contour, track_contour
@@ -156,8 +156,8 @@ def _read_abc(text: str, shown: str) -> Melody:
     if not whole and (not _ABC.fullmatch(text) or not re.search("[A-Ga-g]", text)):
         raise ValueError(f"{shown} is neither notes nor an existing file; give {EXAMPLES}")
     try:
-        return Melody(notes_of(parse_tune(text if whole else f"X:1\nL:1/8\nK:C\n{text}")))
-    except (ValueError, ZeroDivisionError) as error:
+        return Melody(parse_tune(text if whole else f"X:1\nL:1/8\nK:C\n{text}")["notes"])
+    except ValueError as error:
         raise ValueError(f"{shown} cannot be read as ABC ({error}); give {EXAMPLES}") from error
 
 
