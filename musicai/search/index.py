@@ -94,21 +94,14 @@ class MelodyIndex:
         self._store = store
 
     @classmethod
-    def build(
-        cls,
-        pieces: Iterable[Melody | Score | Lines],
-        path: str | PathLike | None = None,
-        *,
-        ids: Iterable[str] | None = None,
-        progress: bool = True,
-    ) -> "MelodyIndex":
+    def build(cls, pieces: Iterable, path: str | PathLike | None = None, *, ids=None, progress=True) -> "MelodyIndex":
         """Index a collection: of each score, the highest voice and every track.
 
         Args:
-            pieces: read once, so that a generator can yield more than would fit into memory. `Lines` stand for as many
-                pieces without names.
+            pieces: of Melody or Score, read once, so that a generator can yield more than would fit into memory.
+                `Lines` stand for as many pieces without names.
             path: the file to write; None keeps the index in a temporary file that vanishes with it.
-            ids: what to call the pieces. By default, a FolkTune is called by its collection and number, and any other
+            ids: strings, what to call the pieces. By default, a FolkTune is called by its collection and number, and any other
                 piece by its position.
             progress: whether to show a bar.
 
