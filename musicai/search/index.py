@@ -15,7 +15,7 @@ import torch
 from tqdm.auto import tqdm
 
 from musicai.data.splits import group_duplicates
-from musicai.notes import Melody, Score
+from musicai.notes import Melody
 from musicai.search._fast.alignment import align, align_all, weigh
 from musicai.search._fast.warping import warp_all
 from musicai.search._scale.builder import Builder, read_melody, read_runs
@@ -101,8 +101,8 @@ class MelodyIndex:
             pieces: of Melody or Score, read once, so that a generator can yield more than would fit into memory.
                 `Lines` stand for as many pieces without names.
             path: the file to write; None keeps the index in a temporary file that vanishes with it.
-            ids: strings, what to call the pieces. By default, a FolkTune is called by its collection and number, and any other
-                piece by its position.
+            ids: strings, what to call the pieces. By default, a FolkTune is called by its collection and number, and
+                any other piece by its position.
             progress: whether to show a bar.
 
         Returns: the index.
