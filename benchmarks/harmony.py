@@ -1,7 +1,7 @@
 """Harmony: chords against Nottingham's own, and four voices against Bach's own, on their test splits and on folk tunes.
 
-    python benchmarks/harmony.py
-    python benchmarks/harmony.py --tunes 40 --json harmony.json
+    python -m benchmarks.harmony
+    python -m benchmarks.harmony --tunes 40 --json harmony.json
 
 Chords. "ours" is the share of spans whose root is Nottingham's, beside the triad that fits the span's notes best and
 the best constant chord; "strong" is the share of spans that begin with a note of the melody that belongs to the chord,
@@ -21,11 +21,12 @@ import numpy as np
 import torch
 
 from musicai.composition import harmony
-from musicai.composition.harmony import TONES, add_chords, find_bars, label_chords, mode_of
+from musicai.composition.harmony import TONES, add_chords
 from musicai.composition.voices import four_voices, parallels
 from musicai.data import FolkCorpus, JSBChorales, Nottingham
 from musicai.notes import Melody
 from musicai.wavenet import RollWaveNet, compose, under_melody
+from scripts.fit_harmony import find_bars, label_chords, mode_of
 
 METERS = {(4, 2): (4, 4), (3, 2): (6, 8), (6, 1): (3, 4)}
 

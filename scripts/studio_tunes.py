@@ -12,7 +12,7 @@ import numpy as np
 from torch import nn
 
 from musicai.composition import TuneWaveNet
-from musicai.composition.harmony import nottingham_tables
+from musicai.composition.harmony import load_tables
 
 
 def stored_tensors(model: nn.Module) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
@@ -36,7 +36,7 @@ def stored_tensors(model: nn.Module) -> dict[str, tuple[np.ndarray, np.ndarray |
 def pack_tunes(model: TuneWaveNet) -> bytes:
     """The model and the chords' tables: the length of a header, the header in JSON, and the tensors; see layers.js."""
     tensors = stored_tensors(model)
-    for name, table in vars(nottingham_tables()).items():
+    for name, table in load_tables("chords").items():
         tensors[f"chords.{name}"] = table.reshape(-1, table.shape[-1]).astype(np.float32), None
     rows = [{"name": n, "type": str(v.dtype), "shape": v.shape} for n, (v, _) in tensors.items()]
     sizes = {name: getattr(model.config, name) for name in ("width", "skip", "slot", "hidden", "layers")}

@@ -37,14 +37,14 @@ def test_a_jig_in_full():
 
 
 def test_held_letters_and_pickups():
-    waltz = [(start, end, letter) for start, end, letter, _ in strokes((3, 4), [ChordSpan(0, 7, 0, "major")], None, 1)]
+    waltz = [(start, end, letter) for start, end, letter, _ in strokes((3, 4), [ChordSpan(0, 7, 0, "major")], 1)]
     assert waltz[0] == (0, 1, "c")  # the third beat of the bar before the first
     assert waltz[1] == (1, 2, "B")
 
 
 def test_a_hymn_strikes_where_a_chord_or_a_bar_begins():
-    chords = [ChordSpan(0, 2, 0, "major"), ChordSpan(2, 6, 5, "major"), ChordSpan(6, 8, 0, "major")]
-    assert [start for start, _, letter, _ in strokes((4, 4), chords, "hymn") if letter == "c"] == [0, 2, 4, 6]
+    chords = [ChordSpan(0, 4, 0, "major"), ChordSpan(4, 12, 5, "major"), ChordSpan(12, 16, 0, "major")]
+    assert [start for start, _, letter, _ in strokes((4, 2), chords) if letter == "c"] == [0, 4, 8, 12]
 
 
 def test_a_new_chord_begins_with_its_root():
@@ -55,9 +55,9 @@ def test_a_new_chord_begins_with_its_root():
 
 
 def test_patterns_fill_bars_evenly():
-    for name, meter in (("jig", (6, 8)), ("slip jig", (9, 8)), ("reel", (4, 4)), ("march", (2, 4)), ("waltz", (3, 4))):
-        assert pattern_of(meter) == PATTERNS[name]
-        assert len(PATTERNS[name]) == 2 * sum(rhythm_of(meter))
+    for meter, pattern in PATTERNS.items():
+        assert pattern_of(meter) == pattern
+        assert not pattern or (2 * sum(rhythm_of(meter))) % (len(pattern) / 2) == 0
 
 
 def test_chords_move_as_little_as_they_can():
@@ -83,13 +83,3 @@ def test_chords_stay_below_the_melody():
     hand, _ = accompany(melody, add_chords(melody))
     for note in hand.notes:
         assert all(note.pitch < n.pitch for n in melody.notes if n.start < note.end and n.end > note.start)
-
-
-def test_an_unknown_pattern_is_refused():
-    with pytest.raises(ValueError, match="choose from jig"):
-        accompany(Melody.from_pitches([60]), [], pattern="tango")
-
-
-def test_nothing_to_play():
-    hand, bass = accompany(Melody(()), [])
-    assert hand.notes == bass.notes == ()

@@ -113,15 +113,6 @@ def test_a_new_tune_is_original(collection):
     assert str(novelty).startswith("Original")
 
 
-def test_what_is_excluded_does_not_count(collection):
-    tunes, index = collection
-    novelty = certify(tunes[7], index, exclude=["t/7"])
-    assert novelty.original
-    assert "t/7" not in {match.id for match in novelty.nearest}
-    others = [tune for i, tune in enumerate(tunes) if i != 7]
-    assert novelty.longest == longest_run(tunes[7], Lines.from_pieces(others))[0]
-
-
 def test_a_score_is_judged_by_its_melody_and_a_file_by_what_is_in_it(collection, tmp_path):
     tunes, index = collection
     new = random_tune(np.random.default_rng(9), 60)

@@ -18,19 +18,16 @@ from musicai.notes import Melody, Note, Track
 
 # What is played in a bar, in equal steps: B the bass plays the root, F the bass plays the fifth, c the chord is struck,
 # "." holds what sounds, "-" is silence. A hymn has bass and chord together, wherever a bar or a chord begins.
-PATTERNS = {"jig": "BccFcc", "slip jig": "B.cF.cB.c", "reel": "B-c-F-c-", "march": "BcFc", "waltz": "B.c.c."}
-PATTERNS |= {"hymn": ""}
-USUAL = {(6, 8): "jig", (9, 8): "slip jig", (4, 4): "reel", (2, 2): "reel", (2, 4): "march", (3, 4): "waltz"}
-USUAL |= {(3, 2): "hymn", (4, 2): "hymn"}
+PATTERNS = {(6, 8): "BccFcc", (9, 8): "B.cF.cB.c"}  # jigs and slip jigs
+PATTERNS |= {(4, 4): "B-c-F-c-", (2, 2): "B-c-F-c-", (2, 4): "BcFc", (3, 4): "B.c.c."}  # reels, marches, waltzes
+PATTERNS |= {(3, 2): "", (4, 2): ""}  # hymns
 GUITAR, CELLO = 24, 42  # General MIDI programs
 BASS = 36  # C2: the bass plays in the octave above it
 CHORD = range(36, 60)  # the lowest note of a chord, from C2 to B3
 CENTRE = 57  # the pitch around which chords lie if the melody leaves room
 
 
-def accompany(
-    melody: Melody, chords: Sequence[ChordSpan], *, pattern: str | None = None, pickup: float = 0.0
-) -> tuple[Track, Track]:
+def accompany(melody: Melody, chords: Sequence[ChordSpan], *, pickup: float = 0.0) -> tuple[Track, Track]:
     """Write chords and a bass below a melody.
 
     >>> from musicai.composition.harmony import add_chords
@@ -44,21 +41,15 @@ def accompany(
     Args:
         melody: what is accompanied; its metre chooses the pattern.
         chords: as `add_chords` gives them, in order.
-        pattern: a name from `PATTERNS`, such as "hymn"; None for what is usual in the metre.
         pickup: how many beats come before the first full bar.
 
     Returns: the tracks "chords" (a guitar) and "bass" (a cello), both softer than the melody.
 
-    Raises:
-        ValueError: if there is no such pattern.
-
     Chapter 7.
     """
-    if pattern is not None and pattern not in PATTERNS:
-        raise ValueError(f"there is no pattern {pattern!r}; choose from {', '.join(PATTERNS)}")
     softest = min((note.velocity for note in melody.notes), default=80)
     struck, low, hand, last = [], [], None, None
-    for start, end, letter, chord in strokes(melody.time_signature, chords, pattern, pickup):
+    for start, end, letter, chord in strokes(melody.time_signature, chords, pickup):
         if letter == "c":
             ceiling = min((note.pitch for note in sounding(melody, start, end)), default=127)
             hand = voice_chord(chord, hand, ceiling)
@@ -71,10 +62,10 @@ def accompany(
 
 
 def strokes(
-    meter: tuple[int, int], chords: Sequence[ChordSpan], pattern: str | None = None, pickup: float = 0.0
+    meter: tuple[int, int], chords: Sequence[ChordSpan], pickup: float = 0.0
 ) -> Iterator[tuple[float, float, str, ChordSpan]]:
     """What is struck from the first chord to the end of the last: (start, end, "B", "F" or "c", chord), in beats."""
-    text, bar = pattern_of(meter, pattern), sum(rhythm_of(meter))
+    text, bar = pattern_of(meter), sum(rhythm_of(meter))
     end = chords[-1].end if chords else 0.0
     for begin in np.arange(pickup - bar * np.ceil(pickup / bar), end - SLACK, bar):
         final = begin + bar > end - SLACK
@@ -90,14 +81,14 @@ def strokes(
                         yield at, min(at + held, right), stroke[0][0], chord
 
 
-def pattern_of(meter: tuple[int, int], name: str | None = None) -> str:
-    """The pattern of that name, or the usual one; other metres begin each span with the bass, and chords follow.
+def pattern_of(meter: tuple[int, int]) -> str:
+    """The pattern that is usual in a metre; in rare metres, each span begins with the bass, and chords follow.
 
     >>> pattern_of((6, 8)), pattern_of((5, 4)), pattern_of((7, 8))
     ('BccFcc', 'B.c.c.B.c.', 'BcccBcc')
     """
-    if name or meter in USUAL:
-        return PATTERNS[name or USUAL[meter]]
+    if meter in PATTERNS:
+        return PATTERNS[meter]
     hold = "" if meter[1] > 4 else "."
     counts = [max(1, round(span * (2 if meter[1] > 4 else 1))) for span in rhythm_of(meter)]
     return "".join(f"B{hold}" + f"c{hold}" * (count - 1) for count in counts)

@@ -71,9 +71,7 @@ def closeness(melody: Melody, source: Melody) -> float:
 
     Source: the note measure of MIREX's transcription tasks. Chapter 7.
     """
-    ours, theirs = (
-        set(zip(np.rint(m.starts * TICKS).tolist(), m.pitches.tolist(), strict=True)) for m in (melody, source)
-    )
+    ours, theirs = ({(round(note.start * TICKS), note.pitch) for note in m.notes} for m in (melody, source))
     return 2 * len(ours & theirs) / max(1, len(ours) + len(theirs))
 
 

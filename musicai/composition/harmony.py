@@ -19,7 +19,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from musicai.composition.controls import scale_of
-from musicai.data import Nottingham
+from musicai.data.catalogue import SHIPPED
 from musicai.notes import PITCH_CLASSES, Melody, Note, estimate_key, pitch_class
 from musicai.notes.notation import MODES
 
@@ -33,7 +33,6 @@ SECTION, HALF = 8, 4  # bars after which folk tunes close, and half close
 SLACK = 1e-6  # beats: rounding errors
 TRUST = 0.8  # what the melody counts for: its notes are no independent witnesses (chosen on the validation split)
 FOREIGN = 2.5  # nats that each note outside the scale costs a chord, in modes that Nottingham hardly has
-BACKING, TIED = 100.0, 1000.0  # counts of the more general table that stand behind each row of steps, and of notes
 
 
 @dataclass(frozen=True)
@@ -69,24 +68,28 @@ class ChordSpan:
         return tuple((self.root + step) % 12 for step in QUALITIES[self.quality])
 
 
-@dataclass(frozen=True)
-class ChordTables:
-    """The chord model: log probabilities for tunes in major (row 0) and minor (row 1).
+@cache
+def load_tables(name: str) -> dict[str, np.ndarray]:
+    """Load what `scripts/fit_harmony.py` counted: log probabilities in major (row 0) and minor (row 1).
 
-    >>> learn_chords([]).steps.shape
-    (2, 6, 48, 48)
+    >>> {name: table.shape for name, table in load_tables("chords").items()}
+    {'first': (2, 48), 'steps': (2, 6, 48, 48), 'sings': (2, 48, 12)}
 
     Args:
-        first: (2, 48), the opening chord.
-        steps: (2, 6, 48, 48), the next chord given the last, for each place in the phrase (`place_of`).
-        sings: (2, 48, 12), the pitch class in the melody given the chord: at the beginning of a span, and after it.
+        name: "chords", from the training split of Nottingham: `first`, the opening chord; `steps`, the next chord given
+            the last, for each place in the phrase (`place_of`); `sings`, the pitch class in the melody given the chord,
+            at the beginning of a span (row 0) and after it (row 1). Or "voices", from the training split of the
+            chorales, with C harmonies: `chords`, MIDI pitches (N, 4), the soprano first; `harmony` (N,), which harmony
+            each of them is; `placing` (N,), the voicing given the harmony; `first` and `last` (2, C), the opening and
+            the closing harmony; `steps` (2, C, C), the next harmony given the last; `moves` (2, 3, 25), the semitones,
+            from -12 on, that alto, tenor and bass move while the soprano stays (row 0) or moves (row 1).
+
+    Returns: the tables by name.
 
     Chapter 7.
     """
-
-    first: np.ndarray
-    steps: np.ndarray
-    sings: np.ndarray
+    with np.load(SHIPPED / "harmony" / f"{name}.npz") as file:
+        return dict(file)
 
 
 def add_chords(melody: Melody, *, pickup: float = 0.0, temperature: float = 0.0, seed: int = 0) -> list[ChordSpan]:
@@ -114,10 +117,10 @@ def add_chords(melody: Melody, *, pickup: float = 0.0, temperature: float = 0.0,
     """
     tonic, mode = key_of(melody)
     edges, places = spans_of(melody, pickup)
-    tables, row = nottingham_tables(), int(3 in SCALES[mode])
-    scores = TRUST * evidence(melody, edges, tonic, tables) - FOREIGN * TONES @ foreign_tones(mode)
-    scores[0] += tables.first[row]
-    path = best_path(scores, lambda t: tables.steps[row, places[t + 1]], temperature, seed)
+    tables, row = load_tables("chords"), int(3 in SCALES[mode])
+    scores = TRUST * evidence(melody, edges, tonic) - FOREIGN * TONES @ foreign_tones(mode)
+    scores[0] += tables["first"][row]
+    path = best_path(scores, lambda t: tables["steps"][row, places[t + 1]], temperature, seed)
     starts = [t for t in range(len(path)) if t == 0 or path[t] != path[t - 1]]
     found = [(*CHORDS[path[t]], *edges[[t, end]].tolist()) for t, end in pairwise([*starts, len(path)])]
     return [ChordSpan(start, end, (root + tonic) % 12, quality) for root, quality, start, end in found]
@@ -173,13 +176,13 @@ def sounding(melody: Melody, start: float, end: float) -> list[Note]:
     return [note for note in melody.notes if note.start < end - SLACK and note.end > start + SLACK]
 
 
-def evidence(melody: Melody, edges: np.ndarray, tonic: int, tables: ChordTables) -> np.ndarray:
+def evidence(melody: Melody, edges: np.ndarray, tonic: int) -> np.ndarray:
     """The log probability (T, 48) of what the melody sings in each span under each chord, per half beat."""
     sung = np.eye(12)[(melody.pitches - tonic) % 12]  # (notes, 12)
     begin, end = melody.starts, melody.starts + melody.durations
     first = np.minimum(edges[:-1] + FRAME, edges[1:])
     scores = np.zeros((len(edges) - 1, len(CHORDS)))
-    for left, right, table in ((edges[:-1], first, tables.sings[0]), (first, edges[1:], tables.sings[1])):
+    for left, right, table in zip((edges[:-1], first), (first, edges[1:]), load_tables("chords")["sings"], strict=True):
         shared = np.minimum(end, right[:, None]) - np.maximum(begin, left[:, None])
         scores += np.maximum(shared, 0) / FRAME @ sung @ table.T
     return scores
@@ -215,108 +218,3 @@ def best_path(
         choice = after if t == 0 else after + step(t - 1)[path[-1]]
         path.append(int(np.argmax(choice + temperature * rng.gumbel(size=len(choice)))))  # the Gumbel-max trick
     return path
-
-
-# ---- learning
-
-
-@cache
-def nottingham_tables() -> ChordTables:
-    """The tables learned from the training split of Nottingham, once per process (a fraction of a second)."""
-    return learn_chords(Nottingham("train").rolls)
-
-
-def learn_chords(rolls: Sequence[np.ndarray]) -> ChordTables:
-    """Count chords and melody notes in rolls of melodies with chords.
-
-    >>> from musicai.data import Nottingham
-    >>> tables = learn_chords(Nottingham("train").rolls)  # doctest: +SKIP
-
-    Args:
-        rolls: (frames, 88) each, of 0 and 1; a frame is half a beat, and the tonic is C, or A in minor.
-
-    Returns: the logs of the smoothed relative frequencies.
-
-    Chapter 7.
-    """
-    first, alone = np.full((2, len(CHORDS)), 0.1), np.full((2, len(CHORDS)), 0.5)
-    steps, sings = np.zeros((2, 6, len(CHORDS), len(CHORDS))), np.zeros((2, len(CHORDS), 12))
-    for roll in rolls:
-        chords, melody = label_chords(roll)
-        if (grid := find_bars(chords, melody)) is None:
-            continue
-        minor, tonic = mode_of(chords)
-        spans, notes, places = split_spans(chords, melody, tonic, *grid)
-        known = np.flatnonzero(spans >= 0)
-        both = known[np.isin(known + 1, known)]
-        first[minor, spans[known[0]]] += 1
-        np.add.at(alone[minor], spans[known], 1)
-        np.add.at(steps[minor], (places[both + 1], spans[both], spans[both + 1]), 1)
-        for table, part in zip(sings, (notes[:, :1], notes[:, 1:]), strict=True):
-            span, frame = ((part >= 0) & (spans >= 0)[:, None]).nonzero()
-            np.add.at(table, (spans[span], part[span, frame]), 1)
-    anywhere = smoothed(steps.sum(1), smoothed(alone)[:, None], BACKING)
-    tied = np.stack([_by_root(table) for table in sings])
-    tables = smoothed(first), smoothed(steps, anywhere[:, None], BACKING), smoothed(sings, tied, TIED)
-    return ChordTables(*map(np.log, tables))
-
-
-def label_chords(roll: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The chord (an index of `CHORDS`) and the pitch class of the melody in each frame of a roll (frames, 88).
-
-    Both are -1 where no chord is recognised. Nottingham's chords are in root position, below the melody, with their
-    notes as close as possible.
-    """
-    down = np.pad(np.asarray(roll, bool), ((0, 0), (0, 12)))
-    lowest, highest = down.argmax(1), 87 - down[:, 87::-1].argmax(1)
-    chords = np.full(len(down), -1)
-    for i, steps in enumerate(QUALITIES.values()):  # a seventh overrules the triad in it
-        here = np.all([down[np.arange(len(down)), lowest + step] for step in steps], axis=0)
-        here &= highest > lowest + steps[-1]
-        chords[here] = 12 * i + (lowest[here] + 21) % 12
-    return chords, np.where(chords >= 0, (highest + 21) % 12, -1)
-
-
-def find_bars(chords: np.ndarray, melody: np.ndarray) -> tuple[int, int, int] | None:
-    """Where chords change is where spans begin: (frames per span, spans per bar, first frame), or None if unclear."""
-    changes = 1 + np.flatnonzero((np.diff(chords) != 0) & (chords[1:] >= 0) & (chords[:-1] >= 0))
-    if len(changes) < 4:
-        return None
-    share, period, first = max((np.mean(changes % p == i), p, i) for p in (4, 6) for i in range(p))
-    if share < 0.6:
-        return None
-    struck = np.bincount((1 + np.flatnonzero(np.diff(melody)) - first) % 6, minlength=6)
-    jig = 2 * struck[3] > struck[2] + struck[4]  # 6/8 begins notes in the middle of the bar, 3/4 on its beats
-    return (4, 2, first) if period == 4 else (3, 2, first) if jig else (6, 1, first)
-
-
-def mode_of(chords: np.ndarray) -> tuple[int, int]:
-    """Whether a tune is in minor, and its tonic: the most frequent of the chords C, C minor and A minor."""
-    counts = {chord: (chords == chord).sum() for chord in (0, 12, 21)}
-    best = max(counts, key=counts.get)
-    return int(best > 0), best % 12
-
-
-def split_spans(chords, melody, tonic: int, size: int, per_bar: int, first: int) -> tuple[np.ndarray, ...]:
-    """Each span's most frequent chord (T,), its melody (T, size), both from the tonic, and its place (T,)."""
-    count = (len(chords) - first) // size
-    chords, notes = (x[first : first + count * size].reshape(count, size) for x in (chords, melody))
-    modes = [np.bincount(row[row >= 0], minlength=1).argmax() if (row >= 0).any() else -1 for row in chords]
-    modes = np.array([state if state < 0 else state // 12 * 12 + (state - tonic) % 12 for state in modes], int)
-    left = np.arange(count)[::-1]  # spans that follow: tunes end with a bar
-    places = [place_of(n // per_bar, n % per_bar < per_bar - 1) for n in left]
-    return modes, np.where(notes >= 0, (notes - tonic) % 12, -1), np.array(places, int)
-
-
-def _by_root(counts: np.ndarray) -> np.ndarray:
-    """Relative frequencies from counts (48, 12), counted from the root and shared by all chords of a quality."""
-    shared = np.empty_like(counts)
-    for start in range(0, len(counts), 12):
-        total = sum(np.roll(counts[start + root], -root) for root in range(12)) + 1
-        shared[start : start + 12] = [np.roll(total, root) / total.sum() for root in range(12)]
-    return shared
-
-
-def smoothed(counts: np.ndarray, prior: np.ndarray | float = 0.0, strength: float = 0.0) -> np.ndarray:
-    """Relative frequencies along the last axis, with `strength` counts spread as in `prior` added."""
-    return (counts + strength * prior) / (counts.sum(-1, keepdims=True) + strength)

@@ -266,9 +266,7 @@ def tune_losses(model: TuneWaveNet, inputs: Tensor, durations: Tensor, pitches: 
 
 
 @torch.no_grad()
-def bits_per_note(
-    model: TuneWaveNet, examples: Sequence[tuple[np.ndarray, Tune]], hidden: Sequence[int] = ()
-) -> tuple[float, float]:
+def bits_per_note(model: TuneWaveNet, examples: Sequence, hidden: Sequence[int] = ()) -> tuple[float, float]:
     """Measure how well a model predicts tunes, each note from what precedes it; no source is given.
 
     Args:

@@ -9,7 +9,7 @@ Folk tunes share turns of phrase, so neither is 0 for a real tune that nobody co
 goes, measured on the test split against the training split, in which no version of these tunes is.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from os import PathLike
@@ -62,7 +62,6 @@ class Novelty:
         likeness: of the nearest tune, from 0 to 1, a perfect copy.
         longest: the most notes in a row that are also in a tune; 0 if there are not even three.
         where: the tune and the place; None if there is none.
-        interval: median and 90th percentile of `longest` for real tunes.
 
     Chapter 7.
     """
@@ -71,7 +70,6 @@ class Novelty:
     likeness: float
     longest: int
     where: Place | None
-    interval: tuple[int, int] = HUMAN
 
     @property
     def original(self) -> bool:
@@ -80,7 +78,7 @@ class Novelty:
         In a few notes every tune is like another: a match of less than FLOOR nats doesn't count.
         """
         copied = self.likeness > ALIKE and self.nearest[0].score > FLOOR
-        return self.longest <= self.interval[1] and not copied
+        return self.longest <= HUMAN[1] and not copied
 
     def __str__(self) -> str:
         said = "Original: it shares no more with known tunes than real tunes do."
@@ -89,10 +87,10 @@ class Novelty:
         if self.where:
             title, name, start, note = self.where
             run = f"{self.longest} notes from note {note + 1} on,\n  also in {_quoted(title, name)} from beat {start:g}"
-        human = "half of real tunes share up to {}, nine of ten up to {}".format(*self.interval)
+        human = "half of real tunes share up to {}, nine of ten up to {}".format(*HUMAN)
         near = [f"{_quoted(match.title, match.id)}, {self.likeness:.0%} alike" for match in self.nearest[:1]]
         near = near[0] if near and self.likeness >= 0.005 else "no tune is alike"
-        if self.longest > self.interval[1] and self.likeness <= ALIKE:
+        if self.longest > HUMAN[1] and self.likeness <= ALIKE:
             near += "; only the run is copied, or the tune at another pace"
         near += f"\n  (nine of ten real tunes: up to {ALIKE:.0%})"
         return f"{said}\nLongest run: {run}\n  ({human})\nAs a whole: {near}"
@@ -102,10 +100,7 @@ class Novelty:
         return "\n".join([f"**{first}**", *(f"- {line}" for line in rest)])
 
 
-def certify(
-    piece: Melody | Score | str | PathLike, index: MelodyIndex | str | PathLike | None = None, *,
-    exclude: Collection[str] = (),
-) -> Novelty:  # fmt: skip
+def certify(piece: Melody | Score | str | PathLike, index: MelodyIndex | str | PathLike | None = None) -> Novelty:
     """Compare a piece with all tunes of an index.
 
     >>> index = MelodyIndex.build([Melody.from_pitches([60, 62, 64, 65, 67, 69, 71, 72], name="Scale")], progress=False)
@@ -117,7 +112,6 @@ def certify(
         piece: a Melody; a Score, of which the part called "melody" or "soprano" counts, or else every voice; or the
             path of a MIDI, MusicXML or ABC file.
         index: the tunes, or the path of an index that `musicai index` made; the default index if None.
-        exclude: ids of tunes to leave out.
 
     Returns: the certificate.
 
@@ -133,12 +127,11 @@ def certify(
         raise ValueError("the piece has no line of three notes or more, so there is nothing to compare")
     if not isinstance(index, MelodyIndex):
         index = default_index() if index is None else MelodyIndex.open(index)
-    alike = sorted((found for line in voices for found in _alike(line, index, exclude)), key=lambda found: -found[0])
+    alike = sorted((found for line in voices for found in _alike(line, index)), key=lambda found: -found[0])
     nearest: dict[str, Match] = {}
     for _, match in alike:  # of each tune, the best place
         nearest.setdefault(match.id, match)
-    counting = _without(index, exclude)
-    longest, where = max((_longest(line, index, *counting) for line in voices), key=lambda found: found[0])
+    longest, where = max((_longest(line, index) for line in voices), key=lambda found: found[0])
     return Novelty(tuple(nearest.values())[:NEAREST], alike[0][0] if alike else 0.0, longest, where)
 
 
@@ -188,33 +181,23 @@ def _common_run(ours, theirs):
     return best, here, there
 
 
-def _longest(line: Melody, index: MelodyIndex, lines: Lines, numbers: np.ndarray) -> tuple[int, Place | None]:
-    length, note, there = longest_run(line, lines)
+def _longest(line: Melody, index: MelodyIndex) -> tuple[int, Place | None]:
+    length, note, there = longest_run(line, index.lines)
     if not length:
         return 0, None
-    i = int(np.searchsorted(lines.offsets, there, side="right")) - 1
-    name, tune = index.read_line(int(numbers[i]))
-    return length, Place(tune.name, name, tune.notes[there - int(lines.offsets[i])].start, note)
+    i = int(np.searchsorted(index.lines.offsets, there, side="right")) - 1
+    name, tune = index.read_line(i)
+    return length, Place(tune.name, name, tune.notes[there - int(index.lines.offsets[i])].start, note)
 
 
-def _without(index: MelodyIndex, exclude: Collection[str]) -> tuple[Lines, np.ndarray]:
-    """The lines of the tunes that count, and their numbers."""
-    lines, ids = index.lines, [name for name, _ in index.titles()] if exclude else []
-    counts = ~np.isin(lines.pieces, [i for i, name in enumerate(ids) if name in exclude])
-    sizes, notes = np.diff(lines.offsets), (lines.pitches, lines.starts, lines.durations)
-    notes = (column[np.repeat(counts, sizes)] for column in notes)
-    return Lines(np.cumsum([0, *sizes[counts]]), lines.pieces[counts], *notes), np.flatnonzero(counts)
-
-
-def _alike(line: Melody, index: MelodyIndex, exclude: Collection[str]) -> Iterator[tuple[float, Match]]:
+def _alike(line: Melody, index: MelodyIndex) -> Iterator[tuple[float, Match]]:
     """Pairs of likeness and match, of a long line for each part of it."""
     bounds = np.linspace(0, len(line), 1 + -(-len(line) // EXCERPT)).astype(int)
     for first, last in pairwise(bounds.tolist()):
         part = replace(line, notes=line.notes[first:last])
         perfect = float(align_all(part.pitches, part.starts, Lines.from_pieces([part]))[0][0])
-        for match in index.find(part, NEAREST + len(exclude)):
-            if match.id not in exclude and perfect > 0:
-                yield min(1.0, max(0.0, match.score / perfect)), match
+        for match in index.find(part, NEAREST) if perfect > 0 else ():
+            yield min(1.0, max(0.0, match.score / perfect)), match
 
 
 def _voices(piece: Melody | Score) -> list[Melody]:

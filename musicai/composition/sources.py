@@ -17,6 +17,7 @@ from musicai.search import Match, MelodyIndex, default_index, read_query
 from musicai.search.queries import NOTATION, SOUND
 
 from .controls import Controls, closeness, metric_levels, read_key, read_meter, refuse, scale_of, syncopation
+from .harmony import best_path
 
 SAME = 0.75  # closeness from which two sections count as one that repeats
 # How much speaks for a bar line: long notes in strong places, syncopation, a note on each line, a strong last note, a
@@ -152,9 +153,8 @@ def find_form(melody: Melody) -> tuple[str, ...]:
     bars, bar, pickup = count_bars(melody), len(metric_levels(melody.time_signature)), find_pickup(melody)
     for count in (n for n in range(2, 9) if bars % n == 0 and bars // n >= 4):
         parts = cut(melody, bars // count * bar, count, pickup)
-        firsts = [
-            next(j for j in range(i + 1) if j == i or closeness(part, parts[j]) >= SAME) for i, part in enumerate(parts)
-        ]
+        alike = ([closeness(part, one) >= SAME for one in parts[:i]] for i, part in enumerate(parts))
+        firsts = [[*earlier, True].index(True) for earlier in alike]
         if len(set(firsts)) < count:
             return tuple(chr(65 + sorted(set(firsts)).index(first)) for first in firsts)
     return ("A", "B") if bars % 2 == 0 and bars >= 8 else ("A",)
@@ -272,20 +272,12 @@ def move_onsets(ticks: list[int], old: int, meter: tuple[int, int]) -> list[int]
     levels = metric_levels(meter)
     if old == (new := len(levels)) or not ticks:
         return ticks
-    grid = next(
-        np.arange(0, new, step) for step in (12, 6, 1) if new >= step * len(ticks) and (step < 12 or new % 36 == 0)
-    )
+    step = next(step for step in (12, 6, 1) if new >= step * len(ticks) and (step < 12 or new % 36 == 0))
+    grid = np.arange(0, new, step)
     aims = np.abs(grid - np.array(ticks)[:, None] * new / old) / 12 + 0.4 * (levels.max() - levels[grid])
     swing = [[levels[a + 1 : b].max(initial=0) > levels[a] for b in grid] for a in grid]
     moves = np.where(grid[:, None] < grid, 2.0 * np.array(swing), np.inf)  # (from, to)
-    best, back = aims[0], []
-    for aim in aims[1:]:  # the Viterbi algorithm
-        costs = best[:, None] + moves
-        best, back = costs.min(0) + aim, [costs.argmin(0), *back]
-    path = [best.argmin()]
-    for pointers in back:
-        path.append(pointers[path[-1]])
-    return grid[path[::-1]].tolist()
+    return grid[best_path(-aims[::-1], lambda _: -moves.T)[::-1]].tolist()  # from the last note to the first
 
 
 def _carry_pitches(source: Melody, controls: Controls) -> np.ndarray:

@@ -17,7 +17,7 @@ import musicai
 from musicai import performance
 from musicai.notes import Melody
 
-from .display import Html, attribute, data_uri, scripted
+from .display import Html, attempt, attribute, data_uri, scripted
 from .figures import render
 from .players import player, without_caption
 from .plots import plot_piano_roll
@@ -27,13 +27,12 @@ MODES = ("major", "minor", "dorian", "mixolydian")
 KEYS = [f"{tonic} {mode}" for mode in MODES for tonic in ("C", "D", "Eb", "E", "F", "G", "A", "Bb")]
 KINDS = {"mid": "audio/midi", "musicxml": "application/xml", "json": "application/json"}
 SAME = "this.href=this.closest('.musicai-song').querySelector('audio').src"  # the sound is in the page only once
+EXAMPLE = "D5 C5 B4 G4 G4 D4 G4 G4 B4 G4 B4 D5"
+SR = 16_000  # of the sound that comes from the microphone, and of the sampled instruments
 _number = count(1)
 
 
-def studio(
-    index=None, *, example: str = "D5 C5 B4 G4 G4 D4 G4 G4 B4 G4 B4 D5", key: str = AS_FOUND, bars: int = 16,
-    closeness: float = 0.5, performer: str = "auto", seed: int = 1,
-) -> None:  # fmt: skip
+def studio(index=None, *, example=EXAMPLE, key=AS_FOUND, bars=16, closeness=0.5, performer="auto", seed=1) -> None:
     """Show keys, a microphone, and the knobs of `musicai.song`; the song is shown, played and offered for download.
 
     The keys sound anywhere, but finding and composing need a running notebook. The rendered page shows the song that
@@ -54,6 +53,7 @@ def studio(
     found, choice, live = [], widgets.Dropdown(description="From"), widgets.HTML()
     first = {"key": key, "bars": bars, "closeness": closeness, "performer": performer, "seed": seed}
     knobs, mark = knobs_for(first), f"musicai-studio-{next(_number)}"
+    hide_first = f"<style>.{mark}{{display:none}}</style>"
     button = widgets.Button(description="Compose and perform", button_style="primary", layout={"width": "auto"})
 
     def find(query, k: int) -> Sequence:
@@ -63,12 +63,8 @@ def studio(
         return found
 
     def make(_button) -> None:
-        live.value = f"<style>.{mark}{{display:none}}</style><p role='status'>Composing and performing ...</p>"
-        try:
-            made = song_html(song_for(found[choice.value], knobs))
-        except Exception as error:  # a callback has nowhere else to report to
-            made = f"<pre style='white-space:pre-wrap'>{escape(f'{type(error).__name__}: {error}')}</pre>"
-        live.value = f"<style>.{mark}{{display:none}}</style>{made}"
+        live.value = f"{hide_first}<p role='status'>Composing and performing ...</p>"
+        live.value = hide_first + attempt(lambda: song_html(song_for(found[choice.value], knobs)))
 
     sing(find, example=example)
     button.on_click(make)
@@ -129,13 +125,7 @@ def downloads(song) -> list[tuple[str, str]]:
 # ---- the keyboard and the microphone
 
 
-SR = 16_000  # of the sound that comes from the microphone, and of the sampled instruments
-_number = count(1)
-
-
-def sing(
-    find: Callable[..., Sequence] | None = None, *, example: str = "D5 C5 B4 G4 G4 D4 G4 G4 B4 G4 B4 D5", k: int = 5
-) -> None:
+def sing(find: Callable[..., Sequence] | None = None, *, example: str = EXAMPLE, k: int = 5) -> None:
     """Show piano keys and a record button, and below them the tunes that Python finds, each with a player.
 
     Click the keys, or click one and go on with the letters a, w, s, e, d, ... of the computer's keyboard; or write note
@@ -158,24 +148,22 @@ def sing(
 
     def answer(change) -> None:
         if text := change["new"]:
-            live.value = f"<style>.{mark}{{display:none}}</style>{_answer(find, text, k)}"
+            live.value = f"<style>.{mark}{{display:none}}</style>{attempt(lambda: _answer(find, text, k))}"
             wire.value = ""  # tells the page that the answer is there
 
     wire.observe(answer, names="value")
     board = scripted("sing.js", mark, f"{mark}-wire", example, SR)
     display(Html(board, "[Interaction: a keyboard and a microphone; needs a browser]"))
     display(widgets.VBox([wire, live]))
-    display(Html(f'<div class="{mark}">{_answer(find, example, k)}</div>', f"{example}: the matches, with players"))
+    first = attempt(lambda: _answer(find, example, k))
+    display(Html(f'<div class="{mark}">{first}</div>', f"{example}: the matches, with players"))
 
 
 def _answer(find: Callable[..., Sequence], text: str, k: int) -> str:
-    """The matches of a query as a table, or why there are none."""
-    try:
-        if sung := text.startswith("audio:"):
-            pcm = np.frombuffer(base64.b64decode(text.removeprefix("audio:")), dtype="<i2")
-        matches = find((pcm.astype(np.float32) / 32_768, SR) if sung else text, k=k)
-    except Exception as error:  # a callback has nowhere else to report to
-        return f'<pre style="white-space:pre-wrap">{escape(f"{type(error).__name__}: {error}")}</pre>'
+    """The matches of a query as a table."""
+    if sung := text.startswith("audio:"):
+        pcm = np.frombuffer(base64.b64decode(text.removeprefix("audio:")), dtype="<i2")
+    matches = find((pcm.astype(np.float32) / 32_768, SR) if sung else text, k=k)
     asked = "What you sang" if sung else escape(text)
     if not matches:
         return f"<p>{asked}: nothing found.</p>"

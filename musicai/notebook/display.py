@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
 
@@ -50,6 +51,14 @@ def bundle_to_html(data: dict) -> str:
             text = attribute(data.get("text/plain", "figure"))
             return f'<img alt="{text}" style="max-width:100%" src="data:{mime};base64,{data[mime]}">'
     return f"<pre>{escape(str(data.get('text/plain', '')))}</pre>"
+
+
+def attempt(make: Callable[[], str]) -> str:
+    """The HTML that `make` returns, or its error as text: a widget's callback has nowhere else to report to."""
+    try:
+        return make()
+    except Exception as error:
+        return f'<pre style="white-space:pre-wrap">{escape(f"{type(error).__name__}: {error}")}</pre>'
 
 
 def scripted(file: str, mark: str, *arguments) -> str:

@@ -72,10 +72,8 @@ def render(fig: Figure, alt: str) -> Html:
     if "matplotlib.pyplot" in sys.modules:  # otherwise nothing keeps the figure open
         sys.modules["matplotlib.pyplot"].close(fig)
     width, height = (round(PAGE_PIXELS * inches / WIDTH) for inches in fig.get_size_inches())  # room while it loads
-    html = (
-        f'<img alt="{attribute(alt)}" loading="lazy" width="{width}" height="{height}" '
-        f'style="max-width:100%;height:auto;border-radius:4px" src="{data_uri(picture, "image/webp")}">'
-    )
+    html = f'<img alt="{attribute(alt)}" loading="lazy" width="{width}" height="{height}" '
+    html += f'style="max-width:100%;height:auto;border-radius:4px" src="{data_uri(picture, "image/webp")}">'
     return Html(html, f"[Figure: {' '.join(alt.split())}]")
 
 
@@ -153,8 +151,7 @@ def _smoothed(column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _in_notebook() -> bool:
-    shell = get_ipython()
-    return shell is not None and getattr(shell, "kernel", None) is not None
+    return getattr(get_ipython(), "kernel", None) is not None
 
 
 def _saved(fig: Figure, **options) -> bytes:

@@ -11,7 +11,7 @@ from IPython.utils.capture import capture_output
 
 from musicai.scale import scaled
 
-from .display import Html, bundle_to_html, scripted
+from .display import Html, attempt, bundle_to_html, scripted
 
 STATIC_NOTE = "These controls need Python: run this cell in Jupyter or Colab."
 _number = count(1)
@@ -46,10 +46,7 @@ def explore(fn: Callable, **controls) -> None:
 
     def update(_change) -> None:
         note.value = ""
-        try:
-            live.value = hide_first + _call(fn, values())
-        except Exception as error:  # a callback has nowhere else to report to
-            live.value = f"{hide_first}<pre>{escape(f'{type(error).__name__}: {error}')}</pre>"
+        live.value = hide_first + attempt(lambda: _call(fn, values()))
 
     first = _call(fn, values())
     for widget in inputs.values():
@@ -79,23 +76,20 @@ def browse(fn: Callable, **choices) -> Html:
 
     Used in Chapters 3 to 8.
     """
-    given = {
-        name: value if isinstance(value, tuple) and len(value) == 2 else (value, None)
-        for name, value in choices.items()
-    }
-    for name, (values, first) in given.items():
+    given = [value if isinstance(value, tuple) and len(value) == 2 else (value, None) for value in choices.values()]
+    for name, (values, first) in zip(choices, given, strict=True):
         if not isinstance(values, list) or not values or (first is not None and first not in values):
             raise ValueError(f"{name}={choices[name]!r:.80} does not list its values; give a list, or (list, first)")
-    starts = [0 if first is None else values.index(first) for values, first in given.values()]
-    places = list(product(*(range(len(values)) for values, _ in given.values())))
+    starts = [0 if first is None else values.index(first) for values, first in given]
+    places = list(product(*(range(len(values)) for values, _ in given)))
     pages = [""] * len(places)
     for place in scaled(places, smoke=[tuple(starts)]):
-        values = {name: values[i] for (name, (values, _)), i in zip(given.items(), place, strict=True)}
+        values = {name: values[i] for name, (values, _), i in zip(choices, given, place, strict=True)}
         pages[places.index(place)] = _call(fn, values)
-    labels = [[str(value) for value in values] for values, _ in given.values()]
-    controls = list(zip([name.replace("_", " ") for name in given], labels, starts, strict=True))
+    labels = [[str(value) for value in values] for values, _ in given]
+    controls = list(zip([name.replace("_", " ") for name in choices], labels, starts, strict=True))
     html = scripted("browse.js", f"musicai-browse-{next(_number)}", controls, pages)
-    each = " and ".join(f"{name} of {', '.join(one)}" for name, one in zip(given, labels, strict=True))
+    each = " and ".join(f"{name} of {', '.join(one)}" for name, one in zip(choices, labels, strict=True))
     return Html(html, f"[Interaction: {fn.__name__} for each {each}]")
 
 

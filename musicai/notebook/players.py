@@ -43,11 +43,8 @@ def player(audio, sr: int, label: str = "") -> Html:
     name = attribute(label) or "Sound"
     source = _mp3(samples, sr)
     caption = f"<div>{escape(label)}</div>" if label else ""
-    html = (
-        f'<div class="musicai-player" style="margin:0.4em 0">{caption}'
-        f'<audio controls preload="metadata" aria-label="{name}" style="width:100%;max-width:24em" src="{source}">'
-        "</audio></div>"
-    )
+    sound = f'<audio controls preload="metadata" aria-label="{name}" style="width:100%;max-width:24em" src="{source}">'
+    html = f'<div class="musicai-player" style="margin:0.4em 0">{caption}{sound}</audio></div>'
     return Html(html, f"{label or 'Sound'} ({seconds:.1f} s of audio)")
 
 

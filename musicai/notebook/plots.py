@@ -53,9 +53,7 @@ def plot_waveform(audio, sr: int, *, start: float = 0.0, title: str = "", ax: Ax
     return fig
 
 
-def plot_spectrogram(
-    values, sr: int, *, hop_length=512, axis="linear", decibels=True, title="", ax: Axes | None = None
-) -> Figure:
+def plot_spectrogram(values, sr: int, *, hop_length=512, axis="linear", decibels=True, title="", ax=None) -> Figure:
     """Plot a spectrogram with its frequencies in Hz.
 
     >>> fig = plot_spectrogram(np.random.rand(513, 100), 16_000, hop_length=256)
@@ -83,10 +81,8 @@ def plot_spectrogram(
     hertz = _bin_frequencies(axis, len(matrix), sr)
     fig, (axes,) = _axes(ax, 1)
     picture, unit = _levels(matrix, decibels)
-    seconds = matrix.shape[1] * hop_length / sr
-    image = axes.imshow(
-        picture, origin="lower", aspect="auto", interpolation="nearest", extent=(0, seconds, -0.5, len(matrix) - 0.5)
-    )
+    extent = (0, matrix.shape[1] * hop_length / sr, -0.5, len(matrix) - 0.5)
+    image = axes.imshow(picture, origin="lower", aspect="auto", interpolation="nearest", extent=extent)
     ticks = _hertz_ticks(axis, hertz)
     axes.set_yticks([_row(tick, hertz) for tick in ticks], [f"{tick:,.0f}" for tick in ticks])
     axes.set(xlabel="Time in s", ylabel="Frequency in Hz", title=title)

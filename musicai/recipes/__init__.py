@@ -27,9 +27,7 @@ _FUNCTIONS |= dict.fromkeys(("chorales", "nottingham"), "polyphony.train")  # th
 _FUNCTIONS |= {name: f"{name}.train" for name in ("tunes", "distilled")}
 
 
-def train(
-    name: str, *, out: str | Path | None = None, steps: int | None = None, seed: int = 0, progress: bool = True
-) -> Path:
+def train(name: str, *, out: str | Path | None = None, steps: int | None = None, seed=0, progress=True) -> Path:
     """Train a model the way the shipped one was trained, evaluate it briefly, and save it with its card.
 
     >>> folder = train("chorales", steps=3)  # doctest: +SKIP

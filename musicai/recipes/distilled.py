@@ -5,7 +5,6 @@ game. What the ear hears weighs most: a harmonic counts by its level, and its mi
 Four minutes on a busy core.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -46,7 +45,7 @@ def distance(curves: Tensor, target: Tensor, pitch: Tensor) -> Tensor:
     return (heard * (error[:, LEVEL] + 0.3 * error[:, MISTUNING])).sum() / heard.sum() + 0.3 * error[:, NOISE].mean()
 
 
-def train(name: str, out: Path, steps: int | None, seed: int, progress: bool) -> Mapping[str, float]:
+def train(name: str, out: Path, steps: int | None, seed: int, progress: bool) -> dict[str, float]:
     """Train, measure the distance to the GAN on fresh notes, and save."""
     seed_all(seed)
     steps, teacher = steps or 3_000, InstrumentGenerator.from_pretrained("instrument-gan", device())

@@ -6,7 +6,6 @@ trained as the shipped `wavegan-drums`: d = 48, which took 4 minutes on an H200.
 minutes of one core, and farther from its data (a Frechet distance of 5.1 rather than 2.0).
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -50,7 +49,7 @@ def set_rates(game: gan.InstrumentGAN, steps: int) -> None:
     game.d_optimizer.param_groups[0]["lr"] = (1 - 0.9 * late) * D_LR
 
 
-def train_instrument(name: str, out: Path, steps: int | None, seed: int, progress: bool) -> Mapping[str, float]:
+def train_instrument(name: str, out: Path, steps: int | None, seed: int, progress: bool) -> dict[str, float]:
     """Train, judge and save."""
     steps = steps or 8_000
     seed_all(seed)
@@ -103,7 +102,7 @@ def varied(x: Tensor) -> Tensor:
     return x + (draw[3] < 0.5) * level * torch.randn(x.shape)
 
 
-def train_classifier(name: str, out: Path, steps: int | None, seed: int, progress: bool) -> Mapping[str, float]:
+def train_classifier(name: str, out: Path, steps: int | None, seed: int, progress: bool) -> dict[str, float]:
     """Train the classifier on the training split alone and evaluate it on pitches that are not in it."""
     steps, notes = steps or 700, MusicAINotes("train")
     seed_all(seed)
@@ -144,7 +143,7 @@ def drum_sounds(split: str) -> Tensor:
     return pad(0.9 * audio / audio.abs().amax(-1, keepdim=True), (0, 16_384 - SR))[:, None]
 
 
-def train_drums(name: str, out: Path, steps: int | None, seed: int, progress: bool) -> Mapping[str, float]:
+def train_drums(name: str, out: Path, steps: int | None, seed: int, progress: bool) -> dict[str, float]:
     """Train, judge and save."""
     fused = device().type == "cuda"
     settings, audio = GPU if fused else CPU, drum_sounds("train")

@@ -4,7 +4,6 @@ The settings are the same for both sets, except for dropout and length: 14,000 f
 fewer steps than 177,000 frames of folk tunes. Either takes minutes on a few cores, and less than one on a GPU.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from torch import Tensor
@@ -28,7 +27,7 @@ def rolls_of(name: str, split: str) -> list[Tensor]:
     return [item["roll"] for item in SETS[name](split)]
 
 
-def train(name: str, out: Path, steps: int | None, seed: int, progress: bool) -> Mapping[str, float]:
+def train(name: str, out: Path, steps: int | None, seed: int, progress: bool) -> dict[str, float]:
     """Train, keep the averaged weights that do best on the validation split, evaluate them and save them."""
     seed_all(seed)
     steps, dropout = steps or STEPS[name], DROPOUT[name]

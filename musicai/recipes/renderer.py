@@ -10,7 +10,6 @@ import dataclasses
 import hashlib
 import itertools
 import math
-from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -26,7 +25,7 @@ from musicai.performance import PROGRAMS, render
 from musicai.performance.sampled import layers
 from musicai.recipes.shared import SR, TRIAL, finish, listening_ladder, spread, warm_cosine
 from musicai.scale import device
-from musicai.train import TrainingRun, fit, seed_all, update
+from musicai.train import fit, seed_all, update
 from musicai.wavenet import ScoreConfig, ScoreWaveNet, WaveNet, WaveNetConfig, sample, score_frames
 
 HOP, SILENCE = 160, 128
@@ -109,9 +108,7 @@ class Crops:
     silence in between.
     """
 
-    def __init__(
-        self, pieces: list[Piece], receptive_field: int, seed: int = 0, batch: int = BATCH, frames: int = FRAMES
-    ):
+    def __init__(self, pieces: list[Piece], receptive_field: int, seed: int = 0, batch=BATCH, frames=FRAMES):
         self.pieces, self.seed, self.frames = pieces, seed, frames
         self.batch = batch if device().type == "cpu" else ON_GPU * batch
         self.context = -(-receptive_field // HOP) + MARGIN
@@ -214,7 +211,7 @@ def bits(model: WaveNet, crops: Crops, batches: int) -> float:
     return -sum(found) / len(found) / math.log(2)
 
 
-def train(name: str, out: Path, steps: int | None, seed: int, progress: bool) -> Mapping[str, float]:
+def train(name: str, out: Path, steps: int | None, seed: int, progress: bool) -> dict[str, float]:
     """Train the WaveNet, evaluate it and save it."""
     steps, score = steps or STEPS[name], name != "unconditional"
     trial = steps < TRIAL
@@ -239,10 +236,7 @@ def train(name: str, out: Path, steps: int | None, seed: int, progress: bool) ->
         loss = -log_prob(model, crops, n, DISTURBED * score).mean() / math.log(2)
         return {"bits": update(loss, optimizer, max_norm=1.0)}
 
-    def validate(run: TrainingRun) -> dict[str, float]:
-        return {"valid": bits(run.ema["model"], unheard, 1 if trial else 12)}
-
-    every = max(1, steps // 8)
+    every, validate = max(1, steps // 8), lambda run: {"valid": bits(run.ema["model"], unheard, 1 if trial else 12)}
     run = fit(
         step, lambda n: n, steps=steps, state={"model": model, "optimizer": optimizer},
         ema={"model": 0.99}, checkpoint=out / "run.safetensors", save_every=every, precision="auto",

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ TRIAL = 100  # a run of fewer steps only checks that everything works, using a l
 RUNGS = {step * 10**power for power in range(2, 6) for step in (1, 2, 5)}  # 100, 200, 500, 1,000, ...
 
 
-def listening_ladder(out: Path, model: nn.Module, play: Callable[[nn.Module], Mapping[str, Tensor]]) -> Callback:
+def listening_ladder(out: Path, model: nn.Module, play: Callable[[nn.Module], dict[str, Tensor]]) -> Callback:
     """Make a callback that saves what the averaged model plays after 100, 200, 500, ... steps and after the last.
 
     `play` turns a model into sounds (time,) by name. The sounds of `model` before its first step are saved right away.
@@ -65,7 +65,7 @@ def items_of(dataset: Sequence, steps: int, trial: int = 12) -> list:
     return spread(dataset, trial if steps < TRIAL else len(dataset))
 
 
-def curves(history: Mapping[str, Sequence[float]], size: int) -> dict[str, list]:
+def curves(history: dict[str, Sequence[float]], size: int) -> dict[str, list]:
     """Average every column over blocks of `size` steps, and list the step that ends each; None for an empty block."""
     steps = max(map(len, history.values()))
     table = {"step": [min(end, steps) for end in range(size, steps + size, size)]}
@@ -75,9 +75,7 @@ def curves(history: Mapping[str, Sequence[float]], size: int) -> dict[str, list]
     return table
 
 
-def finish(
-    name: str, out: Path, model: Pretrained, run: TrainingRun, data: str, scores: Mapping[str, float]
-) -> Mapping[str, float]:
+def finish(name: str, out: Path, model: Pretrained, run: TrainingRun, data: str, scores: dict[str, float]) -> dict:
     """Write history.json, the weights, and the card with its tables of facts and scores; returns the scores."""
     with atomic_write(out / "history.json") as file:
         file.write(json.dumps(curves(run.history, max(1, run.steps // 160))).encode())

@@ -6,7 +6,7 @@ the tune itself, more or less corrupted. The validation split chooses the weight
 end; how fast was chosen by learning from one half of it and looking at the other, with whole families in each half.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -125,9 +125,7 @@ def fitted(model: TuneWaveNet, examples: Examples, steps: int, peak: float, seed
     )  # fmt: skip
 
 
-def train(
-    name: str, out: Path, steps: int | None, seed: int, progress: bool, build: type[TuneWaveNet] = TuneWaveNet
-) -> Mapping[str, float]:
+def train(name: str, out: Path, steps: int | None, seed: int, progress: bool, build=TuneWaveNet) -> dict[str, float]:
     """Train, keep the averaged weights that do best on the validation split, let them learn from it too, and save."""
     seed_all(seed)
     steps = steps or STEPS

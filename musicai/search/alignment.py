@@ -59,13 +59,7 @@ class Chains(NamedTuple):
     step: np.ndarray
 
 
-def align(
-    query_pitches: np.ndarray,
-    query_starts: np.ndarray | None,
-    line_pitches: np.ndarray,
-    line_starts: np.ndarray | None,
-    costs: Costs | None = None,
-) -> Alignment:
+def align(query_pitches, query_starts, line_pitches, line_starts, costs: Costs | None = None) -> Alignment:
     """Find the part of a line that a query fits best, whatever its key and tempo, with wrong, missing and extra notes.
 
     >>> found = align([60, 62, 63, 65], None, [67, 69, 71, 72, 67], None)  # in another key, and one note is wrong
@@ -73,10 +67,10 @@ def align(
     (0, 4, 7)
 
     Args:
-        query_pitches: (notes,), MIDI numbers, perhaps with fractions.
-        query_starts: (notes,), onsets in any unit, increasing; None to compare pitches only.
-        line_pitches: (notes,), MIDI numbers.
-        line_starts: (notes,), onsets in beats; needed only if the query has starts.
+        query_pitches: array (notes,), MIDI numbers, perhaps with fractions.
+        query_starts: array (notes,), onsets in any unit, increasing; None to compare pitches only.
+        line_pitches: array (notes,), MIDI numbers.
+        line_starts: array (notes,), onsets in beats; needed only if the query has starts.
         costs: of errors; by default `Costs.default()`.
 
     Returns: an Alignment. Its score averages over all places where the chain could end: it would be the log-likelihood

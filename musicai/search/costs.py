@@ -7,11 +7,12 @@ stood out best; `fitted.json` keeps them.
 """
 
 import json
+from collections import namedtuple
 from dataclasses import dataclass, replace
 from functools import cache
 from math import comb, log
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Self
 
 import numpy as np
 
@@ -30,7 +31,7 @@ EXTRA = np.array([0.006, 0.006, 0.006, 0.004, 0.002, 0.002, *[1e-4] * 8])
 MISSING = 0.04
 
 
-class QueryWeights(NamedTuple):
+class QueryWeights(namedtuple("QueryWeights", "pitches spans gains beats steps rates units")):
     """The costs of one query's errors in whole numbers: what `search.alignment` computes with.
 
     Args:
@@ -44,14 +45,6 @@ class QueryWeights(NamedTuple):
 
     Chapter 6.
     """
-
-    pitches: np.ndarray
-    spans: np.ndarray
-    gains: np.ndarray
-    beats: np.ndarray
-    steps: np.ndarray
-    rates: np.ndarray
-    units: float
 
 
 @dataclass(frozen=True)
@@ -97,14 +90,15 @@ class Costs:
     loose: float
 
     @classmethod
+    @cache
     def default(cls) -> Self:
         """The costs that were fitted to simulated errors in the training split of the folk corpus."""
-        return _fitted()
+        return cls(**json.loads(Path(__file__).with_name("fitted.json").read_text())["costs"])
 
     @classmethod
     def one_key(cls) -> Self:
         """The default costs, but so that the key never changes: the last note's key is that of the whole query."""
-        return replace(_fitted(), change=-500.0)
+        return replace(cls.default(), change=-500.0)
 
     def step(self, query: int, line: int) -> float:
         """The log-probability of going on by so many notes of the query and of the line, but for the notes between."""
@@ -146,12 +140,6 @@ class Costs:
         rates = [self.edge, self.change, self.slip, self.wrong, self.octave, slope, self.loose]
         scaled = (np.rint(units * np.array(x)).astype(np.int16) for x in (gains, beats, steps, rates))
         return QueryWeights(whole.astype(np.int16), spans.astype(np.int16), *scaled, units)
-
-
-@cache
-def _fitted() -> Costs:
-    found = json.loads(Path(__file__).with_name("fitted.json").read_text())["costs"]
-    return Costs(**{key: tuple(value) if isinstance(value, list) else value for key, value in found.items()})
 
 
 def _in_tune(pitches: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ import json
 import math
 import warnings
 from dataclasses import dataclass
+from itertools import product
 from os.path import expanduser
 from pathlib import Path
 
@@ -155,7 +156,6 @@ class AudioIndex:
     """
 
     def __init__(self, *arrays: np.ndarray):
-        self._arrays = arrays
         self.starts, self.postings, self.frames, self.cents, self.bases, names = arrays
         self.paths = json.loads(names.tobytes())
 
@@ -200,12 +200,11 @@ class AudioIndex:
         order = np.argsort(keys, kind="stable")
         starts = np.searchsorted(keys[order], np.arange(KEYS + 1))
         names = np.frombuffer(json.dumps(paths).encode(), np.uint8)
-        index = cls(starts, postings[order], frames, cents, np.array(bases, np.int32), names)
+        arrays = starts, postings[order], frames, cents, np.array(bases, np.int32), names
         if path is None:
-            return index
-        columns = {name: Column(array.dtype, None, array) for name, array in zip(ARRAYS, index._arrays, strict=True)}
+            return cls(*arrays)
         with atomic_write(path) as file:
-            write(file, columns, {}, SOUNDS)
+            write(file, {name: Column(x.dtype, None, x) for name, x in zip(ARRAYS, arrays, strict=True)}, {}, SOUNDS)
         return cls.open(path)
 
     @classmethod
@@ -295,16 +294,12 @@ class AudioIndex:
         """
         for step in (0.01, 0.001):
             _, place, speed, _ = row
-            grid = [
-                (place + (speed - s) * query.length * held + delay, s, shift)
-                for s in speed + step * np.arange(-6, 7)
-                for shift in (0.0, -12 * math.log2(s))
-                for held in (0, 0.5, 1)
-                for delay in (-0.5, 0, 0.5)
-            ]
-            scores = self._score(query, *np.array(grid).T)
-            best = int(scores.argmax())
-            row = max(row, (float(scores[best]), *map(float, grid[best])))
+            choices = product(speed + step * np.arange(-6, 7), (0, 1), (0, 0.5, 1), (-0.5, 0, 0.5))
+            speeds, shifted, held, delay = np.array([*choices]).T
+            grid = np.array([place + (speed - speeds) * query.length * held + delay, speeds, speeds])
+            grid[2] = -12 * shifted * np.log2(speeds)
+            scores = self._score(query, *grid)
+            row = max(row, (float(scores.max()), *grid[:, scores.argmax()].tolist()))
         return row
 
     def _match(self, query: "_Query", row: tuple, level: float, skipped: float, seconds: float) -> AudioMatch:

@@ -15,7 +15,7 @@ import torch
 from tqdm.auto import tqdm
 
 from musicai.data.splits import group_duplicates
-from musicai.notes import Melody, Score
+from musicai.notes import Melody
 from musicai.search._fast.alignment import align, align_all, weigh
 from musicai.search._fast.warping import warp_all
 from musicai.search._scale.builder import Builder, read_melody, read_runs
@@ -95,22 +95,15 @@ class MelodyIndex:
         self._store = store
 
     @classmethod
-    def build(
-        cls,
-        pieces: Iterable[Melody | Score | Lines],
-        path: str | PathLike | None = None,
-        *,
-        ids: Iterable[str] | None = None,
-        progress: bool = True,
-    ) -> "MelodyIndex":
+    def build(cls, pieces: Iterable, path: str | PathLike | None = None, *, ids=None, progress=True) -> "MelodyIndex":
         """Index a collection: of each score, the highest voice and every track.
 
         Args:
-            pieces: read once, so that a generator can yield more than would fit into memory. `Lines` stand for as many
-                pieces without names.
+            pieces: of Melody or Score, read once, so that a generator can yield more than would fit into memory.
+                `Lines` stand for as many pieces without names.
             path: the file to write; None keeps the index in a temporary file that vanishes with it.
-            ids: what to call the pieces. By default, a FolkTune is called by its collection and number, and any other
-                piece by its position.
+            ids: strings, what to call the pieces. By default, a FolkTune is called by its collection and number, and
+                any other piece by its position.
             progress: whether to show a bar.
 
         Returns: the index.

@@ -3,6 +3,7 @@
 import math
 import re
 from dataclasses import dataclass
+from itertools import accumulate
 from numbers import Real
 from os import PathLike
 from os.path import expanduser, isfile  # which raise nothing where text is no path at all
@@ -136,19 +137,13 @@ def _read_text(text: str) -> Query:
     if words and all(_NAMED.fullmatch(word) for word in words) and len({word[0].isupper() for word in words}) == 1:
         return _from_pitches([_pitch(word) for word in words], shown)
     if words and all(_CLASS.fullmatch(word) for word in words):
-        return _from_pitches(_nearest_octaves([_pitch(f"{word}4") for word in words]), shown)
+        pitches = accumulate((_pitch(f"{word}4") for word in words), lambda last, new: last + (new - last + 6) % 12 - 6)
+        return _from_pitches(list(pitches), shown)  # each as close as possible to the one before
     return _from_melody(_read_abc(text, shown), shown)
 
 
 def _pitch(word: str) -> int:
     return note_number(word[0].upper() + word[1:].replace("♯", "#").replace("♭", "b"))
-
-
-def _nearest_octaves(pitches: list[int]) -> list[int]:
-    placed = pitches[:1]
-    for pitch in pitches[1:]:
-        placed.append(placed[-1] + (pitch - placed[-1] + 6) % 12 - 6)
-    return placed
 
 
 def _read_abc(text: str, shown: str) -> Melody:
@@ -162,9 +157,8 @@ def _read_abc(text: str, shown: str) -> Melody:
 
 
 def _from_pitches(pitches: list[float], name: str) -> Query:
-    for pitch in pitches:
-        if not 0 <= pitch <= 127:
-            raise ValueError(f"pitch {pitch:g} in {name} is outside the MIDI range 0..127, where 60 is middle C")
+    if outside := [pitch for pitch in pitches if not 0 <= pitch <= 127]:
+        raise ValueError(f"pitch {outside[0]:g} in {name} is outside the MIDI range 0..127, where 60 is middle C")
     return Query(np.array(pitches, dtype=np.float64), name=name)
 
 

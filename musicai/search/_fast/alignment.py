@@ -7,7 +7,6 @@ compiler makes no vectors.)
 """
 
 from collections import namedtuple
-from typing import NamedTuple
 
 import numpy as np
 
@@ -31,29 +30,22 @@ _likelihood = fast(likelihood)
 Weights = namedtuple("Weights", QueryWeights._fields)
 
 
-class Block(NamedTuple):
-    """Some lines, end to end, and the rows of their tables: `alignment.Chains`."""
+class Block(namedtuple("Block", "pitches ticks lags guess wrong best tempo step end shift bounds")):
+    """Some lines, end to end, and the rows of their tables; int16 arrays (cells,), where nothing else is said.
 
-    pitches: np.ndarray  # int16 (cells,)
-    ticks: np.ndarray  # int32 (cells,)
-    lags: np.ndarray  # int16 (lags, cells): log2 of the time since the note so many notes before
-    guess: np.ndarray  # int16 (cells,): tempo
-    wrong: np.ndarray  # int16 (2, cells): the score of the wrong pairs between, and zeros
-    best: np.ndarray  # int16 (rows, cells)
-    tempo: np.ndarray
-    step: np.ndarray
-    end: np.ndarray  # int16 (cells,): score of the best chain that ends here
-    shift: np.ndarray  # int16 (cells,): and its transposition
-    bounds: np.ndarray  # int64 (lines, 2): first cell and last + 1
+    Args:
+        pitches: MIDI numbers.
+        ticks: int32 (cells,), onsets.
+        lags: (lags, cells), log2 of the time since the note so many notes before.
+        guess: the tempo.
+        wrong: (2, cells), the score of the wrong pairs between, and zeros.
+        best, tempo, step: (rows, cells), as in `alignment.Chains`.
+        end, shift: the score of the best chain that ends here, and its transposition.
+        bounds: int64 (lines, 2), first cell and last + 1 of each line.
+    """
 
 
-def align_all(
-    query_pitches: np.ndarray,
-    query_starts: np.ndarray | None,
-    lines: Lines,
-    candidates: np.ndarray | None = None,
-    costs: Costs | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
+def align_all(query_pitches, query_starts, lines: Lines, candidates=None, costs: Costs | None = None) -> tuple:
     """Align a query with every line: the score and the transposition that `align` finds for each.
 
     >>> from musicai.notes import Melody
@@ -63,10 +55,10 @@ def align_all(
     (1, np.int8(-10))
 
     Args:
-        query_pitches: (notes,), MIDI numbers, perhaps with fractions.
-        query_starts: (notes,), onsets in any unit, increasing; None to compare pitches only.
+        query_pitches: array (notes,), MIDI numbers, perhaps with fractions.
+        query_starts: array (notes,), onsets in any unit, increasing; None to compare pitches only.
         lines: the collection.
-        candidates: the numbers of the lines to compare; all by default.
+        candidates: int array, the numbers of the lines to compare; all by default.
         costs: of errors; by default `Costs.default()`.
 
     Returns: scores, float32 (n,), in nats, and transpositions, int8 (n,), in the order of the lines or candidates.
@@ -107,13 +99,7 @@ def weigh(query_pitches: np.ndarray, lines: Lines, shifts: np.ndarray) -> np.nda
     return np.log(np.array(found) + 1e-300) + weights.gains.sum() / weights.units
 
 
-def align(
-    query_pitches: np.ndarray,
-    query_starts: np.ndarray | None,
-    line_pitches: np.ndarray,
-    line_starts: np.ndarray | None,
-    costs: Costs | None = None,
-) -> Alignment:
+def align(query_pitches, query_starts, line_pitches, line_starts, costs: Costs | None = None) -> Alignment:
     """Compute `alignment.align`."""
     weights = (costs or Costs.default()).weigh(query_pitches, query_starts)
     pitches, count = np.asarray(line_pitches, dtype=np.uint8), len(line_pitches)

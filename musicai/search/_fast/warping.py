@@ -37,9 +37,7 @@ ROW = ir.VectorType(I16, LANES)
 compiled = jit(error_model="numpy", nogil=True)
 
 
-def warp_all(
-    contours: Sequence[Contour], lines: Lines, candidates: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def warp_all(contours: Sequence[Contour], lines: Lines, candidates=None) -> tuple[np.ndarray, ...]:
     """Compare the excerpts of one recording with every line, in any key and at any tempo.
 
     >>> from musicai.notes import Melody
@@ -59,7 +57,7 @@ def warp_all(
     Args:
         contours: the excerpts, all in the same key and about the same tempo; the cost is that of all together.
         lines: the collection.
-        candidates: the lines to compare, by number; None for all.
+        candidates: int array, the lines to compare, by number; None for all.
 
     Raises:
         ValueError: if there is no pitch in any of them.
@@ -81,9 +79,8 @@ def warp_all(
     results = np.full((5, len(which)), np.nan, np.float32)
     results[0] = rough.min(1)
     best = np.argsort(results[0], kind="stable")[:REFINED]
-    fine = _refine(
-        queries, lines, which[best], *np.divmod(np.argsort(rough[best], axis=1, kind="stable")[:, :WAYS], 12)
-    )
+    ways = np.argsort(rough[best], axis=1, kind="stable")[:, :WAYS]
+    fine = _refine(queries, lines, which[best], *np.divmod(ways, 12))
     rest = np.setdiff1d(np.arange(len(which)), best)
     if len(rest):
         reached = np.max(fine[0], where=np.isfinite(fine[0]), initial=0)
@@ -114,9 +111,7 @@ def _query(contour: Contour) -> tuple[np.ndarray, np.ndarray, float, float]:
     return pitches - tuning, weights, tuning, contour.seconds
 
 
-def _compare(
-    queries, lines: Lines, which, paces, shifts, rows, lanes, octave=OCTAVE, far=FAR
-) -> tuple[np.ndarray, ...]:
+def _compare(queries, lines: Lines, which, paces, shifts, rows, lanes, octave=OCTAVE, far=FAR) -> tuple:
     """Costs per frame (lines, ways, LANES), and in beats the starts and ends of the first query.
 
     In each of the ways (lines, ways) the notes of the line come at one of `paces`, and the queries are moved by one of
@@ -175,17 +170,6 @@ _frames, _beats_per_note = compiled(line_frames), compiled(beats_per_note)
 
 
 @compiled
-def _row(one, two, out, cost_before, cost, line, bend, far):
-    """A row of `warp` from the rows one and two before it, all given by their addresses."""
-    for u in range(line.size):
-        cell, pitch = 2 * LANES * u, 2 * LANES * line[u]
-        after = cell + 2 * LANES
-        relax(
-            one + after, one + cell, two + after, cost_before + pitch, cost + pitch, out + after + 2 * LANES, bend, far
-        )
-
-
-@compiled
 def _warp(table, bend, line, work, far):
     """Which row of `work` is the last of `warp`; work is int16 (totals and starts, 3 rows, cells * LANES)."""
     base, size, height, cells = work.ctypes.data, 2 * work.shape[2], 2 * LANES * table.shape[1], line.size
@@ -193,10 +177,13 @@ def _warp(table, bend, line, work, far):
     work[0, 2, LANES : (cells + 1) * LANES] = 0  # before the first frame, a path may be anywhere
     for u in range(cells):
         work[1, 2, (u + 1) * LANES : (u + 2) * LANES] = u
-    for t in range(len(table)):
+    for t in range(len(table)):  # each row from the ones one and two before it, all of them given by their addresses
         one, two, out = base + size * ((t + 2) % 3), base + size * ((t + 1) % 3), base + size * (t % 3)
-        cost = table.ctypes.data + t * height
-        _row(one, two, out, cost - min(t, 1) * height, cost, line, bend, far)
+        cost, before = table.ctypes.data + t * height, table.ctypes.data + max(t - 1, 0) * height
+        for u in range(cells):
+            here, pitch = 2 * LANES * u, 2 * LANES * line[u]
+            then = here + 2 * LANES
+            relax(one + then, one + here, two + then, before + pitch, cost + pitch, out + then + 2 * LANES, bend, far)
         if t == 0:
             work[0, 2, : (cells + 2) * LANES] = FULL
     return (len(table) - 1) % 3

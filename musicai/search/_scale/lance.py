@@ -30,9 +30,7 @@ ARRAYS = {"sizes": "<i4", "pitches": "u1", "starts": "<f4", "durations": "<f4"} 
 FACTS = ("id", "name", "key", "tempo", "numerator", "denominator")
 
 
-def write_lance(
-    pieces: Iterable[Melody | Score], address: str, *, ids: Iterable[str] | None = None, workers: int = 2
-) -> None:
+def write_lance(pieces: Iterable[Melody | Score], address: str, *, ids=None, workers: int = 2) -> None:
     """Write a collection into a LanceDB database, with a full-text index of its words; an old one is replaced.
 
     >>> write_lance(FolkCorpus(), "lance://s3://bucket/folk", workers=8)  # doctest: +SKIP

@@ -7,8 +7,9 @@ are compared about as fast as the places of a few words are looked up, and more 
 
 import numpy as np
 import torch
+from numba import types
+from numba.extending import intrinsic
 
-from musicai.search._fast.vectors import prefetch, use_widest
 from musicai.search._scale.store import Store
 from musicai.threads import Workers, jit
 
@@ -20,11 +21,26 @@ INTERVAL, CHANGE = 0.75, 0.85  # how likely they survive the mistakes of a query
 GROUP = 4  # notes; between groups, a note may be missing or extra,
 SLIP = 4  # ... which costs this many bits
 PART, EDGE, LANES = 1 << 13, 32, 256  # places that are compared at once, some more at both ends, and a divisor of them
-ROOM, LINE = 1 << 10, 64  # bytes: rows of tables are apart, as processors confuse equal low bits; a line of memory
+ROOM = 1 << 10  # bytes: rows of tables are apart, as processors confuse equal low bits
 MAPPED = 1 << 23  # places after which pages are let go
 SAMPLES, SAMPLE, SAFETY = 16, 1 << 17, 3  # places searched first, to know how good the best are, or a little less
 
 compiled = jit(error_model="numpy", nogil=True)
+
+
+@intrinsic
+def use_widest(_):
+    """Compile the loops of the function that calls this for 512 bits, where LLVM would make do with 256.
+
+    It does so because early processors with 512 bits slowed down by it. Its interface in Python knows no such
+    attribute, hence the detour.
+    """
+
+    def generate(context, builder, signature, args):
+        set.add(builder.function.attributes, '"prefer-vector-width"="512"')
+        return context.get_dummy_value()
+
+    return types.none(), generate
 
 
 def symbols_of(pitches: np.ndarray, steps: np.ndarray, lasts: np.ndarray) -> np.ndarray:
@@ -119,8 +135,7 @@ def _slide(symbols, begin, end, wanted, worths, cost, count, least):
     rhythm = worths[1].any()
     for part in range(begin, end, PART):
         low, high = max(part - EDGE, 0), min(len(symbols), part + PART + EDGE + notes)
-        for place in range(high, min(high + PART, len(symbols)), LINE):
-            prefetch(symbols.ctypes.data + place)
+
         if high - low < size + notes:  # at either end of the collection
             intervals[:], changes[:] = 0, END
         here = slice(low - part + EDGE, high - part + EDGE)

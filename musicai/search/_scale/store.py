@@ -59,7 +59,7 @@ def write(file: BinaryIO, columns: dict[str, Column], dtypes: dict[str, np.dtype
         file.write(bytes(-length * np.dtype(dtype).itemsize % ALIGN))
 
 
-class Store:
+class Store(dict):
     """The arrays of a file, memory-mapped: `store["notes"]`.
 
     Raises:
@@ -84,13 +84,8 @@ class Store:
             if wrong:
                 raise ValueError(f"{name} {problem}; build it again with {maker}")
         self.map, start = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), FRONT.size + length
-        self.arrays = {
-            key: np.frombuffer(self.map, dtype, count, start + place)
-            for key, (dtype, count, place) in json.loads(header).items()
-        }
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        return self.arrays[name]
+        for key, (dtype, count, place) in json.loads(header).items():
+            self[key] = np.frombuffer(self.map, dtype, count, start + place)
 
     def release(self) -> None:
         """Let go of the pages that were read: they stay in the system's cache but no longer count as this process's."""
