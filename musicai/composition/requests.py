@@ -48,19 +48,15 @@ def read_controls(source: Melody | None, asked: Mapping[str, object]) -> Control
             raise refuse(name, given[name], "True or False")
     if (voices := number("voices", 1, 1, 4, True)) not in (1, 4):
         raise refuse("voices", given["voices"], "1, or 4 for four voices")
+    key = read_key(given.get("key", source.key if source else KEY))
+    meter = read_meter(given.get("meter", source.time_signature if source else METER))
+    tempo = number("tempo", np.clip(source.tempo, 20, 400) if source else TEMPO, 20, 400)
     request = Controls(
-        read_key(given.get("key", source.key if source else KEY)),
-        read_meter(given.get("meter", source.time_signature if source else METER)),
-        number("tempo", np.clip(source.tempo, 20, 400) if source else TEMPO, 20, 400),
-        *_bars_and_form(source, given),
-        (0, 127),
-        closeness=number("closeness", 0.5 if source else 0, 0, 1),
-        voices=voices,
-        chords=bool(given.get("chords", True)),
-        temperature=number("temperature", 0.9, 0.1, 2),
-        strict=bool(given.get("strict", False)),
+        key, meter, tempo, *_bars_and_form(source, given), range=(0, 127), voices=voices,
+        closeness=number("closeness", 0.5 if source else 0, 0, 1), temperature=number("temperature", 0.9, 0.1, 2),
+        chords=bool(given.get("chords", True)), strict=bool(given.get("strict", False)),
         seed=number("seed", secrets.randbelow(2**32), 0, 2**63 - 1, True),
-    )
+    )  # fmt: skip
     if "range" in given:
         request = replace(request, range=read_range(given["range"], request.tonic, request.mode))
     laid = play_out(lay_out(source, request), request) if source else None

@@ -113,15 +113,9 @@ def exercise(number: str, hint: str) -> Callable[[Callable], Exercise]:
         hint: printed after a wrong answer.
 
     Returns: the decorator.
-
-    Raises:
-        ValueError: if the number is taken.
     """
 
     def register(solve: Callable) -> Exercise:
-        known = registry.get(number)
-        if known and known.solve.__qualname__ != solve.__qualname__:
-            raise ValueError(f"exercise {number} is defined twice: {known.solve.__name__} and {solve.__name__}")
         registry[number] = Exercise(number, solve, hint).cases("Your answer")
         return registry[number]
 
