@@ -62,6 +62,7 @@ class Novelty:
         likeness: of the nearest tune, from 0 to 1, a perfect copy.
         longest: the most notes in a row that are also in a tune; 0 if there are not even three.
         where: the tune and the place; None if there is none.
+        interval: median and 90th percentile of `longest` for real tunes.
 
     Chapter 7.
     """
@@ -70,6 +71,7 @@ class Novelty:
     likeness: float
     longest: int
     where: Place | None
+    interval: tuple[int, int] = HUMAN
 
     @property
     def original(self) -> bool:
@@ -78,7 +80,7 @@ class Novelty:
         In a few notes every tune is like another: a match of less than FLOOR nats doesn't count.
         """
         copied = self.likeness > ALIKE and self.nearest[0].score > FLOOR
-        return self.longest <= HUMAN[1] and not copied
+        return self.longest <= self.interval[1] and not copied
 
     def __str__(self) -> str:
         said = "Original: it shares no more with known tunes than real tunes do."
@@ -87,10 +89,10 @@ class Novelty:
         if self.where:
             title, name, start, note = self.where
             run = f"{self.longest} notes from note {note + 1} on,\n  also in {_quoted(title, name)} from beat {start:g}"
-        human = "half of real tunes share up to {}, nine of ten up to {}".format(*HUMAN)
+        human = "half of real tunes share up to {}, nine of ten up to {}".format(*self.interval)
         near = [f"{_quoted(match.title, match.id)}, {self.likeness:.0%} alike" for match in self.nearest[:1]]
         near = near[0] if near and self.likeness >= 0.005 else "no tune is alike"
-        if self.longest > HUMAN[1] and self.likeness <= ALIKE:
+        if self.longest > self.interval[1] and self.likeness <= ALIKE:
             near += "; only the run is copied, or the tune at another pace"
         near += f"\n  (nine of ten real tunes: up to {ALIKE:.0%})"
         return f"{said}\nLongest run: {run}\n  ({human})\nAs a whole: {near}"
