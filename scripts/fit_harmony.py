@@ -117,7 +117,7 @@ def smoothed(counts: np.ndarray, prior: np.ndarray | float = 0.0, strength: floa
 def learn_voices(rolls: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
     """Collect four-note chords from rolls of chorales, and count what follows what.
 
-    >>> learn_voices(JSBChorales("train").rolls).chords.shape  # doctest: +SKIP
+    >>> learn_voices(JSBChorales("train").rolls)["chords"].shape  # doctest: +SKIP
     (2113, 4)
 
     Args:
