@@ -233,9 +233,8 @@ def _song(parser: argparse.ArgumentParser) -> None:
     """find a melody, compose a new song from it, and perform the song"""
     parser.epilog = """For example: musicai song hum.wav --key "D dorian" --bars 16 --closeness 0.4 --out song.mp3"""
     parser.argument_default = argparse.SUPPRESS
-    parser.add_argument(
-        "query", nargs="*", metavar="QUERY", help="notes, a title, or a file with notes or sound (default: nothing)"
-    )
+    about = "notes, a title, or a file with notes or sound (default: nothing)"
+    parser.add_argument("query", nargs="*", metavar="QUERY", help=about)
     parser.add_argument("--from", dest="recipe", metavar="SONG.JSON", help="make the song of this file again")
     parser.add_argument("--index", metavar="FILE", help="an index that `musicai index` made (default: the folk corpus)")
     _add_options(parser, CONTROLS | PLAYING)
@@ -310,9 +309,8 @@ def _run_recipe(options: argparse.Namespace) -> None:
 
 def _data(parser: argparse.ArgumentParser) -> None:
     """list the data sets and where they are stored, or fetch one"""
-    actions = parser.add_subparsers(metavar="ACTION", title="actions")
     about = "download a public data set into the cache folder"
-    fetch = actions.add_parser("fetch", help=about, description=about)
+    fetch = parser.add_subparsers(metavar="ACTION", title="actions").add_parser("fetch", help=about, description=about)
     fetch.add_argument("name", choices=SETS)
     fetch.set_defaults(run=_run_fetch)
 

@@ -74,9 +74,8 @@ def cqt(x: Tensor, sr: int, hop_length: int = 512, fmin: float = C1, n_bins: int
     x, hop = as_audio(x), whole("hop_length", hop_length)
     require(0 < sr < math.inf and fmin > 0, f"sr and fmin must be above 0 Hz, not {sr!r} and {fmin!r}")
     top = fmin * 2 ** ((whole("n_bins", n_bins) - 1) / 12) * (1 + 0.75 / PERIODS)
-    require(
-        top <= sr / 2, f"the highest bin reaches {top:.0f} Hz, over half the sample rate, {sr}: lower n_bins or fmin"
-    )
+    reaches = f"the highest bin reaches {top:.0f} Hz, over half the sample rate, {sr}"
+    require(top <= sr / 2, f"{reaches}: lower n_bins or fmin")
     bins = []
     for low in range(0, n_bins, 12):
         frequency = fmin * 2 ** (low / 12)

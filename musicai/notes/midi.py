@@ -128,9 +128,7 @@ def _read_score(data: bytes) -> Score:
     ticks = f"its header says {division} ticks per quarter note"
     require(0 < division < 0x8000, f"{ticks}; from 32,768 on it counts SMPTE frames, convert it with an editor first")
     position = 8 + length
-    metas: dict[int, dict[float, bytes]] = {
-        kind: {} for kind in (TEXT, TEMPO, TIME_SIGNATURE, KEY_SIGNATURE)
-    }  # by beat
+    metas: dict[int, dict[float, bytes]] = {k: {} for k in (TEXT, TEMPO, TIME_SIGNATURE, KEY_SIGNATURE)}  # by beat
     tracks, names = [], []
     while len(names) < count:
         require(position + 8 <= len(data), f"it ends after {len(names)} of the {count} tracks its header promises")
@@ -147,8 +145,8 @@ def _read_score(data: bytes) -> Score:
     known = sorted((beat, c) for beat, c in metas[KEY_SIGNATURE].items() if c in SIGNATURES)
     texts = [_decoded(metas[TEXT].get(beat, b"")) for beat, _ in known]  # one may name a mode, such as "D dorian"
     keys = [text if KEYS.get(text) == c else SIGNATURES[c] for text, (_, c) in zip(texts, known, strict=True)]
-    tempos, metres = sorted(({0.0: 120.0} | tempos).items()), sorted(({0.0: (4, 4)} | metres).items())
-    metres = [(beat, *metre) for beat, metre in metres]
+    tempos = sorted(({0.0: 120.0} | tempos).items())
+    metres = [(beat, *metre) for beat, metre in sorted(({0.0: (4, 4)} | metres).items())]
     score = Score(tuple(tracks), tuple(tempos), tuple(metres), (keys or [""])[0], (names or [""])[0])
     hours = score.seconds(max(score.duration, tempos[-1][0], metres[-1][0])) / 3600
     require(hours <= MAX_HOURS, f"it lasts {hours:,.0f} hours, more than {MAX_HOURS}")
@@ -254,8 +252,8 @@ def _score_bytes(score: Score) -> bytes:
     kits = {(track.program, track.pan) for track in tracks if track.is_drum}
     chunks = [_conductor(score)]
     for track in tracks:
-        channel = DRUMS if track.is_drum else next(channels)
-        chunks.append(_track_chunk(track, channel, restate=track.is_drum and len(kits) > 1))
+        restate = track.is_drum and len(kits) > 1
+        chunks.append(_track_chunk(track, DRUMS if track.is_drum else next(channels), restate))
     return struct.pack(">4sIHHH", b"MThd", 6, 1, len(chunks), TICKS) + b"".join(chunks)
 
 
@@ -263,9 +261,8 @@ def _channels(instruments: list[tuple[int, int]]) -> Iterator[int]:
     """A channel for each pitched track, given its program and pan."""
     keys = instruments if len(instruments) > len(PITCHED) else range(len(instruments))
     numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
-    way_out = "give some the same program and pan, or write several files"
     reason = f"its tracks have {len(numbers)} different programs and pans; MIDI has {len(PITCHED)} channels for them"
-    require(len(numbers) <= len(PITCHED), f"{reason}; {way_out}")
+    require(len(numbers) <= len(PITCHED), f"{reason}; give some the same program and pan, or write several files")
     return (PITCHED[numbers[key]] for key in keys)
 
 

@@ -17,21 +17,10 @@ from itertools import accumulate
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
+from musicai.notes import notation
 from musicai.notes.keys import transpose_key
 from musicai.notes.midi import DRUMS, PITCHED, name_and_bytes, naming, write_file
-from musicai.notes.notation import (
-    MODES,
-    Speller,
-    Value,
-    bars,
-    beams,
-    join_ties,
-    key_name,
-    signature_of,
-    unfold_repeats,
-    values,
-    voices,
-)
+from musicai.notes.notation import MODES, Speller, Value, signature_of
 from musicai.notes.note import STEPS, Note, Track, require
 from musicai.notes.score import Melody, Score
 
@@ -121,12 +110,12 @@ class _Reader:
             marks: dict[Fraction, str] = {}
             for (i, beat), text in sorted(self.bars.items()):
                 marks[starts[i] + beat] = f"{marks.get(starts[i] + beat, '')} {text}"
-            spans = unfold_repeats(marks, starts[-1])
+            spans = notation.unfold_repeats(marks, starts[-1])
         ids = {one.get("id"): one for one in self.root.iterfind("part-list/score-part")}
         tracks = []
         for part, rows in zip(self.parts, self.heard, strict=True):
             played = _played([(starts[i] + beat, *row) for i, beat, *row in rows], spans)
-            if notes := join_ties((line, beat, *rest) for beat, line, *rest in played):
+            if notes := notation.join_ties((line, beat, *rest) for beat, line, *rest in played):
                 notes = [Note(line[1], float(beat), float(length), velocity) for line, beat, length, velocity in notes]
                 tracks.append(_track(notes, ids.get(part.get("id"), ElementTree.Element("score-part"))))
         changes = []
@@ -187,7 +176,7 @@ class _Reader:
             mode = {"ionian": "major", "aeolian": "minor"}.get(mode := item.findtext("key/mode", "major").strip(), mode)
             sharps = int(_number(fifths, "fifths"))
             if mode in MODES and abs(sharps) <= 7:
-                self.keys.setdefault(place, transpose_key(key_name(sharps, mode), self.shift))
+                self.keys.setdefault(place, transpose_key(notation.key_name(sharps, mode), self.shift))
         over, under = re.findall(r"\d+", item.findtext("time/beats") or ""), item.findtext("time/beat-type") or ""
         if over and under in ("1", "2", "4", "8", "16", "32", "64", "128") and 0 < sum(map(int, over)) < 256:
             self.metres.setdefault(place, (sum(map(int, over)), int(under)))
@@ -281,8 +270,9 @@ def _text(name: str) -> str:
 
 def _measures(score: Score, track: Track, tempos: tuple) -> Iterator[str]:
     """The measures of a part; its first voice always fills them, the others only where they have notes."""
-    measures, lines, signature = bars(score), voices(track, chords=True) or [[]], signature_of(score.key)
-    written = [[list(values(line, start, stop)) for line in lines] for start, stop, _ in measures]
+    measures, signature = notation.bars(score), signature_of(score.key)
+    lines = notation.voices(track, chords=True) or [[]]
+    written = [[list(notation.values(line, start, stop)) for line in lines] for start, stop, _ in measures]
     divisions = math.lcm(*(value.duration.denominator for measure in written for line in measure for value in line))
     speller, metre = Speller(signature[0] if signature else 0), None
     for i, (start, stop, pair) in enumerate(measures):
@@ -298,7 +288,7 @@ def _measures(score: Score, track: Track, tempos: tuple) -> Iterator[str]:
         for voice, line in enumerate(written[i], 1):
             if voice == 1 or any(value.chord for value in line):
                 text += f"<backup><duration>{(stop - start) * divisions}</duration></backup>" if voice > 1 else ""
-                pairs = zip(line, beams(line, pair), strict=True)
+                pairs = zip(line, notation.beams(line, pair), strict=True)
                 text += "".join(_value(value, beam, divisions, voice, speller) for value, beam in pairs)
         end = '<barline location="right"><bar-style>light-heavy</bar-style></barline>' * (i == len(measures) - 1)
         implicit = "" if stop - start == Fraction(4 * pair[0], pair[1]) else ' implicit="yes"'

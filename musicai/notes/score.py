@@ -113,9 +113,8 @@ class Melody:
 
     def to_score(self, program: int = 0) -> "Score":
         """Make a score with this melody as its only track, played by a General MIDI program 0..127."""
-        track = Track(self.notes, program=program, name=self.name)
-        signature = ((0.0, *self.time_signature),)
-        return Score((track,), ((0.0, self.tempo),), signature, key=self.key, name=self.name)
+        track, metres = Track(self.notes, program, name=self.name), ((0.0, *self.time_signature),)
+        return Score((track,), ((0.0, self.tempo),), metres, self.key, self.name)
 
     def show(self) -> str:
         """Engrave the melody: see `Score.show`."""
@@ -184,8 +183,7 @@ class Score:
 
     def seconds(self, beat):
         """Convert a beat (a number or an array) to a time in seconds. The inverse of `beats`."""
-        beats, seconds, pace = self._clock
-        return _along(beat, beats, seconds, pace)
+        return _along(beat, *self._clock)
 
     def beats(self, second):
         """Convert a time in seconds (a number or an array) to a beat. The inverse of `seconds`."""
@@ -250,8 +248,7 @@ class Score:
         on = torch.as_tensor(roll).cpu() > 0
         require(on.ndim == 2, f"a piano roll is (keys, frames); this has shape {tuple(on.shape)}")
         onsets = torch.zeros_like(on) if onsets is None else torch.as_tensor(onsets).cpu() > 0
-        shapes = f"onsets have shape {tuple(onsets.shape)}, the roll {tuple(on.shape)}"
-        require(onsets.shape == on.shape, shapes)
+        require(onsets.shape == on.shape, f"onsets have shape {tuple(onsets.shape)}, the roll {tuple(on.shape)}")
         edge = torch.zeros(len(on), 1, dtype=torch.bool)
         begins = on & (onsets | ~torch.cat([edge, on[:, :-1]], 1))
         ends = on & torch.cat([(~on | begins)[:, 1:], ~edge], 1)
