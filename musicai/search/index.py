@@ -30,7 +30,8 @@ from musicai.threads import Workers
 
 LEAST = 3  # notes of a query
 EXHAUSTIVE = 600_000  # notes: in smaller collections, every line is aligned; without rhythm, in twice as large ones
-CANDIDATES = 100_000  # places at which it is aligned otherwise, divided by the number of its notes
+CANDIDATES = 100_000  # places at which it is aligned otherwise, divided by the number of its notes,
+FEWER = 12  # and once more by how many times as long it is as this: the longer, the surer are the first places
 APART = 8  # notes: places that are closer are aligned together
 SUNG = 20_000  # lines that a contour is compared with at most
 TOGETHER = 1024  # lines or runs that a thread aligns before it takes more
@@ -224,7 +225,7 @@ class MelodyIndex:
         if offsets[-1] <= small:
             return np.arange(len(offsets) - 1), None, None
         notes, room = len(query.pitches), 2 + len(query.pitches) // 6
-        places = find_places(self._store, query.pitches, query.starts, CANDIDATES // notes)
+        places = find_places(self._store, query.pitches, query.starts, CANDIDATES // max(notes, notes**2 // FEWER))
         ends = np.flatnonzero(np.diff(places, append=offsets[-1] + 99) > APART)
         firsts = np.maximum(places[np.concatenate([[0], ends + 1])[: len(ends)]] - room, 0)
         lasts = np.minimum(places[ends] + notes + room, offsets[-1])

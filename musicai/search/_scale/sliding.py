@@ -13,13 +13,14 @@ from numba.extending import intrinsic
 from musicai.search._scale.store import Store
 from musicai.threads import Workers, jit
 
-LONGEST = 16  # notes of the query that are compared
+LONGEST = 24  # notes of the query that are compared
 LEAP = 15  # semitones: wider intervals count as this
 CHANGES = (0.35, 0.76, 1.32, 2.8)  # how many times as long the next note is: the limits between five classes
 END = 7  # instead of a class where a line ends; instead of an interval, there is a 0
 INTERVAL, CHANGE = 0.75, 0.85  # how likely they survive the mistakes of a query
 GROUP = 4  # notes; between groups, a note may be missing or extra,
 SLIP = 4  # ... which costs this many bits
+MOST = 7  # groups of intervals or of changes that are compared: those that tell most
 PART, EDGE, LANES = 1 << 13, 32, 256  # places that are compared at once, some more at both ends, and a divisor of them
 ROOM = 1 << 10  # bytes: rows of tables are apart, as processors confuse equal low bits
 MAPPED = 1 << 23  # places after which pages are let go
@@ -145,8 +146,9 @@ def _slide(symbols, begin, end, wanted, worths, cost, count, least):
             if k:
                 _slip(total, cost, other)
                 total, other = other, total
-            _add(intervals[k:], wanted[0, k:], worths[0, k:], total)
-            if rhythm:
+            if worths[0, k : k + GROUP].any():
+                _add(intervals[k:], wanted[0, k:], worths[0, k:], total)
+            if worths[1, k : k + GROUP].any():
                 _add(changes[k:], wanted[1, k:], worths[1, k:], total)
         inner = total[EDGE : EDGE + min(PART, end - part)]
         for lane in range(LANES if _most(inner, most) >= least[0] else 0):
@@ -171,6 +173,8 @@ def find_places(store: Store, pitches: np.ndarray, starts: np.ndarray | None, co
     symbols, least = store["symbols"], np.ones(1, np.int64)
     whole = np.zeros((2, 2, -(-len(wanted) // GROUP) * GROUP), np.uint8)
     whole[:, :, : len(wanted)] = np.stack([wanted & 248, wanted & 7]), worths
+    told = whole[1].reshape(2, -1, GROUP).sum(2, dtype=int)
+    whole[1].reshape(2, -1, GROUP)[told < np.sort(told, axis=None)[-MOST:][0]] = 0
 
     def slide(begin: int, size: int = MAPPED, best: int = count) -> tuple[np.ndarray, np.ndarray]:
         end = min(begin + size, len(symbols))
