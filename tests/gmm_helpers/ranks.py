@@ -1,6 +1,7 @@
 """Run under `torchrun` by test_gmm_scale.py: fits in two processes, saved by process 0."""
 
 import os
+import pickle
 import sys
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def main(folder: Path) -> None:
     fits["none-random_from_data"] = fitted([x[:300] if rank == 0 else x[:0]], "spherical", "random_from_data")
     if rank == 0:
         for name, mixture in fits.items():
-            mixture.save(folder / name)
+            (folder / name).write_bytes(pickle.dumps(mixture))
 
 
 if __name__ == "__main__":

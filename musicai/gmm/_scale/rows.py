@@ -5,20 +5,27 @@ Under `torchrun`, the rows of all processes together are the data.
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
 from functools import partial, reduce
 from operator import add
 
 import numpy as np
+import sklearn.mixture
 import torch
 import torch.distributed as dist
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 from torch import Tensor
 
+from musicai.gmm import em
 from musicai.gmm._scale.blocks import Frame
-from musicai.gmm.em import Moments, at_least_tiny, moments
+from musicai.gmm.em import Moments, Parameters
 from musicai.threads import Workers
 from musicai.train.distributed import join, rank_and_world
+
+SAMPLE = 2**18  # the most rows that are looked at to find a start
+GIVEN = ("weights", "means", "precisions")
 
 
 def as_tensor(array) -> Tensor:
@@ -114,10 +121,17 @@ class Data(AbstractContextManager):
                 self.total = reduce(add, everyone)
         self.rows = int(self.total.count)
         total = self.total.to("cpu")
-        self.frame = Frame.of(total.mean[0], total.scatter[0] / at_least_tiny(total.count))
+        self.frame = Frame.of(total.mean[0], total.scatter[0] / em.at_least_tiny(total.count))
 
     def __exit__(self, *_) -> None:
         self.workers.__exit__()
+
+    def random_numbers(self, seed: int | np.random.RandomState | None) -> np.random.RandomState:
+        """Make a source of random numbers: in every process, the same one as in process 0."""
+        shared = [check_random_state(seed)]
+        if self.world > 1:
+            dist.broadcast_object_list(shared, src=0)
+        return shared[0]
 
     def sum(self, function: Callable[[Tensor, int], Moments]) -> Moments:
         """Sum function(*piece) over the `pieces()` of all processes, bit-identically in each."""
@@ -160,7 +174,7 @@ class Data(AbstractContextManager):
         if not bool(torch.isfinite(rows.sum(dtype=torch.float64))):
             raise ValueError(f"the data contain NaN or infinity, in rows {position} to {position + len(rows) - 1}")
         parts = (part.double().T for part in rows.split(max(64, 2**22 // rows.shape[1])))  # float64 takes memory
-        return reduce(add, (moments(x, x.new_ones(1, x.shape[1]), self.full) for x in parts))
+        return reduce(add, (em.moments(x, x.new_ones(1, x.shape[1]), self.full) for x in parts))
 
 
 def gather(value: Moments | Tensor, device: torch.device) -> list:
@@ -168,3 +182,60 @@ def gather(value: Moments | Tensor, device: torch.device) -> list:
     parts = [None] * dist.get_world_size()
     dist.all_gather_object(parts, value.to("cpu"))
     return [part.to(device) for part in parts]
+
+
+# ---- where EM starts: scikit-learn's own starting points, found in a sample of the rows
+
+
+def start(data: Data, settings: dict, random_state: np.random.RandomState) -> Parameters:
+    """Find the parameters before the first step, given the settings of the estimator.
+
+    Raises ValueError if given parameters have the wrong shape, if weights or precisions are invalid, or if the data
+    collapse at once.
+    """
+    kind, numbers = settings["covariance_type"], np.arange(data.rows)
+    if data.rows > SAMPLE:
+        numbers = np.unique(random_state.randint(data.rows, size=SAMPLE))
+    values = {name: settings[f"{name}_init"] for name in GIVEN if settings[f"{name}_init"] is not None}
+    given = {name: as_tensor(value).to("cpu", torch.float64) for name, value in values.items()}
+    changed = {f"{name}_init": x.numpy() for name, x in given.items()} | {"random_state": random_state}
+    rows, theirs = data.take(numbers), _Start(**settings | changed | {"warm_start": False})
+    with suppress(_Started):
+        theirs.fit(rows.cpu().numpy())
+    given = {name: x.to(data.device) for name, x in given.items()}
+    if "precisions" in given:
+        half = em.precisions_cholesky(given.pop("precisions"), data.full)  # a factor of the covariances
+        given["covariances"] = half @ half.mT if data.full else half.square()
+        given["precisions_cholesky"] = em.precisions_cholesky(given["covariances"], data.full)
+    if theirs.responsibilities is None:  # everything is given
+        return Parameters(**given, covariance_type=kind)
+    seen = _moments(data, rows, as_tensor(theirs.responsibilities).to(rows.device), kind == "tied")
+    reg_covar = 1.0 if "covariances" in given else settings["reg_covar"]  # covariances that are not used may collapse
+    found = em.m_step(seen, kind, reg_covar)
+    weights = found.weights * float(seen.count.sum() / len(rows))  # as in scikit-learn, if few rows were chosen
+    return replace(found, **{"weights": weights} | given)
+
+
+class _Started(Exception):
+    """Ends scikit-learn's fit where its EM would begin."""
+
+
+class _Start(sklearn.mixture.GaussianMixture):
+    """Checks what is given and finds responsibilities, but leaves the moments to us: theirs lose digits far from 0."""
+
+    def _initialize(self, X: np.ndarray, resp: np.ndarray | None, **_) -> None:
+        self.responsibilities = resp
+        raise _Started
+
+
+def _moments(data: Data, rows: Tensor, responsibilities: Tensor, tied: bool) -> Moments:
+    pieces = in_pieces(rows, responsibilities.shape[1])
+    pieces = zip(pieces, responsibilities.split(len(pieces[0])), strict=True)
+    sums = data.workers.map(lambda piece: em.moments(*(x.double().T for x in piece), data.full), pieces)
+    seen, every = reduce(add, sums), data.total
+    if tied and float(seen.count.sum()) < len(rows) - 0.5:
+        # As in scikit-learn, the few rows that were chosen share the squares of all.
+        squares = every.scatter[0] + every.count * em.squares(every.mean, True)[0]
+        seen.scatter[:] = 0
+        seen.scatter[0] = squares - em.squares(seen.mean, True).sum(0)
+    return seen
