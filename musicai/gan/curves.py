@@ -74,7 +74,9 @@ def play_curves(curves: Tensor, pitch: Tensor, phase: Tensor, noise: Tensor) -> 
     Returns:
         (B, frames * 128) at 16 kHz.
     """
-    return _harmonics(curves, pitch, phase) + filtered_noise(curves, noise)
+    amplitude, frequency = harmonics(curves, pitch)
+    cycles = _cycles(frequency) + phase[:, : frequency.shape[1], None] / math.tau
+    return (_interpolate(amplitude) * torch.cos(math.tau * cycles)).sum(1) + filtered_noise(curves, noise)
 
 
 # ---- the scales of the curves
@@ -278,12 +280,6 @@ def noise_bands(device: torch.device | None = None) -> Tensor:
     mel = 2595 * torch.log10(1 + torch.linspace(0, SR / 2, N_FFT // 2 + 1, device=device) / 700)
     position = mel / mel[-1] * (BANDS - 1)
     return (1 - (position - torch.arange(BANDS, device=device)[:, None]).abs()).clamp_min(0)
-
-
-def _harmonics(curves: Tensor, pitch: Tensor, phase: Tensor) -> Tensor:
-    amplitude, frequency = harmonics(curves, pitch)
-    cycles = _cycles(frequency) + phase[:, : frequency.shape[1], None] / math.tau
-    return (_interpolate(amplitude) * torch.cos(math.tau * cycles)).sum(1)
 
 
 def harmonics(curves: Tensor, pitch: Tensor) -> tuple[Tensor, Tensor]:

@@ -20,15 +20,9 @@ from .losses import Loss, non_saturating
 
 
 def discriminator_step(
-    discriminator: nn.Module,
-    optimizer: Optimizer,
-    real: Tensor,
-    fake: Tensor,
-    *condition: Tensor,
-    loss: Loss = non_saturating,
-    penalty: Callable[..., Tensor] | None = None,
-    weight: float = 1.0,
-) -> dict[str, Tensor]:
+    discriminator: nn.Module, optimizer: Optimizer, real: Tensor, fake: Tensor, *condition: Tensor,
+    loss: Loss = non_saturating, penalty: Callable[..., Tensor] | None = None, weight: float = 1.0,
+) -> dict[str, Tensor]:  # fmt: skip
     """Take one step of the discriminator: tell `real` from `fake`, leaving the generator untouched.
 
     >>> fake = generator(generator.latent(len(real)))  # doctest: +SKIP
@@ -65,14 +59,9 @@ def discriminator_step(
 
 
 def generator_step(
-    generator: nn.Module,
-    discriminator: nn.Module,
-    optimizer: Optimizer,
-    z: Tensor,
-    *condition: Tensor,
-    loss: Loss = non_saturating,
-    real: Tensor | None = None,
-) -> dict[str, Tensor]:
+    generator: nn.Module, discriminator: nn.Module, optimizer: Optimizer, z: Tensor, *condition: Tensor,
+    loss: Loss = non_saturating, real: Tensor | None = None,
+) -> dict[str, Tensor]:  # fmt: skip
     """Take one step of the generator: make the discriminator, whose weights stay fixed, take its sounds for real.
 
     >>> losses = generator_step(generator, discriminator, optimizer, generator.latent(64))  # doctest: +SKIP

@@ -86,19 +86,17 @@ class InstrumentGenerator(Pretrained, nn.Module):
         """
         curves = self.curves(z, pitch, instrument, velocity)
         self._check_ranges(pitch, instrument)
-        audio = self.synthesise(curves, z, pitch, velocity)
-        return fade_out(audio, SR)[:, None]
+        return fade_out(self.synthesise(curves, z, pitch, velocity), SR)[:, None]
 
     def synthesise(self, curves: Tensor, z: Tensor, pitch: Tensor, velocity: Tensor) -> Tensor:
-        """Turn curves (B, 256, frames) into audio (B, frames * 128) at these velocities, without a fade at the end.
+        """Turn curves (B, 256, 128) into audio (B, 16384) at these velocities, without a fade at the end.
 
         z sets the phase of each harmonic and mixes the noise from 16 fixed ones, so a walk in z is smooth down to the
         last sample.
         """
         direction = F.normalize(z, dim=1)
-        repeats = -(-curves.shape[2] // FRAMES)
-        noise = (direction @ self.noises).repeat(1, repeats)[:, : curves.shape[2] * HOP]
-        audio = play_curves(curves, pitch, direction @ self.phases, noise) * (velocity[:, None] / 100) ** 2
+        audio = play_curves(curves, pitch, direction @ self.phases, direction @ self.noises)
+        audio = audio * (velocity[:, None] / 100) ** 2
         return audio / (audio.abs().amax(1, keepdim=True) / 0.99).clamp_min(1)  # turned down if it would clip
 
     @torch.no_grad()
@@ -237,8 +235,7 @@ class CurveGenerator(nn.Module):
 
 def smooth(x: Tensor) -> Tensor:
     """Interpolate (B, ..., 32) to 128 frames without corners: in lines, then averaged over 40 ms."""
-    x = F.interpolate(x, scale_factor=PACK, mode="linear")
-    return average(x, PACK + 1)
+    return average(F.interpolate(x, scale_factor=PACK, mode="linear"), PACK + 1)
 
 
 class StyleBlock(nn.Module):

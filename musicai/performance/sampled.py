@@ -69,7 +69,15 @@ def render(score: Score | Melody) -> Tensor:
 
     Source: SoundFont-style sampling; the recordings are `musicai.data.MusicAINotes`. Chapter 1.
     """
-    return limited(torch.from_numpy(mix_tracks(as_score(score))))
+    score = as_score(score)
+    tracks = [track for track in score.tracks if track.notes]
+    last = 0 if tracks else SR // 2
+    mix = np.zeros((2, int(SR * score.seconds(score.duration)) + 2 * SR), np.float32)  # more than any performance takes
+    for track in tracks:
+        sound, angle = play_track(score, track), (track.pan + 1) * np.pi / 4
+        mix[:, : len(sound)] += np.array([[np.cos(angle)], [np.sin(angle)]], np.float32) * sound
+        last = max(last, len(sound))
+    return limited(torch.from_numpy(mix[:, :last]))
 
 
 def limited(mix: Tensor) -> Tensor:
@@ -87,43 +95,24 @@ def as_score(score: Score | Melody) -> Score:
     return score
 
 
-def mix_tracks(score: Score) -> np.ndarray:
-    """Mix all tracks at 16 kHz, float32 (2, time), not yet limited; tracks with equal pan share one mono buffer."""
-    tracks = [track for track in score.tracks if track.notes]
-    last = 0 if tracks else SR // 2
-    mix = np.zeros((2, longest(score)), np.float32)
-    for pan in dict.fromkeys(track.pan for track in tracks):
-        mono, angle = np.zeros(mix.shape[1], np.float32), (pan + 1) * np.pi / 4
-        last = max(last, *(play_track(mono, score, track) for track in tracks if track.pan == pan))
-        mix += np.array([[np.cos(angle)], [np.sin(angle)]], np.float32) * mono
-    return mix[:, :last]
-
-
-def longest(score: Score) -> int:
-    """More samples than any performance of a score takes."""
-    return int(SR * score.seconds(score.duration)) + 2 * SR
-
-
 def play_alone(score: Score, track: Track, name: str) -> np.ndarray:
     """One track of a score on an instrument, or on its own kit if it is a drum track: float32 (time,)."""
-    mono = np.zeros(longest(score), np.float32)
-    return mono[: play_track(mono, score, track if track.is_drum else replace(track, program=PROGRAMS.index(name)))]
+    return play_track(score, track if track.is_drum else replace(track, program=PROGRAMS.index(name)))
 
 
-def play_track(mono: np.ndarray, score: Score, track: Track) -> int:
-    """Add a track's notes to `mono`; returns the sample at which the last one falls silent."""
+def play_track(score: Score, track: Track) -> np.ndarray:
+    """A track that has notes, at 16 kHz, until the last of them falls silent: float32 (time,)."""
     starts, ends = spans(score, track)
     name = KITS.get(track.program, "standard_kit") if track.is_drum else PROGRAMS[track.program]
     fall = release(DRUM_RELEASE if track.is_drum else BEHAVIOUR[name]["release"])
     lengths = ringing(track, starts, SR - len(fall)) if track.is_drum else np.maximum(ends - starts, 1)
-    last = 0
+    mono = np.zeros((starts + lengths).max() + len(fall), np.float32)
     for note, start, held in zip(track.notes, starts, lengths, strict=True):
         length = held + len(fall)
         sound, gain = drum(name, note) if track.is_drum else voice(name, note, length)
         mono[start : start + held] += np.float32(gain) * sound[:held]
         mono[start + held : start + length] += (np.float32(gain) * fall) * sound[held:length]
-        last = max(last, start + length)
-    return last
+    return mono
 
 
 def spans(score: Score, track: Track) -> np.ndarray:

@@ -1,6 +1,5 @@
 """What a score alone says about the waveform: each note's partials, with learned levels and phases. Chapter 5."""
 
-import itertools
 import math
 
 import torch
@@ -56,8 +55,7 @@ class Partials(nn.Module):
         self.sr, self.count, self.hidden = sr, count, hidden
         self.key = nn.Embedding(instruments * len(keys), hidden // 4)
         inputs = self.key.embedding_dim + VELOCITIES + len(FADES) + 2 * len(SWINGS) + len(RELEASES) + 2
-        widths = [inputs, hidden, hidden, hidden]
-        self.layers = nn.ModuleList([nn.Linear(a, b) for a, b in itertools.pairwise(widths)])
+        self.layers = nn.ModuleList([nn.Linear(n, hidden) for n in (inputs, hidden, hidden)])
         self.gains = nn.Embedding(instruments * len(keys), 2 * hidden)
         self.curves = nn.Linear(hidden, 2 * count + 1)
         nn.init.normal_(self.key.weight, std=0.5)
@@ -100,18 +98,14 @@ class Partials(nn.Module):
         b, turn, key, f = notes[:, 0].nonzero(as_tuple=True)
         velocity, age, ended = notes[b, :, turn, key, f].unbind(1)
         who, length = instrument[b] * len(self.hertz) + key, len(self.within) / self.sr
-        age, rounds = self.folded(who, age)
+        end, loop = self.loops[who].unbind(1)
+        rounds = torch.ceil((age - end) / loop).clamp(min=0)  # of the loop, as far as they are complete
+        age = age - rounds * loop
         hidden, first = self.predict(who, velocity, age, ended, rounds)
         last = self.predict(who, velocity, age + length, ended + length, rounds)[1]
         edges = torch.stack([first, last], dim=1)  # (sounding, 2, 2 x count + 1)
         drift = torch.lerp(*edges[..., -1:].unbind(1), self.within)
         return b, f, hidden, edges[..., :-1], *self.sines(self.hertz[key], age[:, None] + self.within * length, drift)
-
-    def folded(self, who: Tensor, age: Tensor) -> tuple[Tensor, Tensor]:
-        """Ages as places in the loops, in seconds, and how many rounds they have made: (sounding,) each."""
-        end, length = self.loops[who].unbind(1)
-        rounds = torch.ceil((age - end) / length).clamp(min=0)
-        return age - rounds * length, rounds
 
     def predict(self, who: Tensor, velocity: Tensor, age: Tensor, ended: Tensor, rounds=0) -> tuple[Tensor, Tensor]:
         """The network: its last layer (sounding, hidden), and c, s and d (sounding, 2 x count + 1)."""

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
+from musicai.notes.note import require
 from musicai.pretrained import Pretrained
 from musicai.train.loop import modes_kept
 from musicai.wavenet.heads import PianoRollHead
@@ -114,8 +115,7 @@ class RollWaveNet(Pretrained, nn.Module):
     def told(self, modes: Sequence[str | None]) -> Tensor:
         """Modes as the network reads them: (B, 2), zeros for None."""
         for mode in modes:
-            if mode not in MODES:
-                raise ValueError(f'mode must be "major", "minor" or None; got {mode!r}')
+            require(mode in MODES, f'mode must be "major", "minor" or None; got {mode!r}')
         return torch.tensor([MODES[mode] for mode in modes], device=self.base.device)
 
     def forward(self, frames: Tensor, past: Tensor, modes: Tensor, points: Points | None = None) -> Tensor:
@@ -147,10 +147,9 @@ class RollWaveNet(Pretrained, nn.Module):
     def features(self, context: Tensor, past: Tensor, points: Points) -> Tensor:
         """What the past says about the keys at the points of F frames: (M, H)."""
         rows, keys = points
-        parts = [  # what each key sees of each plane, (M, 2 x reach + 1)
-            F.pad(plane, (reach, reach)).unfold(-1, 2 * reach + 1, 1)[points]
-            for plane, reach in zip(planes_of(past).unbind(1), REACH, strict=True)
-        ]
+        parts = []
+        for plane, reach in zip(planes_of(past).unbind(1), REACH, strict=True):
+            parts.append(F.pad(plane, (reach, reach)).unfold(-1, 2 * reach + 1, 1)[points])  # (M, 2 x reach + 1)
         parts.append(self.to_keys(context).unflatten(-1, (KEYS, -1))[points])  # (M, key_channels)
         x = self.around(torch.cat(parts, dim=-1)) + self.to_all(context)[rows]
         return x + self.register[keys] + self.degree[keys % 12]

@@ -118,9 +118,8 @@ class ScoreConditioner(nn.Module):
 
     def __init__(self, config: ScoreConfig):
         super().__init__()
-        keys, hop = range(LOWEST, LOWEST + KEYS), math.prod(config.upsample)
-        shape = config.sr, hop, config.partials, config.partial_channels
-        self.partials = Partials(keys, len(config.instruments), *shape)
+        shape = config.sr, math.prod(config.upsample), config.partials, config.partial_channels
+        self.partials = Partials(range(LOWEST, LOWEST + KEYS), len(config.instruments), *shape)
         self.mix = nn.Conv1d(2 * config.partials, config.wave_channels, 1, bias=False)
         self.mix.weight = nn.Parameter(_mixing(config.partials, config.wave_channels)[..., None])
         self.project = nn.Conv1d(self.partials.hidden, config.score_channels, 1)

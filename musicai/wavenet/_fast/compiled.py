@@ -229,15 +229,13 @@ class _Stream:
 
     def __init__(self, packed: Layout, conditioning: Conditioning, draw: Draw, previous: float):
         self.packed, self.conditioning, self.draw = packed, conditioning, draw
-        r, layers, number = packed.r, packed.layers, vectors.ARITHMETIC[packed.precision].dtype
-        self.state = (
-            aligned(packed.ring_rows * r, number),
-            aligned(packed.ring_rows, np.float32),  # their scales
-            np.zeros(layers, np.int64),  # each layer's position in its ring
-            aligned(layers * vectors.COLUMNS * 2 * r, np.float32),  # products of the past taps
-            np.array([previous]),
-            tuple(aligned(packed.widest, kind) for kind in (np.float32, np.float32, np.float32, number, np.float32)),
-        )
+        single, number = np.float32, vectors.ARITHMETIC[packed.precision].dtype
+        # Past inputs and their scales, the layers' positions in their rings, and products of the past taps.
+        rings = aligned(packed.ring_rows * packed.r, number), aligned(packed.ring_rows, single)
+        places = np.zeros(packed.layers, np.int64)
+        ahead = aligned(packed.layers * vectors.COLUMNS * 2 * packed.r, single)
+        work = tuple(aligned(packed.widest, kind) for kind in (single, single, single, number, single))
+        self.state = *rings, places, ahead, np.array([previous]), work
         self.choice = tuple(map(float, (draw.temperature, draw.top_p or 1, *getattr(draw.head, "bounds", (0, 0)))))
 
     @torch.inference_mode()

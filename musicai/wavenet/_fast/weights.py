@@ -86,15 +86,11 @@ class Layout:
         packed = [_pack(matrix.double().numpy(), precision) for matrix in (*matrices, w.output, w.head)]
         most, largest = LARGEST[precision]
         limits = [min(largest, (2**31 - 1) // (n * most)) for n in (r, s, a)]  # n products must fit in 32 bits
-        self.arrays = (
-            np.array([c.mixtures > 0, c.mixtures or c.classes, taps, r, s, a, k]),
-            np.array([*limits, 1 / limits[0]], np.float32),
-            dilations,
-            _flat(*(weight for weight, _ in packed)),
-            _flat(*(rows for _, rows in packed)),
-            _flat(w.skip_bias, w.residual_bias, w.output_bias, w.head_bias),
-            _flat(*([] if c.mixtures else [w.input[0] * 0]), w.input),  # the first row is added
-        )
+        shape, limits = np.array([c.mixtures > 0, c.mixtures or c.classes, taps, r, s, a, k]), [*limits, 1 / limits[0]]
+        bias = _flat(w.skip_bias, w.residual_bias, w.output_bias, w.head_bias)
+        table = _flat(*([] if c.mixtures else [w.input[0] * 0]), w.input)  # the first row is added
+        weights, rows = (_flat(*parts) for parts in zip(*packed, strict=True))
+        self.arrays = shape, np.array(limits, np.float32), dilations, weights, rows, bias, table
 
 
 def aligned(n: int, dtype: type | str) -> np.ndarray:
