@@ -136,18 +136,27 @@ def test_float32_attributes_score_like_float64_until_they_are_changed():
 
 @pytest.mark.parametrize("numpy", [True, False])
 @pytest.mark.parametrize("kind", KINDS)
-def test_pickled_it_is_the_same_to_the_last_bit(kind, numpy):
+def test_saved_and_loaded_it_is_the_same_to_the_last_bit(tmp_path, kind, numpy):
     x = blobs(100).astype(np.float32)
     start = np.array([0.2, 0.8])
     x, start = (x, start) if numpy else (torch.from_numpy(x), torch.from_numpy(start))
     mixture = GaussianMixture(2, covariance_type=kind, random_state=0, weights_init=start, verbose=0).fit(x)
-    loaded = pickle.loads(pickle.dumps(mixture))
+    mixture.save(tmp_path / "new" / "mixture.safetensors")
+    loaded = GaussianMixture.load(tmp_path / "new" / "mixture.safetensors")
     ours, theirs = vars(loaded), vars(mixture)
     assert ours.keys() == theirs.keys()
     for name in set(ours):
         assert type(ours[name]) is type(theirs[name]), name
         assert np.array_equal(np.asarray(ours[name]), np.asarray(theirs[name])), name
     assert np.array_equal(np.asarray(loaded.score_samples(x)), np.asarray(mixture.score_samples(x)))
+    (tmp_path / "half").write_bytes((tmp_path / "new" / "mixture.safetensors").read_bytes()[:-9])
+    with pytest.raises(ValueError, match="half is not a file of a Gaussian mixture"):
+        GaussianMixture.load(tmp_path / "half")
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        GaussianMixture.load(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="not fitted"):
+        GaussianMixture().save(tmp_path / "empty")
+    assert not (tmp_path / "empty").exists()
 
 
 @settings(max_examples=30, deadline=None)

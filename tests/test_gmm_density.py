@@ -65,6 +65,10 @@ def test_head_is_the_distribution_it_says():
     mixture = MixtureHead(8, 3, 2)(torch.randn(4, 5, 8))
     y = torch.randn(4, 5, 2)
     torch.testing.assert_close(mixture.log_prob(y), as_torch(mixture).log_prob(y))
+    many = MixtureHead(8, 3, 2)(torch.randn(8).expand(60_000, 8))
+    torch.testing.assert_close(many.sample().mean(0), as_torch(many).mean[0], atol=0.05, rtol=0)
+    variance = as_torch(many).variance[0]
+    torch.testing.assert_close(many.sample().var(0), variance, atol=0.0, rtol=0.05)
 
 
 @settings(max_examples=60, deadline=None)

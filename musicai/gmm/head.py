@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Normal
+from torch.distributions import Categorical, Normal
 from torch.nn.functional import softplus
 
 from musicai.gmm.em import log_joint
@@ -36,6 +36,12 @@ class ConditionalMixture:
         """The log density (...) of y (..., D), finite and with finite gradients for any scale that a head gives."""
         log_normal = Normal(self.means, self.scales, validate_args=False).log_prob(y[..., None, :])
         return (self.log_weights + log_normal.sum(-1)).logsumexp(-1)
+
+    def sample(self) -> Tensor:
+        """Draw a value (..., D) from each mixture."""
+        chosen = Categorical(logits=self.log_weights).sample()[..., None, None]
+        mean, scale = (part.take_along_dim(chosen, -2)[..., 0, :] for part in (self.means, self.scales))
+        return torch.normal(mean, scale)
 
 
 class MixtureHead(nn.Module):

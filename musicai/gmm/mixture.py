@@ -4,6 +4,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -14,9 +15,11 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from musicai.gmm._scale.blocks import FLOAT64, BlockEStep, Frame, e_step_over, level_needed
-from musicai.gmm._scale.rows import Data, as_kind, as_tensor, check_rows, in_pieces, is_shards, shards_of, start
+from musicai.gmm._scale.rows import Data, as_kind, as_tensor, check_rows, in_pieces, is_shards, shards_of
+from musicai.gmm._scale.starts import random_numbers, start
 from musicai.gmm.em import NAMES, Parameters, covariances_of_factors, e_step, m_step, moments_of
 from musicai.threads import Workers, one_core
+from musicai.train.checkpoint import CheckpointError, read_checkpoint, save_checkpoint
 
 Array = np.ndarray | Tensor
 
@@ -34,7 +37,8 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
 
     - `fit` takes shards that do not fit into memory (a list of matrices or memory maps, or a function that returns an
       iterator over them), and under `torchrun` it sums over all processes' rows.
-    - `fit(..., callback=)` shows each step; `partial_fit` learns from a stream.
+    - `fit(..., callback=)` shows each step; `partial_fit` learns from a stream; `save` and `load` keep a mixture in a
+      file.
     - Float32 data are processed in float32 only where that is accurate enough; every sum over rows is in float64.
 
     Args:
@@ -75,7 +79,7 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
                 with the same rows in the same order every time.
             y: ignored.
             callback: called with the mixture after each step, with its attributes set. To survive an interruption, let
-                it pickle the mixture (into an `atomic_write`): with `warm_start` set, that goes on when loaded.
+                it `save` the mixture; one that is loaded goes on from there if `warm_start` is set.
 
         Returns: the mixture itself.
 
@@ -88,7 +92,7 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
         vars(self).pop("n_batches_", None)
         warm, runs = self.warm_start and hasattr(self, "converged_"), []
         with self._rows(X) as data:
-            random_state = data.random_numbers(self.random_state)
+            random_state = random_numbers(data, self.random_state)
             for number in range(1, 1 + (1 if warm else self.n_init)):
                 parameters = self._parameters(data.device) if warm else start(data, self.get_params(), random_state)
                 bound, bounds, converged = self.lower_bound_ if warm else -math.inf, [], False
@@ -100,7 +104,8 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
                     bounds.append(bound)
                     converged = abs(bound - before) < self.tol
                     if self.verbose and len(bounds) % self.verbose_interval == 0:
-                        print(f"start {number}, step {len(bounds)}: log-likelihood {bound:.6g} ({bound - before:+.2g})")
+                        progress = f"log-likelihood {bound:.6g}, change {bound - before:.2g}"
+                        print(f"start {number}, step {len(bounds)}: {progress}")
                     if callback is not None:
                         self._keep(data, parameters, bound, bounds, converged)
                         callback(self)
@@ -140,7 +145,7 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
         fresh = not hasattr(self, "means_")
         with self._rows(X, reset=fresh) as data, one_core():
             before = None if fresh else self._parameters(data.device)
-            before = before or start(data, self.get_params(), data.random_numbers(self.random_state))
+            before = before or start(data, self.get_params(), random_numbers(data, self.random_state))
             batch = e_step_over(data, before, self.reg_covar).to(data.device)
         self.n_batches_ = getattr(self, "n_batches_", 0) + 1
         rate = (self.n_batches_ + 1) ** -decay if rate is None else rate
@@ -164,9 +169,7 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
 
     def score(self, X, y: None = None) -> float:
         """The mean log-likelihood of the rows of X: a matrix, or shards as for `fit`."""
-        shards = (matrix for matrix in shards_of(X) if matrix is X or len(matrix))  # a shard may be empty
-        found = (self._of_each_row(matrix, lambda joint: joint.logsumexp(0), torch.float64) for matrix in shards)
-        return float(torch.cat([torch.as_tensor(part).cpu() for part in found]).mean())
+        return float(self._log_likelihoods(X).mean())
 
     def sample(self, n_samples: int = 1) -> tuple[Array, Array]:
         """Draw rows (n_samples, features), sorted by component, and the component of each (n_samples,).
@@ -178,6 +181,35 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
         vars(twin).update({f"{name}_": np.asarray(value) for name, value in vars(self._parameters("cpu")).items()})
         rows, labels = (torch.from_numpy(part) for part in twin.sample(n_samples))
         return as_kind(rows, rows.dtype, self.means_), as_kind(labels, labels.dtype, self.means_)
+
+    def save(self, path: str | Path) -> None:
+        """Write settings and fitted parameters to a file (safetensors, JSON in its header), atomically.
+
+        Raises ValueError if the mixture is not fitted. A `random_state` that is not a number is not saved.
+        """
+        check_is_fitted(self)
+        state = vars(self) | {"random_state": self.random_state if isinstance(self.random_state, int) else None}
+        if hasattr(self, "feature_names_in_"):
+            state["feature_names_in_"] = self.feature_names_in_.tolist()
+        save_checkpoint(path, state)
+
+    @classmethod
+    def load(cls, path: str | Path, device: str | torch.device = "cpu") -> Self:
+        """Load a mixture from a file. If it was fitted to tensors, its parameters are tensors on `device`.
+
+        Raises FileNotFoundError if there is no such file, and ValueError if `save` did not write it.
+        """
+        Path(path).stat()  # is it there?
+        try:
+            state = read_checkpoint(path)[0]
+            state["weights_"]  # a file of another kind has none
+        except (CheckpointError, KeyError) as error:
+            raise ValueError(f"{path} is not a file of a Gaussian mixture, or is incomplete: {error}") from error
+        if "feature_names_in_" in state:
+            state["feature_names_in_"] = np.array(state["feature_names_in_"], dtype=object)
+        mixture = cls()
+        vars(mixture).update({name: x.to(device) if isinstance(x, Tensor) else x for name, x in state.items()})
+        return mixture
 
     @contextmanager
     def _rows(self, X, reset: bool = True) -> Iterator[Data]:
@@ -227,3 +259,9 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
         with Workers(rows.device) as workers:
             found = torch.cat(list(workers.map(lambda piece: function(step.log_joint(piece)), in_pieces(rows))))
         return as_kind(found, dtype or rows.dtype, X)
+
+    def _log_likelihoods(self, X) -> Tensor:
+        """The log-likelihood of each row of X, a matrix or shards, in float64."""
+        shards = (matrix for matrix in shards_of(X) if matrix is X or len(matrix))  # a shard may be empty
+        found = (self._of_each_row(matrix, lambda joint: joint.logsumexp(0), torch.float64) for matrix in shards)
+        return torch.cat([torch.as_tensor(part).cpu() for part in found])

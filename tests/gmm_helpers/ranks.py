@@ -1,7 +1,6 @@
 """Run under `torchrun` by test_gmm_scale.py: fits in two processes, saved by process 0."""
 
 import os
-import pickle
 import sys
 from pathlib import Path
 
@@ -29,13 +28,14 @@ def main(folder: Path) -> None:
     x, rank, cut = data(), int(os.environ["RANK"]), 15_000
     part = x[:cut] if rank == 0 else x[cut:]  # unequal parts, each process its own
     fits = {f"own-{init}": fitted(part, "diag", init) for init in STARTS}
-    shards = [x[:5000], x[5000:cut]] if rank == 0 else [x[cut:30_000], x[30_000:]]
-    fits["shards-k-means++"] = fitted(shards, "full", "k-means++")
+    fits["whole-kmeans"] = fitted(x, "full", "kmeans")
+    fits["shards-k-means++"] = fitted([x[:5000], x[5000:30_000], x[30_000:]], "tied", "k-means++")
+    fits["few-random"] = fitted(x[:300], "full", "random")  # too few to be shared out
     # nothing for the second process
     fits["none-random_from_data"] = fitted([x[:300] if rank == 0 else x[:0]], "spherical", "random_from_data")
     if rank == 0:
         for name, mixture in fits.items():
-            (folder / name).write_bytes(pickle.dumps(mixture))
+            mixture.save(folder / name)
 
 
 if __name__ == "__main__":

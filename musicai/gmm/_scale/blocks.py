@@ -153,7 +153,7 @@ class BlockEStep:
         matrix[:, -1] += (frame.scale.diagonal() if self.full else frame.scale).log().sum()  # the change of volume
         self.matrix = matrix.to(device, torch.float32 if single else torch.float64)
 
-    def moments(self, rows: Tensor) -> Moments:
+    def moments(self, rows: Tensor, _: int = 0) -> Moments:
         """The moments of rows (rows, D), and their log-likelihood."""
         sums, log_likelihood, exact = self._sum_on_tensor_cores(rows) or self._sum(rows)
         seen = self.frame.moments_from(moments_from_sums(sums, rows.shape[1], self.full))

@@ -5,27 +5,20 @@ Under `torchrun`, the rows of all processes together are the data.
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, suppress
-from dataclasses import replace
+from contextlib import AbstractContextManager
 from functools import partial, reduce
 from operator import add
 
 import numpy as np
-import sklearn.mixture
 import torch
 import torch.distributed as dist
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 from torch import Tensor
 
-from musicai.gmm import em
 from musicai.gmm._scale.blocks import Frame
-from musicai.gmm.em import Moments, Parameters
+from musicai.gmm.em import Moments, at_least_tiny, moments
 from musicai.threads import Workers
 from musicai.train.distributed import join, rank_and_world
-
-SAMPLE = 2**18  # the most rows that are looked at to find a start
-GIVEN = ("weights", "means", "precisions")
 
 
 def as_tensor(array) -> Tensor:
@@ -91,7 +84,8 @@ def in_pieces(rows: Tensor, k: int = 1) -> tuple[Tensor, ...]:
 class Data(AbstractContextManager):
     """Rows in pieces, which EM can read as often as it needs. Use it in a `with`.
 
-    Under `torchrun`, the rows of all processes together are the data: give each process rows of its own.
+    Under `torchrun`, the rows of all processes together are the data. If every process holds the same rows, each reads
+    only its share of them.
 
     Raises ValueError for shards that can be read only once, differ in width, or hold NaN or infinity.
     """
@@ -107,40 +101,28 @@ class Data(AbstractContextManager):
         self.width, self.device, self.dtype = rows.shape[1], rows.device, rows.dtype
         self.as_kind = partial(as_kind, dtype=rows.dtype, like=rows.new_empty(0) if isinstance(first, Tensor) else None)
         self.workers = Workers(self.device)
+        self.rank, self.world, self.offset, self.same_everywhere = 0, 1, 0, False  # offset: the index of our first row
+        self.total = self.sum(self._total)
         join()
-        rank, self.world = rank_and_world()
-        everyone = self._of_all(self._sum(self._total))
-        self.offset = int(sum(other.count for other in everyone[:rank]))  # the index of our first row
-        self.total = reduce(add, everyone)
+        self.rank, self.world = rank_and_world()
+        if self.world > 1:
+            everyone = gather(self.total, self.device)
+            mean, scatter = everyone[0].mean, everyone[0].scatter
+            self.same_everywhere = all(torch.equal(o.mean, mean) and torch.equal(o.scatter, scatter) for o in everyone)
+            if not self.same_everywhere:
+                self.offset = int(sum(other.count for other in everyone[: self.rank]))
+                self.total = reduce(add, everyone)
         self.rows = int(self.total.count)
         total = self.total.to("cpu")
-        self.frame = Frame.of(total.mean[0], total.scatter[0] / em.at_least_tiny(total.count))
+        self.frame = Frame.of(total.mean[0], total.scatter[0] / at_least_tiny(total.count))
 
     def __exit__(self, *_) -> None:
         self.workers.__exit__()
 
-    def random_numbers(self, seed: int | np.random.RandomState | None) -> np.random.RandomState:
-        """Make a source of random numbers: in every process, the same one as in process 0."""
-        shared = [check_random_state(seed)]
-        if self.world > 1:
-            dist.broadcast_object_list(shared, src=0)
-        return shared[0]
-
-    def sum(self, function: Callable[[Tensor], Moments]) -> Moments:
-        """Sum function(rows) over pieces of the rows of all processes, bit-identically in each."""
-        return reduce(add, self._of_all(self._sum(function)))
-
-    def _sum(self, function: Callable[[Tensor], Moments]) -> Moments:
-        pieces = (rows for matrix in self._matrices() for rows in in_pieces(matrix))
-        return reduce(add, self.workers.map(function, pieces))
-
-    def _of_all(self, value: Moments | Tensor) -> list:
-        """The values of all processes, in order, on this process's device."""
-        if self.world == 1:
-            return [value]  # no GPU has to wait for it
-        parts = [None] * self.world
-        dist.all_gather_object(parts, value.to("cpu"))
-        return [part.to(self.device) for part in parts]
+    def sum(self, function: Callable[[Tensor, int], Moments]) -> Moments:
+        """Sum function(*piece) over the `pieces()` of all processes, bit-identically in each."""
+        mine = reduce(add, self.workers.map(lambda piece: function(*piece), self.pieces()))
+        return mine if self.world == 1 else reduce(add, gather(mine, self.device))
 
     def take(self, numbers: np.ndarray) -> Tensor:
         """The rows with these (increasing) indices, from whichever process has them."""
@@ -149,7 +131,21 @@ class Data(AbstractContextManager):
             inside = numbers[(numbers >= position) & (numbers < position + len(matrix))] - position
             parts.append(matrix[torch.from_numpy(inside).to(matrix.device)])
             position += len(matrix)
-        return torch.cat(self._of_all(torch.cat(parts)))
+        mine = torch.cat(parts)
+        return mine if self.world == 1 or self.same_everywhere else torch.cat(gather(mine, self.device))
+
+    def pieces(self) -> Iterator[tuple[Tensor, int]]:
+        """Yield (rows, the index of the first of them in all the data) for the pieces that this process handles."""
+        number, position, seen = 0, self.offset, False
+        for matrix in self._matrices():
+            for rows in in_pieces(matrix):
+                if not self.same_everywhere or number % self.world == self.rank:
+                    yield rows, position
+                    seen = True
+                number += 1
+                position += len(rows)
+        if not seen:
+            yield matrix[:0], position  # nothing for this process, but the others wait for its result
 
     def _matrices(self) -> Iterator[Tensor]:
         for number, shard in enumerate(shards_of(self.source)):
@@ -159,66 +155,16 @@ class Data(AbstractContextManager):
                 raise ValueError(f"shard {number} has shape {tuple(matrix.shape)}; it should have {wanted}")
             yield matrix
 
-    def _total(self, rows: Tensor) -> Moments:
+    def _total(self, rows: Tensor, position: int) -> Moments:
         """The moments of some rows together, which must be finite."""
-        if len(bad := rows[~torch.isfinite(rows).all(1)]):
-            raise ValueError(f"the data contain NaN or infinity, first in a row that begins {bad[0, :5].tolist()}")
+        if not bool(torch.isfinite(rows.sum(dtype=torch.float64))):
+            raise ValueError(f"the data contain NaN or infinity, in rows {position} to {position + len(rows) - 1}")
         parts = (part.double().T for part in rows.split(max(64, 2**22 // rows.shape[1])))  # float64 takes memory
-        return reduce(add, (em.moments(x, x.new_ones(1, x.shape[1]), self.full) for x in parts))
+        return reduce(add, (moments(x, x.new_ones(1, x.shape[1]), self.full) for x in parts))
 
 
-# ---- where EM starts: scikit-learn's own starting points, found in a sample of the rows
-
-
-def start(data: Data, settings: dict, random_state: np.random.RandomState) -> Parameters:
-    """Find the parameters before the first step, given the settings of the estimator.
-
-    Raises ValueError if given parameters have the wrong shape, if weights or precisions are invalid, or if the data
-    collapse at once.
-    """
-    kind, numbers = settings["covariance_type"], np.arange(data.rows)
-    if data.rows > SAMPLE:
-        numbers = np.unique(random_state.randint(data.rows, size=SAMPLE))
-    values = {name: settings[f"{name}_init"] for name in GIVEN if settings[f"{name}_init"] is not None}
-    given = {name: as_tensor(value).to("cpu", torch.float64) for name, value in values.items()}
-    changed = {f"{name}_init": x.numpy() for name, x in given.items()} | {"random_state": random_state}
-    rows, theirs = data.take(numbers), _Start(**settings | changed | {"warm_start": False})
-    with suppress(_Started):
-        theirs.fit(rows.cpu().numpy())
-    given = {name: x.to(data.device) for name, x in given.items()}
-    if "precisions" in given:
-        half = em.precisions_cholesky(given.pop("precisions"), data.full)  # a factor of the covariances
-        given["covariances"] = half @ half.mT if data.full else half.square()
-        given["precisions_cholesky"] = em.precisions_cholesky(given["covariances"], data.full)
-    if theirs.responsibilities is None:  # everything is given
-        return Parameters(**given, covariance_type=kind)
-    seen = _moments(data, rows, as_tensor(theirs.responsibilities).to(rows.device), kind == "tied")
-    reg_covar = 1.0 if "covariances" in given else settings["reg_covar"]  # covariances that are not used may collapse
-    found = em.m_step(seen, kind, reg_covar)
-    weights = found.weights * float(seen.count.sum() / len(rows))  # as in scikit-learn, if few rows were chosen
-    return replace(found, **{"weights": weights} | given)
-
-
-class _Started(Exception):
-    """Ends scikit-learn's fit where its EM would begin."""
-
-
-class _Start(sklearn.mixture.GaussianMixture):
-    """Checks what is given and finds responsibilities, but leaves the moments to us: theirs lose digits far from 0."""
-
-    def _initialize(self, X: np.ndarray, resp: np.ndarray | None, **_) -> None:
-        self.responsibilities = resp
-        raise _Started
-
-
-def _moments(data: Data, rows: Tensor, responsibilities: Tensor, tied: bool) -> Moments:
-    pieces = in_pieces(rows, responsibilities.shape[1])
-    pieces = zip(pieces, responsibilities.split(len(pieces[0])), strict=True)
-    sums = data.workers.map(lambda piece: em.moments(*(x.double().T for x in piece), data.full), pieces)
-    seen, every = reduce(add, sums), data.total
-    if tied and float(seen.count.sum()) < len(rows) - 0.5:
-        # As in scikit-learn, the few rows that were chosen share the squares of all.
-        squares = every.scatter[0] + every.count * em.squares(every.mean, True)[0]
-        seen.scatter[:] = 0
-        seen.scatter[0] = squares - em.squares(seen.mean, True).sum(0)
-    return seen
+def gather(value: Moments | Tensor, device: torch.device) -> list:
+    """Gather the values of all processes, in order, on this process's device."""
+    parts = [None] * dist.get_world_size()
+    dist.all_gather_object(parts, value.to("cpu"))
+    return [part.to(device) for part in parts]
