@@ -186,7 +186,7 @@ def test_forms_are_found():
 
 
 def test_a_source_whose_notes_are_no_ticks_long_is_cut():
-    """A folk tune's quintuplets: a fifth of half a beat ends between two ticks, and its follower begins on the first."""
+    """Folk tunes have quintuplets, whose notes begin and end between two ticks."""
     lengths = [0.1] * 5 + [0.5] + [1] * 31
     melody = Melody.from_pitches([60, 62, 64, 65, 67, 60] + [60, 64, 67] * 10 + [60], lengths, key="C major")
     rows = cut(melody, 96, 8)
