@@ -1,6 +1,6 @@
 """Mixing: parts placed between two loudspeakers, in a room, at the loudness that streaming services play. Chapter 8.
 
-    parts (time,)  --place-->  dry (2, time)  --add_room-->  wet (2, time)  --master-->  -16 LUFS, peaks below -1.5 dBTP
+    parts (time,)  --place-->  dry (2, time)  --add_room-->  wet (2, time)  --master-->  -16 LUFS, peaks below -2 dBTP
 
 Sounds are NumPy arrays, float32 (2, time) at `SR`. What takes memory is worked on in place and in blocks, so an hour
 takes little more than its own samples.
@@ -15,7 +15,7 @@ from scipy.signal import lfilter, oaconvolve
 
 from musicai.performance.sampled import SR
 
-LOUDNESS, CEILING = -16.0, -1.5  # LUFS, dBTP: mp3 and ogg files overshoot by up to 0.4 dB
+LOUDNESS, CEILING = -16.0, -2.0  # LUFS, dBTP: mp3 and ogg files overshoot by 0.6 dB at most, and no peak may reach -1
 OUTER, INNER = 0.15, 0.45  # how far from the centre the first and last parts sit, and the others
 REVERBERATION = 0.8  # seconds until the room's echo has fallen by 60 dB
 DELAY = 0.012  # seconds until the first echo
@@ -205,7 +205,7 @@ def master(sound: np.ndarray, lufs: float = LOUDNESS, ceiling: float = CEILING) 
     >>> click = np.zeros((2, 16_000), np.float32)
     >>> click[:, 8000] = 0.1
     >>> round(float(20 * np.log10(true_peaks(master(click)).max())), 1)
-    -1.5
+    -2.0
 
     Peaks are limited only where the gain would lift them above the ceiling. What is below -70 LUFS, which counts as
     silence, stays as it is.
