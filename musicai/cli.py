@@ -216,8 +216,7 @@ def _perform(parser: argparse.ArgumentParser) -> None:
 def _instruments(text: str) -> str | list[str] | dict[str, str]:
     words = [word.strip() for word in text.split(",")]
     if "=" in text:  # parts by name, or by number
-        pairs = (word.partition("=")[::2] for word in words)
-        return {int(part) if part.isdigit() else part: name for part, name in pairs}
+        return {int(part) if part.isdigit() else part: name for part, _, name in (w.partition("=") for w in words)}
     return words if len(words) > 1 else text
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import musicai
 from musicai.audio import Audio, AudioError, mu_law_decode
 from musicai.gan import InstrumentGenerator
-from musicai.notes import Melody, Note, Score, Track
+from musicai.notes import Melody, Note, Score, Track, write_midi
 from musicai.performance import (
     INSTRUMENTS,
     PROGRAMS,
