@@ -113,13 +113,14 @@ def _as_json(match) -> dict:
 
 def _index(parser: argparse.ArgumentParser) -> None:
     """make a search index of the MIDI, MusicXML and ABC files below a folder"""
-    parser.add_argument("folder", metavar="FOLDER", help="where the files are")
+    parser.add_argument("folder", metavar="FOLDER", help="where the files are, or one file, such as an ABC collection")
     parser.add_argument("--out", metavar="FILE", required=True, help="the index to write")
 
 
 def _run_index(options: argparse.Namespace) -> None:
     from musicai.search import MelodyIndex, read_folder
 
+    _writable("--out", options.out, ())
     pieces, ids = read_folder(options.folder)
     index = MelodyIndex.build(pieces, options.out, ids=ids)
     print(f"{options.out}: {len(index):,} pieces, {Path(options.out).stat().st_size / 1e6:.1f} MB")
@@ -169,7 +170,9 @@ def given_options(options: argparse.Namespace, *others: str) -> dict:
 def _writable(option: str, name: str, kinds, source: str | None = None) -> Path:
     """The path of a file to write, refused before the work begins if it cannot be written or is the source itself."""
     path = Path(os.path.expanduser(name))
-    if path.suffix.lower() not in kinds:
+    if path.is_dir():
+        raise IsADirectoryError(f"{option} {name}: that is a folder; give the name of a file")
+    if kinds and path.suffix.lower() not in kinds:
         raise ValueError(f"{option} {name}: the name must end in {', '.join(kinds)}")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{option} {name}: there is no folder {path.parent}; create it first")
@@ -212,7 +215,9 @@ def _perform(parser: argparse.ArgumentParser) -> None:
 
 def _instruments(text: str) -> str | list[str] | dict[str, str]:
     words = [word.strip() for word in text.split(",")]
-    return dict(word.split("=", 1) for word in words) if "=" in text else words if len(words) > 1 else text
+    if "=" in text:  # parts by name, or by number
+        return {int(part) if part.isdigit() else part: name for part, _, name in (w.partition("=") for w in words)}
+    return words if len(words) > 1 else text
 
 
 def _run_perform(options: argparse.Namespace) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import musicai
 from musicai.audio import Audio, AudioError, mu_law_decode
 from musicai.gan import InstrumentGenerator
-from musicai.notes import Melody, Note, Score, Track
+from musicai.notes import Melody, Note, Score, Track, write_midi
 from musicai.performance import (
     INSTRUMENTS,
     PROGRAMS,
@@ -418,3 +418,12 @@ def test_a_long_part_is_played_in_pieces_that_join_without_a_gap(monkeypatch):
         for start, sound in zip(starts[part], sounds, strict=True):
             expected[start : start + len(sound)] += sound.numpy()
     np.testing.assert_allclose(mono, expected, atol=1e-6)
+
+
+def test_file_number_and_nearest_instrument(tmp_path):
+    write_midi(tmp_path / "a.mid", Melody.from_pitches([60, 62]))
+    assert musicai.perform(tmp_path / "a.mid", performer="sampled").seconds > 1
+    with pytest.raises(ValueError, match="instruments=73: give names"):
+        musicai.perform(Melody.from_pitches([60]), 73)
+    with pytest.raises(ValueError, match="_sax"):
+        musicai.perform(Melody.from_pitches([60]), "saxophone")

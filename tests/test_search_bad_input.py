@@ -163,3 +163,14 @@ def test_folder_without_music(tmp_path):
         AudioIndex.build(tmp_path, progress=False)
     with pytest.raises(FileNotFoundError, match="no such folder"):
         read_folder(tmp_path / "none")
+
+
+def test_folder_with_odd_names_and_one_file(tmp_path):
+    abc = "X:1\nT:One\nK:C\nCDEF|\n\nX:2\nT:Two\nK:G\nGABc|\n"
+    (tmp_path / "two.abc").write_text(abc)
+    assert read_folder(tmp_path / "two.abc")[1] == ["two.abc#1", "two.abc#2"]
+    (tmp_path / "folder.mid").mkdir()
+    (tmp_path / "bad\udcff.abc").write_text("X:1\nK:C\nCDEF|\n")
+    pieces, ids = read_folder(tmp_path)
+    assert ids == ["bad\\udcff.abc", "two.abc#1", "two.abc#2"]
+    assert len(MelodyIndex.build(pieces, tmp_path / "my.index", ids=ids, progress=False)) == 3

@@ -56,6 +56,54 @@ def test_accidentals_and_octaves():
     assert read_query("g2 a2 b2 c'2 B2").pitches.tolist() == [79, 81, 83, 84, 71]  # ABC
 
 
+@pytest.mark.parametrize(
+    ("text", "pitches"),
+    [
+        ("D5 C5 H4 B4", [74, 72, 71, 70]),  # the German H, beside which B is B flat
+        ("D Fis As H Des", [62, 66, 68, 71, 73]),
+        ("do ré mi fa# sol la si do", [60, 62, 64, 66, 67, 69, 71, 72]),
+        ("Do4 Sol4 La3", [60, 67, 57]),
+        ("F𝄪4 B𝄫4 D♮5 C₅", [67, 69, 74, 72]),
+        ("d c b g", [62, 60, 59, 55]),
+        ("D5-C5-B4-G4", [74, 72, 71, 67]),
+        ("D5; C5; B4", [74, 72, 71]),
+        ("D5 C5 | B4 G4", [74, 72, 71, 67]),
+        ("D5 C5 r B4", [74, 72, 71]),
+        ("['D5', 'C5', 'B4']", [74, 72, 71]),
+        ("[74, 72, 71]", [74, 72, 71]),
+        ("C-1 C4", [0, 60]),
+        ("G4 E2 D2 | C8", [67, 64, 62, 60]),  # ABC, whose numbers are lengths
+        ('"G"dcBG "D"GD', [74, 72, 71, 67, 67, 62]),  # with chord symbols
+        (np.array(["D5", "C5"]), [74, 72]),
+        (["D", "C", "B"], [62, 60, 59]),
+        (range(60, 63), [60, 61, 62]),
+    ],
+)
+def test_notes_as_people_write_them(text, pitches):
+    assert read_query(text).pitches.tolist() == pitches
+
+
+def test_music21_stream():
+    music21 = pytest.importorskip("music21")
+    stream = music21.converter.parse("tinynotation: 4/4 c4 d8 e8 f2")
+    assert read_query(stream).pitches.tolist() == [60, 62, 64, 65]
+    assert read_query(stream).starts.tolist() == [0, 1, 1.5, 2]
+
+
+@pytest.mark.parametrize("order", ["time last", "time first", "rate first", "list", "one column", "samples in a list"])
+def test_sound_as_other_libraries_give_it(order):
+    wave = np.stack([tones([69])] * 2)
+    given = {"time last": (wave, SR), "time first": (wave.T, SR), "rate first": (SR, wave.T), "list": [wave, SR]}
+    given |= {"one column": (wave[:1].T, SR), "samples in a list": (wave[0].tolist(), SR)}
+    np.testing.assert_allclose(read_query(given[order]).pitches, [69], atol=0.05)
+
+
+def test_karaoke_and_riff_midi(tmp_path):
+    for name in ("a.kar", "a.rmi"):
+        write_midi(tmp_path / name, Melody.from_pitches(ODE, 0.5))
+        assert read_query(tmp_path / name).pitches.tolist() == ODE
+
+
 def test_rhythm_comes_with_abc_and_melodies_but_not_with_names():
     assert read_query("E2 F/ z G").starts.tolist() == [0.0, 1.0, 1.75]
     melody = Melody((Note(60, 1, 1), Note(62, 3, 0.5), Note(64, 4, 1)))

@@ -326,6 +326,8 @@ def read_source(text: str, index: MelodyIndex | None = None) -> Melody | str:
     Chapter 7.
     """
     text = text.strip()
+    if not text:
+        raise ValueError("the source is empty: give a title, notes or a file, or leave it out to start from nothing")
     if text.lower().endswith(NOTATION + SOUND):
         if not isfile(expanduser(text)):
             raise FileNotFoundError(f"{text}: no such file")

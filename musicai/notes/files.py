@@ -12,6 +12,7 @@ from musicai.notes.score import Melody, Score
 
 MIDI, XML, ABC = (read_midi, write_midi), (read_musicxml, write_musicxml), (read_abc_score, write_abc)
 KINDS = {".mid": MIDI, ".midi": MIDI, ".musicxml": XML, ".xml": XML, ".mxl": XML, ".abc": ABC}
+READABLE = KINDS | {".kar": MIDI, ".rmi": MIDI}  # karaoke, and MIDI in a RIFF file
 
 
 def read_score(path: str | os.PathLike, expand_repeats: bool = False) -> Score:
@@ -20,8 +21,8 @@ def read_score(path: str | os.PathLike, expand_repeats: bool = False) -> Score:
     >>> read_score("song.musicxml")  # doctest: +SKIP
 
     Args:
-        path: a file that ends in .mid, .midi, .musicxml, .xml, .mxl or .abc; of several tunes in an ABC file, the
-            first is read (`read_abc` reads all).
+        path: a file that ends in .mid, .midi, .kar, .rmi, .musicxml, .xml, .mxl or .abc; of several tunes in an ABC
+            file, the first is read (`read_abc` reads all).
         expand_repeats: whether to write out repeats in MusicXML and ABC, as they are played.
 
     Returns: the score.
@@ -32,7 +33,7 @@ def read_score(path: str | os.PathLike, expand_repeats: bool = False) -> Score:
 
     Chapter 6.
     """
-    read = _kind(path)[0]
+    read = _kind(path, READABLE)[0]
     return read(path) if read is read_midi else read(path, expand_repeats)
 
 
@@ -51,14 +52,14 @@ def write_score(path: str | os.PathLike, score: Score | Melody) -> None:
 
     Chapter 6.
     """
-    _kind(path)[1](path, score)
+    _kind(path, KINDS)[1](path, score)
 
 
-def _kind(path: str | os.PathLike) -> tuple:
+def _kind(path: str | os.PathLike, kinds: dict) -> tuple:
     name = os.fsdecode(path)
-    if (suffix := Path(name).suffix.lower()) not in KINDS:
-        raise ValueError(f"{name}: a score's name ends in {', '.join(KINDS)}, not in {suffix!r}")
-    return KINDS[suffix]
+    if (suffix := Path(name).suffix.lower()) not in kinds:
+        raise ValueError(f"{name}: a score's name ends in {', '.join(kinds)}, not in {suffix!r}")
+    return kinds[suffix]
 
 
 # ---- engraving

@@ -44,7 +44,8 @@ def find_instrument(name: str, known: Sequence[str] = ()) -> str:
     if name not in table and wanted not in table:
         if short := [ours for ours in INSTRUMENTS if wanted in ours.split("_")]:
             return short[0]  # "guitar", "horn", "sax"
-        near = [key for key in table if wanted and wanted in key] + difflib.get_close_matches(wanted, table, 4, 0.5)
+        near = [key for key in table if wanted and (wanted in key or wanted.startswith(tuple(key.split("_")[-1:])))]
+        near += difflib.get_close_matches(wanted, table, 4, 0.5)
         near = list(dict.fromkeys(near))[:4] or list(INSTRUMENTS)
         raise ValueError(f"no instrument {name!r}; the nearest are {', '.join(near)}")
     return table.get(name) or table[wanted]
@@ -88,12 +89,14 @@ def cast(
     if isinstance(instruments, str):
         instruments = dict.fromkeys(parts, instruments)
     elif not isinstance(instruments, Mapping):
+        require(isinstance(instruments, Sequence | None), f"instruments={instruments!r}: give names, such as 'flute'")
         given = list(instruments or ())
         require(len(given) <= len(parts), f"{len(given)} instruments for {len(parts)} parts")
         instruments = dict(zip(parts, given, strict=False))
     titles = {track.name: i for i, track in parts.items()}
+    shown = ", ".join(f"{i} {parts[i].name!r}" if parts[i].name else str(i) for i in parts)
     for part in instruments:
-        require(part in parts or part in titles, f"no part is called {part!r}; the score has {[*titles]}")
+        require(part in parts or part in titles, f"no part is called {part!r}; the score has {shown}")
     chosen = {i: instruments.get(i, instruments.get(track.name)) for i, track in parts.items()}
     names = {i: find_instrument(name or PROGRAMS[parts[i].program], known) for i, name in chosen.items()}
     if like is not None and names:
@@ -135,7 +138,7 @@ def recognise_instrument(clip: Clip) -> str:
     if isinstance(clip, str | PathLike):
         clip = load(clip)
     audio, sr = (clip.samples, clip.sr) if isinstance(clip, Audio) else clip
-    sound = resample(torch.atleast_2d(as_audio(audio)).mean(0), sr, SR)
+    sound = resample(torch.atleast_2d(as_audio(torch.as_tensor(audio))).mean(0), sr, SR)
     require(bool(sound.any()), "like= needs the sound of an instrument; this clip is silent")
     rows = frames(sound)
     scores = [mixture.score(rows) for mixture in mixtures()]

@@ -5,6 +5,7 @@ instrument, how many seconds its notes take to fall silent and whether a held no
 """
 
 import json
+import os
 from dataclasses import replace
 from functools import cache, lru_cache
 from importlib.resources import files
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from musicai.data.musicai_notes import Entry, manifest, recordings
-from musicai.notes import Melody, Note, Score, Track
+from musicai.notes import Melody, Note, Score, Track, read_score
 from musicai.notes.note import require
 
 _TABLE = json.loads(files("musicai.data").joinpath("shipped", "general_midi.json").read_text("utf-8"))
@@ -87,9 +88,10 @@ def limited(mix: Tensor) -> Tensor:
 
 
 def as_score(score: Score | Melody) -> Score:
-    """Convert a melody, or anything with a `.score`, to a score; a ValueError for anything else, or over an hour."""
+    """Convert a melody, a file, or anything with a `.score` to a score; a ValueError for all else, or over an hour."""
+    score = read_score(score, expand_repeats=True) if isinstance(score, str | os.PathLike) else score
     score = score.to_score() if isinstance(score, Melody) else getattr(score, "score", score)
-    require(isinstance(score, Score), f"cannot play a {type(score).__name__}: give a musicai.notes.Score or Melody")
+    require(isinstance(score, Score), f"cannot play a {type(score).__name__}: give a Score, a Melody or a file")
     minutes = score.seconds(score.duration) / 60
     require(minutes <= LONGEST_MINUTES, f"the score lasts {minutes:.0f} minutes; render at most {LONGEST_MINUTES}")
     return score

@@ -120,7 +120,8 @@ def track_contour(audio, sr: int, name: str = "the sound") -> Contour:
     """
     x = torch.as_tensor(audio).detach().cpu().float()
     if x.ndim not in (1, 2) or x.numel() == 0 or not bool(x.isfinite().all()):
-        raise AudioError(f"{name} must hold finite samples (time,) or (channels, time), not {tuple(x.shape)}")
+        held = "NaN or infinite samples" if x.numel() and x.ndim in (1, 2) else f"an array {tuple(x.shape)}"
+        raise AudioError(f"{name} must hold finite samples (time,) or (channels, time), not {held}")
     x = resample(resample(x if x.ndim == 1 else x.mean(0), sr, BAND), BAND, RATE)  # what is above is mostly noise
     x = F.pad(x - x.mean(), (MIDDLE, SIZE - MIDDLE))
     blocks = [_candidates(part) for part in frame(x, SIZE, HOP).split(BLOCK)]

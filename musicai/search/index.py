@@ -147,7 +147,7 @@ class MelodyIndex:
 
             return open_lance(str(path))
         if not Path(expanduser(path)).is_file():
-            raise FileNotFoundError(f"{path}: there is no such index; make one with MelodyIndex.build")
+            raise FileNotFoundError(f"{path}: no such index; make one with `musicai index` or MelodyIndex.build")
         with Path(expanduser(path)).open("rb") as file:
             return cls(Store(file, str(path)))
 
@@ -188,7 +188,7 @@ class MelodyIndex:
         if not isinstance(k, int) or k < 1:
             raise ValueError(f"k={k!r}: ask for a whole number of matches, at least 1")
         if not query.contours and len(query.pitches) < LEAST:
-            raise ValueError(f"a query of {len(query.pitches)} notes fits everywhere; give at least {LEAST}")
+            raise ValueError(f"one or two notes are found everywhere; give at least {LEAST}, not {len(query.pitches)}")
         if not len(self._store["pieces"]):
             return []
         return self._find_sound(query, k) if query.contours else self._find_notes(query, k)

@@ -82,7 +82,7 @@ def read_folder(folder: str | PathLike) -> tuple[list[Melody | Score], list[str]
     >>> pieces, ids = read_folder("~/midi")  # doctest: +SKIP
 
     Args:
-        folder: where to look.
+        folder: where to look, or a file, such as an ABC file with many tunes.
 
     Returns: the pieces, and for each the path of its file below the folder.
 
@@ -93,12 +93,13 @@ def read_folder(folder: str | PathLike) -> tuple[list[Melody | Score], list[str]
     Chapter 6.
     """
     top = Path(expanduser(folder))
-    if not top.is_dir():
+    if not top.exists():
         raise FileNotFoundError(f"{top}: no such folder")
-    paths = sorted(path for path in top.rglob("*") if path.suffix.lower() in NOTATION and not path.name.startswith("."))
+    top, found = (top, top.rglob("*")) if top.is_dir() else (top.parent, [top])
+    paths = sorted(path for path in found if path.suffix.lower() in NOTATION and not path.name.startswith("."))
     pieces, ids, problems = [], [], []
-    for path in tqdm(paths, desc="reading", unit="file", delay=1):
-        name = path.relative_to(top).as_posix()
+    for path in tqdm([path for path in paths if not path.is_dir()], desc="reading", unit="file", delay=1):
+        name = path.relative_to(top).as_posix().encode(errors="backslashreplace").decode()  # it may not be UTF-8
         try:
             several = path.suffix.lower() == ".abc"
             found = read_abc(path, expand_repeats=True) if several else [read_score(path, expand_repeats=True)]
@@ -110,5 +111,5 @@ def read_folder(folder: str | PathLike) -> tuple[list[Melody | Score], list[str]
     for problem in [*problems[:10], *[f"{len(problems) - 10} more files"][: len(problems) > 10]]:
         print(f"left out {problem:.300}", file=sys.stderr)
     if not pieces:
-        raise ValueError(f"{top}: no file ending in {', '.join(NOTATION)} that can be read")
+        raise ValueError(f"{folder}: no file ending in {', '.join(NOTATION)} that can be read")
     return pieces, ids

@@ -2,8 +2,9 @@
 
 import math
 import re
+import unicodedata
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from numbers import Real
 from os import PathLike
 from os.path import expanduser, isfile  # which raise nothing where text is no path at all
@@ -16,17 +17,21 @@ from musicai.audio import Audio, load
 from musicai.data.folders import AUDIO as SOUND
 from musicai.notes import Melody, Score, note_number, read_score
 from musicai.notes.abc import parse_tune
-from musicai.notes.files import KINDS
+from musicai.notes.files import READABLE
 
 from .contours import Contour, track_contour
 
-NOTATION = tuple(KINDS)
+NOTATION = tuple(READABLE)
 EXCERPT = 12.0  # seconds: long recordings are cut into excerpts of this length ...
 EXCERPTS = 6  # ... and at most this many of them, evenly spread, are used
 EXAMPLES = 'note names such as "E4 E4 F4 G4", ABC such as "EEFG GFED", MIDI numbers such as "64 64 65 67", or a file'
 
-_NAMED = re.compile(r"([A-Ga-g])(#|b|♯|♭)*-?\d")
-_CLASS = re.compile(r"[A-G](#|b|♯|♭)*")
+SYLLABLES = {"do": "C", "ut": "C", "re": "D", "ré": "D", "mi": "E", "fa": "F", "sol": "G", "so": "G", "la": "A"}
+SYLLABLES |= {"si": "B", "ti": "B", "h": "B"}  # h as in German, where B is B flat
+SIGNS = {"♯": "#", "is": "#", "♭": "b", "es": "b", "s": "b", "♮": "", "𝄪": "##", "𝄫": "bb"}
+RESTS = ("", "r", "R", "z")
+
+_NAME = re.compile(r"((?i:do|ut|re|ré|mi|fa|sol|so|la|si|ti|[a-h]))((?:[#b♯♭♮𝄪𝄫]|is|es|(?<=[EeAa])s)*)(-?\d)?")
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 _ABC = re.compile(r"[A-Ga-gzxZ^_=,'/\d\s|:\[\]()<>.~{}-]+")
 
@@ -71,9 +76,9 @@ def read_query(query) -> Query:
     >>> read_query("EEFG GFED").starts.tolist()
     [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5]
 
-    Text is taken as note names if each word is one (`"E4 F#4"`; without octaves, `"E F# G"`, each note is put as close
-    as possible to the one before), as MIDI numbers if each word is a number, as the path of a file if there is one, and
-    as ABC otherwise.
+    Text is taken as note names if each word is one: `"E4 F#4"`, `"E4 Fis4 H4"` as in German, or `"mi fa# si"`. Without
+    octaves each note is put as close as possible to the one before. It is taken as MIDI numbers if each word is a
+    number, as the path of a file if there is one, and as ABC otherwise.
 
     Args:
         query: text; a list of MIDI numbers or note names; a Melody or Score (its highest voice); the path of a sound,
@@ -98,18 +103,23 @@ def read_query(query) -> Query:
         return _read_text_or_file(query)
     if isinstance(query, Audio):
         query = query.samples, query.sr
-    if isinstance(query, tuple) and len(query) == 2 and np.ndim(query[0]) > np.ndim(query[1]) == 0:
-        return _from_contours(_contours(*query, "the sound"), "the sound")
-    if isinstance(query, list | tuple | np.ndarray | torch.Tensor) and len(query):
+    if hasattr(query, "recurse") and hasattr(query, "write"):  # a music21 stream
+        return _from_melody(read_score(query.write("musicxml")), "the stream")
+    if isinstance(query, tuple | list) and len(query) == 2:
+        for audio, sr in (query, query[::-1]):  # soundfile and librosa give the rate last, scipy first
+            if isinstance(audio, list | np.ndarray | torch.Tensor) and np.ndim(audio) and isinstance(sr, Real | str):
+                return _from_contours(_contours(audio, sr, "the sound"), "the sound")
+    if isinstance(query, list | tuple | range | np.ndarray | torch.Tensor) and len(query):
         return _read_list(list(query))
     raise ValueError(f"cannot search for {query!r:.80}; give {EXAMPLES}")
 
 
 def _read_list(items: list) -> Query:
-    if all(isinstance(item, Real) or getattr(item, "shape", None) == () for item in items):
+    texts = [isinstance(item, str) for item in items]
+    if all(texts) and (names := _read_names(" ".join(items))):
+        return _from_pitches(names, "the list")
+    if not any(texts) and all(isinstance(item, Real) or getattr(item, "shape", None) == () for item in items):
         return _from_pitches([float(item) for item in items], "the list")
-    if all(isinstance(item, str) and _NAMED.fullmatch(item) for item in items):
-        return _read_text(" ".join(items))
     excerpts = [item if isinstance(item, Query) else read_query(item) for item in items]
     if not all(excerpt.contours for excerpt in excerpts):
         raise ValueError("a list must hold MIDI numbers, note names, or sounds that are excerpts of one recording")
@@ -124,31 +134,45 @@ def _read_text_or_file(query: str | PathLike) -> Query:
             return _from_contours(_contours(*load(path, mono=True), path.name), path.name)
         if suffix in NOTATION:
             return _from_melody(read_score(path), path.name)
-        raise ValueError(f"{path}: files to search with end in {', '.join(SOUND + NOTATION)}")
+        known = ", ".join(SOUND + NOTATION)
+        raise ValueError(f"{path}: files to search with end in {known}; ffmpeg can convert other sounds to .wav")
     return _read_text(str(query))
 
 
 def _read_text(text: str) -> Query:
-    words = text.replace(",", " , ").split() if re.search(r"\d\s*,|,\s*[A-G\d]", text) else text.split()
-    words = [word for word in words if word != ","]
-    shown = f'"{text:.60}"'
-    if words and all(_NUMBER.fullmatch(word) for word in words):
+    shown, plain = f'"{text:.60}"', unicodedata.normalize("NFKC", text)
+    bare = re.sub("[\"']", "", plain.strip(" []()")) if plain.strip()[:1] in tuple("[(") else plain  # a printed list
+    words = re.split(r"[\s,;]+", bare.strip(" ,;\n"))
+    if all(_NUMBER.fullmatch(word) for word in words):
         return _from_pitches([float(word) for word in words], shown)
-    if words and all(_NAMED.fullmatch(word) for word in words) and len({word[0].isupper() for word in words}) == 1:
-        return _from_pitches([_pitch(word) for word in words], shown)
-    if words and all(_CLASS.fullmatch(word) for word in words):
-        pitches = accumulate((_pitch(f"{word}4") for word in words), lambda last, new: last + (new - last + 6) % 12 - 6)
-        return _from_pitches(list(pitches), shown)  # each as close as possible to the one before
+    if (pitches := _read_names(bare)) is not None:
+        return _from_pitches(pitches, shown)
     return _from_melody(_read_abc(text, shown), shown)
 
 
-def _pitch(word: str) -> int:
-    return note_number(word[0].upper() + word[1:].replace("♯", "#").replace("♭", "b"))
+def _read_names(text: str) -> list[int] | None:
+    """The pitches of note names, or None if the text is none of that, or rather ABC."""
+    marked = re.search(r"\||\w[-–][^\W\d]", text)  # bar lines and dashes, which ABC has too
+    words = [word for word in re.split(r"[\s,;|]+|(?<=\w)[-–](?=[^\W\d])", text) if word not in RESTS]
+    found = [_NAME.fullmatch(word) for word in words]
+    if not words or not all(found) or len({word[0].isupper() for word in words}) > 1:
+        return None
+    german = any(name[1] in "Hh" for name in found)
+    letters = [SYLLABLES.get(name[1].lower(), name[1].upper()) for name in found]
+    letters = ["Bb" if german and name[1] in "Bb" else letter for name, letter in zip(found, letters, strict=True)]
+    signs = [re.sub("is|es|[s♯♭♮𝄪𝄫]", lambda sign: SIGNS[sign[0]], name[2]) for name in found]
+    numbered = {bool(name[3]) for name in found}
+    pitches = [note_number(f"{a}{b}{name[3] or 4}") for a, b, name in zip(letters, signs, found, strict=True)]
+    if numbered == {False}:
+        near = accumulate(pitches, lambda last, new: last + (new - last + 6) % 12 - 6)  # as close as possible
+        return None if marked else list(near)
+    leaps = [abs(b - a) for a, b in pairwise(pitches)]  # in ABC the numbers are lengths, which make no melody
+    return None if numbered == {True, False} or (marked and max(leaps, default=0) > 12) else pitches
 
 
 def _read_abc(text: str, shown: str) -> Melody:
     whole = re.search(r"^\s*K:", text, re.MULTILINE)
-    if not whole and (not _ABC.fullmatch(text) or not re.search("[A-Ga-g]", text)):
+    if not whole and (not _ABC.fullmatch(re.sub('"[^"]*"', "", text)) or not re.search("[A-Ga-g]", text)):
         raise ValueError(f"{shown} is neither notes nor an existing file; give {EXAMPLES}")
     try:
         return Melody(parse_tune(text if whole else f"X:1\nL:1/8\nK:C\n{text}")["notes"])
@@ -158,14 +182,15 @@ def _read_abc(text: str, shown: str) -> Melody:
 
 def _from_pitches(pitches: list[float], name: str) -> Query:
     if outside := [pitch for pitch in pitches if not 0 <= pitch <= 127]:
-        raise ValueError(f"pitch {outside[0]:g} in {name} is outside the MIDI range 0..127, where 60 is middle C")
+        way_out = "60 is middle C; for a sound, give (audio, sample rate)"
+        raise ValueError(f"pitch {outside[0]:g} in {name} is outside the MIDI range 0..127, where {way_out}")
     return Query(np.array(pitches, dtype=np.float64), name=name)
 
 
 def _from_melody(piece: Melody | Score, name: str) -> Query:
     melody = piece.melody() if isinstance(piece, Score) else piece
     if not melody.notes:
-        raise ValueError(f"{name} has no notes to search for")
+        raise ValueError(f"{name} has no notes to search for, apart from drums")
     return Query(melody.pitches.astype(np.float64), melody.starts, melody.durations, name=name)
 
 
@@ -196,7 +221,8 @@ def _mono(audio, sr: int, name: str) -> torch.Tensor:
         raise ValueError(f"{name} must be numbers, a tensor or an array of samples ({error})") from error
     if wave.is_complex() or wave.ndim not in (1, 2) or wave.numel() == 0:
         raise ValueError(f"{name} must hold real samples (time,) or (channels, time), not {tuple(wave.shape)}")
-    return torch.atleast_2d(wave.float()).mean(0)
+    wave = torch.atleast_2d(wave.float())
+    return wave.mean(0 if wave.shape[0] < wave.shape[1] else 1)  # soundfile and scipy give (time, channels)
 
 
 def _from_contours(contours: list[Contour], name: str) -> Query:
