@@ -179,7 +179,7 @@ def test_a_changed_or_unreadable_song_json_is_refused(made, tmp_path, change, er
 @pytest.mark.parametrize(
     ("asked", "error"),
     [
-        ({"query": "C4 D4"}, "find: a query of 2 notes fits everywhere"),
+        ({"query": "C4 D4"}, "find: one or two notes are found everywhere; give at least 3, not 2"),
         ({"query": "nothing.wav"}, "find: nothing.wav: no such file"),
         ({"query": Audio(torch.zeros(32_000), 16_000)}, "find: no pitch found"),
         ({"query": (np.sin(np.arange(48_000) * 0.1), 16_000)}, "find: the sound keeps to one or two pitches"),

@@ -8,6 +8,7 @@ import pytest
 from cli_helpers import run
 
 import musicai
+from musicai.cli import build_parser
 from musicai.composition import certify, sources
 from musicai.composition.sources import read_match, read_source
 from musicai.notes import Melody, read_score, write_score
@@ -193,3 +194,13 @@ def test_notes_with_octaves_need_no_index(monkeypatch):
 
 
 TITLED = Melody.from_pitches([60, 62, 64, 65])
+
+
+def test_an_empty_source_is_no_tune(index):
+    with pytest.raises(ValueError, match="the source is empty"):
+        read_source(" ", index)
+
+
+def test_parts_by_name_or_number():
+    options = build_parser().parse_args(["perform", "a.mid", "--instruments", "0=flute,bass=cello", "--out", "a.mp3"])
+    assert options.instruments == {0: "flute", "bass": "cello"}
