@@ -7,12 +7,13 @@
 
 import { clip, rint } from "./numbers.js";
 
-const LONGEST = 16; // notes of the query that are compared
+const LONGEST = 24; // notes of the query that are compared
 const LEAP = 15; // semitones: wider intervals count as this
 const CHANGES = [0.35, 0.76, 1.32, 2.8]; // how many times as long the next note is: the limits between five classes
 const END = 7; // instead of a class where a line ends; instead of an interval, there is a 0
 const KEPT = [0.75, 0.85]; // how likely intervals and changes survive the mistakes of a query
 const GROUP = 4, SLIP = 4; // between groups of notes, one may be missing or extra, which costs this many bits
+const MOST = 7; // groups of intervals or of changes that are compared: those that tell most
 const EDGE = 32; // places beyond either end of the collection
 
 function changeOf(step, next) {
@@ -83,10 +84,10 @@ export class Places {
     const lasting = (change) => (change === END ? 0 : bits(KEPT[1], shares.changes[change]));
     const changes = Array.from(wanted, (symbol) => lasting(symbol & 7));
     const sum = [...intervals, ...changes].reduce((a, b) => a + b, 0), unit = Math.min(2, 250 / Math.max(1, sum));
+    const [pitch, time] = keepMost([intervals, changes.map((x) => (rhythm ? x : 0))].map((x) => x.map((y) => rint(unit * y))));
     const worths = Array.from(wanted, (symbol, i) => {
-      const [interval, change] = [rint(unit * intervals[i]), rhythm ? rint(unit * changes[i]) : 0];
       const same = (other) => [other >> 3 === symbol >> 3, (other & 7) === (symbol & 7)];
-      return Uint8Array.from({ length: 256 }, (_, other) => same(other)[0] * interval + same(other)[1] * change);
+      return Uint8Array.from({ length: 256 }, (_, other) => same(other)[0] * pitch[i] + same(other)[1] * time[i]);
     });
     return { worths, unit };
   }
@@ -133,6 +134,14 @@ export class Places {
     for (let i = 0, n = 0; n < taken; i++) if (scores[i] >= least) places[n++] = i;
     return places;
   }
+}
+
+/** The worths of intervals and of changes, 0 but in the MOST groups that tell most. Python: keep_most. */
+function keepMost(rows) {
+  const told = (row, i) => row.slice(i - (i % GROUP), i - (i % GROUP) + GROUP).reduce((a, b) => a + b, 0);
+  const sums = rows.flatMap((row) => row.filter((_, i) => i % GROUP === 0).map((_, g) => told(row, g * GROUP)));
+  const least = sums.sort((a, b) => b - a)[MOST - 1] ?? 0;
+  return rows.map((row) => row.map((worth, i) => (told(row, i) < least ? 0 : worth)));
 }
 
 /** Add to each place what its symbol and the next three are worth. Python: _add. */

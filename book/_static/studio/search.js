@@ -13,7 +13,9 @@ import { sketch, warpAll } from "./warping.js";
 
 const LEAST = 3; // notes of a query
 const EXHAUSTIVE = 600000; // notes: in smaller collections, every line is aligned; Python takes twice that by pitch
-const CANDIDATES = 100000; // places at which it is aligned otherwise, divided by the number of its notes
+const CANDIDATES = 100000; // places at which it is aligned otherwise, divided by the number of its notes,
+const FEWER = 12; // and once more by how many times as long it is as this: the longer, the surer are the first places
+const ONE_KEY = -500; // the cost of a change of key where none is allowed
 const APART = 8; // notes: places that are closer are aligned together
 const WEIGHED = 500; // lines whose alignments are all weighed, if there is no rhythm
 const LONG = 40; // notes: longer queries need no such care
@@ -48,9 +50,10 @@ export class TuneIndex {
   find(notes, k = 5, { rhythm = true } = {}) {
     const count = notes.length;
     if (count < LEAST) throw new Error(`a query of ${count} notes fits everywhere; give at least ${LEAST}`);
-    const query = queryOf(notes, rhythm), weights = weigh(this.fitted.costs, query.pitches, query.starts);
+    const query = queryOf(notes, rhythm), close = !rhythm && count <= LONG, { costs } = this.fitted;
+    const weights = weigh(close ? { ...costs, change: ONE_KEY } : costs, query.pitches, query.starts);
     const runs = this.runs(query), { scores, shifts } = this.score(weights, runs), most = Math.max(k, RIVALS);
-    const close = !rhythm && count <= LONG, chosen = bestTunes(scores, runs.which, close ? WEIGHED : most);
+    const chosen = bestTunes(scores, runs.which, close ? WEIGHED : most);
     const lines = chosen.map((i) => ({ line: runs.which[i], shift: shifts[i] }));
     const best = close ? this.weighAll(weights, lines).slice(0, most) : lines;
     const matches = best.map((found) => this.match(weights, found)).sort((a, b) => b.score - a.score);
@@ -67,7 +70,7 @@ export class TuneIndex {
   /** Places that are close together become one run; one that crosses the border between two lines becomes two. */
   candidates({ pitches, starts }) {
     const { offsets } = this.lines, notes = pitches.length, room = 2 + Math.floor(notes / 6), total = offsets.at(-1);
-    const places = this.places.find(pitches, starts, Math.floor(CANDIDATES / notes));
+    const places = this.places.find(pitches, starts, Math.floor(CANDIDATES / Math.max(notes, Math.floor(notes ** 2 / FEWER))));
     const found = { which: [], firsts: [], lasts: [] };
     for (let i = 0, begin = 0; i < places.length; i++) {
       if (i + 1 < places.length && places[i + 1] - places[i] <= APART) continue;

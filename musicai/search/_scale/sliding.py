@@ -63,6 +63,13 @@ def weigh(symbols: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, float]:
     return np.rint(worths * unit).astype(np.uint8), unit
 
 
+def keep_most(worths: np.ndarray) -> None:
+    """Set all worths to 0 but those of the MOST groups that tell most, uint8 (2, a multiple of GROUP)."""
+    groups = worths.reshape(2, -1, GROUP)
+    told = groups.sum(2, dtype=int)
+    groups[told < np.sort([*told.ravel(), *[0] * MOST])[-MOST]] = 0
+
+
 @compiled
 def _add(symbols, wanted, worths, total):
     """Add to each place what it is worth that GROUP symbols agree; written out, so that it is one loop of vectors."""
@@ -146,7 +153,7 @@ def _slide(symbols, begin, end, wanted, worths, cost, count, least):
             if k:
                 _slip(total, cost, other)
                 total, other = other, total
-            if worths[0, k : k + GROUP].any():
+            if worths[0, k : k + GROUP].any():  # a group that tells too little is left out
                 _add(intervals[k:], wanted[0, k:], worths[0, k:], total)
             if worths[1, k : k + GROUP].any():
                 _add(changes[k:], wanted[1, k:], worths[1, k:], total)
@@ -173,8 +180,7 @@ def find_places(store: Store, pitches: np.ndarray, starts: np.ndarray | None, co
     symbols, least = store["symbols"], np.ones(1, np.int64)
     whole = np.zeros((2, 2, -(-len(wanted) // GROUP) * GROUP), np.uint8)
     whole[:, :, : len(wanted)] = np.stack([wanted & 248, wanted & 7]), worths
-    told = whole[1].reshape(2, -1, GROUP).sum(2, dtype=int)
-    whole[1].reshape(2, -1, GROUP)[told < np.sort(told, axis=None)[-MOST:][0]] = 0
+    keep_most(whole[1])
 
     def slide(begin: int, size: int = MAPPED, best: int = count) -> tuple[np.ndarray, np.ndarray]:
         end = min(begin + size, len(symbols))
