@@ -62,15 +62,15 @@ PIECES = (
         '"GAG GAB|ABA ABd|edd gdd|edB dBA" --key "A minor" --bars 16 --tempo 150 --closeness 0.4',
         "The query is four bars of *The Kesh* in ABC, and O'Neill prints that jig as *The Mountaineer's "
         "March*. Here it's in the minor: the first strain climbs to a high A, and the second runs from there down "
-        "to the low one. Only the opening turn still gives the jig away. Both strains end by skipping up to an F "
-        "sharp, so the song stops without coming to rest.",
+        "to the low one. Only the opening turn still gives the jig away. The first strain breaks off on an F sharp; "
+        "second goes up to the high A, and that is home.",
     ),
     Piece(
         "Ten typed notes",
         '"D4 G4 A4 C5 B4 A4 G4 B4 D5 G5" --key "A dorian" --bars 16 --tempo 190 --instruments melody=clarinet',
-        "Ten notes without any rhythm were enough. The song takes the march's dotted rhythm from the book and"
-        " moves it into the dorian mode, as asked. In the twelfth and thirteenth bars, it breaks into flurries of very "
-        "short notes, as a piper might. At the end it settles on a long C, which isn't its keynote.",
+        "Ten notes without any rhythm were enough. The song is in the dorian mode, as asked, and as often off the beat "
+        "as the march in the book: notes are held across the bar line. In the twelfth and thirteenth bars, it breaks "
+        "into flurries of very short notes, as a piper might. Then it slows down and comes to rest on its keynote.",
     ),
     Piece(
         "A reel turned minor",
@@ -85,14 +85,13 @@ PIECES = (
         " --instruments melody=violin,chords=harp,bass=cello",
         "Throughout the first strain, the same notes come in the same order. Only the bar lines have moved, so "
         "the notes fall into pairs instead of threes. At a closeness of 0.7 that's what we ordered, and the "
-        "certificate calls it what it is: not original. The last note is odd, though: an F natural, while the chord "
-        "below holds an F sharp.",
+        "certificate calls it what it is: not original. The second strain moves up an octave and ends there.",
     ),
     Piece(
         "For four voices",
         'Garryowen --key "G minor" --meter 4/4 --bars 8 --tempo 96 --voices 4',
-        "A quickstep, sung slowly by a choir. The tune ends on D, but the bass closes on G. And the last chord is "
-        "major: under the long D, the tenor sings a B natural, where the tune had B flats.",
+        "A quickstep, sung slowly by a choir. The first strain is all turns and small runs, and the second climbs to a "
+        "high G and stays there. The chord under it is G minor, with the third in the tenor.",
     ),
     Piece(
         "A lament",
@@ -105,9 +104,9 @@ PIECES = (
     Piece(
         "From nothing",
         '--key "E dorian" --meter 6/8 --bars 16 --tempo 150',
-        "No tune, just a key, a metre and a tempo. The first bar steps down to a C sharp, the note that makes this "
-        "dorian and not minor. The first strain ends on G and the second on a high B, both over the chord of E "
-        "minor, which never changes.",
+        "No tune, just a key, a metre and a tempo. You hear the C sharp that makes this dorian and not minor in the "
+        "run that closes both strains, down to the keynote. The second strain begins with a G sharp, takes it back "
+        "at once, and climbs past a second C sharp to the highest note of the song.",
     ),
     Piece(
         "A motif, and an A that returns varied",
@@ -145,8 +144,8 @@ PIECES = (
         "A slip jig without an accidental",
         '"Ryan 5" --meter 9/8 --key "D minor" --strict --bars 12 --tempo 165 --form AAB --instruments melody=sax',
         "A reel, stretched into bars of three times three. Since no note may leave the scale, every C "
-        "below a D stays natural, and the tune sounds older than it is. The last note is a surprise: after the tune "
-        "has come to rest on D, it jumps up a ninth to an E, like an upbeat to a repeat that never comes.",
+        "below a D stays natural, and the tune sounds older than it is. So does the end: a C, then a short D, and no "
+        "leading note between them.",
     ),
     Piece(
         "Amazing Grace, found as something else",
@@ -166,10 +165,10 @@ PIECES = (
         "**What went wrong: the model never heard anything like it.** Of the 4,248 tunes in the books, none "
         "is in 7/8 and none is in locrian. The song counts to seven without a slip, but the mode is lost. All "
         "the model is told is the major key with the same seven notes, C major, and C major is what you hear. "
-        "The tune spends a third of its time on C. B, which should be home, takes up {tonic:.0%}, and what it does in "
-        "the last bar is lead up to C, the last note. The chord under that C is G, so the song doesn't even close "
-        "in the wrong key. The controls report locrian, because the seven notes are the right ones. "
-        "Your ears won't.",
+        "The first strain breaks up the chord of C over and over, and it runs to a high C. B, which should be home, "
+        "takes up {tonic:.0%} of the time. The last note is a B, as asked, but the chord under it is G, so what "
+        "you hear is a song in C that stops on the way home. The controls report locrian, because the seven "
+        "notes are the right ones. Your ears won't.",
     ),
 )
 

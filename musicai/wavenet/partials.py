@@ -131,5 +131,6 @@ class Partials(nn.Module):
 
 def _summed(parts: Tensor, notes: Tensor, b: Tensor, f: Tensor) -> Tensor:
     """Sum the parts per example and frame: (B, frames, ...)."""
-    total = parts.new_zeros(len(notes), notes.shape[-1], *parts.shape[1:])
-    return total.index_put((b, f), parts, accumulate=True)
+    frames = notes.shape[-1]
+    total = parts.new_zeros(len(notes) * frames, *parts.shape[1:])  # index_put's order would be up to the threads
+    return total.index_add(0, b * frames + f, parts).unflatten(0, (len(notes), frames))
