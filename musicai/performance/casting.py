@@ -44,7 +44,7 @@ def find_instrument(name: str, known: Sequence[str] = ()) -> str:
     if name not in table and wanted not in table:
         if short := [ours for ours in INSTRUMENTS if wanted in ours.split("_")]:
             return short[0]  # "guitar", "horn", "sax"
-        near = [key for key in table if wanted and (wanted in key or wanted.startswith(tuple(key.split("_")[-1:])))]
+        near = [key for key in table if wanted and (wanted in key or wanted.startswith(key.split("_")[-1]))]
         near += difflib.get_close_matches(wanted, table, 4, 0.5)
         near = list(dict.fromkeys(near))[:4] or list(INSTRUMENTS)
         raise ValueError(f"no instrument {name!r}; the nearest are {', '.join(near)}")

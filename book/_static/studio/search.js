@@ -49,7 +49,7 @@ export class TuneIndex {
    */
   find(notes, k = 5, { rhythm = true } = {}) {
     const count = notes.length;
-    if (count < LEAST) throw new Error(`a query of ${count} notes fits everywhere; give at least ${LEAST}`);
+    if (count < LEAST) throw new Error(`one or two notes are found everywhere; give at least ${LEAST}, not ${count}`);
     const query = queryOf(notes, rhythm), close = !rhythm && count <= LONG, { costs } = this.fitted;
     const weights = weigh(close ? { ...costs, change: ONE_KEY } : costs, query.pitches, query.starts);
     const runs = this.runs(query), { scores, shifts } = this.score(weights, runs), most = Math.max(k, RIVALS);
