@@ -23,11 +23,11 @@ export function readNames(text) {
   let octave = 4;
   for (const word of text.trim().split(/[\s,]+/).filter(Boolean)) {
     const found = /^([A-G])([#♯b♭]?)(-?\d)?$/i.exec(word);
-    if (!found) throw new Error(`“${word}” is not the name of a note; write names such as E4, F#4 or Bb4`);
+    if (!found) throw new Error(`“${word}” is not the name of a note. Write names such as E4, F#4 or Bb4.`);
     octave = found[3] === undefined ? octave : Number(found[3]);
     const sign = { "#": 1, "♯": 1, b: -1, "♭": -1 }[found[2]] ?? 0;
     const pitch = STEPS[found[1].toUpperCase()] + sign + 12 * (octave + 1);
-    if (pitch < 21 || pitch > 108) throw new Error(`${word} is outside the piano: write octaves from 1 to 7`);
+    if (pitch < 21 || pitch > 108) throw new Error(`${word} is outside the piano. Write octaves from 1 to 7.`);
     pitches.push(pitch);
   }
   return pitches;

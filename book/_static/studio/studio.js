@@ -139,7 +139,7 @@ class Studio {
       const samples = await this.sounds.ask("note", { pitch, name: this.at("name").value });
       const end = this.player.sound(samples);
       if (this.held.has(pitch)) this.held.set(pitch, end);
-      else setTimeout(end, 250); // a key that was only touched sounds shortly
+      else setTimeout(end, 250); // a key that was only touched sounds briefly
     });
   }
 
@@ -163,7 +163,7 @@ class Studio {
   async #sing() {
     if (this.recording) return this.recording.abort();
     if (!navigator.mediaDevices?.getUserMedia || !globalThis.MediaRecorder) {
-      throw new Error("This browser gives a page like this no microphone. Play the keys, or type the notes.");
+      throw new Error("This page gets no microphone from this browser. Play the keys, or type the notes.");
     }
     await this.player.wake();
     const button = this.at("sing");
@@ -182,7 +182,7 @@ class Studio {
       this.contour = contour;
     } catch (error) {
       const refused = ["NotAllowedError", "NotFoundError", "SecurityError"].includes(error.name);
-      throw refused ? new Error("There is no microphone for this page, or it isn’t allowed. Play the keys, or type the notes.") : error;
+      throw refused ? new Error("There is no microphone, or this page isn’t allowed to use it. Play the keys, or type the notes.") : error;
     } finally {
       clearTimeout(timer);
       this.recording = null;
