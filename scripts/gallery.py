@@ -61,9 +61,9 @@ PIECES = (
         "A jig under another name",
         '"GAG GAB|ABA ABd|edd gdd|edB dBA" --key "A minor" --bars 16 --tempo 150 --closeness 0.4',
         "The query is four bars of *The Kesh* in ABC, and O'Neill prints that jig as *The Mountaineer's "
-        "March*. Here it's in the minor: the first strain climbs to a high A, and the second runs from there down "
+        "March*. Here it's in minor: the first strain climbs to a high A, and the second runs from there down "
         "to the low one. Only the opening turn still gives the jig away. The first strain breaks off on an F sharp; "
-        "second goes up to the high A, and that is home.",
+        "the second goes up to the high A, and that is home.",
     ),
     Piece(
         "Ten typed notes",
@@ -90,7 +90,7 @@ PIECES = (
     Piece(
         "For four voices",
         'Garryowen --key "G minor" --meter 4/4 --bars 8 --tempo 96 --voices 4',
-        "A quickstep, sung slowly by a choir. The first strain is all turns and small runs, and the second climbs to a "
+        "A quickstep, sung slowly by a choir. The first strain is mostly turns and small runs, and the second climbs to a "
         "high G and stays there. The chord under it is G minor, with the third in the tenor.",
     ),
     Piece(
@@ -105,7 +105,7 @@ PIECES = (
         "From nothing",
         '--key "E dorian" --meter 6/8 --bars 16 --tempo 150',
         "No tune, just a key, a metre and a tempo. You hear the C sharp that makes this dorian and not minor in the "
-        "run that closes both strains, down to the keynote. The second strain begins with a G sharp, takes it back "
+        "run that closes both strains, down to the keynote. The second strain soon reaches a G sharp, takes it back "
         "at once, and climbs past a second C sharp to the highest note of the song.",
     ),
     Piece(

@@ -143,7 +143,8 @@ def call(function: Callable, *args):
     except (NotImplementedError, Wrong):
         raise
     except (Exception, SystemExit) as error:
-        raise Wrong(f"With {', '.join(map(short.repr, args))} your function raised {short.repr(error)}") from error
+        named = ", ".join(getattr(value, "__name__", None) or short.repr(value) for value in args)
+        raise Wrong(f"With {named} your function raised {short.repr(error)}") from error
 
 
 def close(got, want, what: str, *, rtol: float = 1e-4, atol: float = 1e-6) -> None:
