@@ -6,9 +6,9 @@ Each figure stands beside the bar it has to reach, with a 95 % bootstrap interva
 over recordings, because the excerpts of one succeed and fail together. Simulated queries are cut out of random tunes at
 random positions and transposed by up to six semitones. "Mild" errors are 8 % substitutions, 4 % deletions, 4 %
 insertions, 2 % octaves, and durations up to 15 % longer or shorter. Only the tune itself is a right answer: a version
-of it counts as wrong, except in lines that say so (a third of the tunes have versions). Peers get the same queries, in the key of the tune if they know no transposition; matchers.py
-describes them, and those that are not installed are left out. The million consists of the folk corpus and of tunes that
-nobody wrote (distractors.py).
+of it counts as wrong, except in lines that say so (a third of the tunes have versions). Peers get the same queries, in
+the key of the tune if they know no transposition; matchers.py describes them, and those that are not installed are left
+out. The million consists of the folk corpus and of tunes that nobody wrote (distractors.py).
 
 `--eval` names a folder of hums and recordings that may not be distributed; without it, their rows say "not at hand".
 """
