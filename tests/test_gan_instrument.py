@@ -88,6 +88,14 @@ def test_an_attack_keeps_its_power_in_time(rise):
     assert (power[0] - power[1]).abs().max() < 0.1 * power[0].max()
 
 
+@pytest.mark.parametrize("frames", [3, 9, 37])
+def test_a_moving_average_is_the_mean_of_the_frames_around(frames):
+    curves = torch.randn(2, 5, 128, generator=torch.Generator().manual_seed(0))
+    for at in (0, 1, 20, 64, 127):
+        around = curves[..., max(0, at - frames // 2) : at + frames // 2 + 1]
+        torch.testing.assert_close(c.average(curves, frames)[..., at], around.mean(-1))
+
+
 def test_loudness_is_the_power_of_the_sound():
     curves = torch.full((1, c.ROWS, 128), -1.0)
     curves[:, c.MISTUNING] = 0
