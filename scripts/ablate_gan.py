@@ -1,6 +1,6 @@
 """What does the instrument GAN owe to its game? The same network, trained with it and without, and judged.
 
-    python scripts/ablate_gan.py runs/ablation --steps 1200     # about half an hour of a CPU core; rerun to resume
+    python scripts/ablate_gan.py runs/ablation --steps 1200     # a quarter of an hour of a CPU core; rerun to resume
     python scripts/ablate_gan.py runs/ablation --judge          # minutes: writes runs/ablation/ablation.json
 
 Data, seed, batches and moving average are the same for all. So is the first quarter of the steps, which comes before
@@ -12,7 +12,7 @@ the discriminator, so it is trained once. Then they part:
     longer        regression alone, for as much CPU time as the game took
 
 Each is a folder for `scripts/evaluate_gan.py`. No held-out note takes part in training or in any choice. `--judge`
-plays every note of the test split from several seeds. Chapter 4.
+plays every note of the test split from several seeds (`--seeds`). Chapter 4.
 """
 
 import argparse
