@@ -80,6 +80,9 @@ def test_forms_and_metres():
     assert read_form("aaba’") == ("A", "A", "B", "A'")
     assert read_meter(" 12 / 8 ") == read_meter([12, 8]) == (12, 8)
     assert read_range(("C4", 67), 0, "major") == (60, 67)
+    for limits in (("c4", "h4"), ("do4", "Si4"), [60, "Ces5"], ("C4", "B4")):
+        assert read_range(limits, 0, "major") == (60, 71)
+    assert read_range(("H3", "B4"), 4, "minor") == (59, 70)  # as in German
 
 
 HOSTILE = {
@@ -88,7 +91,8 @@ HOSTILE = {
     "tempo": [0, -1, math.nan, math.inf, "fast", 1e9, True, [120], 10**400],
     "bars": [0, -4, 2.5, math.nan, math.inf, 10**9, "16", True, 257],
     "form": ["AABB?", "", "A'B", "BA'", 4, "'", "A B", "A" * 300],
-    "range": [("D4", "E4"), ("B5", "D4"), ("D4",), "D4", 60, ("D4", "x"), (math.nan, 70), (60, 200), ("D4", 10**400)],
+    "range": [("D4", "E4"), ("B5", "D4"), ("D4",), "D4", "DB", ("C", "G"), 60, ("D4", "x"), (math.nan, 70), (60, 200),
+              ("D4", 10**400), ("D4", ""), ()],
     "density": [0, -1, math.nan, 100, "dense", True],
     "syncopation": [-0.1, 1.1, math.nan, "some", 10**400],
     "closeness": [-0.1, 1.1, math.nan, "near", None.__class__],

@@ -114,7 +114,7 @@ def test_a_draft_that_closes_as_the_song_shall_is_better():
 
 
 def test_most_songs_shall_close_and_nearly_all_waltzes():
-    for meter, share in (((6, 8), 0.82), ((3, 4), 0.96)):
+    for meter, share in (((6, 8), 0.81), ((3, 4), 0.95)):
         wishes = [replace(request("C major", seed=seed), meter=meter) for seed in range(1000)]
         assert np.mean([generation.shall_close(wish) for wish in wishes]) == pytest.approx(share, abs=0.04)
         assert generation.shall_close(wishes[0])  # with the default seed

@@ -60,6 +60,8 @@ def test_accidentals_and_octaves():
     ("text", "pitches"),
     [
         ("D5 C5 H4 B4", [74, 72, 71, 70]),  # the German H, beside which B is B flat
+        ("D5 C5 H4 Bb4 B♭4 A4", [74, 72, 71, 70, 70, 69]),  # unless it says so itself
+        ("c5 h4 bb4 b4", [72, 71, 70, 70]),
         ("D Fis As H Des", [62, 66, 68, 71, 73]),
         ("do ré mi fa# sol la si do", [60, 62, 64, 66, 67, 69, 71, 72]),
         ("Do4 Sol4 La3", [60, 67, 57]),

@@ -9,7 +9,8 @@ from dataclasses import replace
 import numpy as np
 
 from musicai.composition.sources import count_bars, find_form, lay_out, play_out
-from musicai.notes import Melody, note_name, note_number
+from musicai.notes import Melody, note_name
+from musicai.search.queries import read_names
 
 from .controls import Controls, density, read_key, read_meter, read_number, refuse, scale_of, syncopation
 
@@ -121,10 +122,15 @@ def read_form(form: object) -> tuple[str, ...]:
 
 
 def read_range(limits: object, tonic: int, mode: str) -> tuple[int, int]:
-    """Check a range such as ("D4", "B5"), in which the triad on the tonic must find room."""
+    """Check a range such as ("D4", "B5"), in which the triad on the tonic must find room.
+
+    >>> read_range(("d4", 83), 2, "dorian")
+    (62, 83)
+    """
     try:
-        low, high = (note_number(x) if isinstance(x, str) else read_number("range", x, 0, 127, True) for x in limits)
-        good = 0 <= low <= high <= 127
+        names = [x if isinstance(x, str) else note_name(read_number("range", x, 0, 127, True)) for x in limits]
+        low, high = read_names(" ".join(name[:1].upper() + name[1:] for name in names))
+        good = names[0][-1:].isdigit() and 0 <= low <= high <= 127
     except (TypeError, ValueError, IndexError):
         good = False
     if not good:

@@ -116,7 +116,7 @@ def read_query(query) -> Query:
 
 def _read_list(items: list) -> Query:
     texts = [isinstance(item, str) for item in items]
-    if all(texts) and (names := _read_names(" ".join(items))):
+    if all(texts) and (names := read_names(" ".join(items))):
         return _from_pitches(names, "the list")
     if not any(texts) and all(isinstance(item, Real) or getattr(item, "shape", None) == () for item in items):
         return _from_pitches([float(item) for item in items], "the list")
@@ -145,13 +145,25 @@ def _read_text(text: str) -> Query:
     words = re.split(r"[\s,;]+", bare.strip(" ,;\n"))
     if all(_NUMBER.fullmatch(word) for word in words):
         return _from_pitches([float(word) for word in words], shown)
-    if (pitches := _read_names(bare)) is not None:
+    if (pitches := read_names(bare)) is not None:
         return _from_pitches(pitches, shown)
     return _from_melody(_read_abc(text, shown), shown)
 
 
-def _read_names(text: str) -> list[int] | None:
-    """The pitches of note names, or None if the text is none of that, or rather ABC."""
+def read_names(text: str) -> list[int] | None:
+    """Read note names as people write them: English, German, or syllables.
+
+    >>> read_names("d4 f#4"), read_names("D4 Fis4"), read_names("re4 fa♯4"), read_names("G4 H4 B4")
+    ([62, 66], [62, 66], [62, 66], [67, 71, 70])
+
+    Args:
+        text: the names, with spaces, commas, semicolons or bar lines between them. Without octaves, each note is put as
+            close as possible to the one before. Beside an H, B is B flat.
+
+    Returns: MIDI pitches, or None if the text is anything else, or rather ABC.
+
+    Chapter 6.
+    """
     marked = re.search(r"\||\w[-–][^\W\d]", text)  # bar lines and dashes, which ABC has too
     words = [word for word in re.split(r"[\s,;|]+|(?<=\w)[-–](?=[^\W\d])", text) if word not in RESTS]
     found = [_NAME.fullmatch(word) for word in words]
@@ -159,8 +171,7 @@ def _read_names(text: str) -> list[int] | None:
         return None
     german = any(name[1] in "Hh" for name in found)
     letters = [SYLLABLES.get(name[1].lower(), name[1].upper()) for name in found]
-    letters = ["Bb" if german and name[1] in "Bb" else letter for name, letter in zip(found, letters, strict=True)]
-    signs = [re.sub("is|es|[s♯♭♮𝄪𝄫]", lambda sign: SIGNS[sign[0]], name[2]) for name in found]
+    signs = [re.sub("is|es|[s♯♭♮𝄪𝄫]", lambda x: SIGNS[x[0]], m[2]) or "b" * (german and m[1] in "Bb") for m in found]
     numbered = {bool(name[3]) for name in found}
     pitches = [note_number(f"{a}{b}{name[3] or 4}") for a, b, name in zip(letters, signs, found, strict=True)]
     if numbered == {False}:
