@@ -294,7 +294,11 @@ def obeys(state: dict) -> dict:
             print("broken:", {name for name, held in checks[-1].items() if not held}, asked)
     rows = {"count": len(checks)} | {name: float(np.mean([one[name] for one in checks])) for name in checks[0]}
     for mode in MODES:
-        some = [one["key"] for one, (_, asked, _) in zip(checks, state["songs"](), strict=True) if mode in asked["key"]]
+        some = [
+            one["key"]
+            for one, (_, asked, _) in zip(checks, state["songs"](), strict=True)
+            if asked["key"].endswith(f" {mode}")
+        ]
         rows[f"key, {mode}"] = [round(float(np.mean(some)), 3) if some else None, len(some)]
     return rows
 
