@@ -52,8 +52,9 @@ class Rules:
         end = section * self.span + np.where(copied, varied, self.span)
         beat, after = beat_ticks(controls.meter), times[:, None] + LENGTHS
         end = np.where(times % 6 == 0, end, np.minimum(end, (times // beat + 1) * beat))
-        self.fits = after <= end[:, None]  # and whatever is left can be filled:
-        reached = place == 0
+        # Two notes of one tick each in a row are a chord to some programs, and one of them would begin at an odd tick.
+        self.fits = (after <= end[:, None]) & ((LENGTHS > 1) | (times[:, None] % 2 == 0))
+        reached = place == 0  # whatever is left can be filled
         for t in range(self.total - 1, -1, -1):
             self.fits[t] &= reached[np.minimum(after[t], self.total)]
             reached[t] = self.fits[t].any()

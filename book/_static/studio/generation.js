@@ -82,7 +82,8 @@ export class Rules {
       const end = t % 6 === 0 ? section : Math.min(section, (Math.floor(t / beat) + 1) * beat);
       for (let d = 0; d < D; d++) {
         const after = t + LENGTHS[d];
-        fits[t * D + d] = t === this.total || (after <= end && reached[Math.min(after, this.total)]) ? 1 : 0;
+        const heard = LENGTHS[d] > 1 || t % 2 === 0; // two notes of one tick each in a row are a chord to some programs
+        fits[t * D + d] = t === this.total || (heard && after <= end && reached[Math.min(after, this.total)]) ? 1 : 0;
         if (fits[t * D + d]) reached[t] = 1;
       }
     }
