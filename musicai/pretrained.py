@@ -110,10 +110,11 @@ class Pretrained:
         with _reading(folder / WEIGHTS) as path:
             weights = _finite(load_file(path))
         try:
-            return cls._build(config, weights).eval().to(device)
+            model = cls._build(config, weights).eval()
         except Exception as error:  # the constructor was given untrusted numbers
             what = f"{folder} does not fit {cls.__name__} with the configuration {config!s:.300}"
             raise PretrainedError(f"{what}: {type(error).__name__}: {error}") from error
+        return model.to(device)
 
     @classmethod
     def _build(cls, config: dict[str, Any], weights: dict[str, Tensor]) -> nn.Module:

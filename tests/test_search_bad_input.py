@@ -8,7 +8,7 @@ import musicai
 from musicai.audio import save
 from musicai.data import MusicAIDrums
 from musicai.notes import Melody, Score
-from musicai.search import AudioIndex, MelodyIndex, read_folder
+from musicai.search import AudioIndex, MelodyIndex, library, read_folder
 
 SR = 16_000
 RNG = np.random.default_rng(0)
@@ -174,3 +174,16 @@ def test_folder_with_odd_names_and_one_file(tmp_path):
     pieces, ids = read_folder(tmp_path)
     assert ids == ["bad\\udcff.abc", "two.abc#1", "two.abc#2"]
     assert len(MelodyIndex.build(pieces, tmp_path / "my.index", ids=ids, progress=False)) == 3
+
+
+def test_a_cache_folder_that_cannot_be_written_to_costs_only_time(tmp_path, monkeypatch, capsys):
+    (tmp_path / "cache").write_text("a file, so no folder can be made here")
+    tunes = [Melody.from_pitches([60, 62, 64, 65, 67, 69, 71, 72], name="Scale")]
+    monkeypatch.setenv("MUSICAI_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(library.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(library, "_shipped", lambda: tunes)
+    found = [musicai.find(query)[0].title for query in ("C4 D4 E4 F4 G4 A4", tunes[0])]
+    assert found == ["Scale"] * 2
+    told = capsys.readouterr().err
+    assert told.count("Building the search index") == 1
+    assert "It can't be kept there (Not a directory); set MUSICAI_CACHE to another folder." in told

@@ -49,7 +49,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(storage.os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match=r"No space left on device: '.*/a\.bin'"):
         write(tmp_path / "a.bin", b"new")
     assert (tmp_path / "a.bin").read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["a.bin"]
@@ -141,6 +141,8 @@ def test_cache_dir_from_the_environment(tmp_path, monkeypatch):
     assert not (tmp_path / "a").exists()
     monkeypatch.setenv("MUSICAI_CACHE", "~/music")
     assert cache_dir() == Path.home() / "music"
+    monkeypatch.setenv("MUSICAI_CACHE", "~no such person/music")
+    assert cache_dir() == Path("~no such person/music")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the places on Linux")
