@@ -310,7 +310,7 @@ def _run_recipe(options: argparse.Namespace) -> None:
         for name, about in recipes.RECIPES.items():
             print(f"{name:22}{about}")
         return
-    out = Path(options.out or Path("runs", options.name))
+    out = Path(os.path.expanduser(options.out or Path("runs", options.name)))
     there = {path.name for path in out.iterdir()} if out.is_dir() else set()
     if there and there.isdisjoint(("ladder", "run.safetensors")):  # what a run leaves behind
         raise FileExistsError(f"{out} holds something other than a training run; choose another --out")

@@ -79,7 +79,7 @@ class Pretrained:
             files = {WEIGHTS: save(_finite(weights)), CONFIG: text.encode() + b"\n"}
             if card is not None:
                 files[CARD] = card.rstrip().encode() + b"\n"
-            Path(folder).mkdir(parents=True, exist_ok=True)
+            (folder := Path(os.path.expanduser(folder))).mkdir(parents=True, exist_ok=True)
             with ExitStack() as stack:
                 for name, content in files.items():
                     file = stack.enter_context(atomic_write(Path(folder, name)))

@@ -46,7 +46,7 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
 
     Preface.
     """
-    path = Path(path)
+    path = Path(os.path.expanduser(path))
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; give the name of a file")
     if not path.parent.is_dir():

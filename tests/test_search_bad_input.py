@@ -116,6 +116,10 @@ def test_bad_k(index, k):
         musicai.find("E4 F4 G4 A4", k, index=index)
 
 
+def test_k_may_be_a_numpy_number(index):
+    assert len(musicai.find("E4 F4 G4 A4 C5 D5", np.int64(2), index=index)) == 2
+
+
 def test_damaged_sound_file(index, tmp_path):
     save(tmp_path / "hum.wav", torch.zeros(SR), SR)
     whole = (tmp_path / "hum.wav").read_bytes()

@@ -106,7 +106,7 @@ def tunes_in(text: str) -> list[str]:
 
 def _read_texts(path: str | os.PathLike) -> list[str]:
     """The text of every tune in a file; metre, length and tempo before the first apply to all that have none."""
-    with open(path, "rb") as file:
+    with open(os.path.expanduser(path), "rb") as file:
         data = file.read(MAX_BYTES + 1)
     require(len(data) <= MAX_BYTES, f"{os.fsdecode(path)}: over {MAX_BYTES >> 20} MiB of ABC; divide the file")
     try:

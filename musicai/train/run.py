@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from copy import deepcopy
 from numbers import Real
+from os.path import expanduser
 from pathlib import Path
 
 import torch
@@ -71,7 +72,7 @@ class TrainingRun:
                 needs = "it needs state_dict(), load_state_dict() and a name without a dot, other than 'fit'"
                 raise TypeError(f"state[{name!r}] is a {type(part).__name__}; {needs}")
         self.step, self.steps, self.state, self.settings = 0, steps, dict(state), settings
-        self.checkpoint = None if checkpoint is None else Path(checkpoint)
+        self.checkpoint = None if checkpoint is None else Path(expanduser(checkpoint))
         self.rank, world = distributed.rank_and_world()
         models = {name: part for name, part in state.items() if isinstance(part, nn.Module)}
         self.device = next((p.device for model in models.values() for p in model.parameters()), torch.device("cpu"))
