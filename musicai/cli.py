@@ -5,6 +5,7 @@ import json
 import math
 import os
 import sys
+import warnings
 from pathlib import Path
 from textwrap import shorten
 
@@ -31,7 +32,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         try:
             options = build_parser().parse_args(arguments)
-            return options.run(options) or 0
+            with warnings.catch_warnings():
+                warnings.showwarning = lambda text, *_: print("musicai: warning:", text, file=sys.stderr)
+                return options.run(options) or 0
         finally:
             if sys.stdout is not None:  # as it is after `musicai data >&-`
                 sys.stdout.flush()
@@ -227,6 +230,8 @@ def _run_perform(options: argparse.Namespace) -> None:
 
     asked, out = given_options(options, "score", "out"), _writable("--out", options.out, FORMATS)
     score = read_score(options.score, expand_repeats=True)
+    if not score.notes:
+        raise ValueError(f"{options.score}: there are no notes to play")
     names = cast(score, asked.pop("instruments", None), like=asked.pop("like", None))
     audio = perform(score, names, **asked)
     audio.save(out)
@@ -305,7 +310,7 @@ def _run_recipe(options: argparse.Namespace) -> None:
         for name, about in recipes.RECIPES.items():
             print(f"{name:22}{about}")
         return
-    out = Path(options.out or Path("runs", options.name))
+    out = Path(os.path.expanduser(options.out or Path("runs", options.name)))
     there = {path.name for path in out.iterdir()} if out.is_dir() else set()
     if there and there.isdisjoint(("ladder", "run.safetensors")):  # what a run leaves behind
         raise FileExistsError(f"{out} holds something other than a training run; choose another --out")
@@ -314,8 +319,10 @@ def _run_recipe(options: argparse.Namespace) -> None:
 
 def _data(parser: argparse.ArgumentParser) -> None:
     """list the data sets and where they are stored, or fetch one"""
-    about = "download a public data set into the cache folder"
-    fetch = parser.add_subparsers(metavar="ACTION", title="actions").add_parser("fetch", help=about, description=about)
+    about = "download a public data set into the cache"
+    fetch = parser.add_subparsers(metavar="[ACTION]", title="actions").add_parser(
+        "fetch", help=about, description=about
+    )
     fetch.add_argument("name", choices=SETS)
     fetch.set_defaults(run=_run_fetch)
 
@@ -350,7 +357,7 @@ PLAYING = {
     "instruments": (_instruments, "one for all parts, one per part with commas, or melody=flute,bass=cello"),
     "performer": (str, "auto, sampled, gan or wavenet (default: auto)"),
     "like": (str, "a sound file of an instrument that the melody should sound like"),
-    "humanize": (float, "how expressively to play, 0 to 1"),
+    "humanize": (float, "how expressively to play, 0 to 1 (default: 0.3 for `song`, otherwise 0)"),
 }
 VERBS = {_find: _run_find, _compose: _run_compose, _perform: _run_perform, _song: _run_song, _index: _run_index}
 VERBS |= {_novelty: _run_novelty, _train: _run_recipe, _data: _run_list}

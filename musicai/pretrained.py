@@ -79,7 +79,7 @@ class Pretrained:
             files = {WEIGHTS: save(_finite(weights)), CONFIG: text.encode() + b"\n"}
             if card is not None:
                 files[CARD] = card.rstrip().encode() + b"\n"
-            Path(folder).mkdir(parents=True, exist_ok=True)
+            (folder := Path(os.path.expanduser(folder))).mkdir(parents=True, exist_ok=True)
             with ExitStack() as stack:
                 for name, content in files.items():
                     file = stack.enter_context(atomic_write(Path(folder, name)))
@@ -110,10 +110,11 @@ class Pretrained:
         with _reading(folder / WEIGHTS) as path:
             weights = _finite(load_file(path))
         try:
-            return cls._build(config, weights).eval().to(device)
+            model = cls._build(config, weights).eval()
         except Exception as error:  # the constructor was given untrusted numbers
             what = f"{folder} does not fit {cls.__name__} with the configuration {config!s:.300}"
             raise PretrainedError(f"{what}: {type(error).__name__}: {error}") from error
+        return model.to(device)
 
     @classmethod
     def _build(cls, config: dict[str, Any], weights: dict[str, Tensor]) -> nn.Module:

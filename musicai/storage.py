@@ -46,17 +46,22 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
 
     Preface.
     """
-    path = Path(path)
+    path = Path(os.path.expanduser(path))
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; give the name of a file")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path}: there is no folder {path.parent}; create it first")
     with temporary_path(path.parent) as temporary:
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        try:
+            with temporary.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except OSError as error:
+            if error.errno and error.filename in (None, str(temporary)):
+                error.filename = str(path)  # the error of a full disk names no file
+            raise
     if os.name == "posix":  # so that the rename survives a power cut too
         folder = os.open(path.parent, os.O_RDONLY)
         os.fsync(folder)
@@ -123,4 +128,4 @@ def cache_dir() -> Path:
     """
     from pooch import os_cache
 
-    return Path(os.environ.get("MUSICAI_CACHE") or os_cache("musicai")).expanduser()
+    return Path(os.path.expanduser(os.environ.get("MUSICAI_CACHE") or os_cache("musicai")))

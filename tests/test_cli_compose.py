@@ -204,3 +204,14 @@ def test_an_empty_source_is_no_tune(index):
 def test_parts_by_name_or_number():
     options = build_parser().parse_args(["perform", "a.mid", "--instruments", "0=flute,bass=cello", "--out", "a.mp3"])
     assert options.instruments == {0: "flute", "bass": "cello"}
+
+
+def test_a_warning_is_one_line_and_a_score_without_notes_is_refused(capsys, tmp_path):
+    (tmp_path / "tunes.abc").write_text("X:1\nK:C\nCDEFGABc|\n\nX:2\nT:Bad\nK:C\nC/0|\n")
+    _, err = run(capsys, "index", str(tmp_path), "--out", str(tmp_path / "my.index"))
+    (line,) = (line for line in err if "left out" in line)
+    assert line.startswith("musicai: warning: ")
+    write_score(tmp_path / "rest.mid", Melody(()))
+    _, (line,) = run(capsys, "perform", str(tmp_path / "rest.mid"), "--out", str(tmp_path / "rest.wav"), code=1)
+    assert line.endswith("rest.mid: there are no notes to play")
+    assert not (tmp_path / "rest.wav").exists()

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from musicai.composition import closeness, density, lay_out, source_melody, syncopation
+from musicai.composition import Song, closeness, density, lay_out, source_melody, syncopation
 from musicai.composition.controls import Controls, metric_levels, read_key, read_meter, scale_of
 from musicai.composition.requests import read_controls, read_form, read_range
 from musicai.composition.sources import cut, find_form, find_pickup, play_out
-from musicai.notes import Melody, Note, Score, Track, write_score
+from musicai.notes import Melody, Note, Score, Track, read_score, write_score
 
 MODES = ["major", "dorian", "phrygian", "lydian", "mixolydian", "minor", "locrian"]  # from C, D, E, ... on white keys
 TUNE = Melody.from_pitches([67, 69, 71, 72, 74, 71, 67, 69] * 4, [1, 0.5, 0.5, 2] * 8, key="G major", tempo=90)
@@ -171,6 +171,13 @@ def test_sources_of_every_kind(tmp_path):
         assert found.key == "G major"
     assert source_melody("E4 E4 F4 G4 G4 F4 E4 D4 C4 C4").key == "C major"
     assert source_melody([64, 65, 67]).durations.tolist() == [0.5] * 3
+    song = Song(TUNE, read_controls(TUNE, {}))
+    assert source_melody(song) == source_melody(TUNE)
+    write_score(tmp_path / "song.mid", song)
+    assert read_score(tmp_path / "song.mid").tracks[0].name == "melody"
+    write_score(tmp_path / "empty.mid", Score([]))
+    with pytest.raises(ValueError, match=r"the source '.*empty\.mid' has no notes"):
+        source_melody(tmp_path / "empty.mid")
 
 
 def test_a_pickup_is_found():

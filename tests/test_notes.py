@@ -19,7 +19,11 @@ from musicai.notes import Melody, Note, Score, Track
         ({"start": float("nan")}, "start nan is not a finite number"),
         ({"duration": 0}, r"duration 0\.0 is not a finite number above 0"),
         ({"duration": float("inf")}, "duration inf is not a finite number"),
-        ({"duration": "long"}, "'long'"),
+        ({"duration": "long"}, "duration 'long' is not a finite number above 0"),
+        ({"start": None}, "start None is not a finite number"),
+        ({"start": 10**400}, "start 10+"),
+        ({"pitch": "C4"}, "pitch 'C4' is not"),
+        ({"velocity": []}, r"velocity \[\] is not"),
     ],
 )
 def test_a_note_says_what_is_wrong(fields, message):
@@ -144,3 +148,9 @@ def test_values_hash_and_compare():
     melody = Melody.from_pitches([60, 62])
     assert len({melody, Melody.from_pitches([60, 62])}) == 1
     assert len({melody.to_score(), melody.to_score()}) == 1
+
+
+@pytest.mark.parametrize("pair", ["6/8", 4, None, (4, 4, 4), []])
+def test_a_time_signature_is_a_pair(pair):
+    with pytest.raises(ValueError, match=r"time signature .* is not a pair such as \(6, 8\)"):
+        Melody.from_pitches([60], time_signature=pair)

@@ -229,3 +229,21 @@ def test_parts_keep_their_names(tmp_path):
     header = 'X:1\nV:1 clef=treble name="Tune"\nV:2 nm="Ground" clef=bass\nK:C\n[V:1]cd|\n[V:2]C2|\n'
     (tmp_path / "header.abc").write_text(header)
     assert [track.name for track in read_abc_score(tmp_path / "header.abc").tracks] == ["Tune", "Ground"]
+
+
+@pytest.mark.parametrize(
+    ("line", "key", "first"),
+    [
+        ("K:D dA FA | d2 fd |", "D major", [74, 69, 66, 69, 74, 78, 74]),
+        ("K:Am|:ABc:|", "A minor", [69, 71, 72]),
+        ("K:E minor G | A", "E minor", [67, 69]),
+        ('K:Bbmix "Bb7"~B2 |', "Bb mixolydian", [70]),
+        ("K:G clef=treble |", "G major", []),
+        ("K:G treble |:", "G major", []),
+        ("K:G % A | B", "G major", []),
+    ],
+)
+def test_music_after_the_key(line, key, first):
+    row = parse_tune(f"X:1\nM:4/4\nL:1/8\n{line}\nG4|\n")
+    assert row["key"] == key
+    assert [note.pitch for note in row["notes"]] == [*first, 67]

@@ -380,11 +380,11 @@ def test_endings_of_names(tmp_path):
 
 
 def test_many_tunes_and_a_shared_header(tmp_path):
-    text = "%abc-2.1\nM:3/4\nL:1/4\n\nX:1\nT:Æ\nK:C\nCDE|\n\nsome words\n\nX:2\nL:1/8\nK:G\nF|:G:|\n"
-    for encoding in ("utf-8", "utf-8-sig", "latin-1"):
+    text = "%abc-2.1\nM:3/4\nL:1/4\n\nX:1\nT:Æ – ’s\nK:C\nCDE|\n\nsome words\n\nX:2\nL:1/8\nK:G\nF|:G:|\n"
+    for encoding in ("utf-8", "utf-8-sig", "cp1252", "utf-16", "utf-16-le", "utf-16-be"):
         (tmp_path / "tunes.abc").write_bytes(text.encode(encoding))
         one, two = read_abc(tmp_path / "tunes.abc", expand_repeats=True)
-        assert (one.name, one.time_signature, one.durations.tolist()) == ("Æ", (3, 4), [1, 1, 1])
+        assert (one.name, one.time_signature, one.durations.tolist()) == ("Æ – ’s", (3, 4), [1, 1, 1])
         assert (two.pitches.tolist(), two.durations.tolist()) == ([66, 67, 67], [0.5] * 3)
 
 
@@ -396,7 +396,7 @@ def test_unreadable_tunes_are_counted(tmp_path):
     ):
         assert len(read_abc(path)) == 1
     path.write_text("no music at all")
-    with pytest.raises(ValueError, match=r"tunes\.abc: no tune can be read; .*no key"):
+    with pytest.raises(ValueError, match=r"tunes\.abc: no tune can be read; no key"):
         read_abc(path)
     with pytest.raises(ValueError, match=r"tunes\.abc: no key"):
         read_score(path)

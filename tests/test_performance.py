@@ -427,3 +427,15 @@ def test_file_number_and_nearest_instrument(tmp_path):
         musicai.perform(Melody.from_pitches([60]), 73)
     with pytest.raises(ValueError, match="_sax"):
         musicai.perform(Melody.from_pitches([60]), "saxophone")
+
+
+def test_wrong_arguments_are_named():
+    for wrong, message in [
+        ({"performer": None}, "no performer None; choose from auto"),
+        ({"performer": []}, r"no performer \[\]"),
+        ({"seed": -1}, "seed -1 is not a whole number from 0"),
+        ({"seed": 0.5}, "seed 0.5 is not a whole number"),
+        ({"like": torch.zeros(2, 9)}, "like= needs a file, an Audio, or a pair"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            musicai.perform(CHORD, **wrong)

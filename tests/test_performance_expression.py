@@ -94,5 +94,7 @@ def starts_of(score):
 
 @pytest.mark.parametrize("amount", [-0.1, 1.1, float("nan")])
 def test_the_knob_goes_from_zero_to_one(amount):
+    with pytest.raises(ValueError, match="humanize 'x' is not a finite number"):
+        humanize_score(Score([]), "x")
     with pytest.raises(ValueError, match="humanize"):
         humanize_score(Score(()), amount)

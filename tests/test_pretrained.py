@@ -102,6 +102,11 @@ def test_round_trip(tmp_path):
     assert sorted(os.listdir(tmp_path / "a" / "model")) == ["README.md", "config.json", "model.safetensors"]
 
 
+def test_a_device_that_is_none_does_not_look_like_a_damaged_model(folder):
+    with pytest.raises(RuntimeError, match="device string: gpu"):
+        Small.from_pretrained(folder, device="gpu")
+
+
 def test_a_dataclass_as_config(tmp_path):
     model = WithDataclass(Settings(2, (1, 4)))
     model.save_pretrained(tmp_path)

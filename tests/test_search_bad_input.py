@@ -8,7 +8,7 @@ import musicai
 from musicai.audio import save
 from musicai.data import MusicAIDrums
 from musicai.notes import Melody, Score
-from musicai.search import AudioIndex, MelodyIndex, read_folder
+from musicai.search import AudioIndex, MelodyIndex, library, read_folder
 
 SR = 16_000
 RNG = np.random.default_rng(0)
@@ -116,6 +116,10 @@ def test_bad_k(index, k):
         musicai.find("E4 F4 G4 A4", k, index=index)
 
 
+def test_k_may_be_a_numpy_number(index):
+    assert len(musicai.find("E4 F4 G4 A4 C5 D5", np.int64(2), index=index)) == 2
+
+
 def test_damaged_sound_file(index, tmp_path):
     save(tmp_path / "hum.wav", torch.zeros(SR), SR)
     whole = (tmp_path / "hum.wav").read_bytes()
@@ -174,3 +178,16 @@ def test_folder_with_odd_names_and_one_file(tmp_path):
     pieces, ids = read_folder(tmp_path)
     assert ids == ["bad\\udcff.abc", "two.abc#1", "two.abc#2"]
     assert len(MelodyIndex.build(pieces, tmp_path / "my.index", ids=ids, progress=False)) == 3
+
+
+def test_a_cache_folder_that_cannot_be_written_to_costs_only_time(tmp_path, monkeypatch, capsys):
+    (tmp_path / "cache").write_text("a file, so no folder can be made here")
+    tunes = [Melody.from_pitches([60, 62, 64, 65, 67, 69, 71, 72], name="Scale")]
+    monkeypatch.setenv("MUSICAI_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(library.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(library, "_shipped", lambda: tunes)
+    found = [musicai.find(query)[0].title for query in ("C4 D4 E4 F4 G4 A4", tunes[0])]
+    assert found == ["Scale"] * 2
+    told = capsys.readouterr().err
+    assert told.count("Building the search index") == 1
+    assert "It can't be kept there (Not a directory); set MUSICAI_CACHE to another folder." in told

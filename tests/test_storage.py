@@ -9,9 +9,16 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import torch
 
-from musicai import storage
+from musicai import audio, storage
+from musicai.composition import source_melody
+from musicai.gmm import GaussianMixture
+from musicai.notes import Melody, read_score, write_score
+from musicai.search import MelodyIndex
 from musicai.storage import atomic_write, cache_dir
+from musicai.train import load_checkpoint, save_checkpoint
+from musicai.wavenet import WaveNet
 
 
 def write(path, data: bytes, error: BaseException | None = None) -> None:
@@ -49,7 +56,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(storage.os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match=r"No space left on device: '.*/a\.bin'"):
         write(tmp_path / "a.bin", b"new")
     assert (tmp_path / "a.bin").read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["a.bin"]
@@ -141,6 +148,8 @@ def test_cache_dir_from_the_environment(tmp_path, monkeypatch):
     assert not (tmp_path / "a").exists()
     monkeypatch.setenv("MUSICAI_CACHE", "~/music")
     assert cache_dir() == Path.home() / "music"
+    monkeypatch.setenv("MUSICAI_CACHE", "~no such person/music")
+    assert cache_dir() == Path("~no such person/music")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the places on Linux")
@@ -152,3 +161,24 @@ def test_cache_dir_by_default(tmp_path, monkeypatch, variables, place):
     for name, value in variables.items():
         monkeypatch.setenv(name, str(tmp_path / value))
     assert cache_dir() == tmp_path / place
+
+
+def test_a_tilde_is_the_home_folder_in_every_path(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    scale, sound = Melody.from_pitches([60, 62, 64]), torch.zeros(1, 8000)
+    for suffix in (".mid", ".musicxml", ".mxl", ".abc"):
+        write_score(f"~/scale{suffix}", scale)
+        assert source_melody(f"~/scale{suffix}").pitches.tolist() == [60, 62, 64]
+        assert read_score(Path(f"~/scale{suffix}")).notes == read_score(tmp_path / f"scale{suffix}").notes
+    audio.save("~/silence.wav", sound, 8000)
+    assert audio.info("~/silence.wav") == (8000, 8000)
+    WaveNet(layers=1, stacks=1, residual_channels=2).save_pretrained("~/model")
+    assert WaveNet.from_pretrained("~/model").config.layers == 1
+    save_checkpoint("~/run/state", {}, {"step": 3})
+    assert load_checkpoint("~/run/state") == {"step": 3}
+    GaussianMixture(1).fit([[0.0], [1.0]]).save("~/mixture")
+    assert GaussianMixture.load("~/mixture").means_.item() == pytest.approx(0.5)
+    MelodyIndex.build([scale], "~/my.index", progress=False)
+    assert len(MelodyIndex.open("~/my.index")) == 1
+    assert not Path("~").exists()

@@ -289,10 +289,21 @@ def test_a_step_that_returns_no_named_losses_is_told_so(returned, error, match):
         run(2, step=lambda _: returned)
 
 
-@pytest.mark.parametrize("keywords", [{"save_every": 0}, {"callbacks": [(0, print)]}])
-def test_intervals_that_make_no_sense_are_refused_before_the_first_step(keywords):
-    with pytest.raises(ValueError, match="intervals of the callbacks must be 1 or more"):
-        run(2, step=lambda _: pytest.fail("too late"), **keywords)
+@pytest.mark.parametrize(
+    ("keywords", "message"),
+    [
+        ({"save_every": 0}, "save_every must be a whole number, 1 or more, not 0"),
+        ({"callbacks": [(0, print)]}, "a callback's interval must be a whole number, 1 or more, not 0"),
+        ({"steps": 2.5}, "steps must be a whole number, 0 or more, not 2.5"),
+        ({"steps": "many"}, "steps .* not 'many'"),
+        ({"seed": "x"}, "seed .* not 'x'"),
+        ({"ema": 2}, "ema=2: a decay must be a number from 0 to 1"),
+        ({"ema": {"model": "x"}}, "ema=.*'x'"),
+    ],
+)
+def test_numbers_that_make_no_sense_are_refused_before_the_first_step(keywords, message):
+    with pytest.raises(ValueError, match=message):
+        run(**{"steps": 1, "step": lambda x: pytest.fail("a step was made")} | keywords)
 
 
 @pytest.mark.parametrize("max_norm", [0, -1.0, math.nan])
@@ -307,6 +318,8 @@ def test_state_and_config_that_cannot_be_saved_are_refused_at_the_start(tmp_path
         run(1, state={"lr": 0.1})
     with pytest.raises(CheckpointError, match=r"cannot save info\.settings\.config\.net, a object"):
         run(1, config={"net": object()}, checkpoint=tmp_path / "c")
+    with pytest.raises(TypeError, match=r'state must be a dict, as in \{"model": model\}, not a list'):
+        run(1, state=list(make()))
     with pytest.raises(KeyError, match="modle"):
         run(1, ema={"modle": 0.9})
 

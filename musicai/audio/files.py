@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike
+from os.path import expanduser
 from pathlib import Path
 
 import numpy as np
@@ -188,7 +189,7 @@ def _naming(path: str | PathLike) -> Iterator[None]:
 @contextmanager
 def _open(path: str | PathLike) -> Iterator[tuple[soundfile.SoundFile, int]]:
     """Check a file and yield its decoder and how many frames it holds."""
-    path = Path(path)
+    path = Path(expanduser(path))
     path.stat()  # raises FileNotFoundError
     require(path.is_file(), "it is a folder or a device, not a file")
     with path.open("rb") as raw:

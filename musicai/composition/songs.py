@@ -111,9 +111,9 @@ def compose(
     The model writes eight tunes, and the one that fits best is kept.
 
     Args:
-        source: what to start from: a Match, a Melody, a Score, the title or number of a tune, such as "O'Neill 28" (see
-            `read_source`), or whatever else `musicai.search.read_query` takes. Every argument that is None then comes
-            from it. None starts from nothing.
+        source: what to start from: a Match, a Melody, a Score, another Song, the title or number of a tune, such as
+            "O'Neill 28" (see `read_source`), or whatever else `musicai.search.read_query` takes. Every argument that is
+            None then comes from it. None starts from nothing.
         key: a tonic and a mode, such as "D dorian".
         meter: such as "6/8" or (6, 8).
         tempo: beats (quarter notes) per minute.

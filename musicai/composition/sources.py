@@ -37,7 +37,7 @@ def source_melody(source) -> Melody:
     'C major'
 
     Args:
-        source: a Match, a Melody, a Score, the path of a file, or anything else that `read_query` takes.
+        source: a Match, a Melody, a Score, a Song, the path of a file, or anything else that `read_query` takes.
 
     Returns: the melody; a recording is put on a grid of sixteenth notes, at a pace of about two notes per beat.
 
@@ -47,8 +47,11 @@ def source_melody(source) -> Melody:
 
     Chapter 7.
     """
+    given = source
     if isinstance(source, Match):
         source = source.piece
+    elif isinstance(getattr(source, "melody", None), Melody):  # a Song
+        source = source.melody
     elif not isinstance(source, Melody | Score):
         try:
             named = str(source).lower().endswith(NOTATION)
@@ -57,7 +60,7 @@ def source_melody(source) -> Melody:
             raise refuse("source", source, 'a Match, a Melody, a Score, notes such as "E4 F4 G4", or a file') from error
     melody = source.melody() if isinstance(source, Score) else source
     if not melody.notes:
-        raise ValueError(f"the source {melody.name!r} has no notes to start from")
+        raise ValueError(f"the source {melody.name or str(given)!r:.80} has no notes to start from")
     meter = _usable(read_meter, melody.time_signature, (4, 4))
     best = int(key_scores(melody).sum(0).argmax())
     guess = f"{MAJOR_KEYS[best]} major" if best < 12 else f"{MINOR_KEYS[best - 12]} minor"

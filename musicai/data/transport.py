@@ -72,7 +72,7 @@ def download(url: str, path: str | Path, *, known_hash: str | None = None, progr
     from pooch import HTTPDownloader
     from pooch.hashes import hash_matches
 
-    path = Path(path)
+    path = Path(os.path.expanduser(path))
     try:
         if path.is_file() and hash_matches(path, known_hash):
             return path

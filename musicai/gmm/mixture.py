@@ -4,6 +4,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from os.path import expanduser
 from pathlib import Path
 from typing import Self
 
@@ -199,7 +200,7 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):
 
         Raises FileNotFoundError if there is no such file, and ValueError if `save` did not write it.
         """
-        Path(path).stat()  # is it there?
+        Path(expanduser(path)).stat()  # is it there?
         try:
             state = read_checkpoint(path)[0]
             state["weights_"]  # a file of another kind has none

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from functools import cache
 from itertools import accumulate
+from json import detect_encoding
 
 from musicai.notes import notation
 from musicai.notes.midi import MAX_BYTES, naming, write_file
@@ -40,6 +41,9 @@ _TOKEN = re.compile(
     """,
     re.MULTILINE | re.VERBOSE,
 )
+_MODE = r"(?:[ \t]*(?i:m|(?:maj|min|ion|dor|phr|lyd|mix|aeo|loc)[a-z]*))?"
+# A bar line after the key means that the music begins on the same line; a clef has letters that no music has.
+_KEY_LINE = re.compile(rf"^[ \t]*K:(?:[ \t]*[A-G][#b]?{_MODE}(?=[^|\nh-tw]*\|)|.*$)", re.MULTILINE)
 _COMMENT = re.compile(r"^%%begin(\w+)[\s\S]*?^%%end\1.*\n?|^[ \t]*%.*\n?|(?<!\\)%.*", re.MULTILINE)
 _OLD_CHORD = re.compile(rf"\+(?!f+\+)((?:{_NOTE})+)\+")  # "+CEG+" of ABC 1.6; "+ff+" is loudness
 _NOT_NOTES = re.compile(
@@ -60,7 +64,7 @@ def read_abc(path: str | os.PathLike, expand_repeats: bool = False) -> list[Melo
     >>> tunes = read_abc("tunes.abc")  # doctest: +SKIP
 
     Args:
-        path: a file in UTF-8 or Latin-1.
+        path: a file in UTF-8, UTF-16 or Windows-1252.
         expand_repeats: whether to write out repeats, as they are played (`musicai.notes.unfold_repeats`).
 
     Returns: the melodies, in order. Tunes that cannot be read are left out, with one warning that counts them.
@@ -77,9 +81,9 @@ def read_abc(path: str | os.PathLike, expand_repeats: bool = False) -> list[Melo
             row = parse_tune(text, expand_repeats)
             found.append(Melody(*(row[key] for key in ("notes", "name", "key", "tempo", "time_signature"))))
         except ValueError as error:
-            wrong.append(f"{label_of(text)}: {error}")
+            wrong.append(f"{label_of(text)}: {error}".removeprefix(" '': "))  # a tune without number and title
     if not found:
-        raise ValueError(f"{name}: no tune can be read" + f"; the first is {wrong[0]}" * bool(wrong))
+        raise ValueError(f"{name}: no tune can be read; {wrong[0]}")
     if wrong:
         left_out = f"{len(wrong)} of {len(wrong) + len(found)} tunes left out"
         warnings.warn(f"{name}: {left_out}; the first is {wrong[0]}", stacklevel=2)
@@ -102,13 +106,13 @@ def tunes_in(text: str) -> list[str]:
 
 def _read_texts(path: str | os.PathLike) -> list[str]:
     """The text of every tune in a file; metre, length and tempo before the first apply to all that have none."""
-    with open(path, "rb") as file:
+    with open(os.path.expanduser(path), "rb") as file:
         data = file.read(MAX_BYTES + 1)
     require(len(data) <= MAX_BYTES, f"{os.fsdecode(path)}: over {MAX_BYTES >> 20} MiB of ABC; divide the file")
     try:
-        text = data.decode("utf-8-sig")
+        text = data.decode(detect_encoding(data))  # as in JSON, the first character is ASCII or a byte order mark
     except UnicodeDecodeError:
-        text = data.decode("latin-1")
+        text = data.decode("cp1252", "replace")
     text = "\n".join(text.splitlines())
     if not (tunes := tunes_in(text)):
         return [text]
@@ -141,7 +145,7 @@ def _parse_voices(text: str, expand_repeats: bool) -> Iterator[tuple[str, dict]]
     """Parse each voice that has notes: its name, and a dict as in `parse_tune`."""
     text = "\n".join(text.splitlines())  # also reads files from Windows and old Macs
     clean = _NOT_NOTES.sub(" ", _OLD_CHORD.sub(r"[\1]", _COMMENT.sub("", text)))
-    key_line = re.search(r"^[ \t]*K:.*$", clean, re.MULTILINE)
+    key_line = _KEY_LINE.search(clean)
     require(key_line is not None, "no key: the header of a tune must end with a line such as K:G")
     header = "\n".join(f"{letter}:{_first_field(clean[: key_line.end()], letter)}" for letter in "MLK")
     body = re.split(r"\n[ \t]*\n", clean[key_line.end() :].strip())[0]  # an empty line ends a tune

@@ -92,7 +92,7 @@ def write_midi(path: str | os.PathLike, score: Score | Melody) -> None:
 def write_file(path: str | os.PathLike, score: Score | Melody, encode: Callable, kind=ValueError) -> None:
     """Encode a score or a melody and write it, completely or not at all; a `kind` of ValueError names the file."""
     with naming(path, kind):
-        data = encode(score.to_score() if isinstance(score, Melody) else score)
+        data = encode(score.to_score() if isinstance(score, Melody) else getattr(score, "score", score))
     with atomic_write(path) as file:
         file.write(data)
 
@@ -101,7 +101,7 @@ def name_and_bytes(source: str | os.PathLike | bytes, kind: str, most: int) -> t
     """What to call a source in messages, and its content; one byte more than `most` shows that there is more."""
     if isinstance(source, (bytes, bytearray, memoryview)):
         return f"{kind} bytes", bytes(source)
-    with open(source, "rb") as file:
+    with open(os.path.expanduser(source), "rb") as file:
         return os.fsdecode(source), file.read(most + 1)
 
 

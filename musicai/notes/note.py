@@ -22,18 +22,21 @@ def require(condition: bool, reason: str) -> None:
 
 def whole(value: int, low: int, high: int, what: str) -> int:
     """Return `value` as an int in low..high, or raise a ValueError that names it."""
-    if int(value) != value or not low <= value <= high:
-        raise ValueError(f"{what} {value!r} is not a whole number from {low} to {high}")
+    if not low <= real(value, what) <= high or int(value) != value:
+        raise ValueError(f"{what} {value!r:.80} is not a whole number from {low} to {high}")
     return int(value)
 
 
 def real(value: float, what: str, least: float = -math.inf, above: float = -math.inf) -> float:
     """Return `value` as a finite float >= `least` and > `above`, or raise a ValueError that names it."""
-    number = float(value)
-    if not (math.isfinite(number) and number >= least and number > above):
-        limit = f" above {above:g}" if above > -math.inf else f" of at least {least:g}"
-        raise ValueError(f"{what} {number} is not a finite number{limit if max(least, above) > -math.inf else ''}")
-    return number
+    try:
+        value = float(value)
+        if math.isfinite(value) and value >= least and value > above:
+            return value
+    except (OverflowError, TypeError, ValueError):  # no number, or one with hundreds of digits
+        pass
+    limit = f" above {above:g}" if above > -math.inf else f" of at least {least:g}" if least > -math.inf else ""
+    raise ValueError(f"{what} {value!r:.80} is not a finite number{limit}")
 
 
 @dataclass(frozen=True, slots=True)

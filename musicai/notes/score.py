@@ -286,6 +286,8 @@ def transposed(notes: tuple[Note, ...], semitones: int) -> tuple[Note, ...]:
 
 def check_time_signature(pair) -> tuple[int, int]:
     """Check that MIDI can hold a (numerator, denominator): 1..255 over a power of two."""
+    if np.shape(pair) != (2,):
+        raise ValueError(f"time signature {pair!r:.80} is not a pair such as (6, 8)")
     numerator, denominator = (whole(x, 1, 255, "time signature's number") for x in pair)
     if denominator & (denominator - 1):
         raise ValueError(f"time signature {numerator}/{denominator}: the lower number must be a power of two")

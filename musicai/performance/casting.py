@@ -137,6 +137,7 @@ def recognise_instrument(clip: Clip) -> str:
         return clip
     if isinstance(clip, str | PathLike):
         clip = load(clip)
+    require(isinstance(clip, Audio | tuple), "like= needs a file, an Audio, or a pair of samples and sample rate")
     audio, sr = (clip.samples, clip.sr) if isinstance(clip, Audio) else clip
     sound = resample(torch.atleast_2d(as_audio(torch.as_tensor(audio))).mean(0), sr, SR)
     require(bool(sound.any()), "like= needs the sound of an instrument; this clip is silent")

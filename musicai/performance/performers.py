@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 from musicai.audio import Audio, mu_law_decode
 from musicai.gan import InstrumentGenerator
 from musicai.notes import Melody, Note, Score, Track, note_name
-from musicai.notes.note import require
+from musicai.notes.note import require, whole
 from musicai.notes.score import SLACK
 from musicai.performance.casting import Clip, Instruments, cast
 from musicai.performance.expression import humanize_score
@@ -77,13 +77,14 @@ def perform(
 
     Chapter 8.
     """
+    seed = whole(seed, 0, 2**63 - 1, "seed")
     score = humanize_score(as_score(score), humanize, seed)
-    if not isinstance(performer, str):
+    if callable(performer):
         return performer(score)
     sampled, gan = SampledPerformer(), GANPerformer(seed=seed, progress=progress)  # models load when first needed
     wavenet = WaveNetPerformer(seed=seed, precision="int8", progress=progress)
     players = {"auto": (gan, sampled), "gan": (gan,), "sampled": (sampled,), "wavenet": (wavenet, sampled)}
-    require(performer in players, f"no performer {performer!r}; choose from {', '.join(players)}")
+    require(performer in list(players), f"no performer {performer!r:.80}; choose from {', '.join(players)}")
     names = cast(score, instruments, like=like)
     drums = {i: "drums" for i, track in enumerate(score.tracks) if track.notes and track.is_drum}
     plan = [(sampled, drums), *zip(players[performer], assign(score, names, players[performer]), strict=True)]

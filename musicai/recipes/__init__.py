@@ -7,6 +7,7 @@ come with the package, except for the folk tunes, which the renderers read from 
 
 from difflib import get_close_matches
 from importlib import import_module
+from os.path import expanduser
 from pathlib import Path
 
 __all__ = ["RECIPES", "train"]
@@ -63,7 +64,7 @@ def train(name: str, *, out: str | Path | None = None, steps: int | None = None,
         raise ValueError(f"steps={steps!r}: give a whole number of 1 or more")
     file, function = _FUNCTIONS.get(name, "renderer.train").split(".")
     recipe = getattr(import_module(f"musicai.recipes.{file}"), function)
-    out = Path("runs", name) if out is None else Path(out)
+    out = Path("runs", name) if out is None else Path(expanduser(out))
     scores = recipe(name, out, steps, seed, progress)
     if progress:
         print(*(f"{what}: {value:.3f}" for what, value in scores.items()), sep="\n")

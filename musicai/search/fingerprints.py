@@ -215,7 +215,7 @@ class AudioIndex:
             FileNotFoundError: if there is no such file.
             ValueError: if it is empty, not an audio index, of another version, damaged or cut short.
         """
-        with Path(path).open("rb") as file:
+        with Path(expanduser(path)).open("rb") as file:
             store = Store(file, str(path), SOUNDS)
         return cls(*(store[name] for name in ARRAYS))
 

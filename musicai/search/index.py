@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise, repeat
+from numbers import Integral
 from os import PathLike
 from os.path import expanduser
 from pathlib import Path
@@ -121,7 +122,7 @@ class MelodyIndex:
         for piece, name in zip(bar, repeat(None) if ids is None else ids, strict=ids is not None):
             builder.add(piece, name)
         if folder:
-            with atomic_write(Path(expanduser(path))) as file:
+            with atomic_write(path) as file:
                 builder.finish(file)
             return cls.open(path)
         with TemporaryFile() as file:
@@ -185,7 +186,7 @@ class MelodyIndex:
             ValueError: if the query has fewer than three notes, or k is below 1.
         """
         query = read_query(query)
-        if not isinstance(k, int) or k < 1:
+        if not isinstance(k, Integral) or k < 1:
             raise ValueError(f"k={k!r}: ask for a whole number of matches, at least 1")
         if not query.contours and len(query.pitches) < LEAST:
             raise ValueError(f"one or two notes are found everywhere; give at least {LEAST}, not {len(query.pitches)}")

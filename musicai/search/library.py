@@ -1,7 +1,7 @@
 """The search that needs no preparation: an index of the tunes at hand, built once and kept in the cache. Chapter 6."""
 
 import sys
-from collections.abc import Iterator
+from functools import cache
 from importlib import metadata, util
 from os import PathLike
 from os.path import expanduser
@@ -10,6 +10,7 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from musicai.data import FolkCorpus, JSBChorales, Nottingham
+from musicai.data.splits import SPLITS
 from musicai.notes import Melody, Score, read_abc, read_score
 from musicai.storage import cache_dir
 
@@ -63,17 +64,27 @@ def default_index() -> MelodyIndex:
             return MelodyIndex.open(path)
         except ValueError:  # damaged: build it again
             path.unlink()
+            _build.cache_clear()
+    return _build(folk, path)
+
+
+@cache  # for a folder that cannot keep it
+def _build(folk: bool, path: Path) -> MelodyIndex:
+    """Build the index in the cache folder or, if that is full or read-only, in memory."""
     what = "the folk corpus" if folk else "the shipped tunes (with the extra `corpus` there would be 4,248 folk tunes)"
     print(f"Building the search index of {what}, once; this takes about half a minute: {path}", file=sys.stderr)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return MelodyIndex.build(FolkCorpus(expand_repeats=True) if folk else list(_shipped()), path)
+    tunes = FolkCorpus(expand_repeats=True) if folk else _shipped()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return MelodyIndex.build(tunes, path)
+    except OSError as error:
+        print(f"It can't be kept there ({error.strerror}); set MUSICAI_CACHE to another folder.", file=sys.stderr)
+        return MelodyIndex.build(tunes)
 
 
-def _shipped() -> Iterator[Score]:
-    for collection in (Nottingham, JSBChorales):
-        for split in ("train", "valid", "test"):
-            rolls = collection(split)
-            yield from (rolls.score(i) for i in range(len(rolls)))
+def _shipped() -> list[Score]:
+    rolls = [collection(split) for collection in (Nottingham, JSBChorales) for split in SPLITS]
+    return [one.score(i) for one in rolls for i in range(len(one))]
 
 
 def read_folder(folder: str | PathLike) -> tuple[list[Melody | Score], list[str]]:

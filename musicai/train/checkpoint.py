@@ -8,6 +8,7 @@ place, so anyone who reads `path`, even after kill -9, finds the old checkpoint 
 import json
 import zlib
 from collections.abc import Mapping
+from os.path import expanduser
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +49,7 @@ def save_checkpoint(path: str | Path, state: Mapping, info=None) -> None:
 
     Chapters 3 to 5.
     """
-    path, tensors = Path(path), {}
+    path, tensors = Path(expanduser(path)), {}
     states = {name: part.state_dict() if hasattr(part, "state_dict") else part for name, part in state.items()}
     parts = [[name, _encode(part, name, tensors)] for name, part in states.items()]
     content = json.dumps([parts, _encode(info, "info", tensors)])
@@ -87,7 +88,7 @@ def load_checkpoint(path: str | Path, state: Mapping | None = None):
 def read_checkpoint(path: str | Path) -> tuple:
     """The (state, info) of a checkpoint as plain data and tensors. Raises CheckpointError for a damaged file."""
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(expanduser(path), framework="pt") as file:
             header = json.loads(file.metadata()[HEADER])
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
         if header["crc32"] != _checksum(header["content"], tensors):

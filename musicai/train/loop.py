@@ -4,6 +4,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from numbers import Real
 from pathlib import Path
 
 import torch
@@ -77,8 +78,10 @@ def fit(
 
     Chapters 3 to 5 and 7.
     """
-    if min(save_every, *(every for every, _ in callbacks), 1) < 1:
-        raise ValueError("save_every and the intervals of the callbacks must be 1 or more")
+    intervals = [("a callback's interval", every, 1) for every, _ in callbacks]
+    for name, value, least in (("steps", steps, 0), ("seed", seed, 0), ("save_every", save_every, 1), *intervals):
+        if not isinstance(value, Real) or value % 1 or value < least:
+            raise ValueError(f"{name} must be a whole number, {least} or more, not {value!r}")
     distributed.join()
     settings = {"config": config, "seed": seed, "batches": getattr(batches, "settings", None)}
     run = TrainingRun(steps, state, checkpoint, precision, ema, settings)

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from copy import deepcopy
+from numbers import Real
+from os.path import expanduser
 from pathlib import Path
 
 import torch
@@ -56,19 +58,21 @@ class TrainingRun:
 
     Raises:
         TypeError: if a part of `state` cannot be saved.
-        ValueError: for an unknown precision.
+        ValueError: for an unknown precision, or a decay that is not from 0 to 1.
         KeyError: if `ema` asks to average something that is not a model.
 
     Chapters 3 to 5 and 7.
     """
 
     def __init__(self, steps: int, state: Mapping, checkpoint, precision: str | None, ema, settings):
+        if not isinstance(state, Mapping):
+            raise TypeError(f'state must be a dict, as in {{"model": model}}, not a {type(state).__name__}')
         for name, part in state.items():
             if "." in name or name == "fit" or not hasattr(part, "load_state_dict"):
                 needs = "it needs state_dict(), load_state_dict() and a name without a dot, other than 'fit'"
                 raise TypeError(f"state[{name!r}] is a {type(part).__name__}; {needs}")
         self.step, self.steps, self.state, self.settings = 0, steps, dict(state), settings
-        self.checkpoint = None if checkpoint is None else Path(checkpoint)
+        self.checkpoint = None if checkpoint is None else Path(expanduser(checkpoint))
         self.rank, world = distributed.rank_and_world()
         models = {name: part for name, part in state.items() if isinstance(part, nn.Module)}
         self.device = next((p.device for model in models.values() for p in model.parameters()), torch.device("cpu"))
@@ -78,6 +82,8 @@ class TrainingRun:
         self._prepared: Optimizer | None = None  # its gradients are ready for `step()`
         self._norms: dict[str, Tensor] = {}  # "grad/<optimizer>" -> the gradient norm of its latest step
         self._decays = ema if isinstance(ema, Mapping) else dict.fromkeys(models, ema) if ema else {}
+        if not all(isinstance(decay, Real) and 0 <= decay <= 1 for decay in self._decays.values()):
+            raise ValueError(f"ema={ema!r}: a decay must be a number from 0 to 1, such as 0.999")
         self.ema = {name: deepcopy(models[name]).eval().requires_grad_(False) for name in self._decays}
         self.history: dict[str, list[float]] = {}
         # Reading a loss waits for the GPU, or for the other processes; there, do it only now and then.
