@@ -22,6 +22,24 @@ settings.register_profile(
 )
 settings.load_profile("musicai")
 
+# Those that take longest begin first: at the end, no process of xdist is left alone with one of them.
+LONGEST = [
+    "notebooks_alone",
+    "train_resume",
+    "book",
+    "recipes",
+    "fast_cpu",
+    "distributed",
+    "studio_search",
+    "studio_page",
+]
+
+
+def pytest_collection_modifyitems(items):
+    order = {f"test_{name}.py": i for i, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(LONGEST)))
+
+
 CHROMIUM = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)
 CHROMEDRIVER = shutil.which("chromedriver")
 FLAGS = [
