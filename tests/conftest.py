@@ -22,17 +22,10 @@ settings.register_profile(
 )
 settings.load_profile("musicai")
 
-# Those that take longest begin first: at the end, no process of xdist is left alone with one of them.
-LONGEST = [
-    "notebooks_alone",
-    "train_resume",
-    "book",
-    "recipes",
-    "fast_cpu",
-    "distributed",
-    "studio_search",
-    "studio_page",
-]
+# Those that take longest begin first, else one process of xdist would end alone with one of them. The chapters come
+# second: while one process builds their wheel, the other has something else to do.
+LONGEST = ["train_resume", "notebooks_alone", "book", "recipes", "fast_cpu", "distributed", "studio_search"]
+LONGEST += ["studio_page", "wavenet_scores", "gmm_scale"]
 
 
 def pytest_collection_modifyitems(items):

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import cache
 
 import pytest
 import torch
@@ -34,10 +35,22 @@ def test_every_shipped_model_has_a_recipe_and_every_recipe_a_test():
     assert told == set(shipped())
 
 
+@pytest.fixture(scope="module")
+def trial(tmp_path_factory):
+    """Trains a model by its recipe for two steps, once for all tests; its folder."""
+
+    @cache
+    def train(name):
+        out = tmp_path_factory.mktemp("trial") / name
+        assert recipes.train(name, out=out, steps=2, progress=False) == out
+        return out
+
+    return train
+
+
 @pytest.mark.parametrize("name", MODELS)
-def test_a_trial_leaves_a_model_and_its_card(name, tmp_path):
-    folder = recipes.train(name, out=tmp_path / name, steps=2, progress=False)
-    assert folder == tmp_path / name
+def test_a_trial_leaves_a_model_and_its_card(name, trial):
+    folder = trial(name)
     model = MODELS[name].from_pretrained(folder)
     if "renderer" in name:  # neither the WaveNet's steps nor the average of its weights change the fitted partials
         fitted = MODELS[name].from_pretrained("wavenet-renderer").upsample.partials.state_dict()
@@ -49,8 +62,8 @@ def test_a_trial_leaves_a_model_and_its_card(name, tmp_path):
 
 
 @pytest.mark.parametrize(("name", "module"), [("drums", gan), ("chorales", polyphony), ("renderer", renderer)])
-def test_an_interrupted_run_ends_as_an_unbroken_one(name, module, tmp_path, monkeypatch):
-    """Ctrl-C in the second step of the last `fit`; the same call goes on."""
+def test_an_interrupted_run_ends_as_an_unbroken_one(name, module, trial, tmp_path, monkeypatch):
+    """Ctrl-C in the second step of the last `fit`; the same call goes on. What is heard on the way changes nothing."""
 
     def interrupted(step, *args, **options):
         def press(batch):
@@ -62,16 +75,16 @@ def test_an_interrupted_run_ends_as_an_unbroken_one(name, module, tmp_path, monk
         taken = []
         return fit(press, *args, **options | {"save_every": 1})
 
+    unbroken = trial(name)
     monkeypatch.setattr(module, "listening_ladder", lambda *_: lambda _: None, raising=False)
     monkeypatch.setattr(metrics, "judge", lambda *_, **__: [])
-    recipes.train(name, out=tmp_path / "whole", steps=2, progress=False)
     with monkeypatch.context() as patch:
         patch.setattr(module, "fit", interrupted)
         with pytest.raises(KeyboardInterrupt):
             recipes.train(name, out=tmp_path / "broken", steps=2, progress=False)
     assert read_checkpoint(tmp_path / "broken" / "run.safetensors")[1]["step"] == 1
     recipes.train(name, out=tmp_path / "broken", steps=2, progress=False)
-    whole, broken = (load_file(tmp_path / run / "model.safetensors") for run in ("whole", "broken"))
+    whole, broken = (load_file(run / "model.safetensors") for run in (unbroken, tmp_path / "broken"))
     assert whole.keys() == broken.keys()
     assert all(torch.equal(whole[key], broken[key]) for key in whole)
 
