@@ -31,7 +31,7 @@ serve: book  ## render the book and show it at http://localhost:8000
 	$(BIN)/python -m http.server --bind localhost --directory $(dir $(BOOK)) 8000
 
 test: lint  ## everything: style, package, book, notebooks
-	OMP_NUM_THREADS=1 MUSICAI_SCALE=smoke $(BIN)/python -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder tests
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 MUSICAI_SCALE=smoke $(BIN)/python -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder tests
 
 lint: $(VENV)/.ready  ## style
 	$(BIN)/ruff check .

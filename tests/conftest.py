@@ -22,6 +22,17 @@ settings.register_profile(
 )
 settings.load_profile("musicai")
 
+# Those that take longest begin first, else one process of xdist would end alone with one of them. The chapters come
+# second: while one process builds their wheel, the other has something else to do.
+LONGEST = ["train_resume", "notebooks_alone", "book", "recipes", "fast_cpu", "distributed", "studio_search"]
+LONGEST += ["studio_page", "wavenet_scores", "gmm_scale"]
+
+
+def pytest_collection_modifyitems(items):
+    order = {f"test_{name}.py": i for i, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(LONGEST)))
+
+
 CHROMIUM = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)
 CHROMEDRIVER = shutil.which("chromedriver")
 FLAGS = [

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from functools import partial
+from functools import cache, partial
 from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -55,6 +55,9 @@ class Page(HTMLParser):
             self.images_without_alt.append(attrs.get("src", "")[:60])
 
 
+page = cache(Page)  # a chapter is some megabytes
+
+
 def pages(html: Path) -> list[Path]:
     """The pages of the book, less the generated index, search and source listings."""
     found = [p for p in sorted(html.rglob("*.html")) if "_static" not in p.parts and "_modules" not in p.parts]
@@ -74,10 +77,10 @@ def test_every_page_of_the_contents_is_built(html):
 
 
 def test_no_broken_links_or_sources(html):
-    parsed = {path: Page(path) for path in sorted(html.rglob("*.html")) if "_static" not in path.parts}
+    parsed = {path: page(path) for path in sorted(html.rglob("*.html")) if "_static" not in path.parts}
     broken = []
-    for path, page in parsed.items():
-        for url in page.links + page.sources:
+    for path, content in parsed.items():
+        for url in content.links + content.sources:
             parts = urlsplit(url)
             if parts.scheme or parts.netloc:
                 continue
@@ -90,13 +93,13 @@ def test_no_broken_links_or_sources(html):
 
 
 def test_every_image_has_a_text(html):
-    missing = [f"{p.relative_to(html)}: {src}" for p in pages(html) for src in Page(p).images_without_alt]
+    missing = [f"{p.relative_to(html)}: {src}" for p in pages(html) for src in page(p).images_without_alt]
     assert not missing
 
 
 def test_every_chapter_has_a_colab_button(html):
     for path in (html / "notebooks").glob("*.html"):
-        colab = [link for link in Page(path).links if "colab.research.google.com" in link]
+        colab = [link for link in page(path).links if "colab.research.google.com" in link]
         assert colab, path.name
         assert all(link.endswith(f"/notebooks/{path.stem}.ipynb") for link in colab)
 

@@ -1,22 +1,20 @@
-"""Shards, memory maps, several processes, streams and interrupted fits all end where one fit in memory does."""
+"""Shards, memory maps, streams and interrupted fits all end where one fit in memory does; so do several processes,
+in test_distributed.py."""
 
 import os
 import subprocess
 import sys
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from gmm_helpers.ranks import STARTS, data, fitted
+from gmm_helpers.ranks import STARTS, assert_same, data, fitted
 from sklearn.exceptions import ConvergenceWarning
-from train_helpers.torchrun import torchrun
 
 from musicai.gmm import GaussianMixture
 
 KINDS = ("full", "tied", "diag", "spherical")
-SCRIPT = Path(__file__).parent / "gmm_helpers" / "ranks.py"
 
 
 @pytest.fixture(autouse=True)
@@ -29,13 +27,6 @@ def _short_fits_are_allowed():
 @pytest.fixture(scope="module")
 def x():
     return data()
-
-
-def assert_same(one, other, tolerance=1e-9):
-    assert one.n_iter_ == other.n_iter_
-    for name in ("weights_", "means_", "covariances_", "precisions_cholesky_", "lower_bounds_"):
-        ours, theirs = np.asarray(getattr(one, name)), np.asarray(getattr(other, name))
-        np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance, err_msg=name)
 
 
 @pytest.mark.parametrize("init", STARTS)
@@ -82,28 +73,6 @@ def test_memory_does_not_grow_with_the_number_of_rows(tmp_path):
     assert run.returncode == 0, run.stderr[-2000:]
     megabytes = float(run.stdout)  # responsibilities alone would be 2,000,000 x 32 x 4 bytes = 256 MB
     assert megabytes < 80
-
-
-@pytest.fixture(scope="module")
-def two_processes(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ranks")
-    run = torchrun(SCRIPT, folder)
-    assert run.returncode == 0, run.stderr[-3000:]
-    return folder
-
-
-@pytest.mark.parametrize(
-    ("name", "kind", "rows", "init"),
-    [
-        *(("own", "diag", None, init) for init in STARTS),  # the start sees only rows that were gathered
-        ("whole", "full", None, "kmeans"),
-        ("shards", "tied", None, "k-means++"),
-        ("few", "full", 300, "random"),
-        ("none", "spherical", 300, "random_from_data"),
-    ],
-)
-def test_two_processes_equal_one(two_processes, x, name, kind, rows, init):
-    assert_same(GaussianMixture.load(two_processes / f"{name}-{init}"), fitted(x[:rows], kind, init))
 
 
 @pytest.mark.parametrize(

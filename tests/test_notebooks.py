@@ -318,7 +318,7 @@ def test_a_second_run_gives_the_same_file(stored):
     assert nbformat.writes(again) == nbformat.writes(before)
 
 
-@pytest.mark.parametrize("code", ["1 / 0", "import sys; print('noise', file=sys.stderr)", "print('/tmp/x')"])
+@pytest.mark.parametrize("code", ["1 / 0", "print('/tmp/x')"])
 def test_a_failed_run_leaves_the_old_file(stored, tmp_path, code, capsys):
     path = tmp_path / "01_trial.ipynb"
     notebook = read(stored)

@@ -1,16 +1,21 @@
 """A downloaded chapter runs alone, under nbval: from the built wheel, offline, in a read-only folder, with no HOME."""
 
+import compileall
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
+import time
 import zipfile
+import zlib
 from pathlib import Path
 
 import nbformat
 import pytest
+from filelock import FileLock
 from nbformat.v4 import new_code_cell, new_notebook
 
 ROOT = Path(__file__).parent.parent
@@ -38,8 +43,13 @@ def local_only(self, address):
 socket.socket.connect = socket.socket.connect_ex = local_only
 """
 
-NBVAL = ["-m", "pytest", "-q", "-p", "no:cacheprovider"]
+# nbval alone: importing the other plugins takes longer than some chapters' cells.
+NBVAL = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "nbval.plugin"]
 NBVAL += ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=300"]
+
+# Here, and not in a new folder for each run, so that numba finds what it compiled for the chapters in earlier runs.
+KEPT = ROOT / ".pytest_cache" / "alone"
+RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID", f"{os.getpid()} {time.time()}")
 
 
 def can_seal(folder: Path) -> bool:
@@ -56,28 +66,51 @@ def sealed() -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def wheel(tmp_path_factory) -> Path:
-    """The wheel of this checkout; built from a copy, so that no build folder is left in it."""
-    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
-    skip = shutil.ignore_patterns("__pycache__", "*.egg-info")
-    for pattern in NEEDED_TO_BUILD:
-        for path in ROOT.glob(pattern):
-            copy = shutil.copytree if path.is_dir() else shutil.copy2
-            copy(path, source / path.name, **({"ignore": skip} if path.is_dir() else {}))
-    build = ["wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", out, source]
-    subprocess.run([sys.executable, "-m", "pip", *build], check=True, capture_output=True)
-    (built,) = out.glob("musicai-*.whl")
+def wheel() -> Path:
+    """The wheel of this checkout; built, and installed beside it, once per run of pytest, for all of its processes."""
+    KEPT.mkdir(parents=True, exist_ok=True)
+    with FileLock(KEPT / "lock"):
+        if not (KEPT / "run").is_file() or (KEPT / "run").read_text() != RUN:
+            install(build(KEPT / "wheel"), KEPT / "installed")
+            (KEPT / "run").write_text(RUN)
+    (built,) = (KEPT / "wheel").glob("musicai-*.whl")
     return built
 
 
 @pytest.fixture(scope="session")
-def installed(wheel, tmp_path_factory) -> Path:
+def installed(wheel) -> Path:
     """A folder with musicai from the wheel, and with what keeps Python off the network."""
-    target = tmp_path_factory.mktemp("installed")
-    install = ["install", "--quiet", "--no-deps", "--no-index", "--target", target, wheel]
-    subprocess.run([sys.executable, "-m", "pip", *install], check=True, capture_output=True)
+    return KEPT / "installed"
+
+
+def build(out: Path) -> Path:
+    """Build the wheel from a copy, so that no build folder is left in the checkout."""
+    shutil.rmtree(out, ignore_errors=True)
+    skip = shutil.ignore_patterns("__pycache__", "*.egg-info")
+    with tempfile.TemporaryDirectory() as source:
+        for pattern in NEEDED_TO_BUILD:
+            for path in ROOT.glob(pattern):
+                copy = shutil.copytree if path.is_dir() else shutil.copy2
+                copy(path, Path(source) / path.name, **({"ignore": skip} if path.is_dir() else {}))
+        options = ["wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", out, source]
+        subprocess.run([sys.executable, "-m", "pip", *options], check=True, capture_output=True)
+    (built,) = out.glob("musicai-*.whl")
+    return built
+
+
+def install(wheel: Path, target: Path) -> None:
+    shutil.rmtree(target, ignore_errors=True)
+    options = ["install", "--quiet", "--no-deps", "--no-index", "--no-compile", "--target", target, wheel]
+    subprocess.run([sys.executable, "-m", "pip", *options], check=True, capture_output=True)
     (target / "sitecustomize.py").write_text(NO_NETWORK)
-    return target
+    # numba compiles anew if the time of a function's file is another. Here that time stands for all code in the folder:
+    # a constant may come from the next file.
+    for part in [path for path in (target / "musicai").iterdir() if path.name != "__pycache__"]:
+        files = [part] if part.is_file() else sorted(part.rglob("*.py"))
+        stamp = zlib.crc32(b"".join(path.read_bytes() for path in files))
+        for path in files:
+            os.utime(path, (stamp, stamp))
+    compileall.compile_dir(target, quiet=2)
 
 
 def run_alone(notebook: Path, installed: Path, tmp_path: Path) -> subprocess.CompletedProcess:
@@ -96,6 +129,7 @@ def run_alone(notebook: Path, installed: Path, tmp_path: Path) -> subprocess.Com
         "PYTHONDONTWRITEBYTECODE": "1",
         "MUSICAI_SCALE": "smoke",
         "OMP_NUM_THREADS": "1",
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
     }
     command = [*prefix, sys.executable, *NBVAL, "chapter.ipynb"]
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=570)

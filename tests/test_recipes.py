@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+from functools import cache
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from musicai import composition, metrics, performance, recipes, wavenet
+from musicai.data import catalogue, folk
 from musicai.gan import InstrumentGenerator, WaveGANGenerator
 from musicai.pretrained import shipped
 from musicai.recipes import RECIPES, gan, polyphony, renderer, shared
@@ -33,10 +35,22 @@ def test_every_shipped_model_has_a_recipe_and_every_recipe_a_test():
     assert told == set(shipped())
 
 
+@pytest.fixture(scope="module")
+def trial(tmp_path_factory):
+    """Trains a model by its recipe for two steps, once for all tests; its folder."""
+
+    @cache
+    def train(name):
+        out = tmp_path_factory.mktemp("trial") / name
+        assert recipes.train(name, out=out, steps=2, progress=False) == out
+        return out
+
+    return train
+
+
 @pytest.mark.parametrize("name", MODELS)
-def test_a_trial_leaves_a_model_and_its_card(name, tmp_path):
-    folder = recipes.train(name, out=tmp_path / name, steps=2, progress=False)
-    assert folder == tmp_path / name
+def test_a_trial_leaves_a_model_and_its_card(name, trial):
+    folder = trial(name)
     model = MODELS[name].from_pretrained(folder)
     if "renderer" in name:  # neither the WaveNet's steps nor the average of its weights change the fitted partials
         fitted = MODELS[name].from_pretrained("wavenet-renderer").upsample.partials.state_dict()
@@ -48,8 +62,8 @@ def test_a_trial_leaves_a_model_and_its_card(name, tmp_path):
 
 
 @pytest.mark.parametrize(("name", "module"), [("drums", gan), ("chorales", polyphony), ("renderer", renderer)])
-def test_an_interrupted_run_ends_as_an_unbroken_one(name, module, tmp_path, monkeypatch):
-    """Ctrl-C in the second step of the last `fit`; the same call goes on."""
+def test_an_interrupted_run_ends_as_an_unbroken_one(name, module, trial, tmp_path, monkeypatch):
+    """Ctrl-C in the second step of the last `fit`; the same call goes on. What is heard on the way changes nothing."""
 
     def interrupted(step, *args, **options):
         def press(batch):
@@ -61,16 +75,16 @@ def test_an_interrupted_run_ends_as_an_unbroken_one(name, module, tmp_path, monk
         taken = []
         return fit(press, *args, **options | {"save_every": 1})
 
+    unbroken = trial(name)
     monkeypatch.setattr(module, "listening_ladder", lambda *_: lambda _: None, raising=False)
     monkeypatch.setattr(metrics, "judge", lambda *_, **__: [])
-    recipes.train(name, out=tmp_path / "whole", steps=2, progress=False)
     with monkeypatch.context() as patch:
         patch.setattr(module, "fit", interrupted)
         with pytest.raises(KeyboardInterrupt):
             recipes.train(name, out=tmp_path / "broken", steps=2, progress=False)
     assert read_checkpoint(tmp_path / "broken" / "run.safetensors")[1]["step"] == 1
     recipes.train(name, out=tmp_path / "broken", steps=2, progress=False)
-    whole, broken = (load_file(tmp_path / run / "model.safetensors") for run in ("whole", "broken"))
+    whole, broken = (load_file(run / "model.safetensors") for run in (unbroken, tmp_path / "broken"))
     assert whole.keys() == broken.keys()
     assert all(torch.equal(whole[key], broken[key]) for key in whole)
 
@@ -88,21 +102,11 @@ def test_what_cannot_be_trained_is_refused_with_the_way_out(given, match, tmp_pa
     assert not list(tmp_path.iterdir())
 
 
-WITHOUT_MUSIC21 = """
-import importlib.util, sys
-find = importlib.util.find_spec
-importlib.util.find_spec = lambda name, *package: None if name == "music21" else find(name, *package)
-from musicai import recipes
-recipes.train("renderer", out=sys.argv[1], steps=2, progress=False)
-"""
-
-
-def test_without_music21_a_renderer_says_what_to_install(tmp_path):
-    command = [sys.executable, "-c", WITHOUT_MUSIC21, str(tmp_path / "out")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("ImportError")
-    assert "musicai[corpus]" in last
+def test_without_music21_a_renderer_says_what_to_install(tmp_path, monkeypatch):
+    folk.read_texts.cache_clear()
+    monkeypatch.setattr(catalogue, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"musicai\[corpus\]"):
+        recipes.train("renderer", out=tmp_path / "out", steps=2, progress=False)
     assert not (tmp_path / "out").exists()
 
 

@@ -91,7 +91,7 @@ def test_heavy_libraries_are_imported_only_where_they_are_used(part):
 
 
 def test_import_is_instant_and_light():
-    code = "import sys, time; t = time.time(); import musicai; print(time.time() - t, *sys.modules)"
+    code = "import sys, time as t; import musicai; print(t.process_time(), *sys.modules)"  # a busy machine's clock lies
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd="/").stdout
     seconds, *modules = out.split()
     assert not set(modules) & (LAZY_ONLY | {"torch", "numpy"})

@@ -1,7 +1,6 @@
-"""A small WaveGAN to be started by `torchrun`, or called in one process: `ranks.py FILE`."""
+"""A small WaveGAN that `torchrun` trains in two processes (all_ranks.py), or a test in one."""
 
 import os
-import sys
 from pathlib import Path
 
 import torch
@@ -44,7 +43,3 @@ def train(path: Path):
     )
     options = {"ema": {"generator": 0.9}, "checkpoint": path, "save_every": 2, "progress": False}
     return fit(game.step, Batches(Items(), 8, seed=3), steps=STEPS, state=game.state, **options)
-
-
-if __name__ == "__main__":
-    train(Path(sys.argv[1]))

@@ -1,7 +1,6 @@
-"""Run under `torchrun` by test_gmm_scale.py: fits in two processes, saved by process 0."""
+"""Run under `torchrun` by test_distributed.py: fits in two processes, saved by process 0."""
 
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,13 @@ def fitted(x, kind: str, init: str, **options) -> GaussianMixture:
     return mixture.fit(x, **options)
 
 
+def assert_same(one, other, tolerance=1e-9):
+    assert one.n_iter_ == other.n_iter_
+    for name in ("weights_", "means_", "covariances_", "precisions_cholesky_", "lower_bounds_"):
+        ours, theirs = np.asarray(getattr(one, name)), np.asarray(getattr(other, name))
+        np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance, err_msg=name)
+
+
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
     x, rank, cut = data(), int(os.environ["RANK"]), 15_000
@@ -36,7 +42,3 @@ def main(folder: Path) -> None:
     if rank == 0:
         for name, mixture in fits.items():
             mixture.save(folder / name)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))
