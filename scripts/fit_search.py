@@ -15,6 +15,7 @@ import argparse
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,11 @@ class Corpus:
         """Pitches, starts and durations."""
         where = slice(*self.lines.offsets[tune : tune + 2])
         return tuple(x[where].astype(float) for x in (self.lines.pitches, self.lines.starts, self.lines.durations))
+
+    def some(self, tunes: np.ndarray) -> Lines:
+        """The lines of these tunes."""
+        columns = [np.concatenate(x).astype(np.float32) for x in zip(*map(self.notes, tunes), strict=True)]
+        return Lines(np.cumsum([0, *np.diff(self.lines.offsets)[tunes]]), tunes, *columns)
 
     def queries(self, splits, count, notes, times, seed) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Tunes, pitches and starts: notes from anywhere in a tune, with mistakes, in any key and at any tempo."""
@@ -191,16 +197,17 @@ def evidence(corpus: Corpus, splits, count: int, seed: int, kinds=KINDS, sizes=(
         for times in (0, 1, 2):
             for tune, pitches, starts in corpus.queries(splits, count, notes, times, seed + 97 * notes + times):
                 for timed in map(KINDS.index, kinds):
-                    rough, shifts = align_all(pitches, starts if timed else None, corpus.lines)
-                    scores = rough if timed else weigh(pitches, corpus.lines, shifts)
-                    for size in sizes:
+                    rhythm, close = starts if timed else None, len(pitches) <= index.LONG  # as in `find`
+                    costs, most = (Costs.one_key(), (index.WEIGHED, index.TIMED)[timed]) if close else (None, None)
+                    rough, shifts = align_all(pitches, rhythm, corpus.lines, costs=costs)
+                    for size, present in product(sizes, (0, 1)):
                         kept = rng.permutation(len(corpus.lines))[:size]
-                        for present in (0, 1):
-                            own = corpus.groups[kept] == corpus.groups[tune]
-                            chosen = np.append(tune, kept[kept != tune][: size - 1]) if present else kept[~own]
-                            chosen = chosen[np.argsort(-rough[chosen], kind="stable")[: index.WEIGHED]]  # as in `find`
-                            found = judge(corpus, scores[chosen], chosen, corpus.groups[tune])
-                            rows.append((timed, len(pitches), times, size, present, *found))
+                        own = corpus.groups[kept] == corpus.groups[tune]
+                        chosen = np.append(tune, kept[kept != tune][: size - 1]) if present else kept[~own]
+                        chosen = chosen[np.argsort(-rough[chosen], kind="stable")[:most]]
+                        scores = weigh(pitches, rhythm, corpus.some(chosen), shifts[chosen]) if close else rough[chosen]
+                        found = judge(corpus, scores, chosen, corpus.groups[tune])
+                        rows.append((timed, len(pitches), times, size, present, *found))
     return np.array(rows)
 
 

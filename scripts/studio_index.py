@@ -28,7 +28,7 @@ from musicai.data import FolkCorpus, FolkTune, JSBChorales, Nottingham
 from musicai.notes import Melody
 from musicai.notes.notation import unfold_repeats
 from musicai.search._scale.builder import TICKS
-from musicai.search.costs import ERRORS, EXTRA, MISSING
+from musicai.search.costs import ERRORS, EXTRA, IN_TIME, MISSING, SPREAD
 
 COMMON = 255  # pairs of an interval and a rhythm that fit into a byte; the byte 255 announces any other pair
 GRID = TICKS // 4  # repeats are written in sixteenth notes
@@ -114,7 +114,13 @@ def pack(rows: Sequence[Row]) -> bytes:
         "count": len(rows),
         "pairs": common,
         "fitted": json.loads(FITTED.read_text()),
-        "mistakes": {"errors": ERRORS.tolist(), "extra": EXTRA.tolist(), "missing": MISSING},
+        "mistakes": {
+            "errors": ERRORS.tolist(),
+            "extra": EXTRA.tolist(),
+            "missing": MISSING,
+            "inTime": IN_TIME.tolist(),
+            "spread": SPREAD,
+        },
     }
     header |= {name: list(table) for name, table in tables.items()}
     header |= {"streams": {name: len(stream) for name, stream in streams.items()}}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from musicai.notes import Melody
 from musicai.search._fast import alignment as fast
 from musicai.search.alignment import align, likelihood
-from musicai.search.costs import ERRORS, EXTRA, MISSING, STEPS, Costs
+from musicai.search.costs import ERRORS, EXTRA, IN_TIME, MISSING, STEPS, Costs
 from musicai.search.lines import Lines
 
 COSTS = Costs.default()
@@ -190,10 +190,16 @@ def test_other_costs_can_be_given():
     assert align(without, None, JOY, None, hasty).score < align(without, None, JOY, None).score
 
 
+@pytest.mark.parametrize("timed", [False, True])
 @pytest.mark.parametrize("seed", range(4))
-def test_likelihood_is_the_sum_over_all_ways_to_make_the_query(seed):
+def test_likelihood_is_the_sum_over_all_ways_to_make_the_query(seed, timed):
     rng = np.random.default_rng(seed)
     query, line, shift = rng.integers(58, 64, 4), rng.integers(60, 66, 5), 2
+    steps, line_steps, tempo = rng.integers(0, 20, 3), rng.integers(0, 20, 5), 3
+
+    def pair(i: int, j: int) -> float:
+        off = abs(steps[i] - line_steps[j] - tempo) if timed and i < 3 else None  # the last note may last any time
+        return ERRORS[abs(line[j] - query[i] - shift)] * (1 if off is None else IN_TIME[min(off, 12)])
 
     def ways(i: int, j: int) -> float:
         """The weight of all that may follow once i notes of the query and j of the line are accounted for."""
@@ -203,21 +209,29 @@ def test_likelihood_is_the_sum_over_all_ways_to_make_the_query(seed):
         if j < len(line):
             total += MISSING * ways(i, j + 1)
         if i < len(query) and j < len(line):
-            total += ERRORS[abs(line[j] - query[i] - shift)] * ways(i + 1, j + 1)
+            total += pair(i, j) * ways(i + 1, j + 1)
         return total
 
-    first = [ERRORS[abs(note - query[0] - shift)] * ways(1, j + 1) for j, note in enumerate(line)]
-    assert likelihood(query, line, shift) == pytest.approx(sum(first) / len(line))
+    first = [pair(0, j) * ways(1, j + 1) for j in range(len(line))]
+    rhythm = (steps, line_steps, tempo) if timed else ()
+    assert likelihood(query, line, shift, *rhythm) == pytest.approx(sum(first) / len(line))
 
 
 def test_lines_are_weighed_by_their_likelihood_whatever_the_key():
     lines = random_lines(0)
     pitches, _ = query_from(lines, 100, timed=False)
     _, shifts = fast.align_all(pitches, None, lines)
-    scores = fast.weigh(pitches, lines, shifts)
+    scores = fast.weigh(pitches, None, lines, shifts)
     whole = COSTS.weigh(pitches).pitches.astype(int)
     chances = [
         likelihood(whole, notes_of(lines, k)[0].astype(int), shift) for k, shift in enumerate(shifts.astype(int))
     ]
     np.testing.assert_allclose(np.diff(scores), np.diff(np.log(chances)))
-    np.testing.assert_allclose(scores, fast.weigh(pitches + 3, lines, shifts.astype(int) - 3))
+    np.testing.assert_allclose(scores, fast.weigh(pitches + 3, None, lines, shifts.astype(int) - 3))
+
+
+def test_lines_are_weighed_whatever_the_tempo():
+    lines = Lines.from_pieces([Melody.from_pitches(JOY, np.diff(BEATS, append=16)), Melody.from_pitches(JOY)])
+    scores, slower = (fast.weigh(JOY[3:], BEATS[3:] * f, lines, np.zeros(2, int)) for f in (1, 1.7))
+    np.testing.assert_allclose(scores, slower, atol=0.3)
+    assert scores[0] > scores[1] + 1  # the same pitches, in another rhythm

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from musicai.search.costs import ERRORS, EXTRA, FAR, MISSING, OCTAVE, STEPS, TICKS, Costs, QueryWeights
+from musicai.search.costs import ERRORS, EXTRA, FAR, IN_TIME, MISSING, OCTAVE, STEPS, TICKS, Costs, QueryWeights
 
 NEVER = -20_000  # the score of what is impossible
 LONGEST = 2**15 - 1  # ticks: longer times count as this
@@ -196,12 +196,13 @@ def trace(chains: Chains, weights: QueryWeights, pitches: np.ndarray) -> Alignme
     return Alignment(float(score), int(pairs[0, 1]), int(pairs[-1, 1]) + 1, shift, pairs)
 
 
-def likelihood(query: np.ndarray, line: np.ndarray, shift: int) -> float:
-    """How likely someone makes a query of a random place in a line: the sum over all alignments in one key.
+def likelihood(query: np.ndarray, line: np.ndarray, shift: int, steps=None, line_steps=None, tempo=0) -> float:
+    """How likely someone makes a query of a random place in a line: the sum over all alignments in one key and tempo.
 
     `align` looks for the single best alignment in any key, and knows only right and wrong notes. Once the key is known,
     every way to explain each note of the query is cheap to count: it is the line's note, right or so many semitones
-    off, or an extra one near the note before; and a note of the line may be missing.
+    off, or an extra one near the note before; and a note of the line may be missing. With rhythm, a note of the line
+    also lasts about as long as it should at this tempo, while an extra one may last as long as it likes.
 
     >>> found = likelihood(np.array([60, 62]), np.array([65, 67, 60]), 5)  # 0.86 twice, from one of three places,
     >>> round(float(found), 3), round(0.86**2 / 3, 3)  # and some ways that are less likely
@@ -211,16 +212,23 @@ def likelihood(query: np.ndarray, line: np.ndarray, shift: int) -> float:
         query: int (notes,), MIDI numbers.
         line: int (notes,), MIDI numbers.
         shift: semitones from the query to the line.
+        steps: int (notes - 1,), log2 of the time from each note of the query to the next, in 1/OCTAVE octaves; None
+            without rhythm.
+        line_steps: int (notes,), likewise for each note of the line.
+        tempo: what to add to the line's steps.
 
-    Returns: a probability, which is too small for a float if hundreds of notes are wrong.
+    Returns: a probability, which is too small for a float if hundreds of notes are wrong; with rhythm, relative to
+    times that are any of SPREAD steps.
 
     Source: the forward algorithm; Durbin et al., "Biological Sequence Analysis" (1998), section 4.2. Chapter 6.
     """
     total, reached = 0.0, np.zeros(len(query) + 1)  # with the first i notes explained, up to this note of the line
-    for pitch in line:
+    for j in range(len(line)):
         before = reached[0] = 1.0  # it may start anywhere
         for i in range(len(query)):
-            error = ERRORS[min(abs(pitch - query[i] - shift), 13)]
+            error = ERRORS[min(abs(line[j] - query[i] - shift), 13)]
+            if steps is not None and i < len(steps):
+                error *= IN_TIME[min(abs(steps[i] - line_steps[j] - tempo), len(IN_TIME) - 1)]
             extra = EXTRA[min(abs(query[i] - query[i - 1]), 13)] if i else 0.0
             now = before * error + reached[i] * extra + reached[i + 1] * MISSING
             before, reached[i + 1] = reached[i + 1], now

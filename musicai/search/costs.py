@@ -29,6 +29,9 @@ FAR = 96  # three octaves of tempo: further off costs no more
 ERRORS = np.array([0.86, 0.012, 0.012, 0.008, 0.004, 0.004, *[1e-4] * 6, 0.01, 1e-4])
 EXTRA = np.array([0.006, 0.006, 0.006, 0.004, 0.002, 0.002, *[1e-4] * 8])
 MISSING = 0.04
+# With rhythm: how much likelier than any of SPREAD times it is that a note is so many 1/OCTAVE octaves out of time.
+SPREAD = 160
+IN_TIME = np.array([*[11.0] * 5, 10.0, 8.0, 5.0, 2.5, 1.0, 0.3, 0.1, 0.02])
 
 
 class QueryWeights(namedtuple("QueryWeights", "pitches spans gains beats steps rates units")):

@@ -36,7 +36,8 @@ FEWER = 12  # and once more by how many times as long it is as this: the longer,
 APART = 8  # notes: places that are closer are aligned together
 SUNG = 20_000  # lines that a contour is compared with at most
 TOGETHER = 1024  # lines or runs that a thread aligns before it takes more
-WEIGHED, LONG = 500, 40  # without rhythm, lines whose alignments are all weighed; notes of a query that needs no care
+WEIGHED, TIMED = 500, 50  # lines whose alignments are all weighed, without and with rhythm,
+LONG = 40  # if the query has no more notes than this
 RIVALS = 12  # matches that are looked at to judge the best: near-copies of it, and at least four other tunes
 
 
@@ -195,8 +196,8 @@ class MelodyIndex:
         return self._find_sound(query, k) if query.contours else self._find_notes(query, k)
 
     def _find_notes(self, query: Query, k: int) -> list[Match]:
-        close = query.starts is None and len(query.pitches) <= LONG  # pitches tell less and take half the time
-        which, firsts, lasts = self._candidates(query, EXHAUSTIVE * (1 + close))
+        close, bare = len(query.pitches) <= LONG, query.starts is None  # pitches tell less and take half the time
+        which, firsts, lasts = self._candidates(query, EXHAUSTIVE * (1 + (close and bare)))
         costs = Costs.one_key() if close else Costs.default()  # all alignments are weighed in the key of the best one
 
         def score(some: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -209,10 +210,11 @@ class MelodyIndex:
         scores, offsets, pieces = scores.astype(float), self._store["offsets"], self._store["pieces"]
         if firsts is not None:  # a score is that of a random place in a run; make it that of one in the whole line
             scores += np.log((lasts - firsts) / np.diff(offsets)[which])
-        best = _best(scores, pieces[which], max(k, WEIGHED if close else RIVALS))
+        best = _best(scores, pieces[which], max(k, (WEIGHED if bare else TIMED) if close else RIVALS))
         if close:
             which, shifts = which[best := np.sort(best)], shifts[best]
-            scores = weigh(query.pitches, read_runs(self._store, which, offsets[which], offsets[which + 1]), shifts)
+            lines = read_runs(self._store, which, offsets[which], offsets[which + 1])
+            scores = weigh(query.pitches, query.starts, lines, shifts)
             best = _best(scores, pieces[which], max(k, RIVALS))
         matches = [self._match(query, which[i], float(scores[i]) if close else None, costs) for i in best]
         return _judge(sorted(matches, key=lambda match: -match.score), query, len(pieces))[:k]

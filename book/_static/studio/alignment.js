@@ -36,6 +36,9 @@ function stepCost(costs, a, b) {
   return costs.right + Math.max(a - b, 0) * costs.insertion + Math.max(b - a, 0) * costs.deletion + unclear;
 }
 
+/** log2 of a time in beats. Python: LOGS. */
+export const logOf = (beats) => LOGS[clip(rint(TICKS * beats), 1, LONGEST)];
+
 /** Round pitches to semitones, having shifted them so that they are as close to semitones as possible. */
 function inTune(pitches) {
   let real = 0, imaginary = 0;

@@ -3,7 +3,7 @@
  * same scores and probabilities.
  */
 
-import { Aligner, weigh } from "./alignment.js";
+import { Aligner, logOf, weigh } from "./alignment.js";
 import { Collection } from "./collection.js";
 import { judge } from "./confidence.js";
 import { compareAll } from "./likelihood.js";
@@ -17,7 +17,7 @@ const CANDIDATES = 100000; // places at which it is aligned otherwise, divided b
 const FEWER = 12; // and once more by how many times as long it is as this: the longer, the surer are the first places
 const ONE_KEY = -500; // the cost of a change of key where none is allowed
 const APART = 8; // notes: places that are closer are aligned together
-const WEIGHED = 500; // lines whose alignments are all weighed, if there is no rhythm
+const WEIGHED = 500, TIMED = 50; // lines whose alignments are all weighed, without and with rhythm
 const LONG = 40; // notes: longer queries need no such care
 const RIVALS = 12; // matches that are looked at to judge the best
 const SKETCHED = 100; // lines that a contour is compared with in detail
@@ -50,10 +50,10 @@ export class TuneIndex {
   find(notes, k = 5, { rhythm = true } = {}) {
     const count = notes.length;
     if (count < LEAST) throw new Error(`one or two notes are found everywhere; give at least ${LEAST}, not ${count}`);
-    const query = queryOf(notes, rhythm), close = !rhythm && count <= LONG, { costs } = this.fitted;
+    const query = queryOf(notes, rhythm), close = count <= LONG, { costs } = this.fitted;
     const weights = weigh(close ? { ...costs, change: ONE_KEY } : costs, query.pitches, query.starts);
     const runs = this.runs(query), { scores, shifts } = this.score(weights, runs), most = Math.max(k, RIVALS);
-    const chosen = bestTunes(scores, runs.which, close ? WEIGHED : most);
+    const chosen = bestTunes(scores, runs.which, close ? Math.max(k, rhythm ? TIMED : WEIGHED) : most);
     const lines = chosen.map((i) => ({ line: runs.which[i], shift: shifts[i] }));
     const best = close ? this.weighAll(weights, lines).slice(0, most) : lines;
     const matches = best.map((found) => this.match(weights, found)).sort((a, b) => b.score - a.score);
@@ -108,10 +108,20 @@ export class TuneIndex {
 
   /** The lines with their scores by all alignments, best first. Python: weigh. */
   weighAll(weights, lines) {
-    const { offsets, pitches, header } = this.lines;
-    const score = ({ line, shift }) =>
-      compareAll(header.mistakes, weights, pitches.subarray(offsets[line], offsets[line + 1]), shift);
+    const { offsets, pitches, header } = this.lines, { steady } = this.fitted.costs;
+    const score = ({ line, shift }) => {
+      const part = pitches.subarray(offsets[line], offsets[line + 1]);
+      return compareAll(header.mistakes, weights, part, shift, this.stepsOf(line), steady);
+    };
     return lines.map((found) => ({ ...found, score: score(found) })).sort(byScore);
+  }
+
+  /** log2 of how long each note of a line lasts until the next. */
+  stepsOf(line) {
+    const { offsets, onsets, durations, header } = this.lines, [first, last] = offsets.subarray(line, line + 2);
+    const at = (j) => Math.fround(onsets[j] / header.ticks), end = Math.fround(durations[last - 1] / header.ticks);
+    return Int32Array.from({ length: last - first }, (_, i) =>
+      logOf(first + i + 1 < last ? at(first + i + 1) - at(first + i) : end));
   }
 
   /**

@@ -11,7 +11,7 @@ from collections import namedtuple
 import numpy as np
 
 from musicai.search.alignment import LONGEST, NEVER, Alignment, Chains, likelihood, trace
-from musicai.search.costs import FAR, OCTAVE, STEPS, TICKS, Costs, QueryWeights
+from musicai.search.costs import FAR, OCTAVE, SPREAD, STEPS, TICKS, Costs, QueryWeights
 from musicai.search.lines import Lines
 from musicai.threads import jit
 
@@ -20,6 +20,7 @@ GAP = 1 + max(max(step) for step in STEPS)  # cells between lines, more than any
 ROWS = GAP  # rows that are kept
 LOGS = np.rint(OCTAVE * np.log2(np.arange(LONGEST + 1).clip(1) / TICKS)).astype(np.int16)
 MOVES = np.array(STEPS)
+TEMPOS = np.arange(-40, 41, 4)  # that are tried, from that at which the query is as fast as the line on average
 i16 = np.int16
 fast = jit(error_model="numpy", nogil=True)
 
@@ -77,15 +78,16 @@ def align_all(query_pitches, query_starts, lines: Lines, candidates=None, costs:
     return scores, shifts
 
 
-def weigh(query_pitches: np.ndarray, lines: Lines, shifts: np.ndarray) -> np.ndarray:
+def weigh(query_pitches: np.ndarray, query_starts, lines: Lines, shifts: np.ndarray) -> np.ndarray:
     """How much likelier a query is as part of each line, by all of its alignments, than as notes at large.
 
     >>> from musicai.notes import Melody
-    >>> weigh([70, 72], Lines.from_pieces([Melody.from_pitches([60, 62, 64])]), np.array([-10])).round(1)
+    >>> weigh([70, 72], None, Lines.from_pieces([Melody.from_pitches([60, 62, 64])]), np.array([-10])).round(1)
     array([0.6])
 
     Args:
         query_pitches: (notes,), MIDI numbers, perhaps with fractions.
+        query_starts: (notes,), onsets in any unit, increasing; None to compare pitches only.
         lines: the candidates.
         shifts: int (lines,), semitones from the query to each line, from `align_all`.
 
@@ -93,10 +95,23 @@ def weigh(query_pitches: np.ndarray, lines: Lines, shifts: np.ndarray) -> np.nda
 
     Chapter 6.
     """
-    weights, pitches = Costs.default().weigh(query_pitches), lines.pitches.astype(int)
-    spans = zip(lines.offsets, lines.offsets[1:], shifts.astype(int), strict=False)
-    found = [_likelihood(weights.pitches.astype(int), pitches[a:b], shift) for a, b, shift in spans]
-    return np.log(np.array(found) + 1e-300) + weights.gains.sum() / weights.units
+    costs, ends = Costs.default(), lines.offsets[1:]
+    weights, times = costs.weigh(query_pitches, query_starts), np.diff(lines.starts, append=0)
+    times[ends - 1] = lines.durations[ends - 1]
+    pitches, line_steps = lines.pitches.astype(int), LOGS[np.rint(TICKS * times).clip(1, LONGEST).astype(int)]
+    query, steps = weights.pitches.astype(int), weights.spans[: 0 if query_starts is None else -1, 1].astype(int)
+    parts = zip(lines.offsets, ends, shifts.astype(int), strict=False)
+    found = [_likelihood_at_any_tempo(query, pitches[a:b], shift, steps, line_steps[a:b]) for a, b, shift in parts]
+    chance = (weights.gains.sum() + weights.beats.sum()) / weights.units - len(steps) * (costs.steady + np.log(SPREAD))
+    return np.log(np.array(found) + 1e-300) + chance
+
+
+@fast
+def _likelihood_at_any_tempo(query, line, shift, steps, line_steps):
+    if not len(steps):
+        return _likelihood(query, line, shift, steps, line_steps, 0)
+    usual = int(np.rint(steps.mean() - line_steps.mean()))
+    return np.array([_likelihood(query, line, shift, steps, line_steps, usual + tempo) for tempo in TEMPOS]).mean()
 
 
 def align(query_pitches, query_starts, line_pitches, line_starts, costs: Costs | None = None) -> Alignment:
