@@ -318,7 +318,7 @@ def test_places_are_those_where_most_agrees(tunes, notes, rhythm, rows, monkeypa
     for row, k in told:
         if sum(other > told[row, k] for other in told.values()) >= sliding.MOST:
             bits[row, k : k + 4] = 0
-    worths = np.rint(bits * min(sliding.UNIT, sliding.FULL / bits.sum())).astype(int)
+    worths = np.rint(bits * min(sliding.UNIT, sliding.FULL / bits.sum())).clip(0, 2**circuits.WORTH - 1).astype(int)
     scores = np.array(slid(symbols, wanted.astype(int), worths))
     for count in (3, 20):
         found = sliding.find_places(small._store, pitches, starts, count)

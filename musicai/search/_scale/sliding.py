@@ -171,14 +171,16 @@ def find_places(store: Store, pitches: np.ndarray, starts: np.ndarray | None, co
 
     step, height = max(1, blocks // SAMPLES), min(SAMPLE, rows)
     enough = SAFETY * count * height // (rows * step) + 1
-    some = slide(0, blocks, step, height, enough)
-    least[0] = _prune(*some, enough)[1]  # so that hardly any place has to be noted in vain
+    some = _join([slide(0, blocks, step, height, enough)], least[0])
+    least[0] = max(least[0], _prune(*some, enough)[1])  # so that hardly any place has to be noted in vain
     with Workers(torch.device("cpu")) as workers:
         found = workers.map(lambda first: slide(first, first + MAPPED), range(0, blocks, MAPPED))
-        scores, places = _join([*found])
+        scores, places = _join([*found], least[0])
     places = np.sort(places[: _prune(scores, places, count)[0]])
     return places[places < notes] - skip
 
 
-def _join(found: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    return tuple(np.concatenate(column) for column in zip(*found, strict=True))
+def _join(found: list[tuple[np.ndarray, np.ndarray]], least: int) -> tuple[np.ndarray, np.ndarray]:
+    """The scores and places found, without lower scores, of which some came too late to be noted."""
+    scores, places = (np.concatenate(column) for column in zip(*found, strict=True))
+    return scores[scores >= least], places[scores >= least]
