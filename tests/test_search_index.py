@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from musicai.data.folk import FolkTune
 from musicai.notes import Melody, Note, Score, Track
 from musicai.search import Contour, Lines, MelodyIndex, Query, index
-from musicai.search._scale import builder, sliding, store
+from musicai.search._scale import builder, circuits, planes, sliding, store
 
 ODD = Melody(
     (
@@ -243,7 +243,7 @@ def test_the_header_is_plain(whole):
     assert size == len(whole)
     header = whole[store.FRONT.size :][:length]
     assert zlib.crc32(header) == checksum
-    assert json.loads(header)["symbols"][:2] == ["|u1", 36]
+    assert json.loads(header)["pieces"][:2] == ["<i4", 3]
 
 
 def test_a_failed_build_leaves_the_old_file(tmp_path):
@@ -262,14 +262,14 @@ def test_a_failed_build_leaves_the_old_file(tmp_path):
         MelodyIndex.build([melody(1)], tmp_path / "none" / "my.index", progress=False)
 
 
-def slid(symbols: np.ndarray, wanted: np.ndarray, worths: np.ndarray, cost: int) -> list[int]:
+def slid(symbols: np.ndarray, wanted: np.ndarray, worths: np.ndarray) -> list[int]:
     """For each place, the worth of what agrees there, plainly; after every few notes it may move on by one place."""
-    notes, edge = len(wanted), sliding.EDGE
+    notes, edge = len(wanted), planes.BEFORE
     padded = np.concatenate([np.full(edge, sliding.END), symbols, np.full(edge + notes, sliding.END)]).astype(int)
     total = np.zeros(len(symbols) + 2 * edge, int)
     for first in range(0, notes, sliding.GROUP):
         if first:
-            near = np.maximum(np.maximum(total[:-2], total[2:]) - cost, 0)
+            near = np.maximum(np.maximum(total[:-2], total[2:]) - circuits.SLIP, 0)
             total[1:-1] = np.maximum(total[1:-1], near)
         for k in range(first, min(first + sliding.GROUP, notes)):
             here = padded[k : k + len(total)]
@@ -277,24 +277,51 @@ def slid(symbols: np.ndarray, wanted: np.ndarray, worths: np.ndarray, cost: int)
     return total[edge : edge + len(symbols)].tolist()
 
 
+def symbols_in(index: MelodyIndex) -> np.ndarray:
+    """The symbols of all notes, which follow from the lines as `symbols_of` says."""
+    lines = index.lines
+    steps = np.diff(lines.starts, append=0)
+    lasts = lines.offsets[1:] - 1
+    steps[lasts] = lines.durations[lasts]
+    return sliding.symbols_of(lines.pitches, steps, lasts)
+
+
+def test_planes_hold_the_symbols_of_all_notes(small):
+    """The lanes of a block are stretches of the collection, with what lies before and after each."""
+    symbols = symbols_in(small)
+    blocks, rows = planes.divide(len(symbols))
+    words = small._store["planes"].reshape(blocks, planes.BEFORE + rows + planes.AFTER, planes.BITS, planes.WORDS)
+    padded = np.full((blocks * planes.LANES + 1) * rows + planes.BEFORE + planes.AFTER, sliding.END)
+    padded[planes.BEFORE :][: len(symbols)] = symbols
+    rng = np.random.default_rng(0)
+    for lane, row in zip(
+        rng.integers(0, blocks * planes.LANES, 500), rng.integers(0, words.shape[1], 500), strict=True
+    ):
+        block, word, bit = lane // planes.LANES, lane % planes.LANES // 64, int(lane % 64)
+        found = sum(int(words[block, row, k, word]) >> bit & 1 and 1 << k for k in range(planes.BITS))
+        assert found == padded[lane * rows + row]
+
+
 @pytest.mark.parametrize("notes", [3, 4, 9, 16, 24])
 @pytest.mark.parametrize("rhythm", [True, False])
-def test_places_are_those_where_most_agrees(tunes, small, notes, rhythm, monkeypatch):
-    for at_once in (512, 1 << 16):
-        monkeypatch.setattr(sliding, "MAPPED", at_once)
-        pitches, starts = tunes[7].pitches[3 : 3 + notes] + 4.0, tunes[7].starts[3 : 3 + notes] if rhythm else None
-        symbols = small._store["symbols"]
-        steps = np.ones(notes) if starts is None else np.diff(starts, append=starts[-1])
-        wanted = sliding.symbols_of(pitches, steps, np.array([notes - 1]))[:-1]
-        worths, unit = sliding.weigh(wanted, small._store["symbol_counts"])
-        worths[1] *= rhythm
-        told = {(row, k): worths[row, k : k + 4].sum() for row in (0, 1) for k in range(0, notes - 1, 4)}
-        for row, k in told:
-            if sum(other > told[row, k] for other in told.values()) >= sliding.MOST:
-                worths[row, k : k + 4] = 0
-        scores = np.array(slid(symbols, wanted.astype(int), worths.astype(int), int(sliding.SLIP * unit)))
-        for count in (3, 20):
-            found = sliding.find_places(small._store, pitches, starts, count)
-            assert len(found) <= count
-            least = np.sort(scores)[-count - 1]  # as many places have more
-            assert found.tolist() == np.flatnonzero(scores > least).tolist()
+@pytest.mark.parametrize("rows", [2, 1024])
+def test_places_are_those_where_most_agrees(tunes, notes, rhythm, rows, monkeypatch):
+    monkeypatch.setattr(planes, "ROWS", rows)  # of many blocks or of one
+    small = MelodyIndex.build(tunes, progress=False)
+    pitches, starts = tunes[7].pitches[3 : 3 + notes] + 4.0, tunes[7].starts[3 : 3 + notes] if rhythm else None
+    symbols = symbols_in(small)
+    steps = np.ones(notes) if starts is None else np.diff(starts, append=starts[-1])
+    wanted = sliding.symbols_of(pitches, steps, np.array([notes - 1]))[:-1]
+    bits = sliding.weigh(wanted, small._store["symbol_counts"])
+    bits[1] *= rhythm
+    told = {(row, k): bits[row, k : k + 4].sum() for row in (0, 1) for k in range(0, notes - 1, 4)}
+    for row, k in told:
+        if sum(other > told[row, k] for other in told.values()) >= sliding.MOST:
+            bits[row, k : k + 4] = 0
+    worths = np.rint(bits * min(sliding.UNIT, sliding.FULL / bits.sum())).clip(0, 2**circuits.WORTH - 1).astype(int)
+    scores = np.array(slid(symbols, wanted.astype(int), worths))
+    for count in (3, 20):
+        found = sliding.find_places(small._store, pitches, starts, count)
+        assert len(found) <= count
+        least = np.sort(scores)[-count - 1]  # as many places have more
+        assert found.tolist() == np.flatnonzero(scores > least).tolist()

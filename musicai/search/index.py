@@ -23,7 +23,7 @@ from musicai.search._scale.builder import Builder, read_melody, read_runs
 from musicai.search._scale.sliding import find_places
 from musicai.search._scale.store import Store
 from musicai.search.confidence import measure_margin, probability, threshold
-from musicai.search.costs import Costs
+from musicai.search.costs import Costs, QueryWeights
 from musicai.search.lines import Lines
 from musicai.search.queries import Query, read_query
 from musicai.storage import atomic_write
@@ -198,10 +198,11 @@ class MelodyIndex:
         close = query.starts is None and len(query.pitches) <= LONG  # pitches tell less and take half the time
         which, firsts, lasts = self._candidates(query, EXHAUSTIVE * (1 + close))
         costs = Costs.one_key() if close else Costs.default()  # all alignments are weighed in the key of the best one
+        weights = costs.weigh(query.pitches, query.starts)
 
         def score(some: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             runs = None if firsts is None else read_runs(self._store, which[some], firsts[some], lasts[some])
-            return align_all(query.pitches, query.starts, runs or self.lines, None if runs else some, costs)
+            return align_all(query.pitches, query.starts, runs or self.lines, None if runs else some, weights)
 
         with Workers(torch.device("cpu")) as workers:
             parts = np.array_split(np.arange(len(which)), -(-len(which) // TOGETHER))
@@ -214,7 +215,7 @@ class MelodyIndex:
             which, shifts = which[best := np.sort(best)], shifts[best]
             scores = weigh(query.pitches, read_runs(self._store, which, offsets[which], offsets[which + 1]), shifts)
             best = _best(scores, pieces[which], max(k, RIVALS))
-        matches = [self._match(query, which[i], float(scores[i]) if close else None, costs) for i in best]
+        matches = [self._match(query, which[i], float(scores[i]) if close else None, weights) for i in best]
         return _judge(sorted(matches, key=lambda match: -match.score), query, len(pieces))[:k]
 
     def _candidates(self, query: Query, small: int) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
@@ -238,9 +239,9 @@ class MelodyIndex:
         keep = lasts - firsts >= LEAST
         return which[keep], firsts[keep], lasts[keep]
 
-    def _match(self, query: Query, line: int, score: float | None, costs: Costs) -> Match:
+    def _match(self, query: Query, line: int, score: float | None, weights: QueryWeights) -> Match:
         name, piece = read_melody(self._store, line)
-        found = align(query.pitches, query.starts, piece.pitches, piece.starts, costs)
+        found = align(query.pitches, query.starts, piece.pitches, piece.starts, weights)
         ratio = np.nan
         if query.starts is not None and len(found.pairs) > 1:
             (q0, p0), (q1, p1) = found.pairs[[0, -1]]

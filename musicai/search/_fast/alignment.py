@@ -45,7 +45,7 @@ class Block(namedtuple("Block", "pitches ticks lags guess wrong best tempo step 
     """
 
 
-def align_all(query_pitches, query_starts, lines: Lines, candidates=None, costs: Costs | None = None) -> tuple:
+def align_all(query_pitches, query_starts, lines: Lines, candidates=None, costs=None) -> tuple:
     """Align a query with every line: the score and the transposition that `align` finds for each.
 
     >>> from musicai.notes import Melody
@@ -59,7 +59,7 @@ def align_all(query_pitches, query_starts, lines: Lines, candidates=None, costs:
         query_starts: array (notes,), onsets in any unit, increasing; None to compare pitches only.
         lines: the collection.
         candidates: int array, the numbers of the lines to compare; all by default.
-        costs: of errors; by default `Costs.default()`.
+        costs: of errors; by default `Costs.default()`. Or what `Costs.weigh` returns for this query.
 
     Returns: scores, float32 (n,), in nats, and transpositions, int8 (n,), in the order of the lines or candidates.
 
@@ -68,7 +68,7 @@ def align_all(query_pitches, query_starts, lines: Lines, candidates=None, costs:
 
     Chapter 6.
     """
-    weights = (costs or Costs.default()).weigh(query_pitches, query_starts)
+    weights = _weights(costs, query_pitches, query_starts)
     chosen = np.arange(len(lines)) if candidates is None else np.asarray(candidates, dtype=np.int64)
     scores, shifts = np.empty(len(chosen), np.float32), np.empty(len(chosen), np.int8)
     longest = int((lines.offsets[chosen + 1] - lines.offsets[chosen]).max(initial=0))
@@ -99,9 +99,9 @@ def weigh(query_pitches: np.ndarray, lines: Lines, shifts: np.ndarray) -> np.nda
     return np.log(np.array(found) + 1e-300) + weights.gains.sum() / weights.units
 
 
-def align(query_pitches, query_starts, line_pitches, line_starts, costs: Costs | None = None) -> Alignment:
-    """Compute `alignment.align`."""
-    weights = (costs or Costs.default()).weigh(query_pitches, query_starts)
+def align(query_pitches, query_starts, line_pitches, line_starts, costs=None) -> Alignment:
+    """Compute `alignment.align`; `costs` may be what `Costs.weigh` returns for this query."""
+    weights = _weights(costs, query_pitches, query_starts)
     pitches, count = np.asarray(line_pitches, dtype=np.uint8), len(line_pitches)
     if not count:
         raise ValueError("the line to align with has no notes")
@@ -111,6 +111,10 @@ def align(query_pitches, query_starts, line_pitches, line_starts, costs: Costs |
     _run(block, pitches, starts, np.array([0, count]), np.zeros(1, np.int64), Weights(*weights), MOVES, LOGS, *found)
     table = (x[: len(weights.pitches), GAP : GAP + count].astype(int) for x in (block.best, block.tempo, block.step))
     return trace(Chains(*table), weights, pitches.astype(int))
+
+
+def _weights(costs: Costs | QueryWeights | None, pitches, starts) -> QueryWeights:
+    return costs if isinstance(costs, QueryWeights) else (costs or Costs.default()).weigh(pitches, starts)
 
 
 def _block(size: int, rows: int) -> Block:

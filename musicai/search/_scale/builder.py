@@ -1,9 +1,9 @@
 """From pieces to the columns of the file, chunk by chunk, so that memory does not grow with the collection, and back.
 
-A note takes three bytes as a rule: its symbol (see `sliding.py`), and one number for its pitch, the low seven bits, and
-its rhythm, the row of a table with the time to the next note and the duration. What is needed together lies together,
-since pages take most of the time. Times are whole numbers of TICKS per beat, which is exact for all usual note values
-and for MIDI files.
+A note takes three bytes as a rule: its symbol (see `sliding.py`), as bit planes, and one number for its pitch, the low
+seven bits, and its rhythm, the row of a table with the time to the next note and the duration. What is needed together
+lies together, since pages take most of the time. Times are whole numbers of TICKS per beat, which is exact for all
+usual note values and for MIDI files.
 """
 
 import json
@@ -13,7 +13,8 @@ from typing import BinaryIO
 import numpy as np
 
 from musicai.notes import Melody, Note, Score
-from musicai.search._scale.sliding import compiled, symbols_of
+from musicai.search._scale.planes import planes_of
+from musicai.search._scale.sliding import END, compiled, symbols_of
 from musicai.search._scale.store import Column, Store, write
 from musicai.search.lines import Lines, flatten
 
@@ -21,7 +22,7 @@ TICKS = 20160  # per beat: divisible by 64, 9, 5 and 7, and so by the 480 and 96
 BATCH = 1000  # pieces whose notes are converted at once
 TOGETHER = 64  # runs of notes that are read before their pages are let go
 DTYPES = {"notes": "<u4", "offsets": "<i8", "pieces": "<i4", "firsts": "<i4", "table": "<i4"}
-DTYPES |= {"texts": "u1", "text_offsets": "<i8", "symbols": "u1", "symbol_counts": "<i8"}
+DTYPES |= {"texts": "u1", "text_offsets": "<i8", "symbols": "u1", "symbol_counts": "<i8", "planes": "<u8"}
 
 
 def facts_of(piece: Melody | Score) -> list:
@@ -90,6 +91,8 @@ class Builder:
         table = np.array([(pair >> 32, pair & 0xFFFFFFFF) for pair in self.codes], dtype=np.int32).reshape(-1, 2)
         self.columns["table"].append(table.ravel())
         self.columns["symbol_counts"].append(self.counts)
+        for block in planes_of(self.columns.pop("symbols"), END):
+            self.columns["planes"].append(block)
         write(file, self.columns, {"notes": np.min_scalar_type(max(1, len(table)) * 128 - 1)})
 
 

@@ -1,15 +1,16 @@
 """A query is laid over every place of the collection, and the notes that agree are counted.
 
 Few words of a short query survive its mistakes, but many single notes do. Each has one byte, its symbol: the interval
-to the next note, and how much longer that lasts. As processors compare dozens of bytes at once, all of a million tunes
-are compared about as fast as the places of a few words are looked up, and more of the right ones are found.
+to the next note, and how much longer that lasts. The same bit of 512 symbols is compared at once (see `planes.py`), so
+all of a million tunes are compared faster than the places of a few words are looked up, and more of the right ones are
+found.
 """
 
 import numpy as np
 import torch
-from numba import types
-from numba.extending import intrinsic
 
+from musicai.search._scale.circuits import DIGITS, SLIP, WORTH, add, agree, fetch, reach, slip, use_widest
+from musicai.search._scale.planes import AFTER, BEFORE, BITS, LANES, WORDS, divide
 from musicai.search._scale.store import Store
 from musicai.threads import Workers, jit
 
@@ -18,30 +19,14 @@ LEAP = 15  # semitones: wider intervals count as this
 CHANGES = (0.35, 0.76, 1.32, 2.8)  # how many times as long the next note is: the limits between five classes
 END = 7  # instead of a class where a line ends; instead of an interval, there is a 0
 INTERVAL, CHANGE = 0.75, 0.85  # how likely they survive the mistakes of a query
-GROUP = 4  # notes; between groups, a note may be missing or extra,
-SLIP = 4  # ... which costs this many bits
+GROUP = 4  # notes; between groups, a note may be missing or extra
+UNIT, FULL = 0.75, 98  # worths are counted in so many units per bit, and a whole query has no more than these
 MOST = 7  # groups of intervals or of changes that are compared: those that tell most
-PART, EDGE, LANES = 1 << 13, 32, 256  # places that are compared at once, some more at both ends, and a divisor of them
-ROOM = 1 << 10  # bytes: rows of tables are apart, as processors confuse equal low bits
-MAPPED = 1 << 23  # places after which pages are let go
-SAMPLES, SAMPLE, SAFETY = 16, 1 << 17, 3  # places searched first, to know how good the best are, or a little less
+RING, AHEAD = 32, 32  # rows that are kept, and how early the next ones are asked for
+MAPPED = 16  # blocks after which pages are let go
+SAMPLES, SAMPLE, SAFETY = 32, 128, 3  # blocks and rows searched first, to know how good the best are, or a little less
 
 compiled = jit(error_model="numpy", nogil=True)
-
-
-@intrinsic
-def use_widest(_):
-    """Compile the loops of the function that calls this for 512 bits, where LLVM would make do with 256.
-
-    It does so because early processors with 512 bits slowed down by it. Its interface in Python knows no such
-    attribute, hence the detour.
-    """
-
-    def generate(context, builder, signature, args):
-        set.add(builder.function.attributes, '"prefer-vector-width"="512"')
-        return context.get_dummy_value()
-
-    return types.none(), generate
 
 
 def symbols_of(pitches: np.ndarray, steps: np.ndarray, lasts: np.ndarray) -> np.ndarray:
@@ -52,46 +37,39 @@ def symbols_of(pitches: np.ndarray, steps: np.ndarray, lasts: np.ndarray) -> np.
     return (intervals << 3 | changes).astype(np.uint8)
 
 
-def weigh(symbols: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, float]:
-    """What it is worth that each interval and each change agrees, uint8 (2, notes), and how many of it make a bit."""
+def weigh(symbols: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """What it is worth that each interval and each change agrees, (2, notes), in bits."""
     shares = np.maximum(counts, 1).reshape(32, 8) / np.maximum(counts, 1).sum()
     kept = np.array([[INTERVAL], [CHANGE]])
     chance = np.stack([shares.sum(1)[symbols >> 3], shares.sum(0)[symbols & 7]])
     worths = np.maximum(0, np.log2(kept / chance) - np.log2((1 - kept) / (1 - chance)))
     worths[1, (symbols & 7) == END] = 0
-    unit = min(2.0, 250 / max(1.0, worths.sum()))
-    return np.rint(worths * unit).astype(np.uint8), unit
+    return worths
 
 
-def keep_most(worths: np.ndarray) -> None:
-    """Set all worths to 0 but those of the MOST groups that tell most, uint8 (2, a multiple of GROUP)."""
+def round_most(worths: np.ndarray) -> np.ndarray:
+    """Round worths (2, a multiple of GROUP) to units, those of the MOST groups that tell most; the others become 0."""
     groups = worths.reshape(2, -1, GROUP)
-    told = groups.sum(2, dtype=int)
-    groups[told < np.sort([*told.ravel(), *[0] * MOST])[-MOST]] = 0
+    told = groups.sum(2)
+    most = groups * (told >= np.sort([*told.ravel(), *[0] * MOST])[-MOST])[..., None]
+    unit = min(UNIT, FULL / max(1, most.sum()))
+    return np.rint(most * unit).astype(int).clip(0, 2**WORTH - 1).reshape(worths.shape)
 
 
-@compiled
-def _add(symbols, wanted, worths, total):
-    """Add to each place what it is worth that GROUP symbols agree; written out, so that it is one loop of vectors."""
-    use_widest()
-    n, none = len(total), np.uint8(0)
-    here, second, third, fourth = symbols[:n], symbols[1 : n + 1], symbols[2 : n + 2], symbols[3 : n + 3]
-    a, b, c, d = wanted[0], wanted[1], wanted[2], wanted[3]
-    worth_a, worth_b, worth_c, worth_d = worths[0], worths[1], worths[2], worths[3]
-    for i in range(n):
-        one = np.uint8((worth_a if here[i] == a else none) + (worth_b if second[i] == b else none))
-        two = np.uint8((worth_c if third[i] == c else none) + (worth_d if fourth[i] == d else none))
-        total[i] += np.uint8(one + two)
+def _arrange(symbols: np.ndarray, worths: np.ndarray) -> tuple[np.ndarray, ...]:
+    """What `_slide` needs of a query; places are in bytes.
 
-
-@compiled
-def _slip(total, cost, out):
-    """The best of each place and its neighbours, which cost something."""
-    use_widest()
-    n = len(total) - 2
-    before, here, after = total[:n], total[1 : n + 1], total[2:]
-    for i in range(n):
-        out[i + 1] = max(here[i], np.uint8(max(max(before[i], after[i]), cost) - cost))
+    The kinds of intervals and changes that occur: where their bits are, and which are set; and for each group, first
+    of intervals, then of changes, the kinds of its notes, their worths, each bit as a whole word, and if there are any.
+    """
+    kinds = np.stack([symbols >> 3, symbols & 7 | 32])
+    kinds = np.where(worths > 0, kinds, kinds.flat[worths.argmax()])
+    kinds, notes = np.unique(kinds, return_inverse=True)
+    kinds, bits = kinds.reshape(-1, 1), np.where(kinds.reshape(-1, 1) < 32, np.arange(5), [0, 1, 2, 2, 2])
+    wanted, digits = -(kinds >> bits & 1), -(worths[..., None] >> np.arange(WORTH) & 1)
+    notes, digits = (x.reshape(2, len(symbols) // GROUP, -1).swapaxes(0, 1) for x in (8 * WORDS * notes, digits))
+    arrays = 8 * WORDS * (bits + 3 * (kinds < 32)), wanted, notes, digits, digits.any(2)
+    return tuple(np.ascontiguousarray(array, dtype=np.int64) for array in arrays)
 
 
 @compiled
@@ -111,62 +89,67 @@ def _prune(scores, places, count):
 
 
 @compiled
-def _take_apart(symbols, intervals, changes):
-    use_widest()
-    for i in range(len(symbols)):
-        intervals[i] = symbols[i] & np.uint8(248)
-    for i in range(len(changes)):
-        changes[i] = symbols[i] & np.uint8(7)
+def _collect(totals, hits, scores, places, n, first, height):
+    """Add the scores and places of the lanes that are hit in a row, whose first lane is place `first`; return n."""
+    for lane in range(LANES):
+        word, bit = lane >> 6, np.uint64(lane & 63)
+        if hits[word] >> bit & np.uint64(1):
+            score = 0
+            for digit in range(DIGITS):
+                score |= np.int64(totals[digit * WORDS + word] >> bit & np.uint64(1)) << digit
+            scores[n], places[n] = score, first + lane * height
+            n += 1
+    return n
 
 
 @compiled
-def _most(total, most):
-    """The best of each lane, and of all."""
+def _slide(planes, blocks, height, query, count, least):
+    """The scores and places of the best in some blocks, in `height` rows of each; the limit least[0] may rise.
+
+    Group by group, the notes of the query are added up. Each group is one row behind the group before it, which may
+    have slipped by a row, so that only the last few rows of totals and of what agrees are needed.
+    """
     use_widest()
-    top, most[:] = np.uint8(0), 0
-    for first in range(0, len(total), LANES):
-        lanes = total[first : first + LANES]
-        for i in range(len(lanes)):
-            most[i] = max(most[i], lanes[i])
-    for best in most:
-        top = max(top, best)
-    return top
-
-
-@compiled
-def _slide(symbols, begin, end, wanted, worths, cost, count, least):
-    """The scores and places of the best from `begin` to `end`; the lowest score that counts, least[0], may rise."""
-    notes, size, n = wanted.shape[1], PART + 2 * EDGE, 0
+    bits, wanted, notes, worths, told = query
+    kinds, groups, rows, n = len(bits), len(notes), planes.shape[1] - BEFORE - AFTER, 0
+    slips, ahead = groups - 1, (GROUP - 1) * groups
     scores, places = np.empty(2 * count + LANES, np.uint8), np.empty(2 * count + LANES, np.int64)
-    rows, most = np.zeros((4, PART + ROOM), np.uint8), np.zeros(LANES, np.uint8)
-    intervals, changes, total, other = rows[0, : size + notes], rows[1, : size + notes], rows[2, :size], rows[3, :size]
-    rhythm = worths[1].any()
-    for part in range(begin, end, PART):
-        low, high = max(part - EDGE, 0), min(len(symbols), part + PART + EDGE + notes)
-
-        if high - low < size + notes:  # at either end of the collection
-            intervals[:], changes[:] = 0, END
-        here = slice(low - part + EDGE, high - part + EDGE)
-        _take_apart(symbols[low:high], intervals[here], changes[here] if rhythm else changes[:0])
-        total[:] = 0
-        for k in range(0, notes, GROUP):
-            if k:
-                _slip(total, cost, other)
-                total, other = other, total
-            if worths[0, k : k + GROUP].any():  # a group that tells too little is left out
-                _add(intervals[k:], wanted[0, k:], worths[0, k:], total)
-            if worths[1, k : k + GROUP].any():
-                _add(changes[k:], wanted[1, k:], worths[1, k:], total)
-        inner = total[EDGE : EDGE + min(PART, end - part)]
-        for lane in range(LANES if _most(inner, most) >= least[0] else 0):
-            for i in range(lane, len(inner) if most[lane] >= least[0] else 0, LANES):
-                if inner[i] >= least[0]:
-                    scores[n], places[n] = inner[i], part + i
-                    n += 1
-            if n > 2 * count:
-                n, lowest = _prune(scores[:n], places, count)
-                least[0] = max(least[0], lowest)
-    return scores[:n], places[:n]
+    limit, hits = np.zeros(DIGITS, np.int64), np.zeros(WORDS, np.uint64)
+    line, size, kept = 8 * WORDS, 8 * WORDS * DIGITS, 8 * WORDS * kinds
+    room = np.zeros((size * (4 * groups + 1) + RING * kept + line) // 8, np.uint64)
+    room = room[-(room.ctypes.data // 8) % WORDS :]
+    zeros = np.int64(room.ctypes.data)  # then four rows of totals for each group, and RING rows of what agrees
+    totals, same = zeros + size, zeros + size * (4 * groups + 1)
+    for block in range(blocks[0], blocks[1], blocks[2]):
+        for digit in range(DIGITS):
+            limit[digit] = -(least[0] + SLIP * slips >> digit & 1)
+        symbols = np.int64(planes[block, BEFORE:].ctypes.data)
+        for step in range(-slips - ahead, height + slips):
+            row, new = symbols + (step + ahead) * BITS * line, same + (step + ahead & RING - 1) * kept
+            fetch(row + AHEAD * BITS * line)
+            for kind in range(kinds):
+                agree(row, bits[kind].ctypes.data, wanted[kind].ctypes.data, new + kind * line)
+            for group in range(groups if step >= -slips else 0):
+                now, at, total = step - group, step + (GROUP - 1) * group, totals + 4 * size * group
+                here, before = total + (now & 3) * size, zeros
+                if group:
+                    last, before = total - 4 * size, here
+                    slip(last + (now - 1 & 3) * size, last + (now & 3) * size, last + (now + 1 & 3) * size, here)
+                for kind in range(2):
+                    if told[group, kind]:
+                        a, b, c, d = notes[group, kind]
+                        a, b = a + same + (at & RING - 1) * kept, b + same + (at + 1 & RING - 1) * kept
+                        c, d = c + same + (at + 2 & RING - 1) * kept, d + same + (at + 3 & RING - 1) * kept
+                        add(before, a, b, c, d, worths[group, kind].ctypes.data, here)
+                        before = here
+            here = totals + 4 * size * slips + (step - slips & 3) * size
+            if step >= slips and reach(here, limit.ctypes.data, hits.ctypes.data):
+                first = block * LANES * rows + step - slips
+                n = _collect(room[(here - zeros) // 8 :], hits, scores, places, n, first, rows)
+                if n > 2 * count:
+                    n, lowest = _prune(scores[:n], places, count)
+                    least[0] = max(least[0], lowest - SLIP * slips)
+    return scores[:n] - np.uint8(SLIP * slips), places[:n]
 
 
 def find_places(store: Store, pitches: np.ndarray, starts: np.ndarray | None, count: int) -> np.ndarray:
@@ -174,28 +157,30 @@ def find_places(store: Store, pitches: np.ndarray, starts: np.ndarray | None, co
     skip = max(0, (len(pitches) - LONGEST) // 2)
     pitches, starts = pitches[skip:][:LONGEST], None if starts is None else starts[skip:][:LONGEST]
     steps = np.ones(len(pitches)) if starts is None else np.diff(starts, append=starts[-1])
-    wanted = symbols_of(pitches, steps, np.array([len(pitches) - 1]))[:-1]
-    worths, unit = weigh(wanted, store["symbol_counts"])
-    worths[1] *= starts is not None
-    symbols, least = store["symbols"], np.ones(1, np.int64)
-    whole = np.zeros((2, 2, -(-len(wanted) // GROUP) * GROUP), np.uint8)
-    whole[:, :, : len(wanted)] = np.stack([wanted & 248, wanted & 7]), worths
-    keep_most(whole[1])
+    symbols, notes = symbols_of(pitches, steps, np.array([len(pitches) - 1]))[:-1], int(store["offsets"][-1])
+    worths = weigh(symbols, store["symbol_counts"]) * [[1], [starts is not None]]
+    more = -max(1, len(symbols)) % GROUP + (not len(symbols))
+    query = _arrange(np.pad(symbols, (0, more)), round_most(np.pad(worths, [(0, 0), (0, more)])))
+    blocks, rows = divide(notes)
+    planes, least = store["planes"].reshape(blocks, -1, BITS, WORDS), np.ones(1, np.int64)
 
-    def slide(begin: int, size: int = MAPPED, best: int = count) -> tuple[np.ndarray, np.ndarray]:
-        end = min(begin + size, len(symbols))
-        found = _slide(symbols, begin, end, *whole, np.uint8(SLIP * unit), best, least)
+    def slide(first: int, last: int, step: int = 1, height: int = rows, best: int = count) -> tuple:
+        found = _slide(planes, (first, min(last, blocks), step), height, query, best, least)
         store.release()
         return found
 
-    step = max(SAMPLE, len(symbols) // SAMPLES)
-    enough = SAFETY * count * SAMPLE // step + 1
-    some = _join([slide(begin, SAMPLE, enough) for begin in range(0, len(symbols), step)])
-    least[0] = _prune(*some, enough)[1]  # so that hardly any place has to be noted in vain
+    step, height = max(1, blocks // SAMPLES), min(SAMPLE, rows)
+    enough = SAFETY * count * height // (rows * step) + 1
+    some = _join([slide(0, blocks, step, height, enough)], least[0])
+    least[0] = max(least[0], _prune(*some, enough)[1])  # so that hardly any place has to be noted in vain
     with Workers(torch.device("cpu")) as workers:
-        scores, places = _join([*workers.map(slide, range(0, len(symbols), MAPPED))])
-    return np.sort(places[: _prune(scores, places, count)[0]]) - skip
+        found = workers.map(lambda first: slide(first, first + MAPPED), range(0, blocks, MAPPED))
+        scores, places = _join([*found], least[0])
+    places = np.sort(places[: _prune(scores, places, count)[0]])
+    return places[places < notes] - skip
 
 
-def _join(found: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    return tuple(np.concatenate(column) for column in zip(*found, strict=True))
+def _join(found: list[tuple[np.ndarray, np.ndarray]], least: int) -> tuple[np.ndarray, np.ndarray]:
+    """The scores and places found, without lower scores, of which some came too late to be noted."""
+    scores, places = (np.concatenate(column) for column in zip(*found, strict=True))
+    return scores[scores >= least], places[scores >= least]

@@ -16,7 +16,7 @@ import numpy as np
 
 TUNES = b"\x93musicai tunes\r\n", "an index of melodies", "MelodyIndex.build or `musicai index`"
 SOUNDS = b"\x93musicai sound\r\n", "an audio index", "AudioIndex.build"
-VERSION = 3
+VERSION = 4
 FRONT = struct.Struct("<16sIQII")
 ALIGN = 64
 CHUNK = 1 << 20  # array elements copied at once
