@@ -24,7 +24,7 @@ UNIT, FULL = 0.75, 98  # worths are counted in so many units per bit, and a whol
 MOST = 7  # groups of intervals or of changes that are compared: those that tell most
 RING, AHEAD = 32, 32  # rows that are kept, and how early the next ones are asked for
 MAPPED = 16  # blocks after which pages are let go
-SAMPLES, SAMPLE, SAFETY = 32, 128, 3  # blocks and rows searched first, to know how good the best are, or a little less
+SAMPLES, SAMPLE, SAFETY = 8, 512, 3  # blocks and rows searched first, to know how good the best are, or a little less
 
 compiled = jit(error_model="numpy", nogil=True)
 
