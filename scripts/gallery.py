@@ -90,8 +90,8 @@ PIECES = (
     Piece(
         "For four voices",
         'Garryowen --key "G minor" --meter 4/4 --bars 8 --tempo 96 --voices 4',
-        "A quickstep, sung slowly by a choir. The first strain is mostly turns and small runs, and the second climbs to a "
-        "high G and stays there. The chord under it is G minor, with the third in the tenor.",
+        "A quickstep, sung slowly by a choir. The first strain is mostly turns and small runs, and the second climbs "
+        "to a high G and stays there. The chord under it is G minor, with the third in the tenor.",
     ),
     Piece(
         "A lament",
