@@ -65,10 +65,12 @@ def test_the_compiled_search_is_that_of_the_definition(seed):
     """In every way and lane: the cost, and a start and an end that have this cost."""
     lines, melodies = lines_and_melodies(3, seed)
     contour = contour_of(melodies[1], beats=5, rng=np.random.default_rng(seed))
-    pitches, weights, *_ = query = fast._query(contour)
+    pitches, weights, *_ = query = fast._query(contour, fast.RATE)
     paces, shifts = np.tile(PACES[1:4], (3, 1)), np.tile([0, -7, 5], (3, 1))
     for rows, lanes, octave in ((fast.CLASSES, fast.KEYS, 0), (fast.PITCHES, fast.TUNINGS, OCTAVE)):
-        costs, starts, ends = fast._compare([query], lines, np.arange(3), paces, shifts, rows, lanes, octave)
+        costs, starts, ends = fast._compare(
+            [query], lines, np.arange(3), fast.RATE * paces, shifts, rows, lanes, octave
+        )
         for i, way, lane in np.ndindex(3, 3, 16):
             if lane % 5:
                 continue
@@ -97,7 +99,8 @@ def test_key_and_tempo_do_not_matter(tempo, shift):
     assert tempos[17] == pytest.approx(tempo / 60, rel=0.1)
 
 
-def test_candidates_are_compared_in_their_order():
+def test_candidates_are_compared_in_their_order(monkeypatch):
+    monkeypatch.setattr(fast, "REFINEMENTS", ((8.0, 100), (16.0, 100)))
     lines, melodies = lines_and_melodies(30)
     contour = contour_of(melodies[4])
     chosen = np.array([20, 4, 9])
@@ -107,7 +110,7 @@ def test_candidates_are_compared_in_their_order():
 
 
 def test_lines_that_are_compared_finely_come_first(monkeypatch):
-    monkeypatch.setattr(fast, "REFINED", 5)
+    monkeypatch.setattr(fast, "REFINEMENTS", ((8.0, 5), (16.0, 2)))
     lines, melodies = lines_and_melodies(30)
     costs, starts, *_ = fast.warp_all([contour_of(melodies[4])], lines)
     fine = np.isfinite(starts)

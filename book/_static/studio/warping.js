@@ -7,13 +7,14 @@ import { argsort, median, rint } from "./numbers.js";
 import { makeRow } from "./simd.js";
 
 const RATE = 8; // frames per second
+const REFINEMENTS = [[RATE, Infinity], [2 * RATE, 10]]; // frames per second, and how many lines are compared so finely
 const PACES = Array.from({ length: 5 }, (_, i) => 0.14 * 2 ** (i / 2)); // seconds per note
 const CHANGES = [2 ** -0.25, 1, 2 ** 0.25]; // of a pace, in the second comparison
 const CAP = 2, OCTAVE = 0.25, BEND = 0.25; // semitones, semitones, and the cost of a step at half or twice the tempo
 const WAYS = 2; // keys and paces per line that are compared finely
 const LANES = 16, KEYS = Array.from({ length: LANES }, (_, key) => key); // what is compared at once; 12 keys are used
 const TUNINGS = Array.from({ length: LANES }, (_, i) => (i < 8 ? i : i + 88) / 8 - 0.5); // two octaves, in steps of 1/8
-const FULL = 32767, LONGEST = 4096, PITCHES = 224; // what is impossible; frames of a line; pitches a line may have
+const FULL = 32767, LONGEST = 8192, PITCHES = 224; // what is impossible; frames of a line; pitches a line may have
 const SKETCH = { rate: 4, paces: [0.2, 0.4] }; // of the comparison with all lines
 
 /** What it costs to hear a pitch where the line has another, from 0 to 1. Python: pitch_cost. */
@@ -173,24 +174,33 @@ export function sketch(contour, lines, count) {
  * @returns {{cost, start, end, transposition}[]} for each line; start and end in beats, transposition in semitones
  */
 export function warpAll(contour, lines, which) {
-  const sung = queryOf(contour, RATE), still = PACES.map(() => 0);
-  const rough = new Warper(sung, 12, KEYS, 0), fine = new Warper(sung, PITCHES, TUNINGS, OCTAVE);
-  const middle = median(sung.pitches.filter((_, t) => sung.weights[t] > 0));
-  return which.map((i) => {
-    const line = readLine(lines, i), costs = compare(rough, line, PACES, still, RATE);
-    const ways = argsort(costs).filter((way) => way % LANES < 12).slice(0, WAYS);
-    const paces = CHANGES.flatMap((change) => ways.map((way) => PACES[Math.floor(way / LANES)] * change));
-    const shift = (key) => key + 12 * Math.floor((median(line.pitches) - middle - key) / 12);
-    return refine(fine, line, paces, CHANGES.flatMap(() => ways.map((way) => shift(way % LANES))), sung.tuning);
+  const still = PACES.map(() => 0), rough = new Warper(queryOf(contour, RATE), 12, KEYS, 0);
+  const ways = which.map((i) => {
+    const costs = compare(rough, readLine(lines, i), PACES, still, RATE);
+    return argsort(costs).filter((way) => way % LANES < 12).slice(0, WAYS);
   });
+  const found = which.map(() => ({ cost: 0 }));
+  for (const [rate, count] of REFINEMENTS) {
+    const sung = queryOf(contour, rate), warper = new Warper(sung, PITCHES, TUNINGS, OCTAVE);
+    const order = argsort(found.map(({ cost }) => cost)), best = order.slice(0, count), rest = order.slice(count);
+    for (const at of best) found[at] = refine(warper, readLine(lines, which[at]), ways[at], sung, rate);
+    const reached = Math.max(0, ...best.map((at) => found[at].cost).filter(Number.isFinite));
+    const more = rest.length ? Math.max(0, reached - found[rest[0]].cost) : 0; // the others come after these
+    for (const at of rest) found[at].cost += more;
+  }
+  return found;
 }
 
 /** The best of all ways to compare a line finely. Python: _refine. */
-function refine(warper, line, paces, shifts, tuning) {
-  const costs = compare(warper, line, paces, shifts, RATE), best = argsort(costs)[0], way = Math.floor(best / LANES);
-  const step = line.beats / (RATE * paces[way]);
+function refine(warper, line, ways, sung, rate) {
+  const middle = median(sung.pitches.filter((_, t) => sung.weights[t] > 0)), center = median(line.pitches);
+  const shift = (key) => key + 12 * Math.floor((center - middle - key) / 12);
+  const paces = CHANGES.flatMap((change) => ways.map((way) => PACES[Math.floor(way / LANES)] * change));
+  const shifts = CHANGES.flatMap(() => ways.map((way) => shift(way % LANES)));
+  const costs = compare(warper, line, paces, shifts, rate), best = argsort(costs)[0], way = Math.floor(best / LANES);
+  const step = line.beats / (rate * paces[way]);
   warper.read(line, step, shifts[way]);
   const { first, last } = warper.path(best % LANES), beat = (frame) => line.starts[0] + frame * step;
-  const transposition = shifts[way] + TUNINGS[best % LANES] - tuning;
+  const transposition = shifts[way] + TUNINGS[best % LANES] - sung.tuning;
   return { cost: costs[best], start: beat(first), end: beat(last), transposition };
 }

@@ -19,14 +19,14 @@ from musicai.search.warping import BEND, OCTAVE, PACES, beats_per_note, line_fra
 from musicai.threads import Workers, jit
 
 RATE = 8.0  # frames per second
-REFINED = 100  # lines that are compared finely
+REFINEMENTS = (RATE, 100), (2 * RATE, 10)  # frames per second, and how many lines are compared so finely
 WAYS = 2  # keys and paces per line that are compared finely
 LANES, FULL = 16, 32767  # numbers in a register; the cost of what is impossible
 KEYS = np.arange(LANES)  # of which 12 are used
 TUNINGS = np.add.outer([0, 12], np.arange(-4, 4) / 8).ravel()  # semitones: two octaves, and steps of 1/8
 CLASSES = np.arange(12)
 PITCHES = (np.arange(224) + 48) % 224 - 48  # 0 to 175, then -48 to -1: some room around MIDI's pitches
-LONGEST = 4096  # frames of a line; what comes later in it is not searched
+LONGEST = 8192  # frames of a line; what comes later in it is not searched
 FAR = 2 * 3 * (LONGEST + 2) * LANES  # bytes from the totals of three rows to their starts
 LOT = 256  # lines handed to a thread at once
 
@@ -70,51 +70,53 @@ def warp_all(contours: Sequence[Contour], lines: Lines, candidates=None) -> tupl
     Chapter 6.
     """
     which = np.arange(len(lines)) if candidates is None else np.asarray(candidates, dtype=np.int64)
-    queries = [_query(contour) for contour in contours if contour.voiced.any()]
-    if not queries:
+    contours = [contour for contour in contours if contour.voiced.any()]
+    if not contours:
         raise ValueError("no contour has a pitch: track_contour says so where it finds none")
-    paces = np.tile(PACES, (len(which), 1))
-    rough, _, _ = _compare(queries, lines, which, paces, np.zeros(paces.shape, int), CLASSES, KEYS, 0, None)
+    paces, queries = np.tile(PACES, (len(which), 1)), [_query(contour, RATE) for contour in contours]
+    rough, _, _ = _compare(queries, lines, which, RATE * paces, np.zeros(paces.shape, int), CLASSES, KEYS, 0, None)
     rough = rough[..., :12].reshape(len(which), 12 * len(PACES))
     results = np.full((5, len(which)), np.nan, np.float32)
     results[0] = rough.min(1)
-    best = np.argsort(results[0], kind="stable")[:REFINED]
-    ways = np.argsort(rough[best], axis=1, kind="stable")[:, :WAYS]
-    fine = _refine(queries, lines, which[best], *np.divmod(ways, 12))
-    rest = np.setdiff1d(np.arange(len(which)), best)
-    if len(rest):
-        reached = np.max(fine[0], where=np.isfinite(fine[0]), initial=0)
-        results[0, rest] += max(0.0, reached - results[0, rest].min())
-    results[:, best] = fine
+    for rate, count in REFINEMENTS:
+        best = np.argsort(results[0], kind="stable")[:count]
+        ways = np.argsort(rough[best], axis=1, kind="stable")[:, :WAYS]
+        queries = [_query(contour, rate) for contour in contours]
+        fine = _refine(queries, lines, which[best], *np.divmod(ways, 12), rate)
+        rest = np.setdiff1d(np.arange(len(which)), best)
+        if len(rest):
+            reached = np.max(fine[0], where=np.isfinite(fine[0]), initial=0)
+            results[0, rest] += max(0.0, reached - results[0, rest].min())
+        results[:, best] = fine
     return tuple(results)
 
 
-def _refine(queries, lines: Lines, which: np.ndarray, paces: np.ndarray, keys: np.ndarray) -> np.ndarray:
+def _refine(queries, lines: Lines, which: np.ndarray, paces: np.ndarray, keys: np.ndarray, rate: float) -> np.ndarray:
     """The results of `warp_all` (5, lines), from the numbers of paces and keys (lines, ways) that seemed best."""
     pitches, weights, tuning, seconds = queries[0]
     middles = np.array([np.median(lines.pitches[slice(*lines.offsets[i : i + 2])]) for i in which])
     octaves = np.floor((middles.reshape(-1, 1) - np.median(pitches[weights > 0]) - keys) / 12)
     shifts = np.tile((keys + 12 * octaves).astype(int), (1, 3))
     paces = np.concatenate([PACES[paces] * change for change in 2 ** np.array([-0.25, 0, 0.25])], axis=1)
-    costs, starts, ends = _compare(queries, lines, which, paces, shifts, PITCHES, TUNINGS)
+    costs, starts, ends = _compare(queries, lines, which, rate * paces, shifts, PITCHES, TUNINGS)
     shifts = shifts[..., None] + TUNINGS - tuning
     costs, starts, ends, shifts = (x.reshape(len(which), paces.shape[1] * LANES) for x in (costs, starts, ends, shifts))
     best = np.arange(len(which)), costs.argmin(1)
     return np.stack([costs[best], starts[best], ends[best], shifts[best], (ends - starts)[best] / seconds])
 
 
-def _query(contour: Contour) -> tuple[np.ndarray, np.ndarray, float, float]:
+def _query(contour: Contour, rate: float) -> tuple[np.ndarray, np.ndarray, float, float]:
     """Pitches (frames,) moved to whole semitones, weights, by how many semitones they were too high, and seconds."""
     contour = contour.trimmed()
-    pitches, weights = query_frames(contour, RATE)
+    pitches, weights = query_frames(contour, rate)
     tuning = float(np.angle((weights * np.exp(2j * np.pi * pitches)).sum()) / (2 * np.pi))
     return pitches - tuning, weights, tuning, contour.seconds
 
 
-def _compare(queries, lines: Lines, which, paces, shifts, rows, lanes, octave=OCTAVE, far=FAR) -> tuple:
+def _compare(queries, lines: Lines, which, frames, shifts, rows, lanes, octave=OCTAVE, far=FAR) -> tuple:
     """Costs per frame (lines, ways, LANES), and in beats the starts and ends of the first query.
 
-    In each of the ways (lines, ways) the notes of the line come at one of `paces`, and the queries are moved by one of
+    In each of the ways (lines, ways) a note of the line lasts as many `frames`, and the queries are moved by one of
     `shifts`. In the lanes, they are moved by `lanes` as well. `rows` are the pitches that a line may have. If `far` is
     None, starts are not tracked.
     """
@@ -126,7 +128,7 @@ def _compare(queries, lines: Lines, which, paces, shifts, rows, lanes, octave=OC
         args = (np.rint(scale * table).astype(np.int16), np.int16(round(scale * BEND)), far)
         args += (lines.offsets, lines.pitches, lines.starts, lines.durations)
         with Workers(torch.device("cpu")) as workers:
-            parts = workers.map(lambda lot, a=args: _lot(*a, which[lot], 1 / (RATE * paces[lot]), shifts[lot]), lots)
+            parts = workers.map(lambda lot, a=args: _lot(*a, which[lot], 1 / frames[lot], shifts[lot]), lots)
             costs, starts, ends = (np.concatenate(part) for part in zip(*parts, strict=True))
         found.append((np.where(costs == FULL, np.inf, costs / np.float32(scale * weights.sum())), starts, ends))
     return sum(costs for costs, _, _ in found) / len(found), found[0][1], found[0][2]
