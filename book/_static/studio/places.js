@@ -12,7 +12,8 @@ const LEAP = 15; // semitones: wider intervals count as this
 const CHANGES = [0.35, 0.76, 1.32, 2.8]; // how many times as long the next note is: the limits between five classes
 const END = 7; // instead of a class where a line ends; instead of an interval, there is a 0
 const KEPT = [0.75, 0.85]; // how likely intervals and changes survive the mistakes of a query
-const GROUP = 4, SLIP = 4; // between groups of notes, one may be missing or extra, which costs this many bits
+const GROUP = 4, SLIP = 3; // between groups of notes, one may be missing or extra, which costs this much
+const UNIT = 0.75, FULL = 98, HIGHEST = 7; // worths: units per bit, the most of a whole query, and of one note
 const MOST = 7; // groups of intervals or of changes that are compared: those that tell most
 const EDGE = 32; // places beyond either end of the collection
 
@@ -66,8 +67,7 @@ export class Places {
     const skip = Math.max(0, (pitches.length - LONGEST) >> 1);
     const part = pitches.slice(skip, skip + LONGEST), when = starts && starts.slice(skip, skip + LONGEST);
     const steps = Array.from(part, (_, i) => (when ? (i + 1 < when.length ? when[i + 1] - when[i] : 0) : 1));
-    const { worths, unit } = this.weigh(querySymbols(part, steps), starts !== null);
-    this.slide(worths, Math.trunc(SLIP * unit));
+    this.slide(this.weigh(querySymbols(part, steps), starts !== null), SLIP);
     return this.best(count).map((place) => place - skip);
   }
 
@@ -75,7 +75,7 @@ export class Places {
    * What it is worth for each note of the query that a place has a symbol: that the interval agrees, and the change.
    * Python: weigh.
    *
-   * @returns {{worths: Uint8Array[], unit: number}} for each note, the worth of all 256 symbols; how many make a bit
+   * @returns {Uint8Array[]} for each note, the worth of all 256 symbols
    */
   weigh(wanted, rhythm) {
     const shares = this.shares();
@@ -83,13 +83,11 @@ export class Places {
     const intervals = Array.from(wanted, (symbol) => bits(KEPT[0], shares.intervals[symbol >> 3]));
     const lasting = (change) => (change === END ? 0 : bits(KEPT[1], shares.changes[change]));
     const changes = Array.from(wanted, (symbol) => lasting(symbol & 7));
-    const sum = [...intervals, ...changes].reduce((a, b) => a + b, 0), unit = Math.min(2, 250 / Math.max(1, sum));
-    const [pitch, time] = keepMost([intervals, changes.map((x) => (rhythm ? x : 0))].map((x) => x.map((y) => rint(unit * y))));
-    const worths = Array.from(wanted, (symbol, i) => {
+    const [pitch, time] = roundMost([intervals, changes.map((x) => (rhythm ? x : 0))]);
+    return Array.from(wanted, (symbol, i) => {
       const same = (other) => [other >> 3 === symbol >> 3, (other & 7) === (symbol & 7)];
       return Uint8Array.from({ length: 256 }, (_, other) => same(other)[0] * pitch[i] + same(other)[1] * time[i]);
     });
-    return { worths, unit };
   }
 
   /** How common each interval and each change is in the collection. */
@@ -136,12 +134,14 @@ export class Places {
   }
 }
 
-/** The worths of intervals and of changes, 0 but in the MOST groups that tell most. Python: keep_most. */
-function keepMost(rows) {
+/** The worths of intervals and of changes in units, 0 but in the MOST groups that tell most. Python: round_most. */
+function roundMost(rows) {
   const told = (row, i) => row.slice(i - (i % GROUP), i - (i % GROUP) + GROUP).reduce((a, b) => a + b, 0);
   const sums = rows.flatMap((row) => row.filter((_, i) => i % GROUP === 0).map((_, g) => told(row, g * GROUP)));
   const least = sums.sort((a, b) => b - a)[MOST - 1] ?? 0;
-  return rows.map((row) => row.map((worth, i) => (told(row, i) < least ? 0 : worth)));
+  const most = rows.map((row) => row.map((worth, i) => (told(row, i) < least ? 0 : worth)));
+  const unit = Math.min(UNIT, FULL / Math.max(1, most.flat().reduce((a, b) => a + b, 0)));
+  return most.map((row) => row.map((worth) => clip(rint(unit * worth), 0, HIGHEST)));
 }
 
 /** Add to each place what its symbol and the next three are worth. Python: _add. */
