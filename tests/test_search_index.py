@@ -325,3 +325,28 @@ def test_places_are_those_where_most_agrees(tunes, notes, rhythm, rows, monkeypa
         assert len(found) <= count
         least = np.sort(scores)[-count - 1]  # as many places have more
         assert found.tolist() == np.flatnonzero(scores > least).tolist()
+
+
+def test_a_version_whose_parts_are_swapped_or_not_repeated_is_found(way, small):
+    sections = [melody(500, 36), melody(501, 36)]
+
+    def joined(*order: int) -> Melody:
+        return Melody.from_pitches(
+            [pitch for i in order for pitch in sections[i].pitches.tolist()],
+            [length for i in order for length in sections[i].durations.tolist()],
+        )
+
+    others = [melody(600 + i, 72) for i in range(30)]
+    made = MelodyIndex.build([*others, joined(0, 1)], progress=False)
+    for order in ((0, 1), (1, 0), (0, 0, 1, 1)):
+        match = made.find(joined(*order).transpose(3))[0]
+        assert match.id == "30"
+        assert match.probability > 0.9
+
+
+@pytest.mark.parametrize("notes", [41, 1_500, 4_000])
+def test_long_queries_get_as_many_answers_as_short_ones(way, small, tunes, notes):
+    query = Melody.from_pitches(np.resize(tunes[49].pitches, notes), np.resize(tunes[49].durations, notes))
+    found = small.find(query, k=5)
+    assert len(found) == 5
+    assert found[0].id == "49"

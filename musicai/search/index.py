@@ -36,8 +36,8 @@ FEWER = 12  # and once more by how many times as long it is as this: the longer,
 APART = 8  # notes: places that are closer are aligned together
 SUNG = 20_000  # lines that a contour is compared with at most
 TOGETHER = 1024  # lines or runs that a thread aligns before it takes more
-WEIGHED, TIMED = 500, 25  # lines whose alignments are all weighed, without and with rhythm,
-LONG = 40  # if the query has no more notes than this
+WEIGHED, TIMED = 500, 25  # lines whose alignments are all weighed, without and with rhythm
+LONG, PART, PARTS = 40, 24, 24  # notes: a longer query is searched for by parts, which overlap by half, at most so many
 RIVALS = 12  # matches that are looked at to judge the best: near-copies of it, and at least four other tunes
 
 
@@ -193,32 +193,58 @@ class MelodyIndex:
             raise ValueError(f"one or two notes are found everywhere; give at least {LEAST}, not {len(query.pitches)}")
         if not len(self._store["pieces"]):
             return []
-        return self._find_sound(query, k) if query.contours else self._find_notes(query, k)
+        if query.contours:
+            return self._find_sound(query, k)
+        return self._find_long(query, k) if len(query.pitches) > LONG else self._find_notes(query, k)
 
     def _find_notes(self, query: Query, k: int) -> list[Match]:
-        close, bare = len(query.pitches) <= LONG, query.starts is None  # pitches tell less and take half the time
-        which, firsts, lasts = self._candidates(query, EXHAUSTIVE * (1 + (close and bare)))
-        costs = Costs.one_key() if close else Costs.default()  # all alignments are weighed in the key of the best one
-        weights = costs.weigh(query.pitches, query.starts)
+        """Weigh all alignments with the best lines, in the key of the best one."""
+        few = EXHAUSTIVE if query.starts is not None else 2 * EXHAUSTIVE  # pitches tell less and take half the time
+        which, scores, shifts = self._align(query, few)
+        offsets, some = self._store["offsets"], WEIGHED if query.starts is None else TIMED
+        best = np.sort(_best(scores, self._store["pieces"][which], max(k, some)))
+        which = which[best]
+        lines = read_runs(self._store, which, offsets[which], offsets[which + 1])
+        return self._matches(query, which, weigh(query.pitches, query.starts, lines, shifts[best]), k)
+
+    def _find_long(self, query: Query, k: int) -> list[Match]:
+        """Find PARTS of a long query, each on its own, and add up how well a line matches them.
+
+        Versions of a tune often differ in their repeats and in the order of their parts, which no one alignment allows.
+        """
+        count, found = min(PARTS, -(-2 * len(query.pitches) // PART) - 1), []
+        for first in np.linspace(0, len(query.pitches) - PART, count).astype(int).tolist():
+            which, scores, _ = self._align(query.part(first, first + PART), EXHAUSTIVE // count)
+            lines, place = np.unique(which, return_inverse=True)
+            best = np.zeros(len(lines))  # a part that isn't there is no evidence against a line
+            np.maximum.at(best, place, scores)
+            found.append((lines, best))
+        lines, scores = (np.concatenate(column) for column in zip(*found, strict=True))
+        which, place = np.unique(lines, return_inverse=True)
+        return self._matches(query, which, np.bincount(place, scores) * len(query.pitches) / (count * PART), k)
+
+    def _align(self, query: Query, small: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The candidates' lines, their scores and transpositions; in a collection of `small` notes, all lines are."""
+        which, firsts, lasts = self._candidates(query, small)
+        weights = Costs.one_key().weigh(query.pitches, query.starts)
 
         def score(some: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             runs = None if firsts is None else read_runs(self._store, which[some], firsts[some], lasts[some])
             return align_all(query.pitches, query.starts, runs or self.lines, None if runs else some, weights)
 
         with Workers(torch.device("cpu")) as workers:
-            parts = np.array_split(np.arange(len(which)), -(-len(which) // TOGETHER))
+            parts = np.array_split(np.arange(len(which)), max(1, -(-len(which) // TOGETHER)))
             scores, shifts = (np.concatenate(x) for x in zip(*workers.map(score, parts), strict=True))
-        scores, offsets, pieces = scores.astype(float), self._store["offsets"], self._store["pieces"]
-        if firsts is not None:  # a score is that of a random place in a run; make it that of one in the whole line
-            scores += np.log((lasts - firsts) / np.diff(offsets)[which])
-        best = _best(scores, pieces[which], max(k, (WEIGHED if bare else TIMED) if close else RIVALS))
-        if close:
-            which, shifts = which[best := np.sort(best)], shifts[best]
-            lines = read_runs(self._store, which, offsets[which], offsets[which + 1])
-            scores = weigh(query.pitches, query.starts, lines, shifts)
-            best = _best(scores, pieces[which], max(k, RIVALS))
-        matches = [self._match(query, which[i], float(scores[i]) if close else None, weights) for i in best]
-        return _judge(sorted(matches, key=lambda match: -match.score), query, len(pieces))[:k]
+        if firsts is None:
+            return which, scores.astype(float), shifts
+        # a score is that of a random place in a run; make it that of one in the whole line
+        return which, scores + np.log((lasts - firsts) / np.diff(self._store["offsets"])[which]), shifts
+
+    def _matches(self, query: Query, which: np.ndarray, scores: np.ndarray, k: int) -> list[Match]:
+        """The matches with the best of some lines, one of each piece, given the lines' scores."""
+        pieces, weights = self._store["pieces"], Costs.one_key().weigh(query.pitches, query.starts)
+        best = _best(scores, pieces[which], max(k, RIVALS))
+        return _judge([self._match(query, which[i], scores[i], weights) for i in best], query, len(pieces))[:k]
 
     def _candidates(self, query: Query, small: int) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
         """The runs of notes that are worth aligning: which line each is in, its first note, and the one after it.
@@ -241,7 +267,7 @@ class MelodyIndex:
         keep = lasts - firsts >= LEAST
         return which[keep], firsts[keep], lasts[keep]
 
-    def _match(self, query: Query, line: int, score: float | None, weights: QueryWeights) -> Match:
+    def _match(self, query: Query, line: int, score: float, weights: QueryWeights) -> Match:
         name, piece = read_melody(self._store, line)
         found = align(query.pitches, query.starts, piece.pitches, piece.starts, weights)
         ratio = np.nan
@@ -250,7 +276,7 @@ class MelodyIndex:
             ratio = float((piece.starts[p1] - piece.starts[p0]) / (query.starts[q1] - query.starts[q0]))
         start, end = piece.notes[found.start].start, piece.notes[found.end - 1].end
         span = (start, end, int(found.transposition), ratio, found.pairs)
-        return Match(piece, piece.name, name, float(found.score) if score is None else score, 0.0, *span)
+        return Match(piece, piece.name, name, float(score), 0.0, *span)
 
     def _find_sound(self, query: Query, k: int) -> list[Match]:
         which, lines = self._sung_candidates(query)

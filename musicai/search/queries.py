@@ -69,6 +69,11 @@ class Query:
         """The seconds of a sound, or the number of notes."""
         return sum(contour.seconds for contour in self.contours) if self.contours else len(self.pitches)
 
+    def part(self, first: int, last: int) -> "Query":
+        """Cut out some notes, from number `first` up to `last`, which is left out."""
+        rhythm = (None if x is None else x[first:last] for x in (self.starts, self.durations))
+        return Query(self.pitches[first:last], *rhythm, name=self.name)
+
 
 def read_query(query) -> Query:
     """Turn whatever a person searches with into a `Query`.
