@@ -135,6 +135,8 @@ def _compose(parser: argparse.ArgumentParser) -> None:
     parser.argument_default = argparse.SUPPRESS  # what is not given stays with `musicai.compose`
     about = "a tune's number, id or title, notes, a file, or - for what `musicai find --json` prints (default: nothing)"
     parser.add_argument("--from", dest="source", metavar="SOURCE", help=about)
+    about = "find the source in an index that `musicai index` made, and start from the best match"
+    parser.add_argument("--index", metavar="FILE", help=about)
     _add_options(parser, CONTROLS)
     parser.add_argument("--out", metavar="FILE", required=True, help="the song: .mid, .musicxml or .abc")
 
@@ -189,15 +191,23 @@ def _writable(option: str, name: str, kinds, source: str | None = None) -> Path:
 
 def _run_compose(options: argparse.Namespace) -> None:
     import musicai
+    from musicai.chain import find_source
     from musicai.composition import read_match, read_source
     from musicai.notes.files import KINDS
 
-    asked, out = given_options(options, "out"), _writable("--out", options.out, KINDS, getattr(options, "source", None))
-    if (source := asked.pop("source", None)) is not None:
-        source = read_match(sys.stdin.read()) if source == "-" else read_source(source)
+    asked, source = given_options(options, "out", "source", "index"), getattr(options, "source", None)
+    out = _writable("--out", options.out, KINDS, source)
+    if source is not None:
+        source = read_match(sys.stdin.read()) if source == "-" else source
+        if "index" in options:
+            _, source = find_source(source, options.index)
+        elif isinstance(source, str):
+            source = read_source(source)
+    elif "index" in options:
+        raise ValueError("--index says where to find what --from names; give --from as well")
     song = musicai.compose(source, **asked)
     song.save(out)
-    print(f"{options.out}\n\n{_told(song)}")
+    print(f"{options.out}: {song.melody.name}\n\n{_told(song)}")
 
 
 def _told(song) -> str:
