@@ -201,6 +201,20 @@ def test_an_error_names_its_step(index, monkeypatch, asked, error):
         musicai.song(query, index=index, **(HOW | asked))
 
 
+def test_a_missing_index_is_refused_even_if_nothing_is_looked_for():
+    with pytest.raises(FileNotFoundError, match=r"find: no\.index: no such index"):
+        musicai.song(index="no.index", **HOW)
+
+
+@pytest.mark.parametrize("progress", [False, True])
+def test_the_performance_shows_bars_only_if_asked(monkeypatch, progress):
+    made, asked = musicai.song(**(HOW | {"progress": progress})), []
+    monkeypatch.setattr(chain, "perform", lambda score, **how: asked.append(how.pop("progress")))
+    assert made.audio is None
+    assert asked == [progress]
+    assert "progress" not in made.recipe["perform"]
+
+
 def test_an_unknown_argument_is_refused():
     with pytest.raises(TypeError, match="'tmpo'"):
         musicai.song(tune(1), tmpo=90, **HOW)

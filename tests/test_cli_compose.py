@@ -45,7 +45,7 @@ def asked(monkeypatch, tmp_path, index):
         melody = source if isinstance(source, Melody) else tune(9)
         controls = {"key": ("D dorian", "D dorian"), "meter": ((6, 8), (6, 8)), "range": (("D4", "B5"), ("E4", "B5"))}
         controls |= {"density": (float("nan"), 1.2345), "bars": (16, 16)}
-        given = {"controls": controls, "novelty": certify(melody, index), "melody": Melody((), "After a tune")}
+        given = {"controls": controls, "novelty": certify(melody, index), "score": melody.to_score()}
         return SimpleNamespace(**given, save=lambda path: write_score(path, melody))
 
     monkeypatch.setattr(musicai, "compose", compose, raising=False)
@@ -78,7 +78,7 @@ def test_what_is_not_given_is_left_to_compose(capsys, asked):
 def test_it_prints_what_was_asked_and_obtained_and_the_certificate(capsys, asked):
     out, err = run(capsys, "compose", "--from", "Miss McLeod's", "--out", "song.abc")
     assert not err
-    assert out[0] == "song.abc: After a tune"
+    assert out[0] == "song.abc"
     rows = {line[:14].strip(): (line[14:30].strip(), line[30:].strip()) for line in out[2:8]}
     assert rows[""] == ("asked", "obtained")
     assert rows["meter"] == ("6/8", "6/8")
@@ -103,9 +103,12 @@ def test_compose_finds_its_source_in_another_index(capsys, asked):
     MelodyIndex.build([own, tune(8)], "my.index", ids=["mine/1", "mine/2"], progress=False)
     write_score("query.mid", own.transpose(5))
     for source in ("my own", "mine/1", " ".join(f"{p}" for p in own.pitches[:16]), "query.mid"):
-        run(capsys, "compose", "--from", source, "--index", "my.index", "--out", "song.mid")
+        out, _ = run(capsys, "compose", "--from", source, "--index", "my.index", "--out", "song.mid")
         assert asked.pop("source").piece == own
-    run(capsys, "compose", "--from", "D4 D4 E4", "--index", "my.index", "--out", "song.mid")  # it isn't in there
+        assert out[:2] == ["find: My own [mine/1]", "song.mid"]
+        assert out[out.index("Among the tunes of my.index:") + 1].startswith("Original")  # of what the double composed
+    out, _ = run(capsys, "compose", "--from", "D4 D4 E4", "--index", "my.index", "--out", "song.mid")  # it isn't there
+    assert out[0].startswith("find: not found, so the song starts from your own notes; the nearest: ")
     assert asked["source"].pitches.tolist() == [62, 62, 64]
     _, (line,) = run(capsys, "compose", "--from", "my own", "--index", "no.index", "--out", "song.mid", code=1)
     assert "no.index: no such index" in line
