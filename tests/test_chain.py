@@ -11,7 +11,7 @@ import musicai
 from musicai import chain
 from musicai.audio import Audio
 from musicai.audio import load as load_sound
-from musicai.composition import generation, novelty, songs, sources
+from musicai.composition import certify, generation, novelty, songs, sources
 from musicai.notes import Melody, read_score
 from musicai.search import MelodyIndex, hum
 
@@ -55,6 +55,14 @@ def test_what_is_found_is_what_is_composed_from(made):
 def test_a_match_can_be_chosen(index):
     other = index.find(tune(7), 3)[2]
     assert musicai.song(other, **HOW).source.name == other.title != "Reel H"
+
+
+def test_a_match_is_played_searched_for_and_judged_as_its_piece(index):
+    match = index.find(tune(7), 1)[0]
+    played = musicai.perform(match, "flute", performer="sampled")
+    assert torch.equal(played.samples, musicai.perform(tune(7), "flute", performer="sampled").samples)
+    assert musicai.find(match, 1, index=index)[0].id == match.id
+    assert certify(match, index).longest == len(tune(7))
 
 
 def test_a_title_is_enough(index):
