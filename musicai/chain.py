@@ -51,12 +51,14 @@ class PlayedSong(Song):
         melody, request, source, laid_out: as for `Song`.
         matches: what was found, best first.
         recipe: everything that was chosen, as song.json has it.
+        progress: whether performing shows a bar.
 
     Chapter 8.
     """
 
     matches: tuple[Match, ...] = ()
     recipe: dict = field(default_factory=dict)
+    progress: bool = True
 
     @cached_property
     def score(self) -> Score:
@@ -68,7 +70,7 @@ class PlayedSong(Song):
     def audio(self) -> Audio:
         """The song as it sounds; it is performed when this is first asked for."""
         with step("perform"):
-            return perform(self.score, **self.recipe["perform"])
+            return perform(self.score, **self.recipe["perform"], progress=self.progress)
 
     def save(self, path: str | PathLike) -> None:
         """Write the sound, the score or the recipe, by the ending of the name: .mp3 or .wav, .mid or .abc, .json."""
@@ -194,7 +196,7 @@ def _make(recipe: dict, source, matches: tuple[Match, ...], like: Clip | None, p
     recipe["obtained"] = {name: got for name, (_, got) in made.controls.items()}
     rows = repr([(track.name, track.notes) for track in tracks])
     recipe |= {"notes": hashlib.sha256(rows.encode()).hexdigest()[:16], "versions": VERSIONS}
-    return PlayedSong(*(getattr(made, one.name) for one in fields(made)), matches, recipe)
+    return PlayedSong(*(getattr(made, one.name) for one in fields(made)), matches, recipe, progress)
 
 
 def check(recipe: dict, source, like: Clip | None = None) -> None:
@@ -211,9 +213,9 @@ def check(recipe: dict, source, like: Clip | None = None) -> None:
 
 def find_source(query, index: MelodyIndex | str | PathLike | None) -> tuple[tuple[Match, ...], object]:
     """The matches, and what to start from: the best or, if that is more likely wrong than right, the query's notes."""
+    index = MelodyIndex.open(index) if isinstance(index, str | PathLike) else index
     if query is None or isinstance(query, Match):
         return (query,) if query else (), query
-    index = MelodyIndex.open(index) if isinstance(index, str | PathLike) else index
     own = read_source(query, index) if isinstance(query, str) else query
     if not isinstance(own, Melody | Score) and not str(own).lower().endswith(NOTATION):
         own = read_query(own)  # once: to track the pitch of a sound takes seconds

@@ -96,7 +96,7 @@ def _run_find(options: argparse.Namespace) -> None:
         print("nothing found")
     else:
         for rank, match in enumerate(matches, 1):
-            place = f"beats {match.start:g} to {match.end:g}, {match.transposition:+} semitones"
+            place = f"beats {round(match.start, 2):g} to {round(match.end, 2):g}, {match.transposition:+} semitones"
             mark = "?" if match.unlikely else " "
             print(f"{rank:3}  {match.probability:4.0%} {mark} {match.title or 'untitled'}  [{match.id}]  {place}")
         if any(match.unlikely for match in matches):
@@ -135,6 +135,8 @@ def _compose(parser: argparse.ArgumentParser) -> None:
     parser.argument_default = argparse.SUPPRESS  # what is not given stays with `musicai.compose`
     about = "a tune's number, id or title, notes, a file, or - for what `musicai find --json` prints (default: nothing)"
     parser.add_argument("--from", dest="source", metavar="SOURCE", help=about)
+    about = "find the source in an index that `musicai index` made, and start from the best match"
+    parser.add_argument("--index", metavar="FILE", help=about)
     _add_options(parser, CONTROLS)
     parser.add_argument("--out", metavar="FILE", required=True, help="the song: .mid, .musicxml or .abc")
 
@@ -189,22 +191,35 @@ def _writable(option: str, name: str, kinds, source: str | None = None) -> Path:
 
 def _run_compose(options: argparse.Namespace) -> None:
     import musicai
+    from musicai.chain import find_source
     from musicai.composition import read_match, read_source
     from musicai.notes.files import KINDS
 
-    asked, out = given_options(options, "out"), _writable("--out", options.out, KINDS, getattr(options, "source", None))
-    if (source := asked.pop("source", None)) is not None:
-        source = read_match(sys.stdin.read()) if source == "-" else read_source(source)
+    asked, source = given_options(options, "out", "source", "index"), getattr(options, "source", None)
+    out = _writable("--out", options.out, KINDS, source)
+    if source is not None:
+        source = read_match(sys.stdin.read()) if source == "-" else source
+        if "index" in options:
+            matches, source = find_source(source, options.index)
+            best = f"{matches[0].title or 'a tune without a title'} [{matches[0].id}]" if matches else "nothing"
+            lost = "" if source in matches else "not found, so the song starts from your own notes; the nearest: "
+            print(f"find: {lost}{best}")
+        elif isinstance(source, str):
+            source = read_source(source)
+    elif "index" in options:
+        raise ValueError("--index says where to find what --from names; give --from as well")
     song = musicai.compose(source, **asked)
     song.save(out)
-    print(f"{options.out}\n\n{_told(song)}")
+    print(f"{options.out}\n\n{_told(song, options)}")
 
 
-def _told(song) -> str:
+def _told(song, options: argparse.Namespace) -> str:
+    from musicai.composition import certify
     from musicai.composition.controls import tell
 
     rows = (f"{name:14}{tell(wanted):16}{tell(got)}\n" for name, (wanted, got) in song.controls.items())
-    return f"{'':14}{'asked':16}obtained\n{''.join(rows)}\n{song.novelty}"
+    here = f"\n\nAmong the tunes of {options.index}:\n{certify(song, options.index)}" if "index" in options else ""
+    return f"{'':14}{'asked':16}obtained\n{''.join(rows)}\n{song.novelty}{here}"
 
 
 def _perform(parser: argparse.ArgumentParser) -> None:
@@ -235,8 +250,8 @@ def _run_perform(options: argparse.Namespace) -> None:
     names = cast(score, asked.pop("instruments", None), like=asked.pop("like", None))
     audio = perform(score, names, **asked)
     audio.save(out)
-    who = ", ".join(f"{score.tracks[i].name or i}: {name}" for i, name in names.items())
-    print(f"{options.out}: {audio.seconds:.0f} s; {who}")
+    who = [f"{score.tracks[i].name or i}: {name}" for i, name in names.items()]
+    print(f"{options.out}: {audio.seconds:.0f} s; {', '.join(who) or 'drums'}")
 
 
 def _song(parser: argparse.ArgumentParser) -> None:
@@ -272,7 +287,7 @@ def _run_song(options: argparse.Namespace) -> None:
     for path in (*score, out.with_suffix(".json")):  # what is written stays, even if the performing is interrupted
         made.save(path)
     who = ", ".join(f"{part}: {name}" for part, name in made.recipe["perform"]["instruments"].items())
-    print(f"{made}\n\n{_told(made)}\n\nperform: {who}", flush=True)
+    print(f"{made}\n\n{_told(made, options)}\n\nperform: {who}", flush=True)
     made.save(out)
     print(f"{options.out}: {made.audio.seconds:.0f} s; beside it, {out.with_suffix('.json').name} makes it again")
 

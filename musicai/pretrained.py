@@ -10,8 +10,9 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from numbers import Integral, Real
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import torch
 from safetensors.torch import load_file, save
@@ -39,6 +40,36 @@ class PretrainedError(ValueError):
 
     Chapter 4.
     """
+
+
+def check_config(config, may_be_zero: tuple[str, ...] = ()) -> None:
+    """Raise a ValueError for the first field of a model's config that has another type, or is a size below 1.
+
+    >>> check_config(WaveNetConfig())  # its own __post_init__ does this  # doctest: +SKIP
+
+    Args:
+        config: the dataclass.
+        may_be_zero: the sizes that may be 0.
+
+    Raises:
+        ValueError: if a field does not fit; the message names it.
+
+    Chapter 5.
+    """
+    for field in dataclasses.fields(config):
+        value, kind, least = getattr(config, field.name), field.type, 0 if field.name in may_be_zero else 1
+        name = kind if get_args(kind) else kind.__name__
+        if not _is(value, kind):
+            raise ValueError(f"{field.name} must be of type {name}, such as {field.default!r}; got {value!r:.80}")
+        if kind is int and value < least:
+            raise ValueError(f"{field.name} must be {least} or more; got {value}")
+
+
+def _is(value, kind) -> bool:
+    """Whether a value is of a type such as int, float, bool or tuple[int, ...], for which a list will do."""
+    if get_origin(kind) is tuple:
+        return isinstance(value, tuple | list) and all(_is(item, get_args(kind)[0]) for item in value)
+    return isinstance(value, {int: Integral, float: Real}.get(kind, kind)) and isinstance(value, bool) == (kind is bool)
 
 
 class Pretrained:

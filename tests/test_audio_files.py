@@ -91,6 +91,15 @@ def test_resampling_mono_and_parts(tmp_path):
             load(REAL, **bad)
 
 
+@pytest.mark.parametrize("name", ["sr", "start", "duration"])
+def test_a_setting_that_is_no_number_is_named(tmp_path, name):
+    save(tmp_path / "a.wav", torch.zeros(100), 8000)
+    with pytest.raises(AudioError, match=rf"a\.wav: .*{name}.* must be .*, not 'x'"):
+        load(tmp_path / "a.wav", **{name: "x"})
+    with pytest.raises(AudioError, match=r"samples must be numbers in \[-1, 1\], not 'x'"):
+        Audio("x", 8000)
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_every_part_is_in_its_place(tmp_path, suffix, monkeypatch):
     """Seeking, as between blocks, put silence into an mp3, and the last page of an ogg 592 samples late."""

@@ -11,7 +11,7 @@ import musicai
 from musicai import chain
 from musicai.audio import Audio
 from musicai.audio import load as load_sound
-from musicai.composition import generation, novelty, songs, sources
+from musicai.composition import certify, generation, novelty, songs, sources
 from musicai.notes import Melody, read_score
 from musicai.search import MelodyIndex, hum
 
@@ -55,6 +55,14 @@ def test_what_is_found_is_what_is_composed_from(made):
 def test_a_match_can_be_chosen(index):
     other = index.find(tune(7), 3)[2]
     assert musicai.song(other, **HOW).source.name == other.title != "Reel H"
+
+
+def test_a_match_is_played_searched_for_and_judged_as_its_piece(index):
+    match = index.find(tune(7), 1)[0]
+    played = musicai.perform(match, "flute", performer="sampled")
+    assert torch.equal(played.samples, musicai.perform(tune(7), "flute", performer="sampled").samples)
+    assert musicai.find(match, 1, index=index)[0].id == match.id
+    assert certify(match, index).longest == len(tune(7))
 
 
 def test_a_title_is_enough(index):
@@ -199,6 +207,20 @@ def test_an_error_names_its_step(index, monkeypatch, asked, error):
     query = asked.pop("query", tune(1))
     with pytest.raises((ValueError, FileNotFoundError), match=error):
         musicai.song(query, index=index, **(HOW | asked))
+
+
+def test_a_missing_index_is_refused_even_if_nothing_is_looked_for():
+    with pytest.raises(FileNotFoundError, match=r"find: no\.index: no such index"):
+        musicai.song(index="no.index", **HOW)
+
+
+@pytest.mark.parametrize("progress", [False, True])
+def test_the_performance_shows_bars_only_if_asked(monkeypatch, progress):
+    made, asked = musicai.song(**(HOW | {"progress": progress})), []
+    monkeypatch.setattr(chain, "perform", lambda score, **how: asked.append(how.pop("progress")))
+    assert made.audio is None
+    assert asked == [progress]
+    assert "progress" not in made.recipe["perform"]
 
 
 def test_an_unknown_argument_is_refused():

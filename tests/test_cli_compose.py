@@ -45,9 +45,8 @@ def asked(monkeypatch, tmp_path, index):
         melody = source if isinstance(source, Melody) else tune(9)
         controls = {"key": ("D dorian", "D dorian"), "meter": ((6, 8), (6, 8)), "range": (("D4", "B5"), ("E4", "B5"))}
         controls |= {"density": (float("nan"), 1.2345), "bars": (16, 16)}
-        return SimpleNamespace(
-            controls=controls, novelty=certify(melody, index), save=lambda path: write_score(path, melody)
-        )
+        given = {"controls": controls, "novelty": certify(melody, index), "score": melody.to_score()}
+        return SimpleNamespace(**given, save=lambda path: write_score(path, melody))
 
     monkeypatch.setattr(musicai, "compose", compose, raising=False)
     monkeypatch.setattr(sources, "default_index", lambda: index)
@@ -97,6 +96,24 @@ def test_compose_goes_on_from_what_find_prints(capsys, asked, monkeypatch):
     assert asked["source"].name == "Beads -- Reel"
     assert asked["source"].notes == tune(3).notes
     assert asked["source"].key == "G major"
+
+
+def test_compose_finds_its_source_in_another_index(capsys, asked):
+    own = Melody(tune(7).notes, name="My own", key="G major")
+    MelodyIndex.build([own, tune(8)], "my.index", ids=["mine/1", "mine/2"], progress=False)
+    write_score("query.mid", own.transpose(5))
+    for source in ("my own", "mine/1", " ".join(f"{p}" for p in own.pitches[:16]), "query.mid"):
+        out, _ = run(capsys, "compose", "--from", source, "--index", "my.index", "--out", "song.mid")
+        assert asked.pop("source").piece == own
+        assert out[:2] == ["find: My own [mine/1]", "song.mid"]
+        assert out[out.index("Among the tunes of my.index:") + 1].startswith("Original")  # of what the double composed
+    out, _ = run(capsys, "compose", "--from", "D4 D4 E4", "--index", "my.index", "--out", "song.mid")  # it isn't there
+    assert out[0].startswith("find: not found, so the song starts from your own notes; the nearest: ")
+    assert asked["source"].pitches.tolist() == [62, 62, 64]
+    _, (line,) = run(capsys, "compose", "--from", "my own", "--index", "no.index", "--out", "song.mid", code=1)
+    assert "no.index: no such index" in line
+    _, (line,) = run(capsys, "compose", "--index", "my.index", "--out", "song.mid", code=1)
+    assert "give --from as well" in line
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,16 @@ def test_it_is_made_again_from_its_recipe(capsys):
     assert "takes no query" in run(capsys, "song", "--from", "song.json", "--bars", "4", "--out", "x.mp3", code=1)[1][0]
 
 
+def test_a_song_from_another_index_is_compared_with_its_tunes_too(capsys):
+    own = Melody.from_pitches([50 + (k * k * 5 + 3 * k) % 17 for k in range(32)], 0.5, name="Own", key="G major")
+    MelodyIndex.build([own], "own.index", progress=False)
+    out, _ = run(capsys, "song", "own", "--closeness", "1", "--index", "own.index", *SONG[2:], "--out", "song.wav")
+    known, here = (out[i] for i, line in enumerate(out) if line.startswith(("Original", "Not original")))
+    assert known.startswith("Original")
+    assert here.startswith("Not original")
+    assert out[out.index(here) - 1] == "Among the tunes of own.index:"
+
+
 def test_what_cannot_be_written_is_refused_before_the_work_begins(capsys, monkeypatch, tmp_path):
     monkeypatch.setattr(chain, "song", None)
     assert "--out song.mid: the name must end in .wav" in run(capsys, *SONG, "--out", "song.mid", code=1)[1][0]

@@ -119,6 +119,8 @@ def test_refusals_say_what_would_fit():
         read_controls(None, {"bars": 4, "form": "AABA'"})
     with pytest.raises(ValueError, match="such as D4 to A4"):
         read_controls(None, {"range": ("D4", "G4"), "key": "D minor"})
+    with pytest.raises(ValueError, match="such as Bb3 to F4"):
+        read_controls(None, {"range": ("A3", "D4"), "key": "Bb major"})
     with pytest.raises(ValueError, match="without one, there is nothing to be close to"):
         read_controls(None, {"closeness": 0.5})
 

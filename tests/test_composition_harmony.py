@@ -40,6 +40,13 @@ def test_chord_names_and_notes():
     assert all(TONES[i].sum() == len(QUALITIES[quality]) for i, (_, quality) in enumerate(CHORDS))
 
 
+def test_chords_are_spelled_in_their_key():
+    tune = Melody.from_pitches([70, 74, 77, 75, 72, 75, 70], [1, 1, 2, 2, 1, 1, 4], key="Bb major")
+    assert {chord.name for chord in add_chords(tune)} <= {"Bb", "Eb", "F", "F7", "Cm", "Gm", "Dm", "Bb7", "C7"}
+    assert ChordSpan(0, 1, 10, "minor", "B major").name == "A#m"
+    assert ChordSpan(0, 1, 11, "major", "Gb major").name == "Cb"
+
+
 def test_tables_are_probabilities():
     for table in load_tables("chords").values():
         np.testing.assert_allclose(np.exp(table).sum(-1), 1)

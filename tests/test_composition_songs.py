@@ -8,7 +8,7 @@ import pytest
 from composition_helpers import RandomWriter
 
 import musicai
-from musicai.composition import Controls, closeness, density, generation, songs, syncopation
+from musicai.composition import Controls, Song, closeness, density, generation, songs, syncopation
 from musicai.composition.songs import fit_of, key_fit
 from musicai.notes import Melody, estimate_key, note_number, read_score
 
@@ -45,6 +45,12 @@ def test_the_shipped_model_keeps_to_what_was_asked(composed):
         got["closeness"] == pytest.approx(closeness(composed.melody, composed.laid_out)) == pytest.approx(0.4, abs=0.1)
     )
     assert got["key"] in ("D dorian", estimate_key(composed.melody))
+
+
+def test_pitches_are_spelled_in_the_key_of_the_song():
+    for key, expected in (("Bb major", ("Bb3", "Bb5")), ("B minor", ("A#3", "A#5")), ("Db major", ("Bb3", "Bb5"))):
+        melody = Melody.from_pitches([58, 62, 82], key=key)
+        assert Song(melody, replace(request(key), range=(58, 82))).controls["range"] == (expected, expected)
 
 
 def test_a_song_can_be_saved_and_read(composed, tmp_path):

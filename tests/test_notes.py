@@ -79,6 +79,36 @@ def test_score_says_what_is_wrong():
         Track((), pan=1.5)
 
 
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Score((), tempos=100), r"tempos 100 is not a list such as \[\(0, 120\)\]"),
+        (lambda: Score((), tempos=(0, 100)), r"tempos \(0, 100\) is not a list"),
+        (lambda: Score((), tempos=[(0, 100, 3)]), r"tempos \[\(0, 100, 3\)\] is not a list"),
+        (lambda: Score((), time_signatures=(3, 4)), r"time_signatures \(3, 4\) is not a list such as \[\(0, 3, 4\)\]"),
+        (lambda: Score((), time_signatures="3/4"), "time_signatures '3/4' is not a list"),
+        (lambda: Score(5), r"tracks 5 is not a list such as \[Track"),
+        (lambda: Score((), key=None), "key None is not text"),
+        (lambda: Track(Note(60, 0, 1)), r"notes Note.* is not a list such as \[Note"),
+        (lambda: Track((), name=5), "name 5 is not text"),
+        (lambda: Melody(None), r"notes None is not a list such as \[Note"),
+        (lambda: Melody((), key=5), "key 5 is not text"),
+        (lambda: Melody.from_pitches(60), r"pitches 60 is not a list such as \[60, None, 62\]"),
+        (lambda: Melody.from_pitches([60], [None]), "duration None is not a finite number"),
+    ],
+)
+def test_what_is_no_list_or_no_text_is_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_rows_may_be_any_iterables():
+    score = Score(iter([Track([Note(60, 0, 1)])]), tempos=np.array([[0, 60], [2, 90]]), time_signatures=[[0, 3, 4]])
+    assert score.tempos == ((0.0, 60.0), (2.0, 90.0))
+    assert score.time_signatures == ((0.0, 3, 4),)
+    assert len(score.tracks) == 1
+
+
 def test_transposing_moves_notes_and_key_but_not_drums():
     drums = Track((Note(36, 0, 1),), is_drum=True)
     score = Score((Track((Note(60, 0, 1),)), drums), key="D minor").transpose(3)

@@ -12,7 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from musicai.notes import Melody, Note, Score, Track, read_abc, read_musicxml, read_score, write_score
-from musicai.notes.notation import Speller, bars, beams, signature_of, values, voices
+from musicai.notes.notation import MODES, Speller, bars, beams, key_name, name_in_key, signature_of, values, voices
+from musicai.notes.note import note_name, note_number
 
 DIVISIONS = "<attributes><divisions>2</divisions></attributes>"
 WRITTEN = ["song.musicxml", "song.mxl", "song.abc", "song.mid"]
@@ -320,6 +321,17 @@ def test_spelling_names_the_pitch(fifths, pitch):
     letter, alteration, octave, _ = Speller(fifths).spell(pitch)
     assert "C D EF G A B".index(letter) + alteration + 12 * (octave + 1) == pitch
     assert abs(alteration) <= 2
+
+
+@given(st.integers(-7, 7), st.sampled_from(MODES), st.integers(0, 127))
+def test_a_name_in_a_key_is_a_name_of_the_pitch_with_the_sharps_or_flats_of_the_key(fifths, mode, pitch):
+    name = name_in_key(pitch, key_name(fifths, mode))
+    assert note_number(name) == pitch
+    if fifths > 1:  # from the tritone before the signature's last sharp on, and never the other way
+        assert "b" not in name
+    if fifths < -3:
+        assert "#" not in name
+    assert name_in_key(pitch, "") == name_in_key(pitch, "H-Dur") == note_name(pitch)
 
 
 def test_accidentals_are_written_once_they_are_needed():

@@ -138,11 +138,11 @@ def test_every_performer_refuses_what_is_not_a_score(everyone, name):
 def test_unknown_instruments_and_parts_are_refused_by_name(everyone, kind):
     own = {} if kind is SampledPerformer else {"model": everyone["gan" if kind is GANPerformer else "wavenet"][0].model}
     for instruments, message in [
-        ("fluet", "no instrument 'fluet'; the nearest are flute, pan_flute"),
-        ({"melody": "flute"}, "no part is called 'melody'; the score has"),
-        ({"": "kazoo"}, "no instrument 'kazoo'; the nearest are"),
+        ("fluet", "no instrument 'fluet'; the nearest: flute, pan_flute"),
+        ({"melody": "flute"}, "no part is called 'melody'; the parts: 0"),
+        ({"": "kazoo"}, "no instrument 'kazoo'; the nearest:"),
         ({1: "flute"}, "no part is called 1"),
-        (["flute", "flute"], "2 instruments for 1 parts"),
+        (["flute", "flute"], "2 instruments, but only 1 to cast"),
     ]:
         with pytest.raises(ValueError, match=message):
             kind(**own, instruments=instruments)(CHORD)

@@ -1,6 +1,7 @@
 """WaveNet: nothing looks ahead, the field is as wide as it says, and the network is what the paper's figure shows."""
 
 import math
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from musicai.composition.network import TuneConfig
 from musicai.wavenet import (
     CausalConv1d,
     DilatedStack,
@@ -18,6 +20,8 @@ from musicai.wavenet import (
     receptive_field,
 )
 from musicai.wavenet.layers import Upsample
+from musicai.wavenet.rolls import RollConfig
+from musicai.wavenet.scores import ScoreConfig
 
 SMALL = {"residual_channels": 6, "skip_channels": 5, "end_channels": 7, "classes": 16}
 
@@ -207,6 +211,16 @@ def test_bad_inputs_are_refused_by_name():
     assert small(mixtures=2).log_prob(torch.tensor([[0.0, math.nan]], dtype=torch.float64)).isnan().any()  # in sight
     with pytest.raises(ValueError, match="kernel_size must be 1 or more"):
         WaveNetConfig(kernel_size=0)
+
+
+@pytest.mark.parametrize("config", [WaveNetConfig, ScoreConfig, RollConfig, TuneConfig])
+def test_fields_of_a_config_have_the_type_of_their_defaults(config):
+    wrong = {int: ["x", None, 2.5, True], float: ["x", None, True], bool: ["x", 1], tuple: ["x", 5, (None,), (2.5,)]}
+    for field in fields(config):
+        for value in wrong[type(field.default)]:
+            with pytest.raises(ValueError, match=f"^{field.name} must be of type .*; got"):
+                config(**{field.name: value})
+    assert config(layers=np.int64(8)).layers == 8
 
 
 def test_saved_and_loaded(tmp_path):

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from numbers import Real
 from os import PathLike
 from os.path import expanduser
 from pathlib import Path
@@ -58,7 +59,10 @@ class Audio:
     title: str = ""
 
     def __post_init__(self):
-        samples = torch.as_tensor(self.samples).detach().cpu().float()
+        try:
+            samples = torch.as_tensor(self.samples).detach().cpu().float()
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise AudioError(f"samples must be numbers in [-1, 1], not {self.samples!r:.80}") from error
         require(samples.dim() in (1, 2), f"samples must be (channels, time) or (time,); got {tuple(samples.shape)}")
         whole("sr", self.sr)
         object.__setattr__(self, "samples", torch.atleast_2d(samples))
@@ -105,8 +109,10 @@ def load(
     Chapter 1.
     """
     with _naming(path), _open(path) as (file, frames):
-        require(0 <= start < math.inf, f"start must be at least 0 seconds, not {start!r}")
-        require(duration is None or duration > 0, f"duration must be above 0 seconds, not {duration!r}")
+        seconds = isinstance(start, Real) and 0 <= start < math.inf
+        require(seconds, f"start must be at least 0 seconds, not {start!r:.80}")
+        seconds = duration is None or (isinstance(duration, Real) and duration > 0)
+        require(seconds, f"duration must be above 0 seconds, not {duration!r:.80}")
         rate = file.samplerate
         first = round(start * rate)
         left = frames - first

@@ -20,8 +20,8 @@ from scipy.special import logsumexp
 
 from musicai.composition.controls import scale_of
 from musicai.data.catalogue import SHIPPED
-from musicai.notes import PITCH_CLASSES, Melody, Note, estimate_key, pitch_class
-from musicai.notes.notation import MODES
+from musicai.notes import Melody, Note, estimate_key, pitch_class
+from musicai.notes.notation import MODES, name_in_key
 
 QUALITIES = {"major": (0, 4, 7), "minor": (0, 3, 7), "seventh": (0, 4, 7, 10), "diminished": (0, 3, 6)}
 SUFFIXES = dict(zip(QUALITIES, ("", "m", "7", "dim"), strict=True))
@@ -48,6 +48,7 @@ class ChordSpan:
         end: when it ends, in beats.
         root: pitch class, 0 for C to 11 for B.
         quality: "major", "minor", "seventh" or "diminished".
+        key: in which its name is spelled, or "" for sharps.
 
     Chapter 7.
     """
@@ -56,11 +57,12 @@ class ChordSpan:
     end: float
     root: int
     quality: str
+    key: str = ""
 
     @property
     def name(self) -> str:
         """Such as "G7" or "Am"."""
-        return PITCH_CLASSES[self.root] + SUFFIXES[self.quality]
+        return name_in_key(60 + self.root, self.key)[:-1] + SUFFIXES[self.quality]
 
     @property
     def pitch_classes(self) -> tuple[int, ...]:
@@ -123,7 +125,8 @@ def add_chords(melody: Melody, *, pickup: float = 0.0, temperature: float = 0.0,
     path = best_path(scores, lambda t: tables["steps"][row, places[t + 1]], temperature, seed)
     starts = [t for t in range(len(path)) if t == 0 or path[t] != path[t - 1]]
     found = [(*CHORDS[path[t]], *edges[[t, end]].tolist()) for t, end in pairwise([*starts, len(path)])]
-    return [ChordSpan(start, end, (root + tonic) % 12, quality) for root, quality, start, end in found]
+    key = melody.key or estimate_key(melody)
+    return [ChordSpan(start, end, (root + tonic) % 12, quality, key) for root, quality, start, end in found]
 
 
 def key_of(melody: Melody) -> tuple[int, str]:

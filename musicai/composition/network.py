@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from musicai.composition.memory import NOTHING, PLACE, SLOTS, STATES, Source, TuneMemory
 from musicai.composition.tunes import LENGTHS, LOWEST, PITCHES, REST, Plan, Tune
 from musicai.notes.notation import MODES
-from musicai.pretrained import Pretrained
+from musicai.pretrained import Pretrained, check_config
 from musicai.wavenet.layers import DilatedStack, dilations_of
 
 METERS = ((2, 2), (4, 4), (2, 4), (6, 8), (9, 8), (3, 4), (3, 8), (12, 8), (6, 4), (5, 4), (3, 2))
@@ -49,6 +49,9 @@ class TuneConfig:
         layers: dilated convolutions.
         dropout: the share of channels that is dropped in training, for a whole tune at a time.
 
+    Raises:
+        ValueError: if a size is below 1, or a field has another type.
+
     Chapter 7.
     """
 
@@ -58,6 +61,9 @@ class TuneConfig:
     hidden: int = 256
     layers: int = 6
     dropout: float = 0.3
+
+    def __post_init__(self):
+        check_config(self)
 
 
 class TuneWaveNet(Pretrained, nn.Module):

@@ -111,8 +111,8 @@ def certify(piece: Melody | Score | str | PathLike, index: MelodyIndex | str | P
     (5, Place(title='Scale', id='0', start=0.0, note=2))
 
     Args:
-        piece: a Melody; a Song or a Score, of which the part called "melody" or "soprano" counts, or else every voice;
-            or the path of a MIDI, MusicXML or ABC file.
+        piece: a Melody or a Match; a Song or a Score, of which the part called "melody" or "soprano" counts, or else
+            every voice; or the path of a MIDI, MusicXML or ABC file.
         index: the tunes, or the path of an index that `musicai index` made; the default index if None.
 
     Returns: the certificate.
@@ -124,7 +124,7 @@ def certify(piece: Melody | Score | str | PathLike, index: MelodyIndex | str | P
     Chapter 7.
     """
     piece = read_score(piece, expand_repeats=True) if isinstance(piece, str | PathLike) else piece
-    piece = getattr(piece, "score", piece)  # of a Song
+    piece = getattr(piece, "piece", getattr(piece, "score", piece))  # of a Match, of a Song
     voices = [line for line in _voices(piece) if len(line) > 2]
     if not voices:
         raise ValueError("the piece has no line of three notes or more, so there is nothing to compare")

@@ -9,7 +9,8 @@ from dataclasses import replace
 import numpy as np
 
 from musicai.composition.sources import count_bars, find_form, lay_out, play_out
-from musicai.notes import Melody, note_name
+from musicai.notes import PITCH_CLASSES, Melody, note_name
+from musicai.notes.notation import name_in_key
 from musicai.search.queries import read_names
 
 from .controls import Controls, density, read_key, read_meter, read_number, refuse, scale_of, syncopation
@@ -138,6 +139,7 @@ def read_range(limits: object, tonic: int, mode: str) -> tuple[int, int]:
     triad = [(tonic + step) % 12 for step in scale_of(mode)[:5:2]]
     if any((pitch - low) % 12 + low > high for pitch in triad):
         root = min((p for p in range(tonic, 121, 12)), key=lambda p: (abs(p - low), p))
-        fits = f"{note_name(root)} to {note_name(root + scale_of(mode)[4])}"
+        key = f"{PITCH_CLASSES[tonic]} {mode}"
+        fits = f"{name_in_key(root, key)} to {name_in_key(root + scale_of(mode)[4], key)}"
         raise refuse("range", limits, f"one in which the tonic triad finds room, such as {fits}")
     return low, high

@@ -16,8 +16,8 @@ from musicai.composition.requests import read_controls
 from musicai.composition.sources import cut, key_scores, lay_out, play_out, read_source, source_melody
 from musicai.composition.tunes import TICKS
 from musicai.composition.voices import four_voices
-from musicai.notes import Melody, Score, estimate_key, note_name, write_score
-from musicai.notes.notation import MODES, signature_of
+from musicai.notes import Melody, Score, estimate_key, write_score
+from musicai.notes.notation import MODES, name_in_key, signature_of
 
 DRAFTS = 8  # tunes that are written to choose one from
 TOLERANCE = 0.05  # an error of the soft controls that counts as much as a nat in four notes
@@ -62,7 +62,8 @@ class Song:
         """What was asked and what was obtained, by the name of the argument; nan was left to the model."""
         asked, melody = self.request, self.melody
         parts = [part.notes for part in cut(melody, asked.span, len(asked.form))]
-        names = [note_name(int(pitch)) for pitch in (*asked.range, melody.pitches.min(), melody.pitches.max())]
+        ends = (*asked.range, melody.pitches.min(), melody.pitches.max())
+        names = [name_in_key(int(pitch), asked.key) for pitch in ends]
         found = {
             "key": (asked.key, asked.key if key_fit(melody, asked) >= 0 else estimate_key(melody)),
             "meter": (asked.meter, melody.time_signature),

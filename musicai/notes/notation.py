@@ -248,6 +248,25 @@ class Speller:
         return letter, alteration, (pitch - alteration) // 12 - 1, written
 
 
+def name_in_key(pitch: int, key: str) -> str:
+    """Name a MIDI pitch as a key spells it; where the key is unknown, with sharps, as `note_name` does.
+
+    >>> name_in_key(70, "F major"), name_in_key(70, "B minor"), name_in_key(70, "")
+    ('Bb4', 'A#4', 'A#4')
+
+    Args:
+        pitch: a whole number from 0 to 127.
+        key: a tonic and a mode, such as "D dorian", or "".
+
+    Returns: letter, sharps or flats, and octave.
+
+    Chapter 7.
+    """
+    fifths, _ = signature_of(key) or (2, "")  # two sharps: D major has the five sharps of `note_name` nearby, no flats
+    letter, alteration, octave, _ = Speller(fifths).spell(pitch)
+    return letter + "#" * alteration + "b" * -alteration + str(octave)
+
+
 # ---- repeats
 
 

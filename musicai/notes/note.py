@@ -6,6 +6,7 @@
 
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,13 +77,26 @@ class Note:
         return self.start + self.duration
 
 
+def listed(items, what: str, like: str) -> tuple:
+    """Return items as a tuple, or raise a ValueError that names what should have been a list."""
+    require(isinstance(items, Iterable), f"{what} {items!r:.80} is not a list such as {like}")
+    return tuple(items)
+
+
 def as_notes(notes) -> tuple[Note, ...]:
     """Return notes as a tuple, or raise a ValueError that names the first item that is not a Note."""
-    notes = tuple(notes)
+    notes = listed(notes, "notes", "[Note(60, 0, 1)]")
     for i, note in enumerate(notes):
         if not isinstance(note, Note):
-            raise ValueError(f"note {i} is {note!r}, not a Note")
+            raise ValueError(f"note {i} is {note!r:.80}, not a Note")
     return notes
+
+
+def check_text(thing, *names: str) -> None:
+    """Raise a ValueError for the first of these attributes that is no text."""
+    for name in names:
+        value = getattr(thing, name)
+        require(isinstance(value, str), f'{name} {value!r:.80} is not text; leave it out, or give "" if it is unknown')
 
 
 @dataclass(frozen=True)
@@ -115,6 +129,7 @@ class Track:
         keep = object.__setattr__
         notes = sorted(as_notes(self.notes), key=lambda note: (note.start, note.pitch, note.duration, note.velocity))
         keep(self, "notes", tuple(notes))
+        check_text(self, "name")
         keep(self, "program", whole(self.program, 0, 127, "program"))
         keep(self, "is_drum", bool(self.is_drum))
         keep(self, "pan", real(self.pan, "pan"))

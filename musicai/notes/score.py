@@ -1,6 +1,7 @@
 """Melodies, with one note at a time, and scores, with many tracks. Times are in beats (quarter notes). Chapter 1."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate, pairwise
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from musicai.notes.keys import transpose_key
-from musicai.notes.note import Note, Track, as_notes, real, require, whole
+from musicai.notes.note import Note, Track, as_notes, check_text, listed, real, require, whole
 
 PIANO = (21, 109)  # A0 to C8, the 88 keys of a piano
 SLACK = 1e-6  # beats: the rounding error allowed in sums of fractions such as 1/3
@@ -45,6 +46,7 @@ class Melody:
     def __post_init__(self):
         keep = object.__setattr__
         keep(self, "notes", as_notes(self.notes))
+        check_text(self, "name", "key")
         keep(self, "tempo", real(self.tempo, "tempo", above=0.0))
         keep(self, "time_signature", check_time_signature(self.time_signature))
         for i, (one, two) in enumerate(pairwise(self.notes), 1):
@@ -70,9 +72,9 @@ class Melody:
         Raises:
             ValueError: if the lists differ in length, or a value is out of range.
         """
-        pitches = list(pitches)
+        pitches = listed(pitches, "pitches", "[60, None, 62]")
         durations = [durations] * len(pitches) if np.ndim(durations) == 0 else durations
-        durations = [float(duration) for duration in durations]
+        durations = [real(duration, "duration") for duration in durations]
         require(len(durations) == len(pitches), f"{len(pitches)} pitches but {len(durations)} durations")
         starts = accumulate(durations, initial=0.0)  # one more than there are notes: the last is the end
         rows = zip(pitches, starts, durations, strict=False)
@@ -150,11 +152,13 @@ class Score:
 
     def __post_init__(self):
         keep = object.__setattr__
-        keep(self, "tracks", tuple(self.tracks))
+        keep(self, "tracks", listed(self.tracks, "tracks", "[Track([Note(60, 0, 1)])]"))
         if not all(isinstance(track, Track) for track in self.tracks):
             raise ValueError(f"a score takes a list of Tracks, not {self.tracks!r:.200}")
-        tempos = [(beat, real(bpm, "tempo", above=0.0)) for beat, bpm in self.tempos]
-        signatures = [(beat, *check_time_signature(pair)) for beat, *pair in self.time_signatures]
+        check_text(self, "name", "key")
+        tempos = [(beat, real(bpm, "tempo", above=0.0)) for beat, bpm in _rows(self, "tempos", [(0, 120)])]
+        rows = _rows(self, "time_signatures", [(0, 3, 4)])
+        signatures = [(beat, *check_time_signature(pair)) for beat, *pair in rows]
         keep(self, "tempos", _in_order(tempos, "tempo"))
         keep(self, "time_signatures", _in_order(signatures, "time signature"))
 
@@ -292,6 +296,14 @@ def check_time_signature(pair) -> tuple[int, int]:
     if denominator & (denominator - 1):
         raise ValueError(f"time signature {numerator}/{denominator}: the lower number must be a power of two")
     return numerator, denominator
+
+
+def _rows(score: Score, what: str, example: list[tuple]) -> list[tuple]:
+    """The rows of an attribute, each as long as the example's."""
+    given = getattr(score, what)
+    rows = [tuple(row) if isinstance(row, Iterable) else () for row in listed(given, what, str(example))]
+    require(all(len(row) == len(example[0]) for row in rows), f"{what} {given!r:.80} is not a list such as {example}")
+    return rows
 
 
 def _in_order(changes: list[tuple], what: str) -> tuple[tuple, ...]:

@@ -47,7 +47,7 @@ def find_instrument(name: str, known: Sequence[str] = ()) -> str:
         near = [key for key in table if wanted and (wanted in key or wanted.startswith(key.split("_")[-1]))]
         near += difflib.get_close_matches(wanted, table, 4, 0.5)
         near = list(dict.fromkeys(near))[:4] or list(INSTRUMENTS)
-        raise ValueError(f"no instrument {name!r}; the nearest are {', '.join(near)}")
+        raise ValueError(f"no instrument {name!r}; the nearest: {', '.join(near)}")
     return table.get(name) or table[wanted]
 
 
@@ -91,12 +91,12 @@ def cast(
     elif not isinstance(instruments, Mapping):
         require(isinstance(instruments, Sequence | None), f"instruments={instruments!r}: give names, such as 'flute'")
         given = list(instruments or ())
-        require(len(given) <= len(parts), f"{len(given)} instruments for {len(parts)} parts")
+        require(len(given) <= len(parts), f"{len(given)} instruments, but only {len(parts)} to cast: give one per part")
         instruments = dict(zip(parts, given, strict=False))
     titles = {track.name: i for i, track in parts.items()}
     shown = ", ".join(f"{i} {parts[i].name!r}" if parts[i].name else str(i) for i in parts)
     for part in instruments:
-        require(part in parts or part in titles, f"no part is called {part!r}; the score has {shown}")
+        require(part in parts or part in titles, f"no part is called {part!r}; the parts: {shown}")
     chosen = {i: instruments.get(i, instruments.get(track.name)) for i, track in parts.items()}
     names = {i: find_instrument(name or PROGRAMS[parts[i].program], known) for i, name in chosen.items()}
     if like is not None and names:

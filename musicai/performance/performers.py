@@ -57,7 +57,7 @@ def perform(
     >>> perform(song, {"melody": "flute", "bass": "cello"}, humanize=0.5).save("song.mp3")  # doctest: +SKIP
 
     Args:
-        score: the score to play, including its tempo changes; a Song, whose score is played; or the path of a file.
+        score: the score to play, including its tempo changes; a Melody, a Match or a Song; or the path of a file.
         instruments: one name for all parts, a list with a name for each, or a mapping from parts (the tracks' names, or
             their indices) to names; see `find_instrument`. The General MIDI program decides for a part without a name.
         performer: "gan", a new take for every note; "wavenet", sample by sample, faster than it sounds, with recorded

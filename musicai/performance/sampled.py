@@ -88,7 +88,8 @@ def limited(mix: Tensor) -> Tensor:
 
 
 def as_score(score: Score | Melody) -> Score:
-    """Convert a melody, a file, or anything with a `.score` to a score; a ValueError for all else, or over an hour."""
+    """Convert a melody, a file, a Match or a Song to a score; a ValueError for all else, or over an hour."""
+    score = getattr(score, "piece", score)
     score = read_score(score, expand_repeats=True) if isinstance(score, str | os.PathLike) else score
     score = score.to_score() if isinstance(score, Melody) else getattr(score, "score", score)
     require(isinstance(score, Score), f"cannot play a {type(score).__name__}: give a Score, a Melody or a file")

@@ -86,9 +86,9 @@ def read_query(query) -> Query:
     number, as the path of a file if there is one, and as ABC otherwise.
 
     Args:
-        query: text; a list of MIDI numbers or note names; a Melody, Song or Score (its highest voice); the path of a
-            sound, MIDI, MusicXML or ABC file; an Audio; a pair (audio, sample rate); a Contour; or a list of sounds,
-            which are excerpts of one recording. A long recording is cut into excerpts.
+        query: text; a list of MIDI numbers or note names; a Melody, Match, Song or Score (its highest voice); the path
+            of a sound, MIDI, MusicXML or ABC file; an Audio; a pair (audio, sample rate); a Contour; or a list of
+            sounds, which are excerpts of one recording. A long recording is cut into excerpts.
 
     Returns: the query.
 
@@ -102,6 +102,7 @@ def read_query(query) -> Query:
         return query
     if isinstance(query, Contour):
         return _from_contours([query], "the contour")
+    query = getattr(query, "piece", query)  # of a Match
     query = query if isinstance(query, Score) else getattr(query, "melody", query)  # of a Song
     if isinstance(query, Score | Melody):
         return _from_melody(query, "the melody")

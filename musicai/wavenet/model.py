@@ -10,11 +10,11 @@ from torch.nn import functional as F
 
 from musicai.audio.signal import mu_law_decode, mu_law_edges, mu_law_encode
 from musicai.notes.note import require
-from musicai.pretrained import Pretrained
+from musicai.pretrained import Pretrained, check_config
 from musicai.wavenet.heads import CategoricalHead, GaussianHead, log_mass
 from musicai.wavenet.layers import DilatedStack, Upsample, dilations_of
 
-MAY_BE_ZERO = {"mixtures", "global_classes", "global_channels", "local_channels", "residual"}
+MAY_BE_ZERO = ("mixtures", "global_classes", "global_channels", "local_channels")
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class WaveNetConfig:
         upsample: strides that bring local conditioning to the sample rate, such as (10, 16) from 100 Hz to 16 kHz.
 
     Raises:
-        ValueError: if the layers cannot be divided into the stacks, or a size is below 1.
+        ValueError: if the layers cannot be divided into the stacks, a size is below 1, or a field has another type.
 
     Chapter 5.
     """
@@ -58,10 +58,8 @@ class WaveNetConfig:
     upsample: tuple[int, ...] = ()
 
     def __post_init__(self):
+        check_config(self, MAY_BE_ZERO)
         dilations_of(self.layers, self.stacks)
-        for name, value in vars(self).items():
-            least = 0 if name in MAY_BE_ZERO else 1
-            require(not isinstance(value, int) or value >= least, f"{name} must be {least} or more; got {value}")
 
 
 class WaveNet(Pretrained, nn.Module):

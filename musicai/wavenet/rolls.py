@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from musicai.notes.note import require
-from musicai.pretrained import Pretrained
+from musicai.pretrained import Pretrained, check_config
 from musicai.train.loop import modes_kept
 from musicai.wavenet.heads import PianoRollHead
 from musicai.wavenet.layers import DilatedStack, dilations_of
@@ -42,6 +42,9 @@ class RollConfig:
         head_dropout: the dropout rate of the head in training.
         voices: how many voices `compose` writes strictly, without parallels and overlong notes; 0 for any texture.
 
+    Raises:
+        ValueError: if a size is below 1, or a field has another type.
+
     Chapter 5.
     """
 
@@ -56,6 +59,9 @@ class RollConfig:
     dropout: float = 0.3
     head_dropout: float = 0.2
     voices: int = 0
+
+    def __post_init__(self):
+        check_config(self, may_be_zero=("head_layers", "voices"))
 
 
 class RollWaveNet(Pretrained, nn.Module):
