@@ -2,8 +2,8 @@
 
 Two things are measured. The *longest run* is the most notes in a row that also stand in some tune: the same intervals,
 and the same proportions between the times from note to note, so that neither transposing nor doubling all the note
-values hides it. The *likeness* of the nearest tunes is what `MelodyIndex.find` says: its score, divided by that of a
-perfect copy. It forgives what ends a run: a note changed here and there.
+values hides it. The *likeness* of a tune that `MelodyIndex.find` finds is the score of its best alignment with the
+melody, divided by that of a perfect copy. It forgives what ends a run: a note changed here and there.
 
 Folk tunes share turns of phrase, so neither is 0 for a real tune that nobody copied. HUMAN and ALIKE say how far it
 goes, measured on the test split against the training split, in which no version of these tunes is.
@@ -200,7 +200,8 @@ def _alike(line: Melody, index: MelodyIndex) -> Iterator[tuple[float, Match]]:
         part = replace(line, notes=line.notes[first:last])
         perfect = float(align_all(part.pitches, part.starts, Lines.from_pieces([part]))[0][0])
         for match in index.find(part, NEAREST) if perfect > 0 else ():
-            yield min(1.0, max(0.0, match.score / perfect)), match
+            score = float(align_all(part.pitches, part.starts, Lines.from_pieces([match.piece]))[0][0])
+            yield min(1.0, max(0.0, score / perfect)), replace(match, score=score)  # both by the best alignment
 
 
 def _voices(piece: Melody | Score) -> list[Melody]:
