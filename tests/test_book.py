@@ -154,6 +154,8 @@ requestAnimationFrame(() => setTimeout(() => done({
   clippedMaths: [...document.querySelectorAll('article mjx-container:not([display=true]) mjx-math')]
     .filter(m => m.checkVisibility() && edge(m) > edge(m.closest('p, li, dd, td, th, div')) + 1)
     .map(m => m.parentElement.textContent.slice(0, 80)),
+  shortPlayers: [...document.querySelectorAll('article .musicai-ladder audio')]
+    .filter(a => a.checkVisibility() && a.clientWidth < 250).length, // which would have no seek bar
   tablesOutOfReach: [...document.querySelectorAll('article table')]
     .filter(t => t.scrollWidth > t.clientWidth && t.tabIndex < 0).length,
 })))"""
