@@ -509,7 +509,7 @@ def test_em_in_the_page_agrees_with_python(browser, tmp_path):
         pairs = [" and ".join(f"{v:.2f}" for v in values.tolist()) for values in (means, weights)]
         level = joint.logsumexp(1).mean().item()
         said = browser.execute_script("return document.querySelector('output').textContent")
-        assert said == f"step {taken}: log-likelihood {level:.3f} per sample; means {pairs[0]}; weights {pairs[1]}"
+        assert said == f"step {taken}: log-likelihood {level:.3f} per example; means {pairs[0]}; weights {pairs[1]}"
         shares = joint.softmax(1)
         weights, means = shares.mean(0), (shares * x[:, None]).sum(0) / shares.sum(0)
         stds = ((shares * (x[:, None] - means) ** 2).sum(0) / shares.sum(0)).sqrt()

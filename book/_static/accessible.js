@@ -11,4 +11,13 @@ const nameSliders = () => {
   }
 };
 nameSliders();
+// Tables that scroll sideways can be reached, and so scrolled, by keyboard.
+const reachTables = () => {
+  for (const table of document.querySelectorAll("article table")) {
+    if (table.scrollWidth > table.clientWidth) table.tabIndex = 0;
+    else table.removeAttribute("tabindex");
+  }
+};
+addEventListener("load", reachTables);
+addEventListener("resize", reachTables);
 new MutationObserver(nameSliders).observe(document.body, { childList: true, subtree: true }); // widgets are drawn later

@@ -89,7 +89,8 @@ def _(answer):
             raise Wrong(f"Of 40 items with a buffer of {size}, each should come out once; {len(got)} came out.")
         if held > size + 1:
             raise Wrong(f"With a buffer of {size}, your function held {held} items in memory at once.")
-        if (size > 1 and got == list(range(40))) or got != call(_drawn, answer, size, 1)[0]:
+        others = [list(range(40)), call(_drawn, answer, size, 2)[0]]
+        if (size > 1 and got in others) or got != call(_drawn, answer, size, 1)[0]:
             raise Wrong(f"A buffer of {size} should shuffle the items, and `rng` alone should decide their order.")
     runs = [call(_drawn, answer, 8, seed)[0] for seed in range(60)]
     late = max(place - item for run in runs for place, item in enumerate(run))

@@ -43,7 +43,7 @@ const draw = () => {
   const level = sum(x.map(v => Math.log(sum(joint(v)) + 1e-300))) / x.length;
   const show = a => a.map(v => v.toFixed(2)).join(" and ");
   root.querySelector("output").textContent =
-    `step ${n}: log-likelihood ${level.toFixed(3)} per sample; means ${show(m)}; weights ${show(w)}`;
+    `step ${n}: log-likelihood ${level.toFixed(3)} per example; means ${show(m)}; weights ${show(w)}`;
 };
 const reset = () => { w = [0.5, 0.5]; m = [...start]; s = [0.5, 0.5]; n = 0; draw(); };
 const move = (k, v) => { start[k] = Math.min(REACH, Math.max(-REACH, v)); reset(); };

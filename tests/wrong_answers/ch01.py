@@ -33,6 +33,15 @@ def _global_random(items, size, rng):
     yield from np.random.permutation(waiting).tolist()  # noqa: NPY002
 
 
+def _fixed_tail(items, size, rng):
+    waiting = list(islice(items, size))
+    for item in items:
+        i = int(rng.integers(len(waiting)))
+        yield waiting[i]
+        waiting[i] = item
+    yield from np.random.default_rng(0).permutation(waiting).tolist()
+
+
 def _reads_ahead(items, size, rng):
     everything = list(items)
     yield from _unshuffled_tail(iter(everything), size, rng)
@@ -86,6 +95,7 @@ WRONG = {
         lambda items, size, rng: [next(items)] * 40,
         _swap_neighbours,
         _unshuffled_tail,
+        _fixed_tail,
         _global_random,
         _reads_ahead,
         _block_by_block,

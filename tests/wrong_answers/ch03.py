@@ -29,6 +29,11 @@ def _global_random(weights, means, stds, n, rng):
     return np.random.normal(means[k], stds[k])  # noqa: NPY002
 
 
+def _fixed_noise(weights, means, stds, n, rng):
+    k = rng.choice(len(weights), size=n, p=weights)
+    return means[k] + stds[k] * np.random.default_rng(0).standard_normal(n)
+
+
 WRONG = {
     "03.1": [
         1848,
@@ -68,6 +73,7 @@ WRONG = {
         lambda weights, means, stds, n, rng: means[rng.choice(3, size=n, p=weights)],
         _stratified,
         _global_random,
+        _fixed_noise,
         lambda weights, means, stds, n, rng: np.sort(rng.normal(means[k := rng.choice(3, size=n, p=weights)], stds[k])),
     ],
     "03.7": [
