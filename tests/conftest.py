@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-# Two processes that fill numba's cache at once can crash on what they then load (numba issue 10128; librosa's pyin is
-# such a function). So each process of pytest keeps a cache of its own.
-WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
-os.environ["NUMBA_CACHE_DIR"] = str(Path(__file__).parents[1] / ".pytest_cache" / f"numba-{WORKER}")
+# Here and in each child process: one cache for all, see there.
+ROOT = Path(__file__).parents[1]
+os.environ["NUMBA_CACHE_DIR"] = str(ROOT / ".pytest_cache" / "numba")
+os.environ["NUMBA_CACHE_LOCATOR_CLASSES"] = "tests.numba_cache.Shared"
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
 
 # A deadline and the check for slow data are timed tests: they fail on a busy machine. The examples are the same in
 # each run, so that a commit that passed here passes elsewhere; `MUSICAI_FUZZ=1 pytest -m hypothesis` draws new ones.
