@@ -101,8 +101,7 @@ def install(wheel: Path, target: Path) -> None:
     options = ["install", "--quiet", "--no-deps", "--no-index", "--no-compile", "--target", target, wheel]
     subprocess.run([sys.executable, "-m", "pip", *options], check=True, capture_output=True)
     (target / "sitecustomize.py").write_text(NO_NETWORK)
-    (target / "tests").mkdir()
-    shutil.copy(ROOT / "tests" / "numba_cache.py", target / "tests")
+    shutil.copy(ROOT / "tests" / "numba_cache.py", target)
     compileall.compile_dir(target, quiet=2)
 
 
@@ -145,7 +144,7 @@ class Chapter:
         assert re.search(rf"^{len(cells)} passed", done.stdout, re.MULTILINE), done.stdout[-500:]
 
 
-for path in CHAPTERS:
+for path in [*CHAPTERS[::2], *CHAPTERS[1::2]]:  # neighbours call the same compiled functions: one would wait
     globals()[f"Test_{path.stem}"] = type(f"Test_{path.stem}", (Chapter,), {"path": path})
 
 
