@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-# Two processes that fill numba's cache at once can crash on what they then load (numba issue 10128; librosa's pyin is
-# such a function). So each process of pytest keeps a cache of its own.
-WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
-os.environ["NUMBA_CACHE_DIR"] = str(Path(__file__).parents[1] / ".pytest_cache" / f"numba-{WORKER}")
+# One cache of machine code for all, also for the processes that tests start: see numba_cache.py.
+TESTS = Path(__file__).parent
+os.environ["NUMBA_CACHE_DIR"] = str(TESTS.parent / ".pytest_cache" / "numba")
+os.environ["NUMBA_CACHE_LOCATOR_CLASSES"] = "numba_cache.Shared"
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [str(TESTS.parent), str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])]
+)
 
 # A deadline and the check for slow data are timed tests: they fail on a busy machine. The examples are the same in
 # each run, so that a commit that passed here passes elsewhere; `MUSICAI_FUZZ=1 pytest -m hypothesis` draws new ones.
@@ -25,7 +28,8 @@ settings.load_profile("musicai")
 # Those that take longest begin first, else one process of xdist would end alone with one of them. The chapters come
 # second: while one process builds their wheel, the other has something else to do.
 LONGEST = ["train_resume", "notebooks_alone", "book", "recipes", "fast_cpu", "distributed", "studio_search"]
-LONGEST += ["studio_page", "wavenet_scores", "gmm_scale"]
+LONGEST += ["gmm_hard", "notebooks", "generate", "studio_page", "generate_record", "gmm_scale", "chain", "studio_tunes"]
+LONGEST += ["wavenet_rolls"]
 
 
 def pytest_collection_modifyitems(items):

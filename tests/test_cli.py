@@ -1,7 +1,6 @@
 """The command line: what it prints is true, what goes wrong is one line, and exit codes say which kind it was."""
 
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
@@ -31,10 +30,8 @@ def cache(tmp_path, monkeypatch):
 
 
 def process(*words, **options):
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
         [sys.executable, "-m", "musicai", *words],
-        env=environment,
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

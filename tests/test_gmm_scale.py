@@ -52,7 +52,7 @@ MEMORY = """
 import resource, sys, numpy as np, torch
 torch.set_num_threads(1)
 from musicai.gmm import GaussianMixture
-mapped = np.memmap(sys.argv[1], np.float32, "r", shape=(2_000_000, 8))
+mapped = np.memmap(sys.argv[1], np.float32, "r", shape=(1_000_000, 8))
 GaussianMixture(2, covariance_type="diag", random_state=0, max_iter=2).fit([mapped[:99]])
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 def shards():
@@ -65,13 +65,13 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 
 def test_memory_does_not_grow_with_the_number_of_rows(tmp_path):
     path = tmp_path / "x"
-    np.random.default_rng(0).normal(size=(2_000_000, 8)).astype(np.float32).tofile(path)  # 64 MB
+    np.random.default_rng(0).normal(size=(1_000_000, 8)).astype(np.float32).tofile(path)  # 32 MB
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     run = subprocess.run(
         [sys.executable, "-c", MEMORY, str(path)], capture_output=True, text=True, env=environment, check=False
     )
     assert run.returncode == 0, run.stderr[-2000:]
-    megabytes = float(run.stdout)  # responsibilities alone would be 2,000,000 x 32 x 4 bytes = 256 MB
+    megabytes = float(run.stdout)  # responsibilities alone would be 1,000,000 x 32 x 4 bytes = 128 MB
     assert megabytes < 80
 
 

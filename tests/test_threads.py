@@ -60,6 +60,7 @@ def test_few_pieces_are_held_at_a_time_and_an_error_reaches_the_caller():
 
 def test_code_is_compiled_where_nothing_can_be_written(monkeypatch):
     """As in a read-only installation without a home folder: numba's own cache would be an error there."""
+    monkeypatch.setattr("numba.config.CACHE_LOCATOR_CLASSES", "")
     monkeypatch.setattr("numba.core.caching.CacheImpl._locator_classes", [])
     with pytest.raises(RuntimeError, match="no locator available"):
         numba.njit(cache=True)(_third)

@@ -130,7 +130,7 @@ class Costs:
         if not len(whole) or (starts is not None and len(starts) != len(whole)):
             count = "none" if starts is None else len(starts)
             raise ValueError(f"a query needs a note or more, and a start for each: {len(whole)} notes, {count} starts")
-        units = min(UNITS, ROOM * UNITS / (16 * len(whole)))
+        units = min(float(UNITS), ROOM * UNITS / (16 * len(whole)))  # one type: else numba compiles twice
         intervals = np.diff(whole).clip(-24, 24) + 24
         gains = np.append(0, -np.array(self.intervals)[intervals])
         spans = np.zeros((len(whole), len(whole) + 1), dtype=int) if starts is None else _spans(starts)
