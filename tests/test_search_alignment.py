@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from musicai.notes import Melody
 from musicai.search._fast import alignment as fast
 from musicai.search.alignment import align, likelihood
-from musicai.search.costs import ERRORS, EXTRA, IN_TIME, MISSING, STEPS, Costs
+from musicai.search.costs import ERRORS, EXTRA, IN_TIME, MISSING, OCTAVE, STEPS, Costs
 from musicai.search.lines import Lines
 
 COSTS = Costs.default()
@@ -217,17 +217,24 @@ def test_likelihood_is_the_sum_over_all_ways_to_make_the_query(seed, timed):
     assert likelihood(query, line, shift, *rhythm) == pytest.approx(sum(first) / len(line))
 
 
-def test_lines_are_weighed_by_their_likelihood_whatever_the_key():
+@pytest.mark.parametrize("timed", [False, True])
+def test_lines_are_weighed_by_their_likelihood_whatever_the_key(timed):
     lines = random_lines(0)
-    pitches, _ = query_from(lines, 100, timed=False)
-    _, shifts = fast.align_all(pitches, None, lines)
-    scores = fast.weigh(pitches, None, lines, shifts)
-    whole = COSTS.weigh(pitches).pitches.astype(int)
-    chances = [
-        likelihood(whole, notes_of(lines, k)[0].astype(int), shift) for k, shift in enumerate(shifts.astype(int))
-    ]
-    np.testing.assert_allclose(np.diff(scores), np.diff(np.log(chances)))
-    np.testing.assert_allclose(scores, fast.weigh(pitches + 3, None, lines, shifts.astype(int) - 3))
+    pitches, starts = query_from(lines, 100, timed)
+    _, shifts = fast.align_all(pitches, starts, lines)
+    scores, weights = fast.weigh(pitches, starts, lines, shifts), COSTS.weigh(pitches, starts)
+    whole, steps = weights.pitches.astype(int), weights.spans[:-1, 1].astype(int)
+
+    def chance(k: int) -> float:
+        line, onsets = notes_of(lines, k)
+        times = np.diff(onsets, append=onsets[-1] + lines.durations[lines.offsets[k + 1] - 1])
+        line_steps = np.rint(OCTAVE * np.log2(np.rint(48 * times) / 48)).astype(int)
+        tempos = round(steps.mean() - line_steps.mean()) + fast.TEMPOS if timed else [0]
+        rhythm = (steps, line_steps) if timed else (None, None)
+        return np.mean([likelihood(whole, line.astype(int), int(shifts[k]), *rhythm, tempo) for tempo in tempos])
+
+    np.testing.assert_allclose(np.diff(scores), np.diff(np.log([chance(k) for k in range(len(lines))])))
+    np.testing.assert_allclose(scores, fast.weigh(pitches + 3, starts, lines, shifts.astype(int) - 3))
 
 
 def test_lines_are_weighed_whatever_the_tempo():

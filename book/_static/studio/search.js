@@ -17,7 +17,7 @@ const CANDIDATES = 100000; // places at which it is aligned otherwise, divided b
 const FEWER = 12; // and once more by how many times as long it is as this: the longer, the surer are the first places
 const ONE_KEY = -500; // the cost of a change of key where none is allowed
 const APART = 8; // notes: places that are closer are aligned together
-const WEIGHED = 500, TIMED = 25; // lines whose alignments are all weighed, without and with rhythm
+const WEIGHED = 500, TIMED = 200; // lines whose alignments are all weighed, without and with rhythm
 const LONG = 40; // notes: longer queries need no such care
 const RIVALS = 12; // matches that are looked at to judge the best
 const SKETCHED = 100; // lines that a contour is compared with in detail

@@ -11,7 +11,7 @@ from collections import namedtuple
 import numpy as np
 
 from musicai.search.alignment import LONGEST, NEVER, Alignment, Chains, likelihood, trace
-from musicai.search.costs import FAR, OCTAVE, SPREAD, STEPS, TICKS, Costs, QueryWeights
+from musicai.search.costs import ERRORS, EXTRA, FAR, IN_TIME, MISSING, OCTAVE, SPREAD, STEPS, TICKS, Costs, QueryWeights
 from musicai.search.lines import Lines
 from musicai.threads import jit
 
@@ -21,6 +21,8 @@ ROWS = GAP  # rows that are kept
 LOGS = np.rint(OCTAVE * np.log2(np.arange(LONGEST + 1).clip(1) / TICKS)).astype(np.int16)
 MOVES = np.array(STEPS)
 TEMPOS = np.arange(-40, 41, 4)  # that are tried, from that at which the query is as fast as the line on average
+LAST = TEMPOS[-1] + len(IN_TIME)  # a note that is further off is out of time at all of them
+PACES = IN_TIME[np.abs(np.arange(-LAST, LAST + 1)[:, None] - TEMPOS).clip(max=len(IN_TIME) - 1)]  # (off, tempos)
 i16 = np.int16
 fast = jit(error_model="numpy", nogil=True)
 
@@ -108,10 +110,25 @@ def weigh(query_pitches: np.ndarray, query_starts, lines: Lines, shifts: np.ndar
 
 @fast
 def _likelihood_at_any_tempo(query, line, shift, steps, line_steps):
+    """The mean of `likelihood` over the tempos, which lie side by side so that each step is taken for all at once."""
     if not len(steps):
         return _likelihood(query, line, shift, steps, line_steps, 0)
-    usual = int(np.rint(steps.mean() - line_steps.mean()))
-    return np.array([_likelihood(query, line, shift, steps, line_steps, usual + tempo) for tempo in TEMPOS]).mean()
+    usual, ones = int(np.rint(steps.mean() - line_steps.mean())), np.ones(len(TEMPOS))
+    reached, before, total = np.zeros((len(query) + 1, len(TEMPOS))), ones.copy(), np.zeros(len(TEMPOS))
+    reached[0] = 1.0
+    for j in range(len(line)):
+        before[:] = 1.0
+        for i in range(len(query)):
+            error = ERRORS[min(abs(line[j] - query[i] - shift), 13)]
+            extra = EXTRA[min(abs(query[i] - query[i - 1]), 13)] if i else 0.0
+            timed, off = i < len(steps), steps[min(i, len(steps) - 1)] - line_steps[j] - usual
+            in_time = PACES[min(max(off, -LAST), LAST) + LAST] if timed else ones
+            fewer, these = reached[i], reached[i + 1]
+            for k in range(len(TEMPOS)):
+                now = before[k] * error * in_time[k] + fewer[k] * extra + these[k] * MISSING
+                before[k], these[k] = these[k], now
+        total += reached[-1]
+    return total.mean() / len(line)
 
 
 def align(query_pitches, query_starts, line_pitches, line_starts, costs=None) -> Alignment:

@@ -73,16 +73,16 @@ def warp_all(contours: Sequence[Contour], lines: Lines, candidates=None) -> tupl
     contours = [contour for contour in contours if contour.voiced.any()]
     if not contours:
         raise ValueError("no contour has a pitch: track_contour says so where it finds none")
-    paces, queries = np.tile(PACES, (len(which), 1)), [_query(contour, RATE) for contour in contours]
-    rough, _, _ = _compare(queries, lines, which, RATE * paces, np.zeros(paces.shape, int), CLASSES, KEYS, 0, None)
+    queries = {rate: [_query(contour, rate) for contour in contours] for rate, _ in REFINEMENTS}
+    paces, keys = np.tile(PACES, (len(which), 1)), np.zeros((len(which), len(PACES)), int)
+    rough, _, _ = _compare(queries[RATE], lines, which, RATE * paces, keys, CLASSES, KEYS, 0, None)
     rough = rough[..., :12].reshape(len(which), 12 * len(PACES))
     results = np.full((5, len(which)), np.nan, np.float32)
     results[0] = rough.min(1)
     for rate, count in REFINEMENTS:
         best = np.argsort(results[0], kind="stable")[:count]
         ways = np.argsort(rough[best], axis=1, kind="stable")[:, :WAYS]
-        queries = [_query(contour, rate) for contour in contours]
-        fine = _refine(queries, lines, which[best], *np.divmod(ways, 12), rate)
+        fine = _refine(queries[rate], lines, which[best], *np.divmod(ways, 12), rate)
         rest = np.setdiff1d(np.arange(len(which)), best)
         if len(rest):
             reached = np.max(fine[0], where=np.isfinite(fine[0]), initial=0)
