@@ -122,7 +122,10 @@ def share(function: Callable, pieces: Iterable) -> list:
     from numba import config
 
     limit = os.environ.get("OMP_NUM_THREADS", "")  # which numba does not look at
-    with ThreadPoolExecutor(min(config.NUMBA_NUM_THREADS, int(limit) if limit.isdecimal() else 999) or 1) as pool:
+    threads = min(config.NUMBA_NUM_THREADS, int(limit) if limit.isdecimal() else 999)
+    if threads < 2:
+        return list(map(function, pieces))
+    with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(function, pieces))
 
 
