@@ -30,6 +30,7 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+from asking import ask, rank_of
 from matchers import FolkFriendStyle, Music21Windows, spoiled
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
@@ -99,11 +100,6 @@ def calibration_error(probabilities: Iterable[float], right: Iterable[bool], bin
     probabilities, right = np.asarray(probabilities, dtype=float), np.asarray(right, dtype=float)
     place = np.minimum((probabilities * bins).astype(int), bins - 1)
     return float(np.abs(np.bincount(place, probabilities - right, bins)).sum() / len(right))
-
-
-def rank_of(answers: list, right: set) -> float:
-    """The place, from 1, of the first right answer; infinite if there is none."""
-    return next((place for place, answer in enumerate(answers, 1) if answer in right), math.inf)
 
 
 def scored(what: str, bars: dict[Callable, float], ranks: list, peers: dict | None = None, groups=None) -> list[Result]:
@@ -189,11 +185,6 @@ class Bench:
             pitches, starts, durations = perturb(excerpt(self.tunes[i], notes, rng), rng, times=times)
             moved = pitches + rng.integers(-6, 7)
             yield i, Query(moved, starts, durations) if rhythm else Query(moved), (pitches, durations)
-
-
-def ask(index: MelodyIndex, query, k: int = 10) -> list[int]:
-    """The positions in the collection of the pieces found."""
-    return [int(match.id) for match in index.find(query, k)]
 
 
 @row
@@ -383,11 +374,11 @@ def million(bench: Bench) -> Iterator[Result]:
     """The corpus and made-up tunes: built in one process, searched in another, whose memory is measured."""
     with tempfile.TemporaryDirectory(prefix="musicai-million-") as folder:
         path = Path(folder, "million.index")
-        built = stage("build", path, bench.million)
+        built = stage("search.py", "--build", path, bench.million)
         size = path.stat().st_size / built["tunes"]
         yield Result(f"{built['tunes']:,} tunes: minutes to build", 15, built["seconds"] / 60, at_most=True)
         yield Result("bytes per tune", 1200, size, count=built["tunes"], at_most=True)
-        asked = stage("ask", path, write_queries(bench.some(400), Path(folder, "queries.json")))
+        asked = stage("asking.py", path, write_queries(bench.some(400), Path(folder, "queries.json")))
     for what, bar in (("12", math.nan), ("24", math.nan), ("12 with rhythm", 0.7), ("24 with rhythm", 0.94)):
         ranks, spent = asked[what]
         yield from scored(f"mild notes among {built['tunes']:,}: {what}", {in_top_10: bar}, ranks)
@@ -395,9 +386,9 @@ def million(bench: Bench) -> Iterator[Result]:
     yield Result("MB resident at most, with Python and its libraries", 500, asked["mb"], at_most=True)
 
 
-def stage(name: str, *arguments) -> dict:
+def stage(script: str, *arguments) -> dict:
     """Run a part of the row `million` in a process of its own."""
-    command = [sys.executable, __file__, "--stage", name, *map(str, arguments)]
+    command = [sys.executable, Path(__file__).with_name(script), *map(str, arguments)]
     return json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[-1])
 
 
@@ -433,20 +424,6 @@ def write_queries(count: int, path: Path) -> Path:
         asked[f"{notes} with rhythm"] = [(i, query.pitches.tolist(), query.starts.tolist()) for i, query, _ in queries]
     path.write_text(json.dumps(asked))
     return path
-
-
-def ask_million(path: str, queries: str) -> dict:
-    """Ranks and seconds of each query, and the most memory that the process held."""
-    index, found = MelodyIndex.open(path), {}
-    for what, asked in json.loads(Path(queries).read_text()).items():
-        ranks, spent = found[what] = [], []
-        for i, *notes in asked:
-            query = Query(*map(np.array, notes))
-            began = time.perf_counter()
-            ranks.append(rank_of(ask(index, query), {i}))
-            spent.append(time.perf_counter() - began)
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return found | {"mb": int(status["VmHWM"].split()[0]) / 1024}
 
 
 @row
@@ -516,11 +493,10 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a tenth of the queries")
     parser.add_argument("--json", type=Path, help="also write the results to this file")
     parser.add_argument("--million", type=int, default=1_000_000, help="how many tunes the row `million` has")
-    parser.add_argument("--stage", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--build", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.stage:
-        run = {"build": build_million, "ask": ask_million}[options.stage[0]]
-        print(json.dumps(run(*options.stage[1:])))
+    if options.build:
+        print(json.dumps(build_million(*options.build)))
         return
     bench, results = Bench(options.quick, options.eval, options.million), []
     print(f"   {'':<58}{'bar':>9} {'ours':>9} {'95 %':16} {'n':>6}  peers")

@@ -7,26 +7,40 @@ first use.
 >>> audio, sr = musicai.audio.load("song.flac")  # doctest: +SKIP
 """
 
+from collections.abc import Callable
 from importlib import import_module
 from pkgutil import iter_modules
 from types import ModuleType
 
 __version__ = "0.1.0"
 
-VERBS = {"find": "search", "compose": "composition", "perform": "performance", "song": "chain"}  # function: its part
 
+def attach(room: str, things: dict[str, tuple[str, ...]]) -> tuple[Callable, Callable, list[str]]:
+    """Make the `__getattr__`, `__dir__` and `__all__` of a part whose names load on first use.
 
-def __dir__() -> list[str]:
-    parts = [module.name for module in iter_modules(__path__) if not module.name.startswith("_")]
-    return ["__version__", *VERBS, *parts]
+    >>> get, _, names = attach("musicai.search", {"index": ("Match", "MelodyIndex")})
+    >>> names, get("Match").__module__
+    (['Match', 'MelodyIndex'], 'musicai.search.index')
 
+    Args:
+        room: the part's `__name__`.
+        things: the public names in each of its modules.
 
-def __getattr__(name: str):
-    if name in VERBS:
-        return getattr(import_module(f"{__name__}.{VERBS[name]}"), name)
-    if name in __dir__()[1:]:
-        return import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module 'musicai' has no attribute {name!r}; it has {', '.join(__dir__()[1:])}")
+    Returns: a function that finds a name or a module, one that lists both, and the names.
+
+    Source: `lazy_loader.attach` of Scientific Python.
+    """
+    home = {name: module for module, names in things.items() for name in names}
+    known = [*home, *(part.name for part in iter_modules(import_module(room).__path__) if part.name[0] != "_")]
+
+    def find(name: str):
+        if name in home:
+            return getattr(import_module(f"{room}.{home[name]}"), name)
+        if name in known:
+            return import_module(f"{room}.{name}")
+        raise AttributeError(f"module {room!r} has no attribute {name!r}; it has {', '.join(known)}")
+
+    return find, lambda: known, sorted(home)
 
 
 def exports(room: dict[str, object]) -> list[str]:
@@ -42,3 +56,7 @@ def exports(room: dict[str, object]) -> list[str]:
     Returns: the names, sorted.
     """
     return sorted(name for name, thing in room.items() if name[0] != "_" and not isinstance(thing, ModuleType))
+
+
+VERBS = {"search": ("find",), "composition": ("compose",), "performance": ("perform",), "chain": ("song",)}
+__getattr__, __dir__, _ = attach(__name__, VERBS)

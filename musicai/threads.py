@@ -1,12 +1,12 @@
 """Share work among threads: pieces are handed out as threads become free, and the results come back in order.
 
-And `jit`, which keeps what numba compiles for them.
+And `jit`, which keeps what numba compiles for them. torch is loaded only for `Workers` and `one_core`.
 
->>> with Workers(torch.device("cpu")) as workers:
-...     list(workers.map(lambda i: i * i, range(4)))
+>>> share(lambda i: i * i, range(4))
 [0, 1, 4, 9]
 """
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,9 +14,7 @@ from contextlib import contextmanager
 from itertools import chain, islice
 from threading import Barrier
 
-import torch
-
-__all__ = ["Workers", "jit", "one_core"]
+__all__ = ["Workers", "jit", "one_core", "share"]
 
 
 class Workers:
@@ -26,17 +24,20 @@ class Workers:
     most of the time. Whole pieces of work do not wait for each other. Results come in the order of the pieces, so a sum
     over them does not depend on which thread finished first. No gradients are recorded.
 
+    >>> import torch
     >>> with Workers(torch.device("cpu")) as workers:
     ...     sum(workers.map(len, ["a", "bc"]))
     3
 
     Args:
-        device: where the work is done; on anything but the CPU it stays in the calling thread.
+        device: the torch.device where the work is done; on anything but the CPU it stays in the calling thread.
 
     Chapter 3.
     """
 
-    def __init__(self, device: torch.device):
+    def __init__(self, device):
+        import torch
+
         self.threads = torch.get_num_threads() if device.type == "cpu" else 1
         self._pool: ThreadPoolExecutor | None = None
 
@@ -50,6 +51,8 @@ class Workers:
 
     def map(self, function: Callable, pieces: Iterable) -> Iterator:
         """Yield `function(piece)` for each piece, in order; only a few pieces are in memory at a time."""
+        import torch
+
         function, pieces = torch.no_grad()(function), iter(pieces)  # gradients are switched off per thread
         first = list(islice(pieces, 2))
         pieces = chain(first, pieces)
@@ -70,6 +73,8 @@ class Workers:
             for _ in range(self.threads):
                 self._pool.submit(together.wait)
             together.wait()
+            import torch
+
             torch.set_num_threads(self.threads)  # torch's default for threads started from now on
         return self._pool
 
@@ -80,6 +85,7 @@ def one_core() -> Iterator[None]:
 
     Inside it, numbers below 1e-38 become 0, because processors handle such numbers many times more slowly.
 
+    >>> import torch
     >>> with one_core():
     ...     torch.get_num_threads()
     1
@@ -88,6 +94,8 @@ def one_core() -> Iterator[None]:
 
     Chapter 3.
     """
+    import torch
+
     threads, flushed = torch.get_num_threads(), bool(torch.tensor(1e-40) * 1 == 0)
     _on_one_core()
     try:
@@ -95,6 +103,30 @@ def one_core() -> Iterator[None]:
     finally:
         torch.set_num_threads(threads)
         torch.set_flush_denormal(flushed)
+
+
+def share(function: Callable, pieces: Iterable) -> list:
+    """Call a function for each piece in as many threads as numba may use, for compiled code that needs no torch.
+
+    >>> share(len, ["a", "bc"])
+    [1, 2]
+
+    Args:
+        function: of one piece; most of its work is in functions compiled with `jit(nogil=True)`.
+        pieces: what to call it with.
+
+    Returns: the results, in the order of the pieces.
+
+    Chapter 6.
+    """
+    from numba import config
+
+    limit = os.environ.get("OMP_NUM_THREADS", "")  # which numba does not look at
+    threads = min(config.NUMBA_NUM_THREADS, int(limit) if limit.isdecimal() else 999)
+    if threads < 2:
+        return list(map(function, pieces))
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(function, pieces))
 
 
 def jit(**options) -> Callable[[Callable], Callable]:
@@ -128,6 +160,8 @@ def jit(**options) -> Callable[[Callable], Callable]:
 
 
 def _on_one_core() -> None:
+    import torch
+
     torch.get_num_threads()  # the first call in a thread resets its count to the global one, so get before you set
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)

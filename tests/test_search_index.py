@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 import zlib
 
 import numpy as np
@@ -110,6 +112,16 @@ def test_ids():
     assert named.find(melody(1))[0].id == "c.mid"
     with pytest.raises(ValueError, match="shorter"):
         MelodyIndex.build([melody(0), melody(1)], ids=["one"], progress=False)
+
+
+def test_whoever_searches_for_notes_needs_no_torch(tunes, tmp_path):
+    MelodyIndex.build(tunes, path := str(tmp_path / "tunes.index"), progress=False)
+    asked = " ".join(map(str, tunes[7].pitches[:12]))
+    find = ["find", asked, "--index", path]
+    code = f"import sys; from musicai.cli import main; main({find}); print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Tune 7  [7]" in run.stdout.splitlines()[0]
+    assert not {"torch", "soundfile", "scipy.sparse"} & set(run.stdout.splitlines()[-1].split())
 
 
 @pytest.mark.parametrize("rhythm", [True, False])

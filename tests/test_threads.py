@@ -1,13 +1,14 @@
 """Work shared out between threads: in order, without graph, each thread on one core, and nothing else changed."""
 
 from pathlib import Path
+from threading import get_ident
 
 import numba
 import pytest
 import torch
 
 from musicai import threads
-from musicai.threads import Workers, jit
+from musicai.threads import Workers, jit, share
 
 
 @pytest.fixture
@@ -56,6 +57,18 @@ def test_few_pieces_are_held_at_a_time_and_an_error_reaches_the_caller():
         assert len(taken) < 10
         with pytest.raises(ZeroDivisionError):
             list(results)
+
+
+@pytest.mark.parametrize(("omp", "most"), [("2", 2), ("9", 3), ("", 3), ("4,2", 3), ("0", 1)])
+def test_shared_work_comes_in_order_from_as_many_threads_as_are_allowed(monkeypatch, omp, most):
+    monkeypatch.setenv("OMP_NUM_THREADS", omp)
+    monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", 3)
+    found = share(lambda i: (i, get_ident()), range(100))
+    assert [i for i, _ in found] == list(range(100))
+    assert len({thread for _, thread in found}) <= most
+    assert share(len, []) == []
+    with pytest.raises(ZeroDivisionError):
+        share(lambda i: 1 / (i - 5), range(10))
 
 
 def test_code_is_compiled_where_nothing_can_be_written(monkeypatch):

@@ -3,7 +3,7 @@
 Every one is a `torch.utils.data.Dataset` with a `split`; its class documents the items. Names load on first use.
 """
 
-from importlib import import_module
+import musicai
 
 _HOME = {
     "splits": ("SPLITS", "group_duplicates", "melody_key", "split_of", "split_tunes", "title_key"),
@@ -14,15 +14,4 @@ _HOME = {
     "public": ("MAESTRO", "SC09", "Groove", "NSynth", "SpeechCommands"),
     "transport": ("DataError", "download", "extract"),
 }
-_MODULE = {name: module for module, names in _HOME.items() for name in names}
-__all__ = sorted(_MODULE)
-
-
-def __dir__() -> list[str]:
-    return __all__
-
-
-def __getattr__(name: str):
-    if name in _MODULE:
-        return getattr(import_module(f"{__name__}.{_MODULE[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
+__getattr__, __dir__, __all__ = musicai.attach(__name__, _HOME)

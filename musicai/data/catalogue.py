@@ -17,6 +17,7 @@ from .transport import DataError, download, extract
 __all__ = ["SETS", "KnownSet"]
 
 SHIPPED = Path(__file__).parent / "shipped"
+AUDIO = (".wav", ".flac", ".ogg", ".oga", ".mp3", ".opus", ".aif", ".aiff")  # what musicai.audio.load reads
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
 from musicai import audio
+from musicai.data.catalogue import AUDIO
 from musicai.data.splits import SPLITS, check_split, split_of
 from musicai.data.transport import DataError
 from musicai.notes import Score, read_midi
 
-AUDIO = (".wav", ".flac", ".ogg", ".oga", ".mp3", ".opus", ".aif", ".aiff")  # what musicai.audio.load reads
 MIDI = (".mid", ".midi")
 FORWARD_ONLY = (".ogg", ".oga", ".mp3", ".opus")  # always decoded from the start, whichever part is wanted
 

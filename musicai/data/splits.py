@@ -22,8 +22,6 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from musicai.notes import Melody
 
@@ -199,7 +197,14 @@ def _candidates(sets: Sequence[np.ndarray], overlap: float) -> np.ndarray:
 
 def _groups(pairs: Sequence[tuple[int, int]], count: int) -> np.ndarray:
     """The first melody of the group that each of `count` melodies is in, if each pair belongs together."""
-    one, two = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
-    links = coo_array((np.ones(len(one)), (one, two)), shape=(count, count))
-    _, group = connected_components(links, directed=False)
-    return np.unique(group, return_index=True)[1][group]
+    before = list(range(count))  # an earlier melody of its group for each, or itself if it is the first
+
+    def first(i: int) -> int:
+        while before[i] != i:
+            before[i] = i = before[before[i]]  # so that the way is shorter next time
+        return i
+
+    for pair in pairs:
+        one, two = sorted(map(first, pair))
+        before[two] = one
+    return np.array([first(i) for i in range(count)], dtype=np.int64)

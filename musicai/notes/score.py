@@ -5,13 +5,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from musicai.notes.keys import transpose_key
 from musicai.notes.note import Note, Track, as_notes, check_text, listed, real, require, whole
+
+if TYPE_CHECKING:
+    import torch  # else loaded only for piano rolls
 
 PIANO = (21, 109)  # A0 to C8, the 88 keys of a piano
 SLACK = 1e-6  # beats: the rounding error allowed in sums of fractions such as 1/3
@@ -217,7 +219,7 @@ class Score:
             line.append(note)
         return Melody(tuple(line), self.name, self.key, self.tempos[0][1], self.time_signatures[0][1:])
 
-    def piano_roll(self, step: float = 0.25, keys: tuple[int, int] = PIANO, onsets: bool = False) -> Tensor:
+    def piano_roll(self, step: float = 0.25, keys: tuple[int, int] = PIANO, onsets: bool = False) -> "torch.Tensor":
         """Show which keys sound in each time step: bool (keys, frames), by default (88, frames) with A0 in row 0.
 
         Both ends of a note are rounded to the nearest frame, and it fills at least one. Drums and pitches beyond `keys`
@@ -228,6 +230,8 @@ class Score:
             keys: (lowest, highest + 1) MIDI pitches.
             onsets: whether to show only each note's first frame.
         """
+        import torch
+
         step, (low, high) = real(step, "step", above=0.0), keys
         spans = [(note.pitch, *_frames(note, step)) for note in self.pitched_notes]
         roll = np.zeros((high - low, max((stop for _, _, stop in spans), default=0)), dtype=bool)
@@ -249,6 +253,8 @@ class Score:
             program: General MIDI instrument 0..127.
             name: a title.
         """
+        import torch
+
         on = torch.as_tensor(roll).cpu() > 0
         require(on.ndim == 2, f"a piano roll is (keys, frames); this has shape {tuple(on.shape)}")
         onsets = torch.zeros_like(on) if onsets is None else torch.as_tensor(onsets).cpu() > 0

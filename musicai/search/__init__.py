@@ -6,18 +6,19 @@
 
 import musicai
 
-from ._fast.alignment import align_all
-from ._fast.warping import warp_all
-from .alignment import Alignment, align
-from .contours import Contour, track_contour
-from .costs import Costs
-from .fingerprints import AudioIndex, AudioMatch
-from .humming import excerpt, hum, perturb, sing
-from .index import Match, MelodyIndex
-from .library import default_index, find, read_folder
-from .lines import Lines, lines_of
-from .ngrams import InvertedIndex, interval_ngrams, rhythm_ngrams, words_of, worth
-from .queries import Query, read_query
-from .warping import warp
-
-__all__ = musicai.exports(globals())
+_HOME = {
+    "_fast.alignment": ("align_all",),
+    "_fast.warping": ("warp_all",),
+    "alignment": ("Alignment", "align"),
+    "contours": ("Contour", "track_contour"),
+    "costs": ("Costs",),
+    "fingerprints": ("AudioIndex", "AudioMatch"),
+    "humming": ("excerpt", "hum", "perturb", "sing"),
+    "index": ("Match", "MelodyIndex"),
+    "library": ("default_index", "find", "read_folder"),
+    "lines": ("Lines", "lines_of"),
+    "ngrams": ("InvertedIndex", "interval_ngrams", "rhythm_ngrams", "words_of", "worth"),
+    "queries": ("Query", "read_query"),
+    "warping": ("warp",),
+}
+__getattr__, __dir__, __all__ = musicai.attach(__name__, _HOME)

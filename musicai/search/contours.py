@@ -4,11 +4,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-
-from musicai.audio import AudioError, frame, resample
-from musicai.audio.features import dips, yin_difference
 
 BAND = 6000  # Hz: twice the highest frequency that is listened to
 RATE, HOP, SIZE = 16_000, 160, 896  # Hz and samples: a contour has 100 frames per second, each made from 56 ms
@@ -94,6 +89,7 @@ class Contour:
 def track_contour(audio, sr: int, name: str = "the sound") -> Contour:
     """Follow the pitch of a voice or an instrument that plays one melody.
 
+    >>> import torch
     >>> t = torch.arange(16_000) / 16_000
     >>> contour = track_contour(torch.sin(2 * torch.pi * 440 * t), 16_000)
     >>> contour.rate, round(float(np.nanmedian(contour.pitches)), 2)
@@ -118,12 +114,16 @@ def track_contour(audio, sr: int, name: str = "the sound") -> Contour:
     fundamental frequency" (1993).
     Chapter 6.
     """
+    import torch  # here, as those who search for notes do without
+
+    from musicai.audio import AudioError, frame, resample
+
     x = torch.as_tensor(audio).detach().cpu().float()
     if x.ndim not in (1, 2) or x.numel() == 0 or not bool(x.isfinite().all()):
         held = "NaN or infinite samples" if x.numel() and x.ndim in (1, 2) else f"an array {tuple(x.shape)}"
         raise AudioError(f"{name} must hold finite samples (time,) or (channels, time), not {held}")
     x = resample(resample(x if x.ndim == 1 else x.mean(0), sr, BAND), BAND, RATE)  # what is above is mostly noise
-    x = F.pad(x - x.mean(), (MIDDLE, SIZE - MIDDLE))
+    x = torch.nn.functional.pad(x - x.mean(), (MIDDLE, SIZE - MIDDLE))
     blocks = [_candidates(part) for part in frame(x, SIZE, HOP).split(BLOCK)]
     costs, pitches = (torch.cat(part).numpy() for part in zip(*blocks, strict=True))
     path = _cheapest(costs, pitches)
@@ -136,15 +136,17 @@ def track_contour(audio, sr: int, name: str = "the sound") -> Contour:
     return contour
 
 
-def _candidates(frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _candidates(frames) -> tuple:
     """The costs and pitches (frames, CANDIDATES) of the deepest dips; the cost of a missing one is infinite."""
+    from musicai.audio.features import dips, yin_difference
+
     d = yin_difference(frames, round(RATE / LOWEST) + 2)
     depth, lags = dips(d)
     beside = lags - lags.round()  # the bottom of the parabola is deeper than the sample beside it
     depth = depth - (d[..., :-2] - d[..., 2:]) * beside / 4
     frequency = RATE / lags
     octaves = (frequency / HIGHEST).log2().neg()
-    cost = torch.where((frequency >= LOWEST) & (octaves >= 0), depth + LONGER * octaves, torch.inf)
+    cost = (depth + LONGER * octaves).where((frequency >= LOWEST) & (octaves >= 0), np.inf)
     costs, best = cost.topk(CANDIDATES, largest=False)
     return costs, 69 + 12 * (frequency.gather(-1, best) / 440).log2()
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 import numpy as np
-import torch
 from tqdm.auto import tqdm
 
 from musicai.data.splits import group_duplicates
@@ -27,7 +26,7 @@ from musicai.search.costs import Costs, QueryWeights
 from musicai.search.lines import Lines
 from musicai.search.queries import Query, read_query
 from musicai.storage import atomic_write
-from musicai.threads import Workers
+from musicai.threads import share
 
 LEAST = 3  # notes of a query
 EXHAUSTIVE = 600_000  # notes: in smaller collections, every line is aligned; without rhythm, in twice as large ones
@@ -232,9 +231,8 @@ class MelodyIndex:
             runs = None if firsts is None else read_runs(self._store, which[some], firsts[some], lasts[some])
             return align_all(query.pitches, query.starts, runs or self.lines, None if runs else some, weights)
 
-        with Workers(torch.device("cpu")) as workers:
-            parts = np.array_split(np.arange(len(which)), max(1, -(-len(which) // TOGETHER)))
-            scores, shifts = (np.concatenate(x) for x in zip(*workers.map(score, parts), strict=True))
+        parts = np.array_split(np.arange(len(which)), max(1, -(-len(which) // TOGETHER)))
+        scores, shifts = (np.concatenate(x) for x in zip(*share(score, parts), strict=True))
         if firsts is None:
             return which, scores.astype(float), shifts
         # a score is that of a random place in a run; make it that of one in the whole line

@@ -9,8 +9,6 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from musicai.data import FolkCorpus, JSBChorales, Nottingham
-from musicai.data.splits import SPLITS
 from musicai.notes import Melody, Score, read_abc, read_score
 from musicai.storage import cache_dir
 
@@ -71,6 +69,8 @@ def default_index() -> MelodyIndex:
 @cache  # for a folder that cannot keep it
 def _build(folk: bool, path: Path) -> MelodyIndex:
     """Build the index in the cache folder or, if that is full or read-only, in memory."""
+    from musicai.data import FolkCorpus
+
     what = "the folk corpus" if folk else "the shipped tunes (with the extra `corpus` there would be 4,248 folk tunes)"
     print(f"Building the search index of {what}, once; this takes about half a minute: {path}", file=sys.stderr)
     tunes = FolkCorpus(expand_repeats=True) if folk else _shipped()
@@ -83,6 +83,8 @@ def _build(folk: bool, path: Path) -> MelodyIndex:
 
 
 def _shipped() -> list[Score]:
+    from musicai.data import SPLITS, JSBChorales, Nottingham
+
     rolls = [collection(split) for collection in (Nottingham, JSBChorales) for split in SPLITS]
     return [one.score(i) for one in rolls for i in range(len(one))]
 

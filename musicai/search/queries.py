@@ -11,10 +11,8 @@ from os.path import expanduser, isfile  # which raise nothing where text is no p
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from musicai.audio import Audio, load
-from musicai.data.folders import AUDIO as SOUND
+from musicai.data.catalogue import AUDIO as SOUND
 from musicai.notes import Melody, Score, note_number, read_score
 from musicai.notes.abc import parse_tune
 from musicai.notes.files import READABLE
@@ -108,15 +106,16 @@ def read_query(query) -> Query:
         return _from_melody(query, "the melody")
     if isinstance(query, str | PathLike):
         return _read_text_or_file(query)
-    if isinstance(query, Audio):
+    if hasattr(query, "samples") and hasattr(query, "sr"):  # an Audio, without loading torch to know
         query = query.samples, query.sr
     if hasattr(query, "recurse") and hasattr(query, "write"):  # a music21 stream
         return _from_melody(read_score(query.write("musicxml")), "the stream")
     if isinstance(query, tuple | list) and len(query) == 2:
         for audio, sr in (query, query[::-1]):  # soundfile and librosa give the rate last, scipy first
-            if isinstance(audio, list | np.ndarray | torch.Tensor) and np.ndim(audio) and isinstance(sr, Real | str):
+            array = isinstance(audio, list | np.ndarray) or hasattr(audio, "detach")  # of a tensor
+            if array and np.ndim(audio) and isinstance(sr, Real | str):
                 return _from_contours(_contours(audio, sr, "the sound"), "the sound")
-    if isinstance(query, list | tuple | range | np.ndarray | torch.Tensor) and len(query):
+    if (isinstance(query, list | tuple | range | np.ndarray) or hasattr(query, "detach")) and len(query):
         return _read_list(list(query))
     raise ValueError(f"cannot search for {query!r:.80}; give {EXAMPLES}")
 
@@ -138,6 +137,8 @@ def _read_text_or_file(query: str | PathLike) -> Query:
     suffix = path.suffix.lower()
     if suffix in SOUND + NOTATION or isinstance(query, PathLike) or isfile(path):
         if suffix in SOUND:
+            from musicai.audio import load
+
             return _from_contours(_contours(*load(path, mono=True), path.name), path.name)
         if suffix in NOTATION:
             return _from_melody(read_score(path), path.name)
@@ -230,7 +231,9 @@ def _contours(audio, sr: int, name: str) -> list[Contour]:
     return found
 
 
-def _mono(audio, sr: int, name: str) -> torch.Tensor:
+def _mono(audio, sr: int, name: str):
+    import torch
+
     if not isinstance(sr, Real) or not sr >= 1000:
         raise ValueError(f"{name} needs a sample rate of at least 1000 Hz, as in (audio, 16000), not {sr!r:.40}")
     try:

@@ -25,6 +25,7 @@ LAST = TEMPOS[-1] + len(IN_TIME)  # a note that is further off is out of time at
 PACES = IN_TIME[np.abs(np.arange(-LAST, LAST + 1)[:, None] - TEMPOS).clip(max=len(IN_TIME) - 1)]  # (off, tempos)
 i16 = np.int16
 fast = jit(error_model="numpy", nogil=True)
+inner = jit(error_model="numpy", nogil=True, no_cpython_wrapper=True)  # called by compiled code only
 
 _likelihood = fast(likelihood)
 
@@ -179,7 +180,7 @@ def _run(block, pitches, starts, offsets, chosen, weights, moves, logs, scores, 
         done += count
 
 
-@fast
+@inner
 def _fill(block, pitches, starts, offsets, chosen):
     """Copy lines into the block until it is full; return how many."""
     cell, count = GAP, 0
@@ -198,7 +199,7 @@ def _fill(block, pitches, starts, offsets, chosen):
     return count
 
 
-@fast
+@inner
 def _measure(block, count, size, weights, logs):
     """The times between notes, and the guess of the tempo."""
     ticks = block.ticks
@@ -213,7 +214,7 @@ def _measure(block, count, size, weights, logs):
             block.guess[j] = i16(span - weights.spans[0, end - j]) if end > j else i16(0)
 
 
-@fast
+@inner
 def _row(block, i, size, weights, moves, full):
     """Row i of the tables."""
     rows, now, back = len(block.best), i % len(block.best), 0
@@ -235,7 +236,7 @@ def _row(block, i, size, weights, moves, full):
             _extend_pitches(block, now, then, between, i, number, a, b, size, weights)
 
 
-@fast
+@inner
 def _add_wrong(block, i, back, size, weights):
     """`alignment._wrong`, added to what is between."""
     pitches, others = block.pitches[GAP:size], block.pitches[GAP - back : size - back]
@@ -250,7 +251,7 @@ def _add_wrong(block, i, back, size, weights):
         total[j] = i16(total[j] + score)
 
 
-@fast
+@inner
 def _extend(block, now, then, between, i, number, a, b, size, weights):
     """`alignment._extend`."""
     best, tempo, step = block.best[now, GAP:size], block.tempo[now, GAP:size], block.step[now, GAP:size]
@@ -280,7 +281,7 @@ def _extend(block, now, then, between, i, number, a, b, size, weights):
         step[j] = mark if better else how
 
 
-@fast
+@inner
 def _extend_pitches(block, now, then, between, i, number, a, b, size, weights):
     """`_extend` without rhythm, where all is in time, if only the score is asked for."""
     best, before = block.best[now, GAP:size], block.best[then, GAP - b : size - b]
@@ -293,7 +294,7 @@ def _extend_pitches(block, now, then, between, i, number, a, b, size, weights):
         best[j] = score if score > old else old
 
 
-@fast
+@inner
 def _end(block, i, size, weights):
     """Let the chains end here, if that is better than where they ended before."""
     best, end, shift, pitches = block.best[i % len(block.best)], block.end, block.shift, block.pitches
@@ -305,7 +306,7 @@ def _end(block, i, size, weights):
         shift[j] = now if better else old_shift
 
 
-@fast
+@inner
 def _score(block, first, last, units):
     """The average over the places where the chain could end, and the transposition of the best."""
     top, at = i16(NEVER), first

@@ -7,7 +7,6 @@ each step of the dynamic programming does all of them at once.
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -16,7 +15,7 @@ from numba.extending import intrinsic
 from musicai.search.contours import Contour
 from musicai.search.lines import Lines
 from musicai.search.warping import BEND, OCTAVE, PACES, beats_per_note, line_frames, pitch_cost, query_frames
-from musicai.threads import Workers, jit
+from musicai.threads import jit, share
 
 RATE = 8.0  # frames per second
 REFINEMENTS = (RATE, 100), (2 * RATE, 10)  # frames per second, and how many lines are compared so finely
@@ -127,9 +126,8 @@ def _compare(queries, lines: Lines, which, frames, shifts, rows, lanes, octave=O
         scale = min(300.0, 0.8 * FULL / (table.max((1, 2)).sum() + 1))
         args = (np.rint(scale * table).astype(np.int16), np.int16(round(scale * BEND)), far)
         args += (lines.offsets, lines.pitches, lines.starts, lines.durations)
-        with Workers(torch.device("cpu")) as workers:
-            parts = workers.map(lambda lot, a=args: _lot(*a, which[lot], 1 / frames[lot], shifts[lot]), lots)
-            costs, starts, ends = (np.concatenate(part) for part in zip(*parts, strict=True))
+        parts = share(lambda lot, a=args: _lot(*a, which[lot], 1 / frames[lot], shifts[lot]), lots)
+        costs, starts, ends = (np.concatenate(part) for part in zip(*parts, strict=True))
         found.append((np.where(costs == FULL, np.inf, costs / np.float32(scale * weights.sum())), starts, ends))
     return sum(costs for costs, _, _ in found) / len(found), found[0][1], found[0][2]
 

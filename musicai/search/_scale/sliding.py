@@ -7,12 +7,11 @@ found.
 """
 
 import numpy as np
-import torch
 
 from musicai.search._scale.circuits import DIGITS, SLIP, WORTH, add, agree, fetch, reach, slip, use_widest
 from musicai.search._scale.planes import AFTER, BEFORE, BITS, LANES, WORDS, divide
 from musicai.search._scale.store import Store
-from musicai.threads import Workers, jit
+from musicai.threads import jit, share
 
 LONGEST = 24  # notes of the query that are compared
 LEAP = 15  # semitones: wider intervals count as this
@@ -111,7 +110,7 @@ def _slide(planes, blocks, height, query, count, least):
     """
     use_widest()
     bits, wanted, notes, worths, told = query
-    kinds, groups, rows, n = len(bits), len(notes), planes.shape[1] - BEFORE - AFTER, 0
+    kinds, groups, rows, n = len(bits), len(notes), planes.shape[1] - BEFORE - AFTER, np.int64(0)  # else compiled twice
     slips, ahead = groups - 1, (GROUP - 1) * groups
     scores, places = np.empty(2 * count + LANES, np.uint8), np.empty(2 * count + LANES, np.int64)
     limit, hits = np.zeros(DIGITS, np.int64), np.zeros(WORDS, np.uint64)
@@ -173,9 +172,8 @@ def find_places(store: Store, pitches: np.ndarray, starts: np.ndarray | None, co
     enough = SAFETY * count * height // (rows * step) + 1
     some = _join([slide(0, blocks, step, height, enough)], least[0])
     least[0] = max(least[0], _prune(*some, enough)[1])  # so that hardly any place has to be noted in vain
-    with Workers(torch.device("cpu")) as workers:
-        found = workers.map(lambda first: slide(first, first + MAPPED), range(0, blocks, MAPPED))
-        scores, places = _join([*found], least[0])
+    found = share(lambda first: slide(first, first + MAPPED), range(0, blocks, MAPPED))
+    scores, places = _join(found, least[0])
     places = np.sort(places[: _prune(scores, places, count)[0]])
     return places[places < notes] - skip
 
