@@ -192,7 +192,7 @@ def typed(bench: Bench) -> Iterator[Result]:
     """Typed notes among the tunes of the folk corpus."""
     for seed, (what, notes, times, rhythm, bar, limit) in enumerate(TYPED):
         ranks, versions, spent, friend = [], [], [], []
-        for i, query, played in bench.queries(bench.some(400), notes, times, rhythm, seed):
+        for i, query, played in bench.queries(bench.some(1000), notes, times, rhythm, seed):
             began = time.perf_counter()
             found = ask(bench.index, query)
             spent.append(time.perf_counter() - began)
