@@ -67,7 +67,7 @@ def test_errors(indices, tmp_path, monkeypatch, few):
 
     monkeypatch.setattr(lance, "FEW", few)
     vars(indices[1]).pop("_few", None)
-    for query, k, problem in (([60, 62], 10, "a query of 2 notes"), ([60, 62, 64, 65, 67], 0, "at least 1")):
+    for query, k, problem in (([60, 62], 10, "give at least 3, not 2"), ([60, 62, 64, 65, 67], 0, "at least 1")):
         with pytest.raises(ValueError, match=problem):
             indices[1].find(query, k)
     with pytest.raises(FileNotFoundError, match="no table 'melodies'"):
