@@ -7,7 +7,7 @@ from .framework import exercise
 
 @exercise("02.1", "Bins are sr / n_fft hertz apart; two of them must fit into the semitone.")
 def frame_for_c2() -> int:
-    """The smallest n_fft, a power of two, that puts C2 and C#2 at least two bins apart at 16 kHz."""
+    """The smallest n_fft, a power of two, that puts C2 and C#2 at least two bin widths apart at 16 kHz."""
     return 2 ** int(np.ceil(np.log2(2 * 16_000 / (69.30 - 65.41))))
 
 

@@ -47,6 +47,14 @@ def _reads_ahead(items, size, rng):
     yield from _unshuffled_tail(iter(everything), size, rng)
 
 
+def _folded(tune):
+    return (np.diff(tune) % 12).tolist()
+
+
+def _kinds(tunes):
+    return {tuple(np.diff(tune)) for tune in tunes}
+
+
 WRONG = {
     "01.1": [
         5_292_000,
@@ -66,6 +74,7 @@ WRONG = {
         lambda y, mu: ((1 + mu) ** np.abs(y) - 1) / mu,
         lambda y, mu: ((1 + mu) ** y - 1) / mu,
         lambda y, mu: np.sign(y) * np.log1p(mu * np.abs(y)) / np.log1p(mu),
+        lambda y, mu: np.array([np.sign(v) * ((1 + mu) ** abs(v) - 1) / mu for v in y.ravel()]),  # one dimension only
     ],
     "01.4": [
         lambda pitches: "*" + "".join("U" if b > a else "D" for a, b in pairwise(pitches)),
@@ -87,6 +96,8 @@ WRONG = {
             sum(tuple(np.diff(tune)) in {tuple(np.diff(t)) for t in train} for tune in test) / len(train)
         ),
         lambda train, test: sum(len(tune) in map(len, train) for tune in test) / len(test),
+        lambda train, test: np.mean([any(_folded(a) == _folded(b) for a in train) for b in test]),
+        lambda train, test: len(_kinds(test) & _kinds(train)) / len(_kinds(test)),
     ],
     "01.7": [
         lambda items, size, rng: iter(rng.permutation(list(items)).tolist()),
