@@ -61,15 +61,15 @@ PIECES = (
         "A jig under another name",
         '"GAG GAB|ABA ABd|edd gdd|edB dBA" --key "A minor" --bars 16 --tempo 150 --closeness 0.4',
         "The query is four bars of *The Kesh* in ABC, and O'Neill prints that jig as *The Mountaineer's "
-        "March*. Here it's in minor: the first strain climbs to a high A, and the second runs from there down "
-        "to the low one. Only the opening turn still gives the jig away. The first strain breaks off on an F sharp; "
-        "the second goes up to the high A, and that is home.",
+        "March*. Here it's in minor: the first strain climbs to a high A and breaks off on an F sharp, "
+        "and the second runs from the high A down to the low one before it comes home. Only the opening turn still "
+        "gives the jig away.",
     ),
     Piece(
         "Ten typed notes",
         '"D4 G4 A4 C5 B4 A4 G4 B4 D5 G5" --key "A dorian" --bars 16 --tempo 190 --instruments melody=clarinet',
         "Ten notes without any rhythm were enough. The song is in the dorian mode, as asked, and as often off the beat "
-        "as the march in the book: notes are held across the bar line. In the twelfth and thirteenth bars, it breaks "
+        "as *The Minstrel Boy*: notes are held across the bar line. In the twelfth and thirteenth bars, it breaks "
         "into flurries of very short notes, as a piper might. Then it slows down and comes to rest on its keynote.",
     ),
     Piece(
