@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(NODE is None, reason="node, which runs JavaScrip
 
 ROOT = Path(__file__).parents[1]
 STUDIO = ROOT / "book" / "_static" / "studio"
-LENGTHS = (5, 8, 16, 30)
+LENGTHS = (5, 8, 16, 30, 60, 150)
 ASK = """
 import { readFileSync } from "node:fs";
 import { TuneIndex } from "./search.js";

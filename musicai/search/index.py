@@ -35,7 +35,7 @@ FEWER = 12  # and once more by how many times as long it is as this: the longer,
 APART = 8  # notes: places that are closer are aligned together
 SUNG = 20_000  # lines that a contour is compared with at most
 TOGETHER = 1024  # lines or runs that a thread aligns before it takes more
-WEIGHED, TIMED = 500, 200  # lines whose alignments are all weighed, without and with rhythm
+WEIGHED, TIMED = 500, 100  # lines whose alignments are all weighed, without and with rhythm
 LONG, PART, PARTS = 40, 24, 24  # notes: a longer query is searched for by parts, which overlap by half, at most so many
 RIVALS = 12  # matches that are looked at to judge the best: near-copies of it, and at least four other tunes
 

@@ -17,8 +17,8 @@ const CANDIDATES = 100000; // places at which it is aligned otherwise, divided b
 const FEWER = 12; // and once more by how many times as long it is as this: the longer, the surer are the first places
 const ONE_KEY = -500; // the cost of a change of key where none is allowed
 const APART = 8; // notes: places that are closer are aligned together
-const WEIGHED = 500, TIMED = 200; // lines whose alignments are all weighed, without and with rhythm
-const LONG = 40; // notes: longer queries need no such care
+const WEIGHED = 500, TIMED = 100; // lines whose alignments are all weighed, without and with rhythm
+const LONG = 40, PART = 24, PARTS = 24; // notes: a longer query is searched for by parts, at most so many
 const RIVALS = 12; // matches that are looked at to judge the best
 const SKETCHED = 100; // lines that a contour is compared with in detail
 
@@ -30,7 +30,8 @@ export class TuneIndex {
   constructor(bytes, { exhaustive = EXHAUSTIVE } = {}) {
     this.lines = new Collection(bytes);
     this.fitted = this.lines.header.fitted;
-    this.places = this.lines.pitches.length > exhaustive ? new Places(this.lines) : null;
+    this.exhaustive = exhaustive;
+    this.places = this.lines.pitches.length > exhaustive ? new Places(this.lines) : null; // parts may need it later
   }
 
   get length() {
@@ -50,19 +51,42 @@ export class TuneIndex {
   find(notes, k = 5, { rhythm = true } = {}) {
     const count = notes.length;
     if (count < LEAST) throw new Error(`one or two notes are found everywhere; give at least ${LEAST}, not ${count}`);
-    const query = queryOf(notes, rhythm), close = count <= LONG, { costs } = this.fitted;
-    const weights = weigh(close ? { ...costs, change: ONE_KEY } : costs, query.pitches, query.starts);
-    const runs = this.runs(query), { scores, shifts } = this.score(weights, runs), most = Math.max(k, RIVALS);
-    const chosen = bestTunes(scores, runs.which, close ? Math.max(k, rhythm ? TIMED : WEIGHED) : most);
-    const lines = chosen.map((i) => ({ line: runs.which[i], shift: shifts[i] }));
-    const best = close ? this.weighAll(weights, lines).slice(0, most) : lines;
-    const matches = best.map((found) => this.match(weights, found)).sort((a, b) => b.score - a.score);
+    const query = queryOf(notes, rhythm), weights = this.weigh(query);
+    const lines = count > LONG ? this.addParts(query) : this.weighBest(query, weights, Math.max(k, rhythm ? TIMED : WEIGHED));
+    const best = lines.sort(byScore).slice(0, Math.max(k, RIVALS));
+    const matches = best.map((found) => this.match(weights, found));
     return judge(this.fitted.confidence, matches, query, this.length).slice(0, k).map((match) => this.describe(match));
   }
 
+  /** What the notes of a query are worth, if its key does not change. */
+  weigh({ pitches, starts }) {
+    return weigh({ ...this.fitted.costs, change: ONE_KEY }, pitches, starts);
+  }
+
+  /** The best lines, with their scores by all alignments, in the key of the best one. */
+  weighBest(query, weights, most) {
+    const runs = this.runs(query, this.exhaustive), { scores, shifts } = this.score(weights, runs);
+    const lines = bestTunes(scores, runs.which, most).map((i) => ({ line: runs.which[i], shift: shifts[i] }));
+    return this.weighAll(weights, lines);
+  }
+
+  /** The lines that a long query's parts may be from, with the sums of their scores. Python: _find_long. */
+  addParts({ pitches, starts }) {
+    const notes = pitches.length, count = Math.min(PARTS, Math.ceil((2 * notes) / PART) - 1);
+    const totals = new Map(), step = (notes - PART) / (count - 1);
+    for (let i = 0; i < count; i++) {
+      const first = i + 1 < count ? Math.floor(i * step) : notes - PART, cut = (x) => x && x.slice(first, first + PART);
+      const part = { pitches: cut(pitches), starts: cut(starts) }, best = new Map();
+      const runs = this.runs(part, Math.floor(this.exhaustive / count)), { scores } = this.score(this.weigh(part), runs);
+      runs.which.forEach((line, j) => best.set(line, Math.max(best.get(line) ?? 0, scores[j])));
+      for (const [line, score] of best) totals.set(line, (totals.get(line) ?? 0) + score);
+    }
+    return Array.from(totals, ([line, total]) => ({ line, score: (total * notes) / (count * PART) }));
+  }
+
   /** The runs of notes that are worth aligning: which line each is in, its first note and the one after its last. */
-  runs(query) {
-    if (this.places) return this.candidates(query);
+  runs(query, small) {
+    if (this.lines.pitches.length > small) return this.candidates(query);
     const which = Int32Array.from({ length: this.length }, (_, i) => i), { offsets } = this.lines;
     return { which, firsts: offsets, lasts: offsets.subarray(1) };
   }
@@ -70,6 +94,7 @@ export class TuneIndex {
   /** Places that are close together become one run; one that crosses the border between two lines becomes two. */
   candidates({ pitches, starts }) {
     const { offsets } = this.lines, notes = pitches.length, room = 2 + Math.floor(notes / 6), total = offsets.at(-1);
+    this.places ??= new Places(this.lines);
     const places = this.places.find(pitches, starts, Math.floor(CANDIDATES / Math.max(notes, Math.floor(notes ** 2 / FEWER))));
     const found = { which: [], firsts: [], lasts: [] };
     for (let i = 0, begin = 0; i < places.length; i++) {
@@ -106,14 +131,14 @@ export class TuneIndex {
     return { scores, shifts };
   }
 
-  /** The lines with their scores by all alignments, best first. Python: weigh. */
+  /** The lines with their scores by all alignments. Python: weigh. */
   weighAll(weights, lines) {
     const { offsets, pitches, header } = this.lines, { steady } = this.fitted.costs;
     const score = ({ line, shift }) => {
       const part = pitches.subarray(offsets[line], offsets[line + 1]);
       return compareAll(header.mistakes, weights, part, shift, this.stepsOf(line), steady);
     };
-    return lines.map((found) => ({ ...found, score: score(found) })).sort(byScore);
+    return lines.map((found) => ({ ...found, score: score(found) }));
   }
 
   /** log2 of how long each note of a line lasts until the next. */
