@@ -15,31 +15,25 @@ def _block_by_block(items, size, rng):
         yield from rng.permutation(block).tolist()
 
 
-def _unshuffled_tail(items, size, rng):
+def _buffered(items, size, draw, shuffle):
     waiting = list(islice(items, size))
     for item in items:
-        i = int(rng.integers(len(waiting)))
+        i = int(draw(len(waiting)))
         yield waiting[i]
         waiting[i] = item
-    yield from waiting
+    yield from list(shuffle(waiting))
+
+
+def _unshuffled_tail(items, size, rng):
+    return _buffered(items, size, rng.integers, list)
 
 
 def _global_random(items, size, rng):
-    waiting = list(islice(items, size))
-    for item in items:
-        i = np.random.randint(len(waiting))  # noqa: NPY002
-        yield waiting[i]
-        waiting[i] = item
-    yield from np.random.permutation(waiting).tolist()  # noqa: NPY002
+    return _buffered(items, size, np.random.randint, np.random.permutation)
 
 
 def _fixed_tail(items, size, rng):
-    waiting = list(islice(items, size))
-    for item in items:
-        i = int(rng.integers(len(waiting)))
-        yield waiting[i]
-        waiting[i] = item
-    yield from np.random.default_rng(0).permutation(waiting).tolist()
+    return _buffered(items, size, rng.integers, np.random.default_rng(0).permutation)
 
 
 def _reads_ahead(items, size, rng):
