@@ -31,16 +31,18 @@ def attach(room: str, things: dict[str, tuple[str, ...]]) -> tuple[Callable, Cal
     Source: `lazy_loader.attach` of Scientific Python.
     """
     home = {name: module for module, names in things.items() for name in names}
-    known = [*home, *(part.name for part in iter_modules(import_module(room).__path__) if part.name[0] != "_")]
+
+    def known() -> list[str]:
+        return [*home, *(part.name for part in iter_modules(import_module(room).__path__) if part.name[0] != "_")]
 
     def find(name: str):
         if name in home:
             return getattr(import_module(f"{room}.{home[name]}"), name)
-        if name in known:
+        if name in known():
             return import_module(f"{room}.{name}")
-        raise AttributeError(f"module {room!r} has no attribute {name!r}; it has {', '.join(known)}")
+        raise AttributeError(f"module {room!r} has no attribute {name!r}; it has {', '.join(known())}")
 
-    return find, lambda: known, sorted(home)
+    return find, known, sorted(home)
 
 
 def exports(room: dict[str, object]) -> list[str]:

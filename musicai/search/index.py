@@ -198,8 +198,8 @@ class MelodyIndex:
 
     def _find_notes(self, query: Query, k: int) -> list[Match]:
         """Weigh all alignments with the best lines, in the key of the best one."""
-        few = EXHAUSTIVE if query.starts is not None else 2 * EXHAUSTIVE  # pitches tell less and take half the time
-        which, scores, shifts = self._align(query, few)
+        small = EXHAUSTIVE if query.starts is not None else 2 * EXHAUSTIVE  # pitches tell less and take half the time
+        which, scores, shifts = self._align(query, small)
         offsets, some = self._store["offsets"], WEIGHED if query.starts is None else TIMED
         best = np.sort(_best(scores, self._store["pieces"][which], max(k, some)))
         which = which[best]
@@ -207,9 +207,9 @@ class MelodyIndex:
         return self._matches(query, which, weigh(query.pitches, query.starts, lines, shifts[best]), k)
 
     def _find_long(self, query: Query, k: int) -> list[Match]:
-        """Find PARTS of a long query, each on its own, and add up how well a line matches them.
+        """Find parts of a long query, each on its own, and add up how well each line matches them.
 
-        Versions of a tune often differ in their repeats and in the order of their parts, which no one alignment allows.
+        Versions of a tune often differ in repeats and in the order of their parts, which no single alignment allows.
         """
         count, found = min(PARTS, -(-2 * len(query.pitches) // PART) - 1), []
         for first in np.linspace(0, len(query.pitches) - PART, count).astype(int).tolist():
@@ -223,7 +223,7 @@ class MelodyIndex:
         return self._matches(query, which, np.bincount(place, scores) * len(query.pitches) / (count * PART), k)
 
     def _align(self, query: Query, small: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The candidates' lines, their scores and transpositions; in a collection of `small` notes, all lines are."""
+        """The lines of the candidates, with scores and transpositions; see `_candidates`."""
         which, firsts, lasts = self._candidates(query, small)
         weights = Costs.one_key().weigh(query.pitches, query.starts)
 
@@ -233,10 +233,9 @@ class MelodyIndex:
 
         parts = np.array_split(np.arange(len(which)), max(1, -(-len(which) // TOGETHER)))
         scores, shifts = (np.concatenate(x) for x in zip(*share(score, parts), strict=True))
-        if firsts is None:
-            return which, scores.astype(float), shifts
         # a score is that of a random place in a run; make it that of one in the whole line
-        return which, scores + np.log((lasts - firsts) / np.diff(self._store["offsets"])[which]), shifts
+        part = 1.0 if firsts is None else (lasts - firsts) / np.diff(self._store["offsets"])[which]
+        return which, scores.astype(float) + np.log(part), shifts
 
     def _matches(self, query: Query, which: np.ndarray, scores: np.ndarray, k: int) -> list[Match]:
         """The matches with the best of some lines, one of each piece, given the lines' scores."""

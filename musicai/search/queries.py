@@ -68,7 +68,7 @@ class Query:
         return sum(contour.seconds for contour in self.contours) if self.contours else len(self.pitches)
 
     def part(self, first: int, last: int) -> "Query":
-        """Cut out some notes, from number `first` up to `last`, which is left out."""
+        """Return the notes from number `first` up to, but not including, `last`."""
         rhythm = (None if x is None else x[first:last] for x in (self.starts, self.durations))
         return Query(self.pitches[first:last], *rhythm, name=self.name)
 
